@@ -1,0 +1,233 @@
+"""Checkpoint files: what is in them, whether it fits, and the way into a model without a second copy in memory.
+
+A `.safetensors` file starts with eight bytes that hold the length of a JSON header; the header names every tensor with
+its number format, shape and place. Everything is checked against the header before a single weight is read.
+"""
+
+import json
+import math
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from img2vid.engine.config import DiffusionConfig
+from img2vid.engine.model import SvdModel, build_meta
+from img2vid.errors import CheckpointError
+
+FORMATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+"""Number formats that weights may have, with their bytes."""
+MAX_HEADER = 100_000_000
+UNET = "model.diffusion_model."
+FRAME_ENCODER = "conditioner.embedders.3."
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One row of a header: shape, number format and the bytes it takes."""
+
+    shape: tuple[int, ...]
+    format: str
+    bytes: int
+
+
+def read_header(path: Path) -> dict[str, TensorEntry]:
+    """The tensors that a `.safetensors` file holds, by name; reads only the header.
+
+    Raises CheckpointError for a file that is missing, not of this format, or shorter than its header says.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or not 2 <= length <= MAX_HEADER:
+                raise CheckpointError(f"{path} is not a .safetensors file; download it again or choose another file")
+            header = file.read(length)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}; put the file there or name another one") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); choose a readable .safetensors file") from error
+    if len(header) < length:
+        raise truncated(path, size, 8 + length)
+    try:
+        rows = cast(dict[str, dict[str, Any]], json.loads(header))
+        rows.pop("__metadata__", None)
+        entries = {name: _entry(row) for name, row in rows.items()}
+        end = max((int(row["data_offsets"][1]) for row in rows.values()), default=0)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        message = f"{path} is not a .safetensors file: its header cannot be read; download it again"
+        raise CheckpointError(message) from error
+    if size < 8 + length + end:
+        raise truncated(path, size, 8 + length + end)
+    return entries
+
+
+def _entry(row: Mapping[str, Any]) -> TensorEntry:
+    start, end = row["data_offsets"]
+    return TensorEntry(tuple(int(n) for n in row["shape"]), str(row["dtype"]), int(end) - int(start))
+
+
+def truncated(path: Path, size: int, expected: int) -> CheckpointError:
+    """The error for a file that ends too early."""
+    return CheckpointError(
+        f"{path} is cut off: it has {size:,} bytes and needs {expected:,}; the download did not finish, start it again"
+    )
+
+
+def foreign_kind(entries: Mapping[str, TensorEntry]) -> str | None:
+    """What a file that is no SVD checkpoint seems to be, or None where it has SVD's UNet."""
+    names = entries.keys()
+    if any("lora" in name.lower() for name in names):
+        return "a LoRA, which holds only changes to a model"
+    if any(name.startswith(("down_blocks.", "mid_block.", "up_blocks.")) for name in names):
+        return "a part of a model in diffusers' form; Stability's single file is needed"
+    if not any(name.startswith(UNET) for name in names):
+        return "no Stable Video Diffusion checkpoint: no UNet is in it"
+    if not any(".time_stack." in name for name in names if name.startswith(UNET)):
+        first = entries.get(f"{UNET}input_blocks.0.0.weight")
+        channels = first.shape[1] if first is not None and len(first.shape) > 1 else "unknown"
+        return f"an image model such as Stable Diffusion 1.5, 2 or XL ({channels} input channels, no temporal layers)"
+    return None
+
+
+def check(path: Path, entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor]) -> None:
+    """Compares a header with the names and shapes that a model needs; what else is in the file does not matter.
+
+    Raises CheckpointError naming the file, what was found, what was expected, and what to do.
+    """
+    kind = foreign_kind(entries)
+    if kind is not None:
+        raise CheckpointError(f"{path} is {kind}; choose svd.safetensors, svd_xt.safetensors or another SVD checkpoint")
+    missing = sorted(set(expected) - set(entries))
+    if missing:
+        raise CheckpointError(f"{path} {_explain_missing(missing, entries, expected)}")
+    for name, tensor in expected.items():
+        entry = entries[name]
+        if entry.shape != tuple(tensor.shape):
+            raise CheckpointError(
+                f"{path} is of another size than the configuration: {name} is {_shape(entry.shape)}, expected "
+                f"{_shape(tuple(tensor.shape))}; choose the configuration that belongs to this file"
+            )
+        if entry.format not in FORMATS:
+            raise CheckpointError(
+                f"{path} stores {name} as {entry.format}, which is not supported; save it as F32, F16 or BF16"
+            )
+        if entry.bytes != FORMATS[entry.format] * math.prod(entry.shape):
+            raise CheckpointError(
+                f"{path} is damaged: {name} has {entry.bytes:,} bytes for {_shape(entry.shape)}; download it again"
+            )
+
+
+def _explain_missing(missing: list[str], entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor]) -> str:
+    """The rest of a sentence that starts with the file's name."""
+    if all(name.startswith(FRAME_ENCODER) for name in missing):
+        return (
+            "lacks conditioner.embedders.3, the encoder of the conditioning frame (files saved by ComfyUI leave it "
+            "out); use the file that Stability published"
+        )
+    decoder = "first_stage_model.decoder."
+    if all(name.startswith(decoder) for name in missing):
+        return (
+            "has a decoder without temporal layers, as the image-decoder checkpoints do; choose a version whose name "
+            "ends in _image_decoder"
+        )
+    if all("post_quant_conv" in name for name in missing):
+        return "has a temporal decoder; choose the version without _image_decoder in its name"
+    parts = sorted({".".join(name.split(".")[:2]) for name in missing})
+    return (
+        f"lacks {len(missing)} of the {len(expected)} tensors that the configuration needs, in {', '.join(parts)}; the "
+        f"first is {missing[0]} (the file has {len(entries)}); choose the checkpoint that belongs to this configuration"
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "one number"
+
+
+def load_model(
+    config: DiffusionConfig,
+    folder: Path | None,
+    path: Path,
+    *,
+    place: Callable[[str, Tensor], Tensor],
+    allow_pickle: bool = False,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> SvdModel:
+    """Builds the model on the meta device and fills it tensor by tensor straight from the file.
+
+    path: a `.safetensors` file, or a `.ckpt` where `allow_pickle` is set. place: (name, tensor on the CPU) -> the
+    tensor as the model shall hold it; a tensor that it returns as it is stays mapped to the file. on_bytes: called
+    with the bytes read so far and in all.
+    """
+    model = build_meta(config, folder)
+    model.forget_unused()
+    expected = model.weights()
+    if path.suffix == ".safetensors":
+        entries = read_header(path)
+        check(path, entries, expected)
+        tensors = _mapped(path, expected)
+    else:
+        state = _unpickle(path, allow_pickle)
+        check(path, {name: _describe(tensor) for name, tensor in state.items()}, expected)
+        tensors = ((name, state.pop(name)) for name in list(expected))
+    total = sum(tensor.numel() for tensor in expected.values())
+    done = 0
+    for name, tensor in tensors:
+        _assign(model, name, place(name, tensor))
+        done += tensor.numel()
+        if on_bytes is not None:
+            on_bytes(done * tensor.element_size(), total * tensor.element_size())
+    return model
+
+
+def _mapped(path: Path, expected: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The wanted tensors, mapped to the file where the platform can."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            for name in expected:
+                yield name, file.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; download it again") from error
+
+
+def _assign(model: nn.Module, name: str, tensor: Tensor) -> None:
+    """Puts a tensor in the place of the parameter or buffer of that name."""
+    owner, _, attribute = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if attribute in module._parameters:  # pyright: ignore[reportPrivateUsage] - torch has no public way to exchange one
+        module.register_parameter(attribute, nn.Parameter(tensor, requires_grad=False))
+    else:
+        module.register_buffer(attribute, tensor)
+
+
+def _describe(tensor: Tensor) -> TensorEntry:
+    names = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+    format_name = names.get(tensor.dtype, str(tensor.dtype))
+    return TensorEntry(tuple(tensor.shape), format_name, tensor.numel() * tensor.element_size())
+
+
+def _unpickle(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
+    """The tensors of a pickled checkpoint, with a loader that runs no code from the file."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; put the file there or name another one")
+    if not allow_pickle:
+        raise CheckpointError(
+            f"{path} is not a .safetensors file; a pickled checkpoint can carry code, so use the .safetensors file, or "
+            "pass --allow-pickle to read it with weights alone"
+        )
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        message = f"{path} cannot be read as weights alone: {reason}; use the .safetensors file"
+        raise CheckpointError(message) from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} holds no state_dict; use the .safetensors file")
+    named = cast(dict[Any, Any], state)
+    return {str(name): tensor for name, tensor in named.items() if isinstance(tensor, Tensor)}

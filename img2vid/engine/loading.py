@@ -1,0 +1,64 @@
+"""One door to both engines."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from img2vid.engine.config import load_config
+from img2vid.engine.interface import DTYPES, Engine, Precision
+from img2vid.engine.native import NativeEngine
+from img2vid.errors import BadInput
+
+
+def load_engine(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    provider: str = "native",
+    device: str = "cpu",
+    precision: str = "fp32",
+    allow_pickle: bool = False,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> Engine:
+    """Loads a model.
+
+    config: a YAML file in the reference's form; a CLIP architecture that open_clip does not know is read from
+    `clip/<arch>.json` beside it. checkpoint: a `.safetensors` file (or `.ckpt` with allow_pickle). provider: "native"
+    or "sgm". device: what torch calls it ("cpu", "cuda", "cuda:1", "mps"). precision: format of the network's weights,
+    "fp32", "fp16" or "bf16"; autoencoders stay in float32. on_bytes: bytes loaded so far, bytes in all.
+
+    Raises ConfigError, CheckpointError, BadInput, and EngineUnavailable where sgm is asked for and does not import.
+    """
+    if precision not in DTYPES:
+        raise BadInput(f"precision {precision!r} is unknown; choose one of {', '.join(DTYPES)}")
+    path = Path(config)
+    model_config = load_config(path)
+    kwargs = {
+        "device": make_device(device),
+        "precision": cast(Precision, precision),
+        "allow_pickle": allow_pickle,
+        "on_bytes": on_bytes,
+    }
+    if provider == "native":
+        return NativeEngine.load(model_config, path.parent, Path(checkpoint), **kwargs)
+    if provider == "sgm":
+        # Imported only when asked for: it needs a package that most people do not have.
+        from img2vid.engine.sgm import SgmEngine
+
+        return SgmEngine.load(path, model_config, Path(checkpoint), **kwargs)
+    raise BadInput(f"provider {provider!r} is unknown; choose native or sgm")
+
+
+def make_device(name: str) -> torch.device:
+    """torch's device of that name, or BadInput where this machine has none."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BadInput(f"device {name!r} is unknown; choose cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device 'cuda' was asked for, but torch sees no NVIDIA card here; choose cpu, or install torch for CUDA")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise BadInput("device 'mps' was asked for, but this machine has none; choose cpu")
+    return device

@@ -1,0 +1,169 @@
+"""Transformer layers over space and over time (Blattmann et al. 2023, "Align your Latents", section 3.1)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from img2vid.engine.nets.blocks import AlphaBlender, group_norm, sinusoidal_embedding
+
+
+class Attention(nn.Module):
+    """Multi-head attention (Vaswani et al. 2017); to itself, or to `context` when one is given.
+
+    x: (..., s, dim), context: (..., k, context_dim) with the same leading axes or ones that broadcast.
+    """
+
+    def __init__(self, dim: int, context_dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        inner = heads * head_dim
+        self.heads = heads
+        self.to_q = nn.Linear(dim, inner, bias=False)
+        self.to_k = nn.Linear(context_dim, inner, bias=False)
+        self.to_v = nn.Linear(context_dim, inner, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(inner, dim), nn.Identity())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Returns (..., s, dim), or (..., 1, dim) for a context of one token: all queries get the same answer."""
+        context = x if context is None else context
+        value = self.to_v(context)
+        if context.shape[-2] == 1:
+            # The softmax over one key is exactly 1, so the query and the key cannot matter.
+            return self.to_out(value)
+        query, key, value = (self._split(tensor) for tensor in (self.to_q(x), self.to_k(context), value))
+        answer = F.scaled_dot_product_attention(query, key, value)
+        return self.to_out(answer.transpose(1, 2).flatten(2).unflatten(0, x.shape[:-2]))
+
+    def _split(self, tensor: Tensor) -> Tensor:
+        """(..., s, h d) -> n h s d, the layout that torch's fused kernels take."""
+        return tensor.flatten(0, -3).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class GEGLU(nn.Module):
+    """Linear layer whose one half is gated by the GELU of the other (Shazeer 2020)."""
+
+    def __init__(self, dim: int, dim_out: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, 2 * dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., dim) -> (..., dim_out)."""
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """Gated feed-forward layer, four times as wide inside."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(GEGLU(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., dim) -> (..., dim)."""
+        return self.net(x)
+
+
+class SpatialBlock(nn.Module):
+    """Self-attention among the places of one frame, cross-attention to the picture's embedding, feed-forward."""
+
+    def __init__(self, dim: int, context_dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.attn1 = Attention(dim, dim, heads, head_dim)
+        self.attn2 = Attention(dim, context_dim, heads, head_dim)
+        self.ff = FeedForward(dim)
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.norm3 = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """x: (n, s, dim), context: (n, k, context_dim)."""
+        x = x + self.attn1(self.norm1(x))
+        x = x + self.attn2(self.norm2(x), context)
+        return x + self.ff(self.norm3(x))
+
+
+class TemporalBlock(nn.Module):
+    """The same along time: every place attends to itself in the other frames of its video."""
+
+    def __init__(self, dim: int, context_dim: int, heads: int, head_dim: int, ff_in: bool) -> None:
+        super().__init__()
+        self.norm_in = nn.LayerNorm(dim) if ff_in else None
+        self.ff_in = FeedForward(dim) if ff_in else None
+        self.attn1 = Attention(dim, dim, heads, head_dim)
+        self.attn2 = Attention(dim, context_dim, heads, head_dim)
+        self.ff = FeedForward(dim)
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.norm3 = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """x: (b, s, t, dim), context: (b, 1, k, context_dim)."""
+        if self.ff_in is not None and self.norm_in is not None:
+            x = x + self.ff_in(self.norm_in(x))
+        x = x + self.attn1(self.norm1(x))
+        x = x + self.attn2(self.norm2(x), context.expand(-1, x.shape[1], -1, -1) if context.shape[2] > 1 else context)
+        return x + self.ff(self.norm3(x))
+
+
+class SpatialVideoTransformer(nn.Module):
+    """A stack of spatial blocks, each followed by a temporal one and blended with it, around a residual."""
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        head_dim: int,
+        *,
+        depth: int,
+        context_dim: int,
+        use_linear: bool,
+        ff_in: bool,
+        merge_strategy: str,
+        merge_factor: float,
+        max_period: float,
+    ) -> None:
+        super().__init__()
+        inner = heads * head_dim
+        self.channels = channels
+        self.use_linear = use_linear
+        self.max_period = max_period
+        self.norm = group_norm(channels, eps=1e-6)
+        self.proj_in = nn.Linear(channels, inner) if use_linear else nn.Conv2d(channels, inner, 1)
+        self.transformer_blocks = nn.ModuleList(SpatialBlock(inner, context_dim, heads, head_dim) for _ in range(depth))
+        self.time_stack = nn.ModuleList(TemporalBlock(inner, context_dim, heads, head_dim, ff_in) for _ in range(depth))
+        self.time_pos_embed = nn.Sequential(
+            nn.Linear(channels, 4 * channels), nn.SiLU(), nn.Linear(4 * channels, channels)
+        )
+        self.time_mixer = AlphaBlender(merge_strategy, merge_factor)
+        self.proj_out = nn.Linear(inner, channels) if use_linear else nn.Conv2d(inner, channels, 1)
+
+    def forward(self, x: Tensor, context: Tensor, num_frames: int) -> Tensor:
+        """x: (b t, channels, h, w), context: (b t, k, context_dim); num_frames is t."""
+        height, width = x.shape[-2:]
+        h = self.norm(x)
+        h = self.proj_in(_to_tokens(h)) if self.use_linear else _to_tokens(self.proj_in(h))
+        # The picture's embedding is the same for all frames of a video: time looks at the first frame's.
+        time_context = context[::num_frames, None]
+        position = self._frame_positions(num_frames, h)
+        for spatial_block, temporal_block in zip(self.transformer_blocks, self.time_stack, strict=True):
+            h = spatial_block(h, context)
+            frames_last = h.unflatten(0, (-1, num_frames)).transpose(1, 2)  # b s t c
+            mixed = temporal_block(frames_last + position, time_context)
+            h = self.time_mixer(h, mixed.transpose(1, 2).flatten(0, 1))
+        h = _to_maps(self.proj_out(h), height, width) if self.use_linear else self.proj_out(_to_maps(h, height, width))
+        return x + h
+
+    def _frame_positions(self, num_frames: int, like: Tensor) -> Tensor:
+        """(t, channels), the learnt embedding of the number of each frame."""
+        index = torch.arange(num_frames, device=like.device)
+        return self.time_pos_embed(sinusoidal_embedding(index, self.channels, self.max_period).to(like.dtype))
+
+
+def _to_tokens(x: Tensor) -> Tensor:
+    """n c h w -> n (h w) c."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _to_maps(x: Tensor, height: int, width: int) -> Tensor:
+    """n (h w) c -> n c h w."""
+    return x.transpose(1, 2).unflatten(2, (height, width))

@@ -1,0 +1,147 @@
+"""Building blocks that the UNet and the autoencoder share: embeddings of scalars, normalisation, residual blocks.
+
+Tensors of pictures are (n, c, h, w) with n = videos times frames; temporal layers see the same values as
+(videos, c, frames, h, w). Submodule names and positions in a Sequential are fixed by the checkpoints.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GROUPS = 32
+
+
+def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    """Cosines and sines of `values` at geometrically spaced frequencies, in float32.
+
+    values: (n,) any real numbers, returns (n, dim), the cosines first. `dim` is even in every SVD model.
+    Source: Vaswani et al. 2017, section 3.5, with the frequencies 1 to 1/max_period.
+    """
+    half = dim // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=values.device) / half
+    angles = values.float()[:, None] * torch.exp(-math.log(max_period) * exponents)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def group_norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
+    """Group normalisation (Wu & He 2018) with the family's fixed number of groups."""
+    return nn.GroupNorm(GROUPS, channels, eps=eps)
+
+
+def conv(channels_in: int, channels_out: int, kernel: Sequence[int]) -> nn.Conv2d | nn.Conv3d:
+    """A convolution over 2 or 3 axes, padded so that the size of each axis stays."""
+    padding = tuple(k // 2 for k in kernel)
+    if len(kernel) == 2:
+        return nn.Conv2d(channels_in, channels_out, (kernel[0], kernel[1]), padding=(padding[0], padding[1]))
+    return nn.Conv3d(channels_in, channels_out, (kernel[0], kernel[1], kernel[2]), padding=padding)
+
+
+def to_video(x: Tensor, num_frames: int) -> Tensor:
+    """(b t) c h w -> b c t h w, a view."""
+    return x.unflatten(0, (-1, num_frames)).transpose(1, 2)
+
+
+def to_pictures(x: Tensor) -> Tensor:
+    """b c t h w -> (b t) c h w."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+class ResBlock(nn.Module):
+    """Residual block of two convolutions, shifted in between by an embedding of the noise level.
+
+    kernel: two numbers for a spatial block, three for a temporal one (frames first). Without `emb_channels` the
+    block takes no embedding. Source: Ho et al. 2020, appendix B.
+    """
+
+    def __init__(self, channels: int, out_channels: int, emb_channels: int | None, kernel: Sequence[int]) -> None:
+        super().__init__()
+        self.in_layers = nn.Sequential(group_norm(channels), nn.SiLU(), conv(channels, out_channels, kernel))
+        self.emb_layers = None if emb_channels is None else nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
+        # Position 2 belongs to a dropout in training code; the checkpoints count it.
+        self.out_layers = nn.Sequential(
+            group_norm(out_channels), nn.SiLU(), nn.Identity(), conv(out_channels, out_channels, kernel)
+        )
+        self.skip_connection = nn.Identity() if channels == out_channels else conv(channels, out_channels, [1] * len(kernel))
+
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        """x: (n, c, h, w) with emb (n, e), or (b, c, t, h, w) with emb (b, t, e)."""
+        h = self.in_layers(x)
+        if self.emb_layers is not None:
+            assert emb is not None
+            shift = self.emb_layers(emb)
+            h = h + (shift[:, :, None, None] if shift.ndim == 2 else shift.transpose(1, 2)[..., None, None])
+        return self.skip_connection(x) + self.out_layers(h)
+
+
+class AlphaBlender(nn.Module):
+    """One learnt number that mixes a spatial and a temporal branch: a * spatial + (1 - a) * temporal.
+
+    "fixed" uses the number itself for a, "learned" and "learned_with_images" its sigmoid. (The last one lets
+    single pictures skip the temporal branch in training; every frame sampled here belongs to a video.)
+    """
+
+    def __init__(self, merge_strategy: str, merge_factor: float) -> None:
+        super().__init__()
+        self.fixed = merge_strategy == "fixed"
+        factor = torch.full((1,), merge_factor)
+        if self.fixed:
+            self.register_buffer("mix_factor", factor)
+        else:
+            self.mix_factor = nn.Parameter(factor)
+
+    def forward(self, spatial: Tensor, temporal: Tensor) -> Tensor:
+        """Both of one shape, which is the result's."""
+        alpha = self.mix_factor if self.fixed else self.mix_factor.sigmoid()
+        return torch.lerp(temporal, spatial, alpha.to(spatial.dtype))
+
+
+class VideoResBlock(ResBlock):
+    """A spatial residual block followed by a temporal one, blended (Blattmann et al. 2023, section 3.1)."""
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        emb_channels: int,
+        video_kernel_size: Sequence[int],
+        merge_strategy: str,
+        merge_factor: float,
+    ) -> None:
+        super().__init__(channels, out_channels, emb_channels, (3, 3))
+        self.time_stack = ResBlock(out_channels, out_channels, emb_channels, video_kernel_size)
+        self.time_mixer = AlphaBlender(merge_strategy, merge_factor)
+
+    def forward(self, x: Tensor, emb: Tensor | None = None, num_frames: int = 1) -> Tensor:
+        """x: (b t, c, h, w), emb: (b t, e); num_frames is t."""
+        assert emb is not None
+        x = super().forward(x, emb)
+        spatial = to_video(x, num_frames)
+        temporal = self.time_stack(spatial, emb.unflatten(0, (-1, num_frames)))
+        return to_pictures(self.time_mixer(spatial, temporal))
+
+
+class Downsample(nn.Module):
+    """Halves height and width with a strided convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> (n, c, h/2, w/2)."""
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    """Doubles height and width: nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> (n, c, 2h, 2w)."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))

@@ -1,0 +1,189 @@
+"""Videos out: frames become H.264 files that every browser and player shows, with the settings inside, and back.
+
+The colours are converted with the BT.709 matrix and tagged as such; players guess that matrix for high-definition videos
+only, so small videos without tags would come out with shifted colours. The same frames and metadata give the same bytes
+on every machine: no time stamps are written and the number of encoder threads, which changes x264's decisions, is fixed.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.stream import VideoStream
+from PIL import Image
+
+from img2vid.errors import BadInput, MediaError
+from img2vid.media.files import publish, temporary_file, whole_file
+
+Frame = npt.NDArray[np.uint8]
+
+COMPANIONS = (".png", ".json")
+"""Suffixes of the files that may lie beside a video under its name: its first frame and its settings."""
+
+_ENCODER = {"crf": "18", "preset": "medium", "threads": "4"}
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_TO_YUV = Interpolation.AREA | Interpolation.FULL_CHR_H_INP | _EXACT
+_TO_RGB = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | _EXACT
+
+
+def write_video(path: Path, frames: Iterable[Frame], *, fps: float, metadata: Mapping[str, object]) -> Path:
+    """Write frames, each uint8 (H, W, 3), as an H.264 MP4; returns the path, which differs where `path` was taken.
+
+    No file is ever replaced: `video.mp4` becomes `video_2.mp4` and so on, also where only `video.json` or `video.png`
+    exists, so write those after the video. `metadata` is kept as JSON in the file's comment. H.264 needs even sides: an
+    odd one grows by one pixel, a copy of the edge. Whatever stops the writing, nothing is left behind.
+
+    Raises BadInput for no frames, unequal or wrong frames, fps below 1 and metadata that JSON cannot hold,
+    MediaError where encoding or writing fails; errors raised by `frames` pass through as they are.
+    """
+    rate = _rate(fps)
+    comment = _to_json(metadata)
+    checked = _checked(frames)
+    try:
+        with temporary_file(path.parent) as part:
+            _encode(part, checked, rate, comment)
+            return publish(part, path, companions=COMPANIONS)
+    except (av.FFmpegError, OSError) as error:
+        raise _not_written(path, error) from error
+
+
+def read_frames(path: Path) -> Frame:
+    """All frames of a video as uint8 (T, H, W, 3); raises BadInput where it cannot be read."""
+    decoded: list[Frame] = []
+    for frame in _decode(path):
+        rgb = frame.reformat(format="rgb24", dst_colorspace=Colorspace.ITU709, interpolation=_TO_RGB)
+        decoded.append(cast(Frame, rgb.to_ndarray()))
+    return np.stack(decoded)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The settings that `write_video` put into the file; raises BadInput where there are none."""
+    try:
+        with path.open("rb") as file, av.open(file) as container:
+            # WebM files carry the same tag in capitals.
+            tags = {key.lower(): value for key, value in container.metadata.items()}
+        settings: object = json.loads(tags.get("comment", "null"))
+    except (av.FFmpegError, OSError) as error:
+        raise _not_read(path, error) from error
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise BadInput(f"'{path.name}' carries no settings; only videos made by img2vid do")
+    return cast("dict[str, Any]", settings)
+
+
+def write_still(path: Path, frame: Frame) -> None:
+    """Write one frame, uint8 (H, W, 3), as PNG, whole or not at all; a file of that name is replaced."""
+    try:
+        with whole_file(path) as part:
+            Image.fromarray(_check_frame(frame)).save(part, format="PNG")
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def write_json(path: Path, mapping: Mapping[str, object]) -> None:
+    """Write readable JSON in UTF-8, whole or not at all; a file of that name is replaced."""
+    text = _to_json(mapping, indent=2, ensure_ascii=False)
+    try:
+        with whole_file(path) as part:
+            part.write_text(text + "\n", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _rate(fps: float) -> Fraction:
+    if not (math.isfinite(fps) and 1 <= fps <= 1000):
+        raise BadInput(f"the frame rate must lie between 1 and 1000 frames per second, got {fps}; try 6")
+    return Fraction(fps).limit_denominator(1001)  # 1001 is the denominator of the television rates such as 29.97
+
+
+def _to_json(mapping: Mapping[str, object], *, indent: int | None = None, ensure_ascii: bool = True) -> str:
+    try:
+        return json.dumps(dict(mapping), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"these settings cannot be kept as JSON ({error}); use text, finite numbers and lists") from error
+
+
+def _check_frame(frame: Frame) -> Frame:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise BadInput(f"a frame must be uint8 of shape (H, W, 3), got {frame.dtype} of shape {frame.shape}")
+    return frame
+
+
+def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames with even sides, after the check that there are any and that all are alike."""
+    shape: tuple[int, ...] | None = None
+    for frame in frames:
+        if shape not in (None, _check_frame(frame).shape):
+            raise BadInput(f"all frames of a video must have one shape, got {frame.shape} after {shape}")
+        shape = frame.shape
+        height, width = shape[0] % 2, shape[1] % 2
+        yield np.ascontiguousarray(np.pad(frame, ((0, height), (0, width), (0, 0)), mode="edge"))
+    if shape is None:
+        raise BadInput("a video needs at least one frame, got none")
+
+
+def _encode(part: Path, frames: Iterator[Frame], rate: Fraction, comment: str) -> None:
+    first = next(frames)
+    # faststart puts the index before the frames, so that browsers can start to play before the file is complete.
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with av.open(str(part), "w", format="mp4", options=options) as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("libx264", rate=rate, options=_ENCODER)
+        _describe(stream, width=first.shape[1], height=first.shape[0])
+        for index, frame in enumerate(_chain(first, frames)):
+            picture = VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=_TO_YUV,
+            )
+            picture.pts, picture.time_base = index, 1 / rate
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _chain(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
+    yield first
+    yield from rest
+
+
+def _describe(stream: VideoStream, *, width: int, height: int) -> None:
+    context = stream.codec_context
+    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+    context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+
+
+def _decode(path: Path) -> Iterator[VideoFrame]:
+    empty = True
+    try:
+        # An open file instead of a name: FFmpeg reads a name such as "a:b.mp4" as the address of a server.
+        with path.open("rb") as file, av.open(file) as container:
+            for frame in container.decode(video=0):
+                empty = False
+                yield frame
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise _not_read(path, error) from error
+    if empty:
+        raise BadInput(f"'{path.name}' holds no frames; choose another video")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _not_written(path: Path, error: Exception) -> MediaError:
+    return MediaError(f"could not write '{path}' ({_reason(error)}); check that the folder is writable and has space")
+
+
+def _not_read(path: Path, error: Exception) -> BadInput:
+    return BadInput(f"'{path}' cannot be read as a video ({_reason(error)}); choose an MP4 made by img2vid")

@@ -1,0 +1,103 @@
+"""Compares requirement files with what is installed; run by the Python of the environment that is looked at.
+
+Prints one JSON object: `missing` lists the requirements that nothing installed meets, those of installed packages
+included; `kept` gives name and version of the packages that meet one; `broken` lists the `.dist-info` folders of
+packages whose installation was cut short. Ends with code 1 where pip itself is not whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.metadata import Distribution, PathDistribution, distributions
+from pathlib import Path
+
+# pip is the one package that every environment holds, and it carries the library that defines these comparisons.
+from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
+from pip._vendor.packaging.utils import canonicalize_name
+
+
+def read_requirements(path: Path) -> list[Requirement]:
+    """The requirements of one file, without comments and without those that are for other machines."""
+    lines = (line.split(" #")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    wanted = (Requirement(line) for line in lines if line and not line.startswith("#"))
+    return [requirement for requirement in wanted if requirement.marker is None or requirement.marker.evaluate()]
+
+
+def folder_of(package: Distribution) -> Path | None:
+    """The `.dist-info` folder of a package, or None for a package of an older kind, which is left alone."""
+    folder = Path(str(package._path)) if isinstance(package, PathDistribution) else None  # noqa: SLF001
+    return folder if folder is not None and folder.suffix == ".dist-info" else None
+
+
+def installed_packages() -> tuple[dict[str, Distribution], list[Path]]:
+    """The packages that are whole, by normalized name, and the folders of those that are not."""
+    whole: dict[str, Distribution] = {}
+    broken: list[Path] = []
+    for package in distributions():
+        folder = folder_of(package)
+        if folder is None:
+            whole.setdefault(canonicalize_name(package.metadata["Name"]), package)
+        elif folder.name.startswith("~"):
+            continue  # pip moves a package aside under such a name while it replaces it
+        elif (folder / "RECORD").is_file() and (folder / "INSTALLER").is_file():
+            whole.setdefault(canonicalize_name(package.metadata["Name"]), package)
+        else:
+            broken.append(folder)  # pip writes these two files last
+    return whole, broken
+
+
+def dependencies(package: Distribution, extras: set[str]) -> list[Requirement]:
+    """What an installed package asks for on this machine, with the given extras."""
+    found: list[Requirement] = []
+    for line in package.requires or []:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue  # old metadata that pip does not read either
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            found.append(requirement)
+    return found
+
+
+def compare(wanted: list[Requirement], alone: list[Requirement]) -> dict[str, object]:
+    """The report for `wanted` with all that it depends on, and for `alone` without."""
+    whole, broken = installed_packages()
+    if "pip" not in whole:
+        raise SystemExit("pip is not whole")
+    missing: list[str] = []
+    kept: dict[str, str] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    queue = [(requirement, True) for requirement in wanted] + [(requirement, False) for requirement in alone]
+    while queue:
+        requirement, follow = queue.pop(0)
+        name = canonicalize_name(requirement.name)
+        package = whole.get(name)
+        if package is None or not requirement.specifier.contains(package.version, prereleases=True):
+            missing.append(str(requirement))
+            continue
+        kept[name] = package.version
+        key = (name, frozenset(requirement.extras))
+        if follow and key not in seen:
+            seen.add(key)
+            queue += [(one, True) for one in dependencies(package, requirement.extras)]
+    names = {canonicalize_name(Requirement(line).name) for line in missing}
+    kept = {name: version for name, version in kept.items() if name not in names}
+    return {"missing": sorted(set(missing)), "kept": kept, "broken": [str(folder) for folder in broken]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*", type=Path, help="requirement files, followed into their dependencies")
+    parser.add_argument("--alone", nargs="*", type=Path, default=[], help="files of packages whose own do not count")
+    arguments = parser.parse_args()
+    wanted = [one for path in arguments.files for one in read_requirements(path)]
+    alone = [one for path in arguments.alone for one in read_requirements(path)]
+    print(json.dumps(compare(wanted, alone)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Where the program reads and writes: the project's folder, the home of everything it writes, the checkpoint folders."""
+"""Where the program reads and writes: the project's folder, the home of what it writes, the checkpoint folders."""
 
 import os
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 Prints one JSON object: `missing` lists the requirements that nothing installed meets, those of installed packages
 included; `kept` gives name and version of the packages that meet one; `broken` lists the `.dist-info` folders of
-packages whose installation was cut short. Ends with code 1 where pip itself is not whole.
+packages whose installation was cut short. Ends with code 1 where this is no environment, or pip is not whole.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib.metadata import Distribution, PathDistribution, distributions
+from importlib.metadata import Distribution
 from pathlib import Path
 
 # pip is the one package that every environment holds, and it carries the library that defines these comparisons.
@@ -25,23 +25,15 @@ def read_requirements(path: Path) -> list[Requirement]:
     return [requirement for requirement in wanted if requirement.marker is None or requirement.marker.evaluate()]
 
 
-def folder_of(package: Distribution) -> Path | None:
-    """The `.dist-info` folder of a package, or None for a package of an older kind, which is left alone."""
-    folder = Path(str(package._path)) if isinstance(package, PathDistribution) else None  # noqa: SLF001
-    return folder if folder is not None and folder.suffix == ".dist-info" else None
-
-
 def installed_packages() -> tuple[dict[str, Distribution], list[Path]]:
     """The packages that are whole, by normalized name, and the folders of those that are not."""
     whole: dict[str, Distribution] = {}
     broken: list[Path] = []
-    for package in distributions():
-        folder = folder_of(package)
-        if folder is None:
-            whole.setdefault(canonicalize_name(package.metadata["Name"]), package)
-        elif folder.name.startswith("~"):
+    for folder in (found for entry in sys.path for found in sorted(Path(entry).glob("*.dist-info"))):
+        if folder.name.startswith("~"):
             continue  # pip moves a package aside under such a name while it replaces it
-        elif (folder / "RECORD").is_file() and (folder / "INSTALLER").is_file():
+        if (folder / "RECORD").is_file() and (folder / "INSTALLER").is_file():
+            package = Distribution.at(folder)
             whole.setdefault(canonicalize_name(package.metadata["Name"]), package)
         else:
             broken.append(folder)  # pip writes these two files last
@@ -89,6 +81,8 @@ def compare(wanted: list[Requirement], alone: list[Requirement]) -> dict[str, ob
 
 
 def main() -> int:
+    if sys.prefix == sys.base_prefix:
+        raise SystemExit("this is the machine's own Python, in which nothing may be installed")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, help="requirement files, followed into their dependencies")
     parser.add_argument("--alone", nargs="*", type=Path, default=[], help="files of packages whose own do not count")

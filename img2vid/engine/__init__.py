@@ -2,14 +2,18 @@
 
 from img2vid.engine.interface import Conditioning, Engine, OnStep, Precision, Provider, SamplerSettings, StepInfo
 from img2vid.engine.loading import load_engine
+from img2vid.engine.render import Clip, Progress, render
 
 __all__ = [
+    "Clip",
     "Conditioning",
     "Engine",
     "OnStep",
     "Precision",
+    "Progress",
     "Provider",
     "SamplerSettings",
     "StepInfo",
     "load_engine",
+    "render",
 ]

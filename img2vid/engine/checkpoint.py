@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from img2vid.engine.config import DiffusionConfig
+from img2vid.engine.interface import LoadOrder
 from img2vid.engine.model import SvdModel, build_meta
 from img2vid.errors import CheckpointError
 
@@ -51,7 +51,9 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}; put the file there or name another one") from error
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); choose a readable .safetensors file") from error
+        raise CheckpointError(
+            f"{path} cannot be read ({error.strerror}); choose a readable .safetensors file"
+        ) from error
     if len(header) < length:
         raise truncated(path, size, 8 + length)
     try:
@@ -149,46 +151,44 @@ def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "one number"
 
 
-def load_model(
-    config: DiffusionConfig,
-    folder: Path | None,
-    path: Path,
-    *,
-    place: Callable[[str, Tensor], Tensor],
-    allow_pickle: bool = False,
-    on_bytes: Callable[[int, int], None] | None = None,
-) -> SvdModel:
+def load_model(order: LoadOrder, place: Callable[[str, Tensor], Tensor]) -> SvdModel:
     """Builds the model on the meta device and fills it tensor by tensor straight from the file.
 
-    path: a `.safetensors` file, or a `.ckpt` where `allow_pickle` is set. place: (name, tensor on the CPU) -> the
-    tensor as the model shall hold it; a tensor that it returns as it is stays mapped to the file. on_bytes: called
-    with the bytes read so far and in all.
+    A CLIP architecture of the configuration's own is looked for beside it. place: (name, tensor on the CPU) -> the
+    tensor as the model shall hold it; one that it returns as it is stays mapped to the file.
     """
-    model = build_meta(config, folder)
+    model = build_meta(order.config, order.config_path.parent)
     model.forget_unused()
     expected = model.weights()
-    if path.suffix == ".safetensors":
-        entries = read_header(path)
-        check(path, entries, expected)
-        tensors = _mapped(path, expected)
-    else:
-        state = _unpickle(path, allow_pickle)
-        check(path, {name: _describe(tensor) for name, tensor in state.items()}, expected)
-        tensors = ((name, state.pop(name)) for name in list(expected))
     total = sum(tensor.numel() for tensor in expected.values())
     done = 0
-    for name, tensor in tensors:
+    for name, tensor in read_tensors(order.checkpoint, expected, order.allow_pickle):
         _assign(model, name, place(name, tensor))
         done += tensor.numel()
-        if on_bytes is not None:
-            on_bytes(done * tensor.element_size(), total * tensor.element_size())
+        if order.on_bytes is not None:
+            order.on_bytes(done * tensor.element_size(), total * tensor.element_size())
     return model
+
+
+def read_tensors(path: Path, expected: Mapping[str, Tensor], allow_pickle: bool) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a checkpoint that are in `expected`, by name, after everything was checked.
+
+    path: a `.safetensors` file, or a `.ckpt` where `allow_pickle` is set. Raises CheckpointError before the first
+    tensor is given where the file does not fit.
+    """
+    if path.suffix == ".safetensors":
+        check(path, read_header(path), expected)
+        return _mapped(path, expected)
+    state = _unpickle(path, allow_pickle)
+    check(path, {name: _describe(tensor) for name, tensor in state.items()}, expected)
+    return ((name, state.pop(name)) for name in list(expected))
 
 
 def _mapped(path: Path, expected: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """The wanted tensors, mapped to the file where the platform can."""
     try:
-        with safe_open(str(path), framework="pt") as file:
+        open_file: Any = safe_open  # safetensors declares no types for it
+        with open_file(str(path), framework="pt") as file:
             for name in expected:
                 yield name, file.get_tensor(name)
     except (SafetensorError, OSError) as error:
@@ -226,7 +226,7 @@ def _unpickle(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
         reason = " ".join(str(error).split())[:200]
         message = f"{path} cannot be read as weights alone: {reason}; use the .safetensors file"
         raise CheckpointError(message) from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    state: Any = cast(dict[Any, Any], loaded).get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds no state_dict; use the .safetensors file")
     named = cast(dict[Any, Any], state)

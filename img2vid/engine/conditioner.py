@@ -101,7 +101,7 @@ class Conditioner(nn.Module):
         ]
         return torch.cat(parts, dim=1)
 
-    def forward(
+    def clip(
         self, image: Tensor, noisy_frame: Tensor, scalars: dict[str, float], num_frames: int
     ) -> tuple[Conditioning, Conditioning]:
         """Conditioning of `num_frames` frames and its unconditional twin, where both views of the picture are zero.

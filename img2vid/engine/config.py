@@ -314,11 +314,14 @@ class DiffusionConfig(Node):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "DiffusionConfig":
-        vector = sum(e.embedder.outdim for e in self.conditioner_config.emb_models if isinstance(e.embedder, TimestepEmbedderConfig))
-        if vector != self.network_config.adm_in_channels:
-            raise ValueError(
-                f"the embedders make a vector of {vector} numbers, the network takes {self.network_config.adm_in_channels}"
-            )
+        vector = sum(
+            e.embedder.outdim
+            for e in self.conditioner_config.emb_models
+            if isinstance(e.embedder, TimestepEmbedderConfig)
+        )
+        takes = self.network_config.adm_in_channels
+        if vector != takes:
+            raise ValueError(f"the embedders make a vector of {vector} numbers, the network takes {takes}")
         return self
 
     @property
@@ -370,7 +373,7 @@ def load_config(path: Path) -> DiffusionConfig:
 
 
 def load_tree(path: Path) -> dict[str, Any]:
-    """The configuration as plain nested mappings with OmegaConf's interpolations resolved; targets are not looked up."""
+    """The configuration as plain nested mappings, with interpolations resolved; targets are not looked up."""
     try:
         tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except FileNotFoundError as error:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+
+from img2vid.engine.config import DiffusionConfig
 
 Provider = Literal["native", "sgm"]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -63,6 +66,19 @@ OnStep = Callable[[StepInfo], None]
 """Called after every step; an exception raised from it stops the run."""
 
 
+@dataclass(frozen=True)
+class LoadOrder:
+    """What to load, checked as far as it can be without reading the checkpoint; see `load_engine`."""
+
+    config_path: Path
+    config: DiffusionConfig
+    checkpoint: Path
+    device: torch.device
+    precision: Precision
+    allow_pickle: bool = False
+    on_bytes: Callable[[int, int], None] | None = None
+
+
 class Engine(Protocol):
     """A loaded model."""
 
@@ -71,6 +87,8 @@ class Engine(Protocol):
     downsampling: int
     """Pixels along one side of a latent."""
     latent_channels: int
+    scale_factor: float
+    """Sampled latents are this many times the autoencoder's."""
 
     def condition(
         self,

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, Engine, Precision
+from img2vid.engine.interface import DTYPES, Engine, LoadOrder
 from img2vid.engine.native import NativeEngine
 from img2vid.errors import BadInput
 
@@ -35,19 +34,14 @@ def load_engine(
         raise BadInput(f"precision {precision!r} is unknown; choose one of {', '.join(DTYPES)}")
     path = Path(config)
     model_config = load_config(path)
-    kwargs = {
-        "device": make_device(device),
-        "precision": cast(Precision, precision),
-        "allow_pickle": allow_pickle,
-        "on_bytes": on_bytes,
-    }
+    order = LoadOrder(path, model_config, Path(checkpoint), make_device(device), precision, allow_pickle, on_bytes)
     if provider == "native":
-        return NativeEngine.load(model_config, path.parent, Path(checkpoint), **kwargs)
+        return NativeEngine.load(order)
     if provider == "sgm":
         # Imported only when asked for: it needs a package that most people do not have.
         from img2vid.engine.sgm import SgmEngine
 
-        return SgmEngine.load(path, model_config, Path(checkpoint), **kwargs)
+        return SgmEngine.load(order)
     raise BadInput(f"provider {provider!r} is unknown; choose native or sgm")
 
 
@@ -58,7 +52,23 @@ def make_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise BadInput(f"device {name!r} is unknown; choose cpu, cuda, cuda:1 or mps") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device 'cuda' was asked for, but torch sees no NVIDIA card here; choose cpu, or install torch for CUDA")
+        raise BadInput(
+            "device 'cuda' was asked for, but torch sees no NVIDIA card here; choose cpu, or install torch for CUDA"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise BadInput("device 'mps' was asked for, but this machine has none; choose cpu")
     return device
+
+
+def choose_device(name: str) -> str:
+    """`auto` becomes cuda where torch sees a card, else cpu."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_precision(name: str, device: str) -> str:
+    """`auto` becomes fp16 on a card, in which the models are published, and fp32 on a CPU, where fp16 is slower."""
+    if name != "auto":
+        return name
+    return "fp32" if device.startswith("cpu") else "fp16"

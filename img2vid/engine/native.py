@@ -1,23 +1,20 @@
 """The native engine: this project's own implementation of the whole computation."""
 
-import inspect
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from img2vid.engine.checkpoint import load_model
+from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.config import DiffusionConfig
 from img2vid.engine.denoiser import Denoiser
-from img2vid.engine.discretization import DISCRETIZATIONS, make_sigmas
-from img2vid.engine.guiders import GUIDERS, guide, make_scales
-from img2vid.engine.interface import DTYPES, Conditioning, OnStep, Precision, SamplerSettings, StepInfo
+from img2vid.engine.discretization import make_sigmas
+from img2vid.engine.guiders import guide, make_scales
+from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, Precision, SamplerSettings, StepInfo
 from img2vid.engine.model import SvdModel
 from img2vid.engine.samplers import SAMPLERS
 from img2vid.errors import BadInput
-
 
 
 class NativeEngine:
@@ -34,28 +31,15 @@ class NativeEngine:
         self.latent_channels = config.network_config.out_channels
 
     @classmethod
-    def load(
-        cls,
-        config: DiffusionConfig,
-        folder: Path | None,
-        checkpoint: Path,
-        *,
-        device: torch.device,
-        precision: Precision,
-        allow_pickle: bool = False,
-        on_bytes: Callable[[int, int], None] | None = None,
-    ) -> "NativeEngine":
-        """Loads a checkpoint; see `load_model` for what is checked and `load_engine` for the arguments."""
-        dtype = DTYPES[precision]
+    def load(cls, order: LoadOrder) -> "NativeEngine":
+        """Loads a checkpoint; `load_model` says what is checked."""
+        dtype = DTYPES[order.precision]
 
         def place(name: str, tensor: Tensor) -> Tensor:
-            wanted = torch.float32 if _stays_float32(name, config) else dtype
-            return tensor.to(device, wanted)
+            return tensor.to(order.device, torch.float32 if _stays_float32(name, order.config) else dtype)
 
-        model = load_model(
-            config, folder, checkpoint, place=place, allow_pickle=allow_pickle, on_bytes=on_bytes
-        )
-        return cls(model, device, precision)
+        model = load_model(order, place)
+        return cls(model, order.device, order.precision)
 
     @torch.inference_mode()
     def condition(
@@ -72,7 +56,7 @@ class NativeEngine:
         image, cond_noise = image.to(self.device), cond_noise.to(self.device)
         # The models were trained with the frame rate counted from zero.
         scalars = {"fps_id": fps - 1, "motion_bucket_id": motion_bucket_id, "cond_aug": cond_aug}
-        return self.model.conditioner(image, image + cond_aug * cond_noise, scalars, num_frames)
+        return self.model.conditioner.clip(image, image + cond_aug * cond_noise, scalars, num_frames)
 
     @torch.inference_mode()
     def sample(
@@ -95,7 +79,8 @@ class NativeEngine:
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             if scales is None:
                 return self.denoiser(x, sigma, [cond])[0]
-            return guide(*self.denoiser(x, sigma, [uncond, cond]), scales)
+            without, with_picture = self.denoiser(x, sigma, [uncond, cond])
+            return guide(without, with_picture, scales)
 
         def after_step(step: int, denoised: Tensor) -> None:
             if on_step is not None:
@@ -114,37 +99,14 @@ class NativeEngine:
         if decode_t < 1:
             raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
         frames: list[Tensor] = []
-        for chunk in latents.to(self.device).split(decode_t):
+        for chunk in torch.split(latents.to(self.device), decode_t):
             frames.append(self.model.first_stage_model.decode(chunk / self.scale_factor).cpu())
             if on_chunk is not None:
-                on_chunk(sum(map(len, frames)), len(latents))
+                on_chunk(sum(len(part) for part in frames), len(latents))
         return torch.cat(frames)
 
 
 def _stays_float32(name: str, config: DiffusionConfig) -> bool:
+    """Autoencoders overflow in float16, which blackens frames; they are kept in float32 whatever the precision."""
     frame_encoder = [entry.input_key for entry in config.conditioner_config.emb_models].index("cond_frames")
     return name.startswith(("first_stage_model.", f"conditioner.embedders.{frame_encoder}."))
-
-
-def check_sampler_settings(settings: SamplerSettings) -> None:
-    """Refuses unknown names and parameters before anything runs."""
-    if settings.num_steps < 1:
-        raise BadInput(f"num_steps must be at least 1, got {settings.num_steps}")
-    _check("sampler", settings.sampler, SAMPLERS, settings.sampler_params)
-    _check("guider", settings.guider, GUIDERS, settings.guider_params)
-    _check("discretization", settings.discretization, DISCRETIZATIONS, settings.discretization_params)
-
-
-def _check(kind: str, name: str, known: Any, params: Any) -> None:
-    if name not in known:
-        raise BadInput(f"{kind} {name!r} is unknown; choose one of {', '.join(known)}")
-    made_by = known[name]
-    signature = {} if made_by is None else inspect.signature(made_by).parameters
-    own = [p for p, spec in signature.items() if spec.kind is spec.KEYWORD_ONLY and p not in ("after_step", "draw")]
-    needed = [p for p in own if signature[p].default is inspect.Parameter.empty]
-    for param in params:
-        if param not in own:
-            raise BadInput(f"{name} has no parameter {param!r}; it takes {', '.join(own) or 'none'}")
-    for param in needed:
-        if param not in params:
-            raise BadInput(f"{name} needs the parameter {param!r}")

@@ -192,7 +192,7 @@ def sample_linear_multistep(
     """Adams-Bashforth in sigma: the slope is a polynomial through the last `order` slopes, integrated exactly."""
     if order < 1:
         raise BadInput(f"order must be at least 1, got {order}")
-    levels = tuple(sigmas.double().tolist())
+    levels = [float(sigma) for sigma in sigmas]
     slopes: list[Tensor] = []
     for i in range(len(sigmas) - 1):
         denoised = denoise(x, sigmas[i])

@@ -1,8 +1,9 @@
-"""From whatever a picture file holds (palette, grey, 16 bit, CMYK, transparency, colour profile, rotation) to plain sRGB."""
+"""From what a picture file may hold (palette, grey, 16 bits, CMYK, transparency, profile, rotation) to plain sRGB."""
 
 import io
 import logging
 import struct
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -64,12 +65,14 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """The colours in mode L, RGB or CMYK (the modes that colour profiles describe), and the opacity where there is one."""
+    """The colours in mode L, RGB or CMYK, which colour profiles describe, and the opacity where there is one."""
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     if image.mode in ("L", "RGB", "CMYK"):
         return image, alpha
-    grey = image.mode in ("1", "LA", "La")
-    return image.convert("RGBA").convert("L" if grey else "RGB") if alpha else image.convert("L" if grey else "RGB"), alpha
+    if image.mode in ("1", "LA"):
+        return image.convert("L"), alpha
+    # By way of RGBA, for not every mode with transparency goes to RGB directly.
+    return image.convert("RGBA").convert("RGB"), alpha
 
 
 def _to_srgb(image: Image.Image, profile_data: bytes | None) -> Image.Image:
@@ -84,17 +87,18 @@ def _to_srgb(image: Image.Image, profile_data: bytes | None) -> Image.Image:
 
 def _through_profile(image: Image.Image, profile_data: bytes) -> Image.Image:
     profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_data))
-    space = profile.profile.xcolor_space.strip()
+    details = cast(Any, profile).profile  # Pillow's types leave open what this is
+    space: str = details.xcolor_space.strip()
     if space == "RGB" and image.mode == "L":  # common: a grey picture saved with the profile of its colour original
         image = image.convert("RGB")
     if _PROFILE_MODES.get(space) != image.mode:
         raise ValueError(f"a profile for {space} in a picture in {image.mode}")
-    if space == "RGB" and (profile.profile.profile_description or "").startswith("sRGB"):
+    if space == "RGB" and (details.profile_description or "").startswith("sRGB"):
         return image
     converted = ImageCms.profileToProfile(
         image,
         profile,
-        ImageCms.createProfile("sRGB"),
+        cast(Any, ImageCms).createProfile("sRGB"),
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         outputMode="RGB",
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,

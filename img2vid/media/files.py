@@ -1,19 +1,19 @@
 """Files that appear whole or not at all, and never on top of a file that somebody else has written.
 
-Everything is first written under a hidden temporary name in the same folder. Whatever stops the writing, no half-written
+Everything is first written under a hidden temporary name in the same folder. Whatever stops the writing, no unfinished
 file is ever seen under the final name; a process that is killed may leave its temporary file (`.*.part`) behind.
 """
 
 import itertools
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
-def temporary_file(folder: Path) -> Iterator[Path]:
+def temporary_file(folder: Path) -> Generator[Path, None, None]:
     """An empty file in `folder`, which is made if need be; it is removed when the block ends, unless it was moved."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder.absolute() / f".{secrets.token_hex(8)}.part"
@@ -27,7 +27,7 @@ def temporary_file(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Generator[Path, None, None]:
     """A temporary path to write to; at the end of the block it takes the place of `path`, if nothing went wrong."""
     with temporary_file(path.parent) as part:
         yield part

@@ -5,8 +5,8 @@ import math
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,7 +32,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 _ENOUGH = 4096
 
 # What Pillow's decoders raise on damaged files.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error, zlib.error)
+_DAMAGE = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error, zlib.error)
 
 _pillow_limit = threading.Lock()
 
@@ -46,13 +46,14 @@ def load_picture(source: Path | bytes, *, name: str | None = None, max_pixels: i
 
     Raises BadInput for whatever cannot be read as a picture, or has more than `max_pixels` pixels.
     """
-    label = f"'{name or source.name}'" if isinstance(source, Path) or name else "the picture"
-    data = source if isinstance(source, bytes) else _read(source, label)
-    with _open(data, label) as image:
+    known = name or (source.name if isinstance(source, Path) else "")
+    label = f"'{known}'" if known else "the picture"
+    data = _read(source, label) if isinstance(source, Path) else source
+    with closing(_open(data, label)) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise BadInput(
-                f"{label} has {width} x {height} pixels, more than the {max_pixels:,} that are read; scale it down first"
+                f"{label} has {width} x {height} pixels, and at most {max_pixels:,} can be read; scale it down first"
             )
         _decode(image, label)
         return plain_rgb(image, label)
@@ -91,8 +92,8 @@ def prepare_picture(
 ) -> npt.NDArray[np.float32]:
     """The picture of `frame_picture` as an array for the engine: float32, (3, height, width), RGB from -1 to 1."""
     frame = frame_picture(image, width, height, mode=mode, offset=offset)
-    pixels = np.asarray(frame, dtype=np.float32).transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1.0))
+    pixels = np.moveaxis(np.asarray(frame, dtype=np.float32), -1, 0)
+    return np.ascontiguousarray(pixels / 127.5 - 1.0, dtype=np.float32)
 
 
 def _read(path: Path, label: str) -> bytes:
@@ -118,7 +119,7 @@ def _open(data: bytes, label: str) -> Image.Image:
 
 
 @contextmanager
-def _without_pillow_limit() -> Iterator[None]:
+def _without_pillow_limit() -> Generator[None, None, None]:
     """Pillow's limit is one for the whole program and lower than ours, which is checked right after the header."""
     with _pillow_limit:
         limit = Image.MAX_IMAGE_PIXELS

@@ -1,23 +1,26 @@
 """Videos out: frames become H.264 files that every browser and player shows, with the settings inside, and back.
 
-The colours are converted with the BT.709 matrix and tagged as such; players guess that matrix for high-definition videos
-only, so small videos without tags would come out with shifted colours. The same frames and metadata give the same bytes
-on every machine: no time stamps are written and the number of encoder threads, which changes x264's decisions, is fixed.
+The colours are converted with the BT.709 matrix and tagged as such: without tags players guess another matrix for small
+videos than for large ones, and colours shift. The same frames and metadata give the same bytes: no time stamps are
+written, and the number of encoder threads, on which x264's decisions depend, does not follow the machine.
 """
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
-from av.video.stream import VideoStream
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from PIL import Image
 
 from img2vid.errors import BadInput, MediaError
@@ -29,9 +32,12 @@ COMPANIONS = (".png", ".json")
 """Suffixes of the files that may lie beside a video under its name: its first frame and its settings."""
 
 _ENCODER = {"crf": "18", "preset": "medium", "threads": "4"}
-_EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-_TO_YUV = Interpolation.AREA | Interpolation.FULL_CHR_H_INP | _EXACT
-_TO_RGB = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | _EXACT
+
+# Flags of FFmpeg's scaler by number, since older releases of PyAV do not name the last four: how chroma is averaged and
+# spread out again, and that rounding is exact and the same on every processor.
+_AREA, _BICUBIC, _FULL_CHROMA_OUT, _FULL_CHROMA_IN, _ACCURATE, _BITEXACT = 0x20, 0x4, 0x2000, 0x4000, 0x40000, 0x80000
+_TO_YUV = _AREA | _FULL_CHROMA_IN | _ACCURATE | _BITEXACT
+_TO_RGB = _BICUBIC | _FULL_CHROMA_OUT | _ACCURATE | _BITEXACT
 
 
 def write_video(path: Path, frames: Iterable[Frame], *, fps: float, metadata: Mapping[str, object]) -> Path:
@@ -51,27 +57,29 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float, metadata: Ma
         with temporary_file(path.parent) as part:
             _encode(part, checked, rate, comment)
             return publish(part, path, companions=COMPANIONS)
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise _not_written(path, error) from error
 
 
 def read_frames(path: Path) -> Frame:
     """All frames of a video as uint8 (T, H, W, 3); raises BadInput where it cannot be read."""
-    decoded: list[Frame] = []
-    for frame in _decode(path):
-        rgb = frame.reformat(format="rgb24", dst_colorspace=Colorspace.ITU709, interpolation=_TO_RGB)
-        decoded.append(cast(Frame, rgb.to_ndarray()))
+    try:
+        with _open(path) as container:
+            decoded = [_to_rgb(frame) for stream in container.streams.video[:1] for frame in container.decode(stream)]
+    except (FFmpegError, OSError) as error:
+        raise _not_read(path, error) from error
+    if not decoded:
+        raise BadInput(f"'{path.name}' holds no frames; choose another video")
     return np.stack(decoded)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """The settings that `write_video` put into the file; raises BadInput where there are none."""
     try:
-        with path.open("rb") as file, av.open(file) as container:
-            # WebM files carry the same tag in capitals.
-            tags = {key.lower(): value for key, value in container.metadata.items()}
-        settings: object = json.loads(tags.get("comment", "null"))
-    except (av.FFmpegError, OSError) as error:
+        with _open(path) as container:
+            comment: str = container.metadata.get("comment", "null")
+        settings: object = json.loads(comment)
+    except (FFmpegError, OSError) as error:
         raise _not_read(path, error) from error
     except ValueError:
         settings = None
@@ -109,7 +117,7 @@ def _to_json(mapping: Mapping[str, object], *, indent: int | None = None, ensure
     try:
         return json.dumps(dict(mapping), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"these settings cannot be kept as JSON ({error}); use text, finite numbers and lists") from error
+        raise BadInput(f"the settings cannot be kept as JSON ({error}); use text, finite numbers, lists") from error
 
 
 def _check_frame(frame: Frame) -> Frame:
@@ -135,11 +143,12 @@ def _encode(part: Path, frames: Iterator[Frame], rate: Fraction, comment: str) -
     first = next(frames)
     # faststart puts the index before the frames, so that browsers can start to play before the file is complete.
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(str(part), "w", format="mp4", options=options) as container:
+    # PyAV's types leave the parameters of its containers and packets open.
+    with cast(Any, av.open(str(part), "w", format="mp4", options=options)) as container:
         container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=rate, options=_ENCODER)
-        _describe(stream, width=first.shape[1], height=first.shape[0])
-        for index, frame in enumerate(_chain(first, frames)):
+        _describe(stream.codec_context, width=first.shape[1], height=first.shape[0])
+        for index, frame in enumerate(chain([first], frames)):
             picture = VideoFrame.from_ndarray(frame, format="rgb24").reformat(
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
@@ -151,30 +160,25 @@ def _encode(part: Path, frames: Iterator[Frame], rate: Fraction, comment: str) -
         container.mux(stream.encode())
 
 
-def _chain(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
-    yield first
-    yield from rest
-
-
-def _describe(stream: VideoStream, *, width: int, height: int) -> None:
-    context = stream.codec_context
+def _describe(context: VideoCodecContext, *, width: int, height: int) -> None:
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
     context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
     context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
 
 
-def _decode(path: Path) -> Iterator[VideoFrame]:
-    empty = True
-    try:
-        # An open file instead of a name: FFmpeg reads a name such as "a:b.mp4" as the address of a server.
-        with path.open("rb") as file, av.open(file) as container:
-            for frame in container.decode(video=0):
-                empty = False
-                yield frame
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise _not_read(path, error) from error
-    if empty:
-        raise BadInput(f"'{path.name}' holds no frames; choose another video")
+@contextmanager
+def _open(path: Path) -> Generator[Any, None, None]:
+    """The opened container, as MP4 only: among FFmpeg's other formats are lists that name further files and servers.
+
+    It is given an open file instead of a name: FFmpeg would take a name such as "a:b.mp4" for a server's address.
+    """
+    with path.open("rb") as file, cast(Any, av.open(file, format="mp4")) as container:
+        yield container
+
+
+def _to_rgb(frame: VideoFrame) -> Frame:
+    rgb = frame.reformat(format="rgb24", dst_colorspace=Colorspace.ITU709, interpolation=_TO_RGB)
+    return cast(Frame, rgb.to_ndarray())
 
 
 def _reason(error: Exception) -> str:

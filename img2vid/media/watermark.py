@@ -1,15 +1,15 @@
 """The invisible watermark of the reference demo: 48 bits in the blue tint of every frame, read back by majority vote.
 
-The scheme is "dwtDct" of the package invisible-watermark, whose decoder reads these frames, but nothing of that package
-is needed. The chroma U (blue minus brightness) is averaged over 2 x 2 pixels and scaled by two (the coarse band of a Haar
-transform); in every 4 x 4 block of that, so 8 x 8 pixels, the largest value but the first is moved onto a grid of step 36
-at the quarter (bit 0) or three-quarter (bit 1) mark. Block n carries bit n mod 48.
-Three things differ from that package, none of them visible to its decoder: values go to the nearest mark that keeps
-them the largest of their block, only blue and green of the touched pixels change, and every frame with 48 blocks is
-marked (64 x 48 pixels or more; the package refuses frames below 256 x 256 = 65,536 pixels).
-"""
+The scheme is "dwtDct" of the package invisible-watermark, whose decoder reads these frames; the package itself is not
+needed. The chroma U (blue minus brightness) is averaged over 2 x 2 pixels and doubled, which is the coarse band of a
+Haar transform. In every 4 x 4 block of that, so 8 x 8 pixels, the largest value, not counting the first, says the bit:
+it is brought to a quarter (0) or three quarters (1) of the way between two multiples of 36. Block n holds bit n mod 48.
 
-from typing import cast
+The package's decoder does not notice three differences to its encoder. Of the two ways to bring the largest value to
+such a mark, lowering it and all that would then exceed it, or raising it, the one that changes less is taken; the
+package leaves larger values standing beside a lowered one and then misreads smooth pictures. Red stays as it is and so,
+to rounding, does brightness. And all frames with 48 blocks are marked, from 64 x 48 pixels; the package needs 65,536.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -47,17 +47,17 @@ def embed_watermark(frames: Frames) -> Frames:
 
 
 def read_watermark(frames: Frames) -> float:
-    """The share of the 48 bits that frames, uint8 (T, H, W, 3), agree on with MESSAGE: 1.0 if all, about 0.5 by chance.
+    """The share of the 48 bits that agree with MESSAGE in the best frame: 1.0 if all, about 0.6 by chance.
 
-    Every block of every frame has one vote, so more frames make the answer surer. Raises BadInput for too small frames.
+    `frames` is uint8 (T, H, W, 3). The best frame speaks for the video, because compression keeps the mark well in some
+    frames and drags it along with the motion in others. Raises BadInput for frames too small to carry the mark.
     """
     _check(frames)
-    votes = np.sum([_votes(frame) for frame in frames], axis=0)
-    return float(np.mean((votes > 0) == (_BITS > 0)))
+    return max(_agreement(frame) for frame in frames)
 
 
 def has_watermark(frames: Frames) -> bool:
-    """Whether at least 42 of the 48 bits agree, which chance does once in 20 million."""
+    """Whether at least 42 of the 48 bits agree in one frame: by chance about once in a million videos."""
     return read_watermark(frames) >= 42 / _LENGTH
 
 
@@ -72,46 +72,50 @@ def _check(frames: Frames) -> None:
 def _blocks(frame: Frames) -> _Floats:
     """The coarse band of U in blocks: (rows, columns, 16), at the values of invisible-watermark's transform."""
     rows, columns = frame.shape[0] // 8, frame.shape[1] // 8
-    pixels = frame[: rows * 8, : columns * 8].astype(np.float32)
-    quads = pixels.reshape(rows * 4, 2, columns * 4, 2, 3).sum(axis=(1, 3))
-    band = quads @ _U_OF_RGB / 2 + 256
-    return cast(_Floats, band.reshape(rows, 4, columns, 4).transpose(0, 2, 1, 3).reshape(rows, columns, 16))
+    pixels = frame[: rows * 8, : columns * 8].astype(np.uint16)
+    pairs = pixels[0::2] + pixels[1::2]
+    quads = pairs[:, 0::2] + pairs[:, 1::2]
+    band = quads.astype(np.float32) @ (_U_OF_RGB / 2) + 256
+    return np.reshape(np.swapaxes(np.reshape(band, (rows, 4, columns, 4)), 1, 2), (rows, columns, 16))
 
 
-def _carriers(blocks: _Floats) -> npt.NDArray[np.intp]:
-    """Which of a block's 16 values carries the bit, (rows, columns)."""
-    return np.argmax(blocks[..., 1:], axis=-1) + 1
+def _carrier(blocks: _Floats) -> npt.NDArray[np.intp]:
+    """Which of a block's 16 values is the largest but for the first, (rows, columns, 1)."""
+    return np.argmax(blocks[..., 1:], axis=-1)[..., None] + 1
 
 
 def _embed(frame: Frames) -> Frames:
     blocks = _blocks(frame)
     rows, columns = blocks.shape[:2]
-    carriers = _carriers(blocks)
-    values = np.take_along_axis(blocks, carriers[..., None], axis=-1)[..., 0]
-    change = (_targets(blocks, values) - values) / 2  # of U, in each of the 2 x 2 pixels behind the value
+    # A value of the band is twice the average U of its four pixels: each of them takes half of the change.
+    change = np.swapaxes(np.reshape((_marked(blocks) - blocks) / 2, (rows, columns, 4, 4)), 1, 2)
+    per_pixel = np.repeat(np.repeat(np.reshape(change, (rows * 4, columns * 4)), 2, axis=0), 2, axis=1)
 
-    marked = frame.copy()
-    top = np.arange(rows)[:, None] * 8 + carriers // 4 * 2
-    left = np.arange(columns)[None, :] * 8 + carriers % 4 * 2
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        for channel, weight in ((1, _GREEN_PER_U), (2, _BLUE_PER_U)):
-            old = frame[top + down, left + right, channel]
-            marked[top + down, left + right, channel] = np.clip(np.rint(old + weight * change), 0, 255)
+    marked = np.array(frame)
+    covered = marked[: rows * 8, : columns * 8]
+    for channel, weight in ((1, _GREEN_PER_U), (2, _BLUE_PER_U)):
+        covered[..., channel] = np.minimum(255, np.maximum(0, np.rint(covered[..., channel] + weight * per_pixel)))
     return marked
 
 
-def _targets(blocks: _Floats, values: _Floats) -> _Floats:
-    """The nearest mark that carries each block's bit and stays above the block's second largest value."""
-    bits = np.resize(_BITS, values.shape)
+def _marked(blocks: _Floats) -> _Floats:
+    """The blocks with their bits: all above the mark below lowered to it, or the largest raised to the mark above."""
+    bits = np.resize(_BITS, blocks.shape[:2])[..., None]
     mark = (0.25 + 0.5 * bits) * _STEP
-    nearest = mark + _STEP * np.rint((values - mark) / _STEP)
-    second = np.sort(blocks[..., 1:], axis=-1)[..., -2]
-    return np.where(nearest > second + 2, nearest, nearest + _STEP * np.ceil((second + 2 - nearest) / _STEP))
+    largest = blocks[..., 1:].max(axis=-1, keepdims=True)
+    below = mark + _STEP * np.floor((largest - mark) / _STEP)
+    above = below + _STEP
+
+    others = np.arange(16) > 0
+    lowered = np.where(others, np.minimum(blocks, below), blocks)
+    raised = np.where(others & (np.arange(16) == _carrier(blocks)), above, blocks)
+    lowering_costs_less = ((blocks - lowered) ** 2).sum(-1, keepdims=True) < (above - largest) ** 2
+    return np.where(lowering_costs_less, lowered, raised)
 
 
-def _votes(frame: Frames) -> npt.NDArray[np.int64]:
-    """For every bit, the number of blocks that say one less the number that say zero."""
-    blocks = _blocks(frame)
-    values = np.take_along_axis(blocks, _carriers(blocks)[..., None], axis=-1).ravel()
-    ones = np.where(values % _STEP > _STEP / 2, 1, -1)
-    return np.array([ones[bit::_LENGTH].sum() for bit in range(_LENGTH)], dtype=np.int64)
+def _agreement(frame: Frames) -> float:
+    """The share of the bits that a frame's blocks, each with one vote, agree on with MESSAGE."""
+    largest = _blocks(frame)[..., 1:].max(axis=-1).ravel()
+    votes = np.where(largest % _STEP > _STEP / 2, 1, -1)
+    totals = [int(votes[bit::_LENGTH].sum()) for bit in range(_LENGTH)]
+    return sum((total > 0) == bool(bit) for total, bit in zip(totals, _BITS, strict=True)) / _LENGTH

@@ -31,11 +31,11 @@ class Attention(nn.Module):
             return self.to_out(value)
         query, key, value = (self._split(tensor) for tensor in (self.to_q(x), self.to_k(context), value))
         answer = F.scaled_dot_product_attention(query, key, value)
-        return self.to_out(answer.transpose(1, 2).flatten(2).unflatten(0, x.shape[:-2]))
+        return self.to_out(answer.transpose(1, 2).reshape(*x.shape[:-1], -1))
 
     def _split(self, tensor: Tensor) -> Tensor:
         """(..., s, h d) -> n h s d, the layout that torch's fused kernels take."""
-        return tensor.flatten(0, -3).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return tensor.reshape(-1, tensor.shape[-2], self.heads, tensor.shape[-1] // self.heads).transpose(1, 2)
 
 
 class GEGLU(nn.Module):
@@ -166,4 +166,4 @@ def _to_tokens(x: Tensor) -> Tensor:
 
 def _to_maps(x: Tensor, height: int, width: int) -> Tensor:
     """n (h w) c -> n c h w."""
-    return x.transpose(1, 2).unflatten(2, (height, width))
+    return x.transpose(1, 2).reshape(x.shape[0], -1, height, width)

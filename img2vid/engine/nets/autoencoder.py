@@ -67,7 +67,9 @@ class Downsample(nn.Module):
 class Level(nn.Module):
     """The residual blocks of one resolution, and the step to the next one where there is one."""
 
-    def __init__(self, blocks: list[nn.Module], *, downsample: nn.Module | None = None, upsample: nn.Module | None = None):
+    def __init__(
+        self, blocks: list[nn.Module], *, downsample: nn.Module | None = None, upsample: nn.Module | None = None
+    ):
         super().__init__()
         self.block = nn.ModuleList(blocks)
         self.downsample = downsample

@@ -33,15 +33,16 @@ def group_norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
 
 def conv(channels_in: int, channels_out: int, kernel: Sequence[int]) -> nn.Conv2d | nn.Conv3d:
     """A convolution over 2 or 3 axes, padded so that the size of each axis stays."""
-    padding = tuple(k // 2 for k in kernel)
     if len(kernel) == 2:
-        return nn.Conv2d(channels_in, channels_out, (kernel[0], kernel[1]), padding=(padding[0], padding[1]))
-    return nn.Conv3d(channels_in, channels_out, (kernel[0], kernel[1], kernel[2]), padding=padding)
+        a, b = kernel
+        return nn.Conv2d(channels_in, channels_out, (a, b), padding=(a // 2, b // 2))
+    a, b, c = kernel
+    return nn.Conv3d(channels_in, channels_out, (a, b, c), padding=(a // 2, b // 2, c // 2))
 
 
 def to_video(x: Tensor, num_frames: int) -> Tensor:
     """(b t) c h w -> b c t h w, a view."""
-    return x.unflatten(0, (-1, num_frames)).transpose(1, 2)
+    return x.reshape(-1, num_frames, *x.shape[1:]).transpose(1, 2)
 
 
 def to_pictures(x: Tensor) -> Tensor:
@@ -59,12 +60,16 @@ class ResBlock(nn.Module):
     def __init__(self, channels: int, out_channels: int, emb_channels: int | None, kernel: Sequence[int]) -> None:
         super().__init__()
         self.in_layers = nn.Sequential(group_norm(channels), nn.SiLU(), conv(channels, out_channels, kernel))
-        self.emb_layers = None if emb_channels is None else nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
+        self.emb_layers = (
+            None if emb_channels is None else nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
+        )
         # Position 2 belongs to a dropout in training code; the checkpoints count it.
         self.out_layers = nn.Sequential(
             group_norm(out_channels), nn.SiLU(), nn.Identity(), conv(out_channels, out_channels, kernel)
         )
-        self.skip_connection = nn.Identity() if channels == out_channels else conv(channels, out_channels, [1] * len(kernel))
+        self.skip_connection = (
+            nn.Identity() if channels == out_channels else conv(channels, out_channels, [1] * len(kernel))
+        )
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         """x: (n, c, h, w) with emb (n, e), or (b, c, t, h, w) with emb (b, t, e)."""

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import open_clip
+import open_clip  # pyright: ignore[reportMissingTypeStubs]
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms.functional import gaussian_blur
+from torchvision.transforms.functional import gaussian_blur  # pyright: ignore[reportMissingTypeStubs]
 
 from img2vid.errors import ConfigError
 
@@ -30,7 +30,7 @@ def architecture(arch: str, folder: Path | None) -> dict[str, Any]:
             return cast(dict[str, Any], json.loads(own.read_text(encoding="utf-8")))
         except ValueError as error:
             raise ConfigError(f"{own} is not a CLIP architecture in JSON: {error}") from error
-    found = cast("dict[str, Any] | None", open_clip.get_model_config(arch))
+    found: dict[str, Any] | None = cast(Any, open_clip).get_model_config(arch)
     if found is None:
         raise ConfigError(f"CLIP architecture {arch!r} is unknown to open_clip and {own} does not exist")
     return found

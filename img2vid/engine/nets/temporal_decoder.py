@@ -33,7 +33,7 @@ class TemporalConv(nn.Conv2d):
     """The last convolution, followed by one along time."""
 
     def __init__(self, channels: int, out_channels: int, video_kernel_size: Sequence[int]) -> None:
-        super().__init__(channels, out_channels, 3, padding=1)
+        nn.Conv2d.__init__(self, channels, out_channels, 3, padding=1)  # pyright: ignore[reportUnknownMemberType]
         self.time_mix_conv = conv(out_channels, out_channels, video_kernel_size)
 
     def over_time(self, x: Tensor, num_frames: int) -> Tensor:

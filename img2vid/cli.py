@@ -1,0 +1,232 @@
+"""The command line: `img2vid sample PICTURE...` makes videos, `img2vid versions` lists the models.
+
+Every field of SampleSettings is an option under its own name. Standard output carries results alone; progress and
+errors go to standard error. Exit codes: 0 done, 1 a failure, 2 bad input, 130 stopped with Ctrl-C.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import img2vid
+from img2vid import paths, pipeline
+from img2vid.errors import BadInput, Img2VidError
+from img2vid.media.pictures import list_pictures, load_picture
+from img2vid.settings import SampleSettings, requirement
+from img2vid.versions import ModelVersion, find_version, load_versions
+
+STAGES = {
+    "load": "loading the model",
+    "condition": "looking at the picture",
+    "sample": "sampling",
+    "decode": "decoding frames",
+    "write": "writing the video",
+}
+GROUPS = {
+    "the video": ("version", "height", "width", "num_frames", "fitting", "crop_offset", "saving_fps", "watermark"),
+    "what the model is told": ("fps", "motion_bucket_id", "cond_aug", "seed", "num_samples"),
+    "sampling": ("num_steps", "sampler", "s_churn", "s_tmin", "s_tmax", "s_noise", "eta", "order"),
+    "noise levels": ("discretization", "sigma_min", "sigma_max", "rho"),
+    "guidance": ("guider", "max_scale", "min_scale", "scale", "period", "period_fusing"),
+    "memory": ("decode_t",),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses with one sentence and points to the help, instead of printing all of it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises BadInput."""
+        raise BadInput(f"{message}; `{self.prog} --help` lists what there is")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = Parser(prog="img2vid", description="Turns a picture into a short video with Stable Video Diffusion.")
+    parser.add_argument("--version", action="version", version=f"img2vid {img2vid.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    _add_sample(commands.add_parser("sample", help="make videos of pictures", allow_abbrev=False))
+    versions = commands.add_parser("versions", help="list the models and which checkpoints are there")
+    versions.add_argument("--json", action="store_true", help="print one JSON object per version")
+    versions.set_defaults(command=list_versions)
+    return parser
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=sample)
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: outputs/)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per video instead of its path")
+    engine = parser.add_argument_group("engine")
+    engine.add_argument(
+        "--engine", choices=("auto", "native", "sgm"), help="who computes (default: IMG2VID_ENGINE or auto)"
+    )
+    engine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
+    engine.add_argument("--precision", default="auto", help="fp32, fp16, bf16 or auto (default: auto)")
+    engine.add_argument("--allow-pickle", action="store_true", help="also read .ckpt checkpoints, as weights alone")
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            _add_setting(group, name)
+
+
+def _add_setting(group: Any, name: str) -> None:
+    """An option for a field; its default is left to the model version."""
+    field = SampleSettings.model_fields[name]
+    option = f"--{name.replace('_', '-')}"
+    text = f"{field.description} ({requirement(name)})".replace("%", "%%")
+    if field.annotation is bool:
+        group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=field.description)
+    else:
+        group.add_argument(option, default=None, metavar=name.upper(), help=text)
+
+
+class ProgressBar:
+    """Shows a run's events on standard error: the stage, its steps, the time left."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task: TaskID | None = None
+        self._stage = ""
+        self.title = ""
+
+    def __enter__(self) -> "ProgressBar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: pipeline.Event) -> None:
+        """Shows one event."""
+        if self._task is None or event.stage != self._stage:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._stage = event.stage
+            description = " ".join(filter(None, (self.title, STAGES[event.stage])))
+            self._task = self._progress.add_task(description, total=event.total, count="")
+        count = "" if event.stage in ("load", "write") else f"{event.step}/{event.total}"
+        self._progress.update(self._task, completed=event.step, total=event.total, count=count)
+
+
+def sample(arguments: argparse.Namespace) -> int:
+    """Makes videos of all pictures; one that cannot be used is reported and the others go on."""
+    names = [name for group in GROUPS.values() for name in group if getattr(arguments, name) is not None]
+    overrides = {name: getattr(arguments, name) for name in names}
+    version = find_version(str(overrides.get("version", SampleSettings.model_fields["version"].default)))
+    settings = version.settings(overrides)
+    pictures = list_pictures(arguments.pictures)
+    if len(pictures) == 1:
+        load_picture(pictures[0])  # a picture that cannot be used is told before the model is loaded
+    choice = pipeline.EngineChoice(
+        provider=arguments.engine or os.environ.get("IMG2VID_ENGINE") or "auto",
+        device=arguments.device,
+        precision=arguments.precision,
+        allow_pickle=arguments.allow_pickle,
+    )
+    folder = arguments.out if arguments.out is not None else paths.home()
+    refused = 0
+    with ExitStack() as stack:
+        bar = stack.enter_context(ProgressBar())
+        model = pipeline.load(version, choice, bar)
+        for index, path in enumerate(pictures, start=1):
+            bar.title = f"{index}/{len(pictures)} {path.name}:" if len(pictures) > 1 else ""
+            try:
+                for result in pipeline.run(model, load_picture(path), settings, folder, name=path.stem, on_event=bar):
+                    _print_result(result, arguments.json)
+            except BadInput as error:
+                if len(pictures) == 1:
+                    raise
+                refused += 1
+                _print_error(str(error))
+    return 2 if refused else 0
+
+
+def _print_result(result: pipeline.Result, as_json: bool) -> None:
+    if as_json:
+        row = {
+            "video": str(result.video),
+            "still": str(result.still),
+            "settings_file": str(result.sidecar),
+            "seconds": round(result.seconds, 3),
+            **result.metadata,
+        }
+        line = json.dumps(row)
+    else:
+        line = str(result.video)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def list_versions(arguments: argparse.Namespace) -> int:
+    """Prints every model version, and whether its checkpoint is there."""
+    versions = load_versions().values()
+    if arguments.json:
+        for version in versions:
+            path = version.checkpoint_path
+            row = {**version.model_dump(), "checkpoint_path": None if path is None else str(path)}
+            sys.stdout.write(json.dumps(row) + "\n")
+        return 0
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("version", "frames", "size", "checkpoint", "licence"):
+        table.add_column(heading, overflow="fold")
+    for version in versions:
+        size = f"{version.width} x {version.height}"
+        table.add_row(version.name, str(version.num_frames), size, _checkpoint_state(version), version.licence)
+    Console().print(table)
+    return 0
+
+
+def _checkpoint_state(version: ModelVersion) -> str:
+    path = version.checkpoint_path
+    if path is not None:
+        return f"{path} ({path.stat().st_size / 1e9:.2f} GB)"
+    size = f" ({version.bytes / 1e9:.2f} GB)" if version.bytes else ""
+    return f"missing: {version.checkpoint}{size} from {version.source}"
+
+
+def _print_error(message: str) -> None:
+    sys.stderr.write(f"img2vid: {message}\n")
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; every error becomes one sentence."""
+    try:
+        arguments = build_parser().parse_args(argv)
+        return int(arguments.command(arguments))
+    except BadInput as error:
+        _print_error(str(error))
+        return 2
+    except Img2VidError as error:
+        _print_error(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _print_error("stopped; videos that were finished are kept")
+        return 130
+    except Exception as error:  # the outermost place: whatever else happens is a failure too
+        if os.environ.get("IMG2VID_TRACEBACK"):
+            raise
+        reason = " ".join(str(error).split())
+        _print_error(f"failed with {type(error).__name__}: {reason} (IMG2VID_TRACEBACK=1 shows where)")
+        return 1
+
+
+def main() -> None:
+    """The entry point."""
+    sys.exit(run())

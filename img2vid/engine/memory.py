@@ -1,0 +1,42 @@
+"""What to do about memory: errors that say which knob helps, and letting go of a model."""
+
+import gc
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+
+from img2vid.errors import Img2VidError
+
+
+class OutOfMemory(Img2VidError):
+    """A stage needed more memory than there is."""
+
+
+ADVICE = {
+    "load": "choose precision fp16, or close other programs that use the card",
+    "condition": "close other programs that use the card, or make the video smaller",
+    "sample": "make the video smaller or shorter, choose precision fp16, or close other programs that use the card",
+    "decode": "set decode_t to a smaller number (1 needs least)",
+}
+
+
+@contextmanager
+def out_of_memory_explained(stage: str) -> Generator[None, None, None]:
+    """Turns torch's out-of-memory errors into one sentence that says which setting helps at this stage."""
+    try:
+        yield
+    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory(f"memory ran out in the stage {stage!r}; {ADVICE[stage]}") from error
+    except RuntimeError as error:
+        # torch has no type of its own for a failed allocation on the CPU.
+        if "not enough memory" in str(error) or "out of memory" in str(error):
+            raise OutOfMemory(f"memory ran out in the stage {stage!r}; {ADVICE[stage]}") from error
+        raise
+
+
+def release() -> None:
+    """Gives memory of models that nothing refers to any more back to the card."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,93 @@
+"""From a prepared picture to frames: the only place where random numbers are drawn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from img2vid.engine.interface import Engine, SamplerSettings, StepInfo
+from img2vid.engine.memory import out_of_memory_explained
+from img2vid.engine.preview import LatentPreview
+from img2vid.errors import Img2VidError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What to make of a picture."""
+
+    seed: int
+    num_frames: int
+    fps: float
+    motion_bucket_id: float
+    cond_aug: float
+    decode_t: int
+    sampler: SamplerSettings
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is: `stage` is condition, sample or decode; sigma and preview only while sampling.
+
+    preview: (T, h, w, 3), all frames at the latents' size.
+    """
+
+    stage: str
+    step: int
+    total: int
+    sigma: float | None = None
+    preview: NDArray[np.uint8] | None = None
+
+
+def render(
+    engine: Engine, picture: NDArray[np.float32], clip: Clip, on_progress: Callable[[Progress], None]
+) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3) of a picture (3, H, W) in [-1, 1].
+
+    The seed makes one CPU generator: the noise on the conditioning frame is drawn first, then the latents', then what
+    the sampler adds. An exception raised from `on_progress` stops the run.
+    """
+    generator = torch.Generator().manual_seed(clip.seed)
+    image = torch.as_tensor(picture)[None]
+    height, width = image.shape[-2:]
+
+    on_progress(Progress("condition", 0, 1))
+    with out_of_memory_explained("condition"):
+        cond, uncond = engine.condition(
+            image,
+            cond_noise=torch.randn(image.shape, generator=generator),
+            cond_aug=clip.cond_aug,
+            motion_bucket_id=clip.motion_bucket_id,
+            fps=clip.fps,
+            num_frames=clip.num_frames,
+        )
+    on_progress(Progress("condition", 1, 1))
+
+    f = engine.downsampling
+    noise = torch.randn(clip.num_frames, engine.latent_channels, height // f, width // f, generator=generator)
+    preview = LatentPreview.fit(image, cond.concat[:1] * engine.scale_factor)
+
+    def on_step(info: StepInfo) -> None:
+        on_progress(Progress("sample", info.step, info.total, info.sigma, preview(info.denoised)))
+
+    on_progress(Progress("sample", 0, clip.sampler.num_steps))
+    with out_of_memory_explained("sample"):
+        latents = engine.sample(noise, cond, uncond, clip.sampler, on_step=on_step, generator=generator)
+    _require_finite(latents, "latents")
+
+    on_progress(Progress("decode", 0, clip.num_frames))
+    with out_of_memory_explained("decode"):
+        frames = engine.decode(
+            latents, clip.decode_t, on_chunk=lambda done, total: on_progress(Progress("decode", done, total))
+        )
+    _require_finite(frames, "frames")
+    return ((frames.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _require_finite(values: Tensor, name: str) -> None:
+    if not torch.isfinite(values).all():
+        raise Img2VidError(
+            f"the {name} hold values that are no numbers, which makes black frames; choose precision fp32 or bf16"
+        )

@@ -1,0 +1,229 @@
+"""The recipe: a picture and settings in, a video on disk out, stage by stage, with events on the way.
+
+torch is imported only when a model is loaded or run, so that whoever just plans a run does not wait for it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+import img2vid
+from img2vid.errors import BadInput
+from img2vid.media.pictures import prepare_picture
+from img2vid.media.videos import write_json, write_still, write_video
+from img2vid.media.watermark import can_carry_watermark, embed_watermark
+from img2vid.settings import SampleSettings
+from img2vid.versions import ModelVersion
+
+if TYPE_CHECKING:
+    from img2vid.engine import Engine, SamplerSettings
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where a run is. Stages are load, condition, sample, decode and write.
+
+    step of total are done in this stage; elapsed and seconds_left belong to this stage, seconds_left is None until it
+    can be told. sigma and preview, (T, h, w, 3) at the latents' size, come while sampling.
+    """
+
+    stage: str
+    step: int
+    total: int
+    elapsed: float
+    seconds_left: float | None = None
+    sigma: float | None = None
+    preview: NDArray[np.uint8] | None = None
+
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """How a model is run: provider native, sgm or auto; device and precision as torch names them, or auto."""
+
+    provider: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory, with the choices that `auto` stood for made."""
+
+    engine: "Engine"
+    version: ModelVersion
+    provider: str
+    device: str
+    precision: str
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run wrote: the video, and beside it its first frame and its settings."""
+
+    video: Path
+    still: Path
+    sidecar: Path
+    seed: int
+    seconds: float
+    metadata: dict[str, Any]
+
+
+class StageClock:
+    """Makes events whose times are counted within each stage."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._stage = ""
+        self._started = 0.0
+
+    def report(
+        self,
+        stage: str,
+        step: int,
+        total: int,
+        *,
+        sigma: float | None = None,
+        preview: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Sends an event; an exception raised by its receiver stops the run."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._started = stage, now
+        elapsed = now - self._started
+        left = elapsed / step * (total - step) if step else None
+        self._on_event(Event(stage, step, total, elapsed, left, sigma, preview))
+
+
+def ignore(event: Event) -> None:
+    """Receives events and does nothing."""
+
+
+def load(version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore) -> LoadedModel:
+    """Loads the model of a version; events count bytes.
+
+    Raises CheckpointError, ConfigError, BadInput and EngineUnavailable.
+    """
+    checkpoint = version.require_checkpoint()
+    clock = StageClock(on_event)
+    clock.report("load", 0, 1)
+    from img2vid.engine import load_engine
+    from img2vid.engine.loading import choose_device, choose_precision
+
+    provider = "native" if choice.provider == "auto" else choice.provider
+    device = choose_device(choice.device)
+    precision = choose_precision(choice.precision, device)
+    engine = load_engine(
+        version.config_path,
+        checkpoint,
+        provider=provider,
+        device=device,
+        precision=precision,
+        allow_pickle=choice.allow_pickle,
+        on_bytes=lambda done, total: clock.report("load", done, total),
+    )
+    return LoadedModel(engine, version, provider, device, precision, checkpoint)
+
+
+def run(
+    model: LoadedModel,
+    picture: Image,
+    settings: SampleSettings,
+    folder: Path,
+    *,
+    name: str,
+    on_event: OnEvent = ignore,
+) -> Iterator[Result]:
+    """Makes `settings.num_samples` videos of a picture, one after the other, each with the next seed.
+
+    Every video is on disk when its result is given, named after the picture `name`. An exception raised from `on_event`
+    stops the run between two steps; what was finished stays.
+    """
+    if settings.version != model.version.name:
+        raise BadInput(f"the settings are for {settings.version}, the loaded model is {model.version.name}")
+    frame = prepare_picture(
+        picture, settings.width, settings.height, mode=settings.fitting, offset=settings.crop_offset
+    )
+    for index in range(settings.num_samples):
+        one = settings.model_copy(update={"seed": settings.seed + index, "num_samples": 1})
+        yield _run_one(model, frame, one, folder, name, on_event)
+
+
+def _run_one(
+    model: LoadedModel,
+    picture: NDArray[np.float32],
+    settings: SampleSettings,
+    folder: Path,
+    name: str,
+    on_event: OnEvent,
+) -> Result:
+    from img2vid.engine import Clip, Progress, render
+
+    started = time.monotonic()
+    clock = StageClock(on_event)
+
+    def on_progress(progress: Progress) -> None:
+        clock.report(progress.stage, progress.step, progress.total, sigma=progress.sigma, preview=progress.preview)
+
+    clip = Clip(
+        seed=settings.seed,
+        num_frames=settings.num_frames,
+        fps=settings.fps,
+        motion_bucket_id=settings.motion_bucket_id,
+        cond_aug=settings.cond_aug,
+        decode_t=settings.decode_t,
+        sampler=sampler_settings(settings),
+    )
+    frames = render(model.engine, picture, clip, on_progress)
+
+    clock.report("write", 0, 1)
+    marked = settings.watermark and can_carry_watermark(settings.height, settings.width)
+    if marked:
+        frames = embed_watermark(frames)
+    metadata = describe(model, settings, name, marked)
+    stem = f"{name}_{settings.version}_seed{settings.seed}"
+    video = write_video(folder / f"{stem}.mp4", frames, fps=settings.file_fps, metadata=metadata)
+    still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
+    write_still(still, frames[0])
+    write_json(sidecar, metadata)
+    clock.report("write", 1, 1)
+    return Result(video, still, sidecar, settings.seed, time.monotonic() - started, metadata)
+
+
+def sampler_settings(settings: SampleSettings) -> "SamplerSettings":
+    """The part of the settings that steers the sampler, in the engine's form."""
+    from img2vid.engine import SamplerSettings
+
+    return SamplerSettings(
+        sampler=settings.sampler,
+        num_steps=settings.num_steps,
+        sampler_params=settings.params_of(settings.sampler),
+        guider=settings.guider,
+        guider_params=settings.params_of(settings.guider),
+        discretization=settings.discretization,
+        discretization_params=settings.params_of(settings.discretization),
+    )
+
+
+def describe(model: LoadedModel, settings: SampleSettings, picture: str, marked: bool) -> dict[str, Any]:
+    """What is written into the video: all that is needed to make it again."""
+    return {
+        "program": f"img2vid {img2vid.__version__}",
+        "picture": picture,
+        "settings": settings.model_dump(),
+        "watermarked": marked,
+        "checkpoint": model.checkpoint.name,
+        "provider": model.provider,
+        "device": model.device,
+        "precision": model.precision,
+    }

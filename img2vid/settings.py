@@ -1,0 +1,208 @@
+"""Every control of a run, once: its default, range, unit and help text.
+
+The page, the command line, the store and the file's metadata all use these names. Defaults that belong to a model
+version (size, frames, steps, guidance, decode_t) come from configs/versions.yaml; see `img2vid.versions`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from img2vid.errors import BadInput
+
+Sampler = Literal[
+    "EulerEDMSampler",
+    "HeunEDMSampler",
+    "EulerAncestralSampler",
+    "DPMPP2SAncestralSampler",
+    "DPMPP2MSampler",
+    "LinearMultistepSampler",
+]
+Discretization = Literal["LegacyDDPMDiscretization", "EDMDiscretization"]
+Guider = Literal["VanillaCFG", "IdentityGuider", "LinearPredictionGuider", "TrianglePredictionGuider"]
+Fitting = Literal["crop", "fit"]
+
+CHURN = ("s_churn", "s_tmin", "s_tmax", "s_noise")
+PARAMS: dict[str, tuple[str, ...]] = {
+    "EulerEDMSampler": CHURN,
+    "HeunEDMSampler": CHURN,
+    "EulerAncestralSampler": ("eta", "s_noise"),
+    "DPMPP2SAncestralSampler": ("eta", "s_noise"),
+    "DPMPP2MSampler": (),
+    "LinearMultistepSampler": ("order",),
+    "LegacyDDPMDiscretization": (),
+    "EDMDiscretization": ("sigma_min", "sigma_max", "rho"),
+    "VanillaCFG": ("scale",),
+    "IdentityGuider": (),
+    "LinearPredictionGuider": ("max_scale", "min_scale"),
+    "TrianglePredictionGuider": ("max_scale", "min_scale", "period", "period_fusing"),
+}
+"""Which settings each choice of sampler, discretization and guider uses; the others rest."""
+
+MAX_SEED = 2**32 - 1
+
+
+def control(default: Any, label: str, help_text: str, *, unit: str = "", **limits: Any) -> Any:
+    """A field with what a page needs to draw it: the reference demo's label, a help text, a unit, a range."""
+    return Field(default, title=label, description=help_text, json_schema_extra={"unit": unit}, **limits)
+
+
+class SampleSettings(BaseModel):
+    """One run's settings, validated. Values are refused, never silently changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    version: str = control("svd_tiny", "Model Version", "Which model makes the video; `img2vid versions` lists them.")
+    height: int = control(96, "H", "Height of the video.", unit="pixels", ge=64, le=2048)
+    width: int = control(160, "W", "Width of the video.", unit="pixels", ge=64, le=2048)
+    num_frames: int = control(
+        14,
+        "T",
+        "Length of the video; models are best at the length they were trained for.",
+        unit="frames",
+        ge=1,
+        le=128,
+    )
+    fitting: Fitting = control(
+        "crop", "Fitting", "crop fills the frame and cuts what stands out; fit shows the whole picture with borders."
+    )
+    crop_offset: float = control(
+        0.5, "Crop offset", "Which part a crop keeps: 0 is the left or top, 1 the right or bottom.", ge=0, le=1
+    )
+    fps: int = control(
+        6,
+        "fps",
+        "Frame rate that the model is told; between 5 and 30 works best.",
+        unit="frames per second",
+        ge=1,
+        le=1000,
+    )
+    motion_bucket_id: int = control(
+        127, "motion bucket id", "How much moves: higher is more. Up to 255 was trained.", ge=0, le=511
+    )
+    cond_aug: float = control(
+        0.02,
+        "Conditioning augmentation",
+        "Noise added to the input picture; more lets the video depart further from it.",
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+    )
+    seed: int = control(23, "seed", "The same seed and settings give the same video again.", ge=0, le=MAX_SEED)
+    num_samples: int = control(
+        1, "num cols", "How many videos to make of each picture; each next one uses the next seed.", ge=1, le=10
+    )
+    num_steps: int = control(25, "steps", "Steps from noise to video; more is slower and finer.", ge=1, le=1000)
+
+    sampler: Sampler = control("EulerEDMSampler", "Sampler", "The method that walks from noise to video.")
+    s_churn: float = control(0.0, "s_churn", "Noise added and removed again during sampling; 0 is none.", ge=0, le=1000)
+    s_tmin: float = control(0.0, "s_tmin", "Lowest noise level at which s_churn acts.", ge=0, le=1e6)
+    s_tmax: float = control(999.0, "s_tmax", "Highest noise level at which s_churn acts.", ge=0, le=1e6)
+    s_noise: float = control(1.0, "s_noise", "Strength of the noise that a sampler adds.", ge=0, le=10)
+    eta: float = control(1.0, "eta", "How much fresh noise the ancestral samplers add at each step.", ge=0, le=10)
+    order: int = control(4, "order", "How many past steps LinearMultistepSampler uses.", ge=1, le=10)
+
+    discretization: Discretization = control(
+        "EDMDiscretization", "Discretization", "How the noise levels are spread over the steps."
+    )
+    sigma_min: float = control(0.002, "sigma_min", "Lowest noise level above zero.", gt=0, le=1e6)
+    sigma_max: float = control(700.0, "sigma_max", "Noise level at the start.", gt=0, le=1e6)
+    rho: float = control(7.0, "rho", "How strongly steps crowd at low noise levels.", gt=0, le=100)
+
+    guider: Guider = control(
+        "LinearPredictionGuider", "Guider", "How strongly each frame is held to the input picture, frame by frame."
+    )
+    max_scale: float = control(2.5, "max-cfg-scale", "Guidance at its strongest frame.", ge=0, le=100)
+    min_scale: float = control(1.0, "min guidance scale", "Guidance at the first frame.", ge=0, le=100)
+    scale: float = control(2.5, "cfg-scale", "Guidance of all frames with VanillaCFG.", ge=0, le=100)
+    period: float = control(
+        1.0, "period", "Length of TrianglePredictionGuider's wave; 1 is the whole video.", unit="videos", gt=0, le=10
+    )
+    period_fusing: Literal["mean", "multiply", "max"] = control(
+        "max", "period fusing", "How several waves of TrianglePredictionGuider are joined."
+    )
+
+    decode_t: int = control(
+        14,
+        "Decode t frames at a time",
+        "Set it small if memory is short; frames decoded together flicker less.",
+        unit="frames",
+        ge=1,
+        le=1000,
+    )
+    saving_fps: Annotated[float, Field(ge=1, le=1000)] | None = control(
+        None, "saving video at fps", "Frame rate of the file; left out, it is fps.", unit="frames per second"
+    )
+    watermark: bool = control(True, "Watermark", "Mark every frame invisibly as made by a model.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "SampleSettings":
+        if self.sigma_min > self.sigma_max:
+            raise ValueError(f"sigma_min must not be above sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        return self
+
+    def params_of(self, choice: str) -> dict[str, Any]:
+        """The parameters of a sampler, discretization or guider, as the engine takes them."""
+        return {name: getattr(self, name) for name in PARAMS[choice]}
+
+    @property
+    def file_fps(self) -> float:
+        """Frame rate of the written video."""
+        return self.saving_fps if self.saving_fps is not None else float(self.fps)
+
+
+def make_settings(values: Mapping[str, Any]) -> SampleSettings:
+    """Validated settings from plain values; raises BadInput about the first value that will not do."""
+    try:
+        return SampleSettings(**values)
+    except ValidationError as error:
+        raise BadInput(explain(error.errors()[0])) from error
+
+
+def explain(problem: ErrorDetails) -> str:
+    """One sentence: what is wrong, what was given, what would do."""
+    if not problem["loc"]:
+        return problem["msg"].removeprefix("Value error, ")
+    name = str(problem["loc"][0])
+    field = SampleSettings.model_fields.get(name)
+    if field is None:
+        return f"there is no setting {name!r}; the settings are {', '.join(SampleSettings.model_fields)}"
+    return f"{name} must be {requirement(name)}, got {problem['input']!r}"
+
+
+def requirement(name: str) -> str:
+    """What a setting takes, in words: "a whole number from 1 to 10", "one of crop, fit"."""
+    field = SampleSettings.model_fields[name]
+    choices = get_args(field.annotation)
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return f"one of {', '.join(choices)}"
+    kinds: dict[Any, str] = {int: "a whole number", bool: "true or false", str: "a name"}
+    kind = kinds.get(field.annotation, "a number")
+    limits = limits_of(name)
+    unit = unit_of(name)
+    words = [kind]
+    if "ge" in limits and "le" in limits:
+        words.append(f"from {_plain(limits['ge'])} to {_plain(limits['le'])}")
+    elif "gt" in limits:
+        words.append(f"above {_plain(limits['gt'])} and at most {_plain(limits['le'])}")
+    return " ".join(words) + (f" ({unit})" if unit else "")
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number.is_integer() else str(number)
+
+
+def limits_of(name: str) -> dict[str, float]:
+    """The range of a number: `ge` or `gt` below, `le` above."""
+    field = SampleSettings.model_fields[name]
+    sources = [*field.metadata, *(m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ()))]
+    nested = [m for source in sources for m in getattr(source, "metadata", [source])]
+    return {key: float(getattr(m, key)) for m in nested for key in ("ge", "gt", "le") if hasattr(m, key)}
+
+
+def unit_of(name: str) -> str:
+    """The unit of a setting, or nothing."""
+    extra = SampleSettings.model_fields[name].json_schema_extra
+    return str(cast(dict[str, Any], extra).get("unit", "")) if isinstance(extra, dict) else ""

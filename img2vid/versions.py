@@ -1,0 +1,135 @@
+"""The model versions: rows of configs/versions.yaml, and of versions.local.yaml beside it where there is one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from img2vid import paths
+from img2vid.errors import BadInput, CheckpointError, ConfigError
+from img2vid.settings import SampleSettings, make_settings
+
+
+class ModelVersion(BaseModel):
+    """One model: what it makes, which files it is, and which settings suit it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    name: str
+    num_frames: Annotated[int, Field(ge=1, le=128)]
+    height: Annotated[int, Field(ge=64, le=2048)]
+    width: Annotated[int, Field(ge=64, le=2048)]
+    downsampling: Annotated[int, Field(ge=1)]
+    """Pixels along one side of a latent."""
+    size_step: Annotated[int, Field(ge=1)]
+    """Height and width must be multiples of this."""
+    config: str
+    """A file in configs/, or a path of its own."""
+    checkpoint: str
+    """A file name in the checkpoint folders, or a path of its own."""
+    defaults: dict[str, Any] = {}
+    licence: str
+    source: str
+    bytes: Annotated[int, Field(gt=0)] | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    note: str = ""
+
+    @field_validator("defaults")
+    @classmethod
+    def _known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        own_fields = {"version", "height", "width", "num_frames"}
+        for name in value:
+            if name not in SampleSettings.model_fields or name in own_fields:
+                raise ValueError(f"{name!r} is no setting that has a default of its own")
+        make_settings(value)
+        return value
+
+    @model_validator(mode="after")
+    def _sizes(self) -> "ModelVersion":
+        for side in (self.height, self.width):
+            if side % self.size_step:
+                raise ValueError(f"the size {self.width} x {self.height} is no multiple of size_step {self.size_step}")
+        return self
+
+    @property
+    def config_path(self) -> Path:
+        """The model configuration."""
+        return paths.CONFIGS / self.config
+
+    @property
+    def checkpoint_path(self) -> Path | None:
+        """The checkpoint where it is there, else None."""
+        path = Path(self.checkpoint).expanduser()
+        if path.is_absolute():
+            return path if path.is_file() else None
+        return paths.find_checkpoint(self.checkpoint)
+
+    def require_checkpoint(self) -> Path:
+        """The checkpoint, or CheckpointError that says which file belongs where, its size and where to get it."""
+        path = self.checkpoint_path
+        if path is not None:
+            return path
+        size = f", {self.bytes / 1e9:.2f} GB" if self.bytes else ""
+        raise CheckpointError(
+            f"the checkpoint of {self.name} is missing: put {self.checkpoint}{size} into "
+            f"{paths.checkpoint_folders()[0]} (from {self.source})"
+        )
+
+    def settings(self, overrides: Mapping[str, Any]) -> SampleSettings:
+        """This version's settings with some values replaced; raises BadInput for values that will not do."""
+        base = {
+            "version": self.name,
+            "height": self.height,
+            "width": self.width,
+            "num_frames": self.num_frames,
+            **self.defaults,
+        }
+        settings = make_settings({**base, **overrides})
+        for name in ("height", "width"):
+            side: int = getattr(settings, name)
+            if side % self.size_step:
+                near = max(self.size_step, round(side / self.size_step) * self.size_step)
+                raise BadInput(f"{name} must be a multiple of {self.size_step} for {self.name}, got {side}; try {near}")
+        return settings
+
+
+def load_versions() -> dict[str, ModelVersion]:
+    """All versions by name, in the order of the files. Raises ConfigError for a row that does not say what it must."""
+    rows: dict[str, ModelVersion] = {}
+    for path in (paths.CONFIGS / "versions.yaml", paths.CONFIGS / "versions.local.yaml"):
+        if path.is_file():
+            rows.update(_read(path))
+    return rows
+
+
+def find_version(name: str) -> ModelVersion:
+    """The version of that name, or BadInput with the names that there are."""
+    versions = load_versions()
+    if name not in versions:
+        raise BadInput(f"there is no model version {name!r}; choose one of {', '.join(versions)}")
+    return versions[name]
+
+
+def _read(path: Path) -> dict[str, ModelVersion]:
+    try:
+        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must map the name of each version to its fields")
+    return {name: _row(path, name, row) for name, row in cast(dict[str, Any], tree).items()}
+
+
+def _row(path: Path, name: str, row: Any) -> ModelVersion:
+    if not isinstance(row, dict):
+        raise ConfigError(f"{path}, {name}: the fields of a version belong here, found {row!r}")
+    try:
+        return ModelVersion.model_validate({"name": name, **cast(dict[str, Any], row)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in (name, *first["loc"]))
+        raise ConfigError(f"{path}, {place}: {first['msg'].removeprefix('Value error, ')}") from error
+    except BadInput as error:
+        raise ConfigError(f"{path}, {name}.defaults: {error}") from error

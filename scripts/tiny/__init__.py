@@ -1,0 +1,1 @@
+"""How the small checkpoints are trained: pictures, scenes made from them, and the stages of training."""

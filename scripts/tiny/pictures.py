@@ -1,0 +1,92 @@
+"""The pictures to train on and the ones kept apart for measuring, all with free licences, from well-kept packages.
+
+scikit-image and scikit-learn ship some; Debian's package lomiri-wallpapers-16.04 has large photographs (`--pictures`
+names the folder in which it was unpacked). No picture in `assets/` is among them.
+"""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+SCIKIT_IMAGE = ("coffee.png", "chelsea.png", "motorcycle_left.png", "hubble_deep_field.jpg", "ihc.png", "retina.jpg")
+LOMIRI = (
+    "Bridge_by_Sander_Klootwijk.jpg",
+    "Dragonfly_by_Bolly.jpg",
+    "Picture_0B_by_freespace.jpg",
+    "Picture_1A_by_freespace.jpg",
+    "Wine_by_Jakkub_Mede.jpg",
+    "aitzgorri_by_Aitzol_Berasategi.jpg",
+    "analogpattern_by_Peter_Nerlich.jpg",
+    "free_by_Peter_Nerlich.jpg",
+    "greentock_by_Peter_Nerlich.jpg",
+    "sunset_by_Aitzol_Berasategi.jpg",
+    "umang_by_Abhishek_Mudgal.jpg",
+)
+KEPT_APART = ("astronaut.png", "rocket.jpg", "china.jpg", "flower.jpg")
+"""A portrait, a rocket at dawn, a temple, a flower: never trained on."""
+LONGEST = 2048
+"""Pictures are kept in memory no longer than this; the small models need far less."""
+
+
+def training_pictures(folder: Path | None) -> list[Image.Image]:
+    """Every picture to train on that can be found here."""
+    paths = [path for name in SCIKIT_IMAGE if (path := _scikit_image() / name).is_file()]
+    if folder is not None:
+        paths += [path for name in LOMIRI for path in sorted(folder.rglob(name))]
+    return [_load(path) for path in paths]
+
+
+def kept_apart_pictures() -> dict[str, Image.Image]:
+    """The pictures for measuring, by name."""
+    folders = [_scikit_image(), _scikit_learn()]
+    found = {name: next(f / name for f in folders if (f / name).is_file()) for name in KEPT_APART}
+    return {Path(name).stem: _load(path) for name, path in found.items()}
+
+
+def _scikit_image() -> Path:
+    import skimage
+
+    return Path(skimage.__file__).parent / "data"
+
+
+def _scikit_learn() -> Path:
+    import sklearn
+
+    return Path(sklearn.__file__).parent / "datasets" / "images"
+
+
+def _load(path: Path) -> Image.Image:
+    image = Image.open(path).convert("RGB")
+    image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    return image
+
+
+def random_crop(image: Image.Image, height: int, width: int, rng: random.Random, smallest: float = 1.0) -> Tensor:
+    """A random part of a picture at a random scale as (3, height, width) in [-1, 1]; half of them are mirrored.
+
+    The part is at least `smallest` times the asked size, and larger ones are as likely on a logarithmic scale.
+    """
+    largest = min(image.width / width, image.height / height)
+    low = min(smallest, largest)
+    scale = low * (largest / low) ** rng.random()
+    w, h = width * scale, height * scale
+    x, y = rng.uniform(0, image.width - w), rng.uniform(0, image.height - h)
+    part = image.resize((width, height), Image.Resampling.LANCZOS, box=(x, y, x + w, y + h), reducing_gap=2.0)
+    if rng.random() < 0.5:
+        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return to_tensor(part)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """(3, h, w) in [-1, 1]."""
+    return torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
+
+
+def vary_colour(x: Tensor, rng: random.Random) -> Tensor:
+    """Changes brightness, contrast and the balance of colours a little; x: (..., 3, h, w) in [-1, 1]."""
+    gain = torch.tensor([rng.uniform(0.8, 1.15) * rng.uniform(0.9, 1.1) for _ in range(3)])[:, None, None]
+    return (x * gain + rng.uniform(-0.15, 0.15)).clamp(-1, 1)

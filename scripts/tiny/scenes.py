@@ -1,0 +1,152 @@
+"""Moving scenes made from still pictures: camera motion, parallax, flow fields, changing light.
+
+The conditions mean what they mean in SVD: `motion_bucket_id` is the amount of motion, `fps` says how much of it falls
+between two frames. Every scene starts at rest with frame 0, the picture that it is conditioned on.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from scripts.tiny.pictures import random_crop, vary_colour
+
+MARGIN = 1.5
+"""Layers are this much larger than the frame, so that motion uncovers picture and not border."""
+FASTEST = 3.0
+"""Pixels a frame that no scene exceeds on average."""
+
+
+def speed(motion_bucket_id: float, fps: float) -> float:
+    """Mean motion in pixels a frame, at the model's own size."""
+    return min(FASTEST, motion_bucket_id / 127 * 8 / fps)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A steady motion of one layer: shift, zoom and roll a frame, and how much faster it is at the end."""
+
+    shift: tuple[float, float]
+    zoom: float
+    roll: float
+    ease: float
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> "Camera":
+        """Mostly pans and zooms, some of both, a little roll."""
+        angle = rng.uniform(0, 2 * math.pi)
+        kind = rng.random()
+        pan = 0.0 if kind < 0.25 else 1.0
+        zoom = 0.0 if 0.25 <= kind < 0.7 else rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
+        roll = rng.gauss(0, 1) if rng.random() < 0.25 else 0.0
+        return cls((pan * math.cos(angle), pan * math.sin(angle)), 0.025 * zoom, 0.02 * roll, rng.uniform(-0.4, 0.4))
+
+    def field(self, grid: Tensor) -> Tensor:
+        """Velocity in pixels a frame at each place; grid: (h, w, 2) in pixels from the middle."""
+        x, y = grid.unbind(-1)
+        u = self.shift[0] + self.zoom * x - self.roll * y
+        v = self.shift[1] + self.zoom * y + self.roll * x
+        return torch.stack([u, v], dim=-1)
+
+    def places(self, grid: Tensor, amount: Tensor) -> Tensor:
+        """Where each pixel comes from after `amount` (t,) of motion: (t, h, w, 2)."""
+        x, y = grid.unbind(-1)
+        scale, angle = (self.zoom * amount).exp()[:, None, None], (self.roll * amount)[:, None, None]
+        u = scale * (angle.cos() * x - angle.sin() * y) + self.shift[0] * amount[:, None, None]
+        v = scale * (angle.sin() * x + angle.cos() * y) + self.shift[1] * amount[:, None, None]
+        return torch.stack([u, v], dim=-1)
+
+    def progress(self, num_frames: int) -> Tensor:
+        """How far the motion has come at each frame, in frames of mean speed: 0 to num_frames - 1."""
+        t = torch.arange(num_frames, dtype=torch.float32)
+        last = max(num_frames - 1, 1)
+        return t * (1 + self.ease * (t / last - 1)) if last > 1 else t
+
+
+def waves(grid: Tensor, num_frames: int, pixels_a_frame: float, rng: random.Random) -> Tensor:
+    """Displacements (t, h, w, 2) of a few travelling waves, as on water or in leaves; frame 0 is at rest."""
+    t = torch.arange(num_frames, dtype=torch.float32)[:, None, None]
+    total = torch.zeros(num_frames, *grid.shape)
+    for _ in range(3):
+        length, angle = rng.uniform(25, 90), rng.uniform(0, 2 * math.pi)
+        turn, phase, towards = rng.uniform(0.2, 0.6), rng.uniform(0, 2 * math.pi), rng.uniform(0, 2 * math.pi)
+        along = (grid @ torch.tensor([math.cos(angle), math.sin(angle)])) * (2 * math.pi / length)
+        swing = (along + turn * t + phase).sin() - (along + phase).sin()
+        amplitude = pixels_a_frame / 3 / (turn * 2 / math.pi)
+        total += amplitude * swing[..., None] * torch.tensor([math.cos(towards), math.sin(towards)])
+    return total
+
+
+def blob(height: int, width: int, rng: random.Random) -> Tensor:
+    """A soft, irregular mask (1, height, width) with values in [0, 1] around a random middle."""
+    noise = torch.tensor([[rng.gauss(0, 1) for _ in range(7)] for _ in range(5)])[None, None]
+    noise = F.interpolate(noise, (height, width), mode="bicubic", align_corners=True)[0]
+    y = torch.linspace(-1, 1, height)[:, None] - rng.uniform(-0.4, 0.4)
+    x = torch.linspace(-1, 1, width)[None, :] - rng.uniform(-0.4, 0.4)
+    size = rng.uniform(0.2, 0.45)
+    return ((1 - (x**2 + y**2) / size**2 + 0.5 * noise) * 6).sigmoid()
+
+
+def look_up(layer: Tensor, places: Tensor) -> Tensor:
+    """Samples a layer (c, H, W) at places (t, h, w, 2) in pixels from its middle: (t, c, h, w)."""
+    size = torch.tensor([layer.shape[2], layer.shape[1]], dtype=torch.float32)
+    normalised = 2 * places / (size - 1)
+    batch = layer[None].expand(len(places), -1, -1, -1)
+    return F.grid_sample(batch, normalised, mode="bicubic", padding_mode="reflection", align_corners=True)
+
+
+def make_scene(
+    pictures: list[Image.Image],
+    rng: random.Random,
+    *,
+    num_frames: int,
+    height: int,
+    width: int,
+    motion_bucket_id: float,
+    fps: float,
+) -> Tensor:
+    """A clip (num_frames, 3, height, width) in [-1, 1]."""
+    y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
+    grid = torch.stack([x, y], dim=-1)
+    pixels = speed(motion_bucket_id, fps)
+    watery = rng.random() < 0.3
+    share = rng.uniform(0.3, 0.8) if watery else 0.0
+
+    clip = _layer(pictures, grid, pixels * (1 - share), num_frames, rng, waves(grid, num_frames, pixels * share, rng))
+    if rng.random() < 0.35:
+        # Something in front, nearer to the camera: it moves on its own, most often faster.
+        front = _layer(pictures, grid, pixels * rng.uniform(0.8, 1.6), num_frames, rng, None, mask=True)
+        colours, mask = front.split([3, 1], dim=1)
+        clip = clip * (1 - mask) + colours * mask
+    if rng.random() < 0.2:
+        t = torch.arange(num_frames) / max(num_frames - 1, 1)
+        clip = clip + (rng.uniform(-0.25, 0.25) * pixels / FASTEST * t)[:, None, None, None]
+    return vary_colour(clip, rng).clamp(-1, 1)
+
+
+def _layer(
+    pictures: list[Image.Image],
+    grid: Tensor,
+    pixels: float,
+    num_frames: int,
+    rng: random.Random,
+    displacement: Tensor | None,
+    *,
+    mask: bool = False,
+) -> Tensor:
+    """One picture in motion: (t, 3, h, w), or with a mask as a fourth channel that moves along."""
+    height, width = grid.shape[:2]
+    h, w = round(height * MARGIN), round(width * MARGIN)
+    layer = random_crop(rng.choice(pictures), h, w, rng, 0.6)
+    if mask:
+        layer = torch.cat([layer, blob(h, w, rng)])
+    camera = Camera.draw(rng)
+    unit = float(camera.field(grid).norm(dim=-1).mean())
+    places = camera.places(grid, camera.progress(num_frames) * pixels / max(unit, 1e-3))
+    if displacement is not None:
+        places = places + displacement
+    return look_up(layer, places)

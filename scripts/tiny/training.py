@@ -1,0 +1,129 @@
+"""What all stages share: a loop that can be stopped and taken up again, a moving average of the weights, a log."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """An exponential moving average of a module's parameters (Karras et al. 2022, appendix F)."""
+
+    def __init__(self, parameters: dict[str, Tensor], decay: float) -> None:
+        self.decay = decay
+        self.values = {name: value.detach().clone() for name, value in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, parameters: dict[str, Tensor], step: int) -> None:
+        """Moves the average towards the parameters; young averages move faster."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in parameters.items():
+            self.values[name].lerp_(value.detach(), 1 - decay)
+
+
+class Stage:
+    """One stage of training: its modules, its optimiser, and where it keeps its state."""
+
+    def __init__(
+        self, name: str, modules: dict[str, nn.Module], work: Path, *, steps: int, rate: float, decay: float = 0.999
+    ) -> None:
+        self.name, self.work, self.steps, self.rate = name, work, steps, rate
+        self.parameters = {
+            f"{prefix}.{key}": value
+            for prefix, module in modules.items()
+            for key, value in module.named_parameters()
+            if value.requires_grad
+        }
+        self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.average = Average(self.parameters, decay)
+        self.step = 0
+        work.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    @property
+    def state_file(self) -> Path:
+        """Where the stage can be taken up again."""
+        return self.work / f"{self.name}.pt"
+
+    def _resume(self) -> None:
+        if not self.state_file.is_file():
+            return
+        state = torch.load(self.state_file, weights_only=True, map_location="cpu")
+        with torch.no_grad():
+            for name, value in self.parameters.items():
+                value.copy_(state["parameters"][name])
+                self.average.values[name].copy_(state["average"][name])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+    def save(self) -> None:
+        """Writes the state, whole or not at all."""
+        state = {
+            "parameters": {name: value.detach().cpu() for name, value in self.parameters.items()},
+            "average": {name: value.cpu() for name, value in self.average.values.items()},
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+        part = self.state_file.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.state_file)
+
+    def learning_rate(self) -> float:
+        """A short rise, then half a cosine down to a twentieth."""
+        warm = min(1.0, (self.step + 1) / 100)
+        fall = 0.05 + 0.95 * (1 + math.cos(math.pi * min(1.0, self.step / self.steps))) / 2
+        return self.rate * warm * fall
+
+    def run(self, loss_of: Callable[[int], Tensor], *, minutes: float, measure: Callable[[], dict[str, float]]) -> None:
+        """Trains until the steps or the minutes are used up; `loss_of` gets the number of the step."""
+        end = time.monotonic() + 60 * minutes
+        losses: list[float] = []
+        started, first = time.monotonic(), self.step
+        while self.step < self.steps and time.monotonic() < end:
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.learning_rate()
+            loss = loss_of(self.step)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+            self.optimiser.step()
+            self.step += 1
+            self.average.update(self.parameters, self.step)
+            losses.append(float(loss.detach()))
+            if self.step % 50 == 0:
+                pace = (time.monotonic() - started) / (self.step - first)
+                self._log({"loss": sum(losses) / len(losses), "seconds_a_step": round(pace, 3)})
+                losses.clear()
+            if self.step % 200 == 0:
+                self.save()
+                self._log(measure())
+        self.save()
+        self._log(measure())
+
+    def _log(self, values: dict[str, float]) -> None:
+        row = {"stage": self.name, "step": self.step, **{key: round(value, 5) for key, value in values.items()}}
+        print(json.dumps(row), flush=True)
+        with (self.work / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+
+    def use_average(self) -> None:
+        """Puts the averaged weights into the modules."""
+        with torch.no_grad():
+            for name, value in self.parameters.items():
+                value.copy_(self.average.values[name])
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Peak signal to noise ratio in dB of pictures in [-1, 1], after clamping."""
+    error = (a.clamp(-1, 1) - b.clamp(-1, 1)).square().mean()
+    return float(10 * torch.log10(4 / error.clamp_min(1e-10)))
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean of some numbers."""
+    numbers = list(values)
+    return sum(numbers) / len(numbers)

@@ -1,0 +1,51 @@
+"""Projects that are new, or set up once and then copied, for the tests of the set-up scripts."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_project import Project, make_project, write_wheel
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels")
+    for version in ("1.1", "1.2"):
+        write_wheel(folder, "lamp", version, requires="bulb>=1")
+        write_wheel(folder, "bulb", version)
+    write_wheel(folder, "cable", "1.0")
+    write_wheel(folder, "picky", "1.0", requires="nowhere_to_be_had")
+    return folder
+
+
+@pytest.fixture
+def new_project(tmp_path: Path, wheels: Path) -> Project:
+    """A project that was never started, in a folder with a space in its name."""
+    return make_project(tmp_path / "with space" / "img2vid", wheels)
+
+
+@pytest.fixture(scope="session")
+def first_start(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> tuple[Project, str]:
+    """A project after its first start, and what that start said."""
+    project = make_project(tmp_path_factory.mktemp("first start") / "img2vid", wheels)
+    done = project.start("--setup-only")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return project, done.stderr
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Project], Project]:
+    def copy(project: Project) -> Project:
+        folder = tmp_path / "moved here" / "img2vid"
+        shutil.copytree(project.folder, folder, symlinks=True)
+        return Project(folder, project.wheels)
+
+    return copy
+
+
+@pytest.fixture
+def project(first_start: tuple[Project, str], copy_of: Callable[[Project], Project]) -> Project:
+    """A project that is set up, in another folder than the one in which it was."""
+    return copy_of(first_start[0])

@@ -1,0 +1,170 @@
+"""The set-up of `.venv`: what is installed, what is left alone, and what is mended after a stop or a damage."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from small_project import SCRIPTS, Project, write_wheel
+
+STAMP = "img2vid-runtime"
+posix_only = pytest.mark.skipif(os.name == "nt", reason="uses POSIX signals")
+
+
+def test_the_first_start_installs_the_locked_versions(first_start: tuple[Project, str]):
+    project, said = first_start
+    assert (project.version_of("lamp"), project.version_of("bulb")) == ("1.1", "1.1")
+    assert "done once" in said
+    assert "Installing what is missing: lamp>=1" in said
+
+
+def test_a_moved_project_finds_itself_and_installs_nothing(project: Project):
+    project.environment["PIP_FIND_LINKS"] = os.devnull
+    done = project.start("sample")
+    assert (done.returncode, done.stderr) == (7, "")
+    command = [str(project.python), "-c", "import img2vid; print(img2vid.__file__)"]
+    found = subprocess.run(command, cwd=project.venv, capture_output=True, text=True, check=True).stdout.strip()
+    assert found == str(project.folder / "img2vid" / "__init__.py")
+
+
+def test_a_new_requirement_is_installed_and_what_fits_is_left_alone(project: Project):
+    install(project, "lamp==1.2", "bulb==1.2")
+    project.require("lamp>=1", "cable")
+    done = project.start("--setup-only")
+    assert "Installing what is missing: cable" in done.stderr
+    assert (project.version_of("lamp"), project.version_of("bulb")) == ("1.2", "1.2")
+
+
+def test_a_version_out_of_range_is_replaced(project: Project):
+    project.require("lamp>=1.2", lock=("lamp==1.2", "bulb==1.1"))
+    done = project.start("--setup-only")
+    assert done.returncode == 0
+    assert project.version_of("lamp") == "1.2"
+
+
+def test_a_package_that_somebody_removed_comes_back(project: Project):
+    project.start("--setup-only")
+    pip(project, "uninstall", "--yes", "bulb")
+    assert project.start("--setup-only").returncode == 0
+    assert project.version_of("bulb") == "1.1"
+
+
+def test_a_labelled_build_is_never_replaced(project: Project, tmp_path_factory: pytest.TempPathFactory):
+    own = tmp_path_factory.mktemp("own")
+    write_wheel(own, "bulb", "1.1+cu118")
+    pip(project, "install", "--find-links", str(own), "bulb==1.1+cu118")
+    write_wheel(own, "fussy", "1.0", requires="bulb>=1.2")
+    project.environment["PIP_FIND_LINKS"] = f"{project.wheels} {own}"
+    project.require("lamp>=1", "fussy")
+    done = project.start("--setup-only")
+    assert done.returncode == 1
+    assert project.version_of("bulb") == "1.1+cu118"
+
+
+def test_without_the_network_one_sentence_says_what_to_do_and_the_next_start_goes_on(project: Project):
+    project.require("lamp>=1", "cable")
+    wheels = project.environment["PIP_FIND_LINKS"]
+    project.environment["PIP_FIND_LINKS"] = os.devnull
+    done = project.start("sample")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "look after the network connection" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    project.environment["PIP_FIND_LINKS"] = wheels
+    assert project.start("sample").returncode == 7
+
+
+def cut_off_python(project: Project) -> None:
+    project.python.unlink()
+    project.python.symlink_to(project.folder / "gone" / "python")
+
+
+def leave_half_made(project: Project) -> None:
+    """What is left when the making itself was stopped: pip is not whole, and no set-up ever finished."""
+    shutil.rmtree(project.packages / "pip" / "_internal")
+    (project.packages / next(project.packages.glob("pip-*.dist-info")) / "RECORD").unlink()
+    (project.venv / STAMP).unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_off_python, leave_half_made])
+def test_a_broken_environment_is_made_anew(project: Project, damage: Callable[[Project], None]):
+    project.start("--setup-only")
+    damage(project)
+    done = project.start("sample")
+    assert done.returncode == 7, done.stderr
+    assert f'prefix": "{project.venv}' in done.stdout
+    assert project.version_of("lamp") == "1.1"
+
+
+def test_the_python_of_the_machine_is_never_taken_for_the_environment():
+    """Without its pyvenv.cfg, the environment's Python is the machine's own, and pip would install into that."""
+    base = getattr(sys, "_base_executable", "") or sys.executable
+    command = [base, "-I", str(SCRIPTS / "installed.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the machine's own Python" in done.stderr
+
+
+@pytest.mark.parametrize("lost", ["RECORD", "INSTALLER"])
+def test_a_half_installed_package_is_installed_again(project: Project, lost: str):
+    (project.packages / "bulb-1.1.dist-info" / lost).unlink()
+    (project.packages / "bulb.py").unlink()
+    (project.venv / STAMP).unlink()
+    assert project.start("--setup-only").returncode == 0
+    assert project.version_of("bulb") == "1.1"
+
+
+def test_two_first_starts_at_once_set_up_once(new_project: Project):
+    both = [
+        subprocess.Popen(new_project.command("sample"), env=new_project.environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [7, 7]
+    assert sum("Installing what is missing" in text for text in said) == 1
+    assert sum("waiting for it to finish" in text for text in said) == 1
+
+
+@posix_only
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_a_set_up_that_was_stopped_goes_on_at_the_next_start(project: Project, blow: signal.Signals):
+    project.require("lamp>=1", "cable")
+    process = subprocess.Popen(
+        project.command("sample"), env=project.environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("Installing"):
+        assert process.poll() is None
+    os.killpg(process.pid, blow)
+    rest = process.stderr.read()
+    process.wait(timeout=60)
+    if blow == signal.SIGINT:
+        assert process.returncode == 130
+        assert rest.endswith("Stopped; the same command goes on from here.\n")
+    done = project.start("sample")
+    assert done.returncode == 7, done.stderr
+    assert project.version_of("cable") == "1.0"
+
+
+@posix_only
+def test_pip_that_outlives_its_start_is_waited_for(project: Project):
+    """A killed start leaves its pip running; the next must not let a second pip loose on the same folder."""
+    holder = project.venv / "setup.lock"
+    program = "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); "
+    with subprocess.Popen([sys.executable, "-c", program + "time.sleep(1)", holder], stdout=subprocess.PIPE) as pip:
+        assert pip.stdout is not None
+        pip.stdout.readline()
+        done = project.start("sample")
+    assert done.returncode == 7
+    assert "waiting for it to finish" in done.stderr
+
+
+def pip(project: Project, *arguments: str) -> None:
+    command = [str(project.python), "-m", "pip", "-q", *arguments]
+    subprocess.run(command, env=project.environment, check=True)
+
+
+def install(project: Project, *packages: str) -> None:
+    pip(project, "install", *packages)

@@ -1,0 +1,43 @@
+"""The requirement files: every package has one locked version that fits, on each supported Python and system."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+FOLDER = Path(__file__).resolve().parents[2] / "requirements"
+MACHINES = {
+    "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
+    "macos": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
+    "windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
+}
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+
+
+def read(name: str) -> list[Requirement]:
+    lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize(("machine", "python"), list(itertools.product(MACHINES, PYTHONS)))
+def test_the_lock_holds_one_fitting_version_of_each_requirement(machine: str, python: str):
+    here = {**MACHINES[machine], "python_version": python, "python_full_version": f"{python}.5"}
+    pins: dict[str, list[str]] = {}
+    for pin in read("lock.txt"):
+        if pin.marker is None or pin.marker.evaluate(here):
+            (only,) = pin.specifier
+            assert only.operator == "=="
+            pins.setdefault(canonicalize_name(pin.name), []).append(only.version)
+    for name in ("runtime.txt", "watermark.txt", "dev.txt", "train.txt"):
+        for wanted in read(name):
+            (version,) = pins[canonicalize_name(wanted.name)]
+            assert wanted.specifier.contains(version), f"{wanted} is not met by the locked {version}"
+
+
+def test_the_lock_names_no_special_build_and_no_place():
+    text = (FOLDER / "lock.txt").read_text(encoding="utf-8")
+    assert "opencv-python==" not in text
+    assert not re.search(r"\+[a-z]|://|--\w*index|--find-links|file:", text)

@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=sample)
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: outputs/)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for videos (default: IMG2VID_HOME or outputs/)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per video instead of its path")
     engine = parser.add_argument_group("engine")
     engine.add_argument(
@@ -95,7 +95,7 @@ class ProgressBar:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # file names may hold brackets
             BarColumn(),
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
@@ -141,6 +141,7 @@ def sample(arguments: argparse.Namespace) -> int:
         allow_pickle=arguments.allow_pickle,
     )
     folder = arguments.out if arguments.out is not None else paths.home()
+    paths.require_writable(folder)
     refused = 0
     with ExitStack() as stack:
         bar = stack.enter_context(ProgressBar())
@@ -184,12 +185,16 @@ def list_versions(arguments: argparse.Namespace) -> int:
             sys.stdout.write(json.dumps(row) + "\n")
         return 0
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("version", "frames", "size", "checkpoint", "licence"):
+    for heading in ("version", "frames", "size"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("licence", "checkpoint"):
         table.add_column(heading, overflow="fold")
     for version in versions:
         size = f"{version.width} x {version.height}"
-        table.add_row(version.name, str(version.num_frames), size, _checkpoint_state(version), version.licence)
-    Console().print(table)
+        table.add_row(version.name, str(version.num_frames), size, version.licence, _checkpoint_state(version))
+    # In a pipe there is no edge to wrap at: one line is one version.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(width=width, markup=False, highlight=False).print(table)
     return 0
 
 
@@ -198,7 +203,7 @@ def _checkpoint_state(version: ModelVersion) -> str:
     if path is not None:
         return f"{path} ({path.stat().st_size / 1e9:.2f} GB)"
     size = f" ({version.bytes / 1e9:.2f} GB)" if version.bytes else ""
-    return f"missing: {version.checkpoint}{size} from {version.source}"
+    return f"missing: {version.checkpoint}{size}, source: {version.source}"
 
 
 def _print_error(message: str) -> None:
@@ -229,4 +234,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The entry point."""
+    # A path that the output's encoding does not know must not turn a finished video into a failure.
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
     sys.exit(run())

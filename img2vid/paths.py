@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from img2vid.errors import BadInput
+
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder that holds `configs/`, `checkpoints/` and `assets/`."""
 
@@ -12,6 +14,15 @@ CONFIGS = PROJECT / "configs"
 def home() -> Path:
     """The folder of everything that the program writes: `IMG2VID_HOME`, or `outputs/` in the project's folder."""
     return Path(os.environ.get("IMG2VID_HOME") or PROJECT / "outputs").expanduser().resolve()
+
+
+def require_writable(folder: Path) -> None:
+    """Raises BadInput where `folder` cannot be written to, or be made; makes nothing."""
+    nearest = folder.absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise BadInput(f"nothing can be written to the folder '{folder}'; choose another one")
 
 
 def checkpoint_folders() -> list[Path]:

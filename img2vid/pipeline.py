@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 import img2vid
-from img2vid.errors import BadInput
+from img2vid.errors import BadInput, ConfigError
 from img2vid.media.pictures import prepare_picture
 from img2vid.media.videos import write_json, write_still, write_video
 from img2vid.media.watermark import can_carry_watermark, embed_watermark
@@ -132,7 +132,17 @@ def load(version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore
         allow_pickle=choice.allow_pickle,
         on_bytes=lambda done, total: clock.report("load", done, total),
     )
+    _require_agreement(version, engine)
     return LoadedModel(engine, version, provider, device, precision, checkpoint)
+
+
+def _require_agreement(version: ModelVersion, engine: "Engine") -> None:
+    """A row with a finer size_step than the network has would fail only in the middle of a run."""
+    if version.downsampling != engine.downsampling or version.size_step % engine.size_step:
+        raise ConfigError(
+            f"the row of {version.name} says downsampling {version.downsampling} and size_step {version.size_step}, "
+            f"its configuration {version.config} needs {engine.downsampling} and {engine.size_step}; change the row"
+        )
 
 
 def run(
@@ -151,6 +161,7 @@ def run(
     """
     if settings.version != model.version.name:
         raise BadInput(f"the settings are for {settings.version}, the loaded model is {model.version.name}")
+    model.version.check_size(settings)
     frame = prepare_picture(
         picture, settings.width, settings.height, mode=settings.fitting, offset=settings.crop_offset
     )
@@ -194,8 +205,13 @@ def _run_one(
     stem = f"{name}_{settings.version}_seed{settings.seed}"
     video = write_video(folder / f"{stem}.mp4", frames, fps=settings.file_fps, metadata=metadata)
     still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
-    write_still(still, frames[0])
-    write_json(sidecar, metadata)
+    try:
+        write_still(still, frames[0])
+        write_json(sidecar, metadata)
+    except BaseException:  # Ctrl-C too: all three files or none
+        for path in (video, still, sidecar):
+            path.unlink(missing_ok=True)
+        raise
     clock.report("write", 1, 1)
     return Result(video, still, sidecar, settings.seed, time.monotonic() - started, metadata)
 

@@ -7,7 +7,7 @@ version (size, frames, steps, guidance, decode_t) come from configs/versions.yam
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from img2vid.errors import BadInput
@@ -137,10 +137,21 @@ class SampleSettings(BaseModel):
     )
     watermark: bool = control(True, "Watermark", "Mark every frame invisibly as made by a model.")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        # Python and pydantic count true as 1; in a file of settings it is a mistake.
+        if isinstance(value, bool) and info.field_name != "watermark":
+            raise ValueError("true and false are no numbers")
+        return value
+
     @model_validator(mode="after")
-    def _ordered(self) -> "SampleSettings":
+    def _fits_together(self) -> "SampleSettings":
         if self.sigma_min > self.sigma_max:
             raise ValueError(f"sigma_min must not be above sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        highest = MAX_SEED - (self.num_samples - 1)
+        if self.seed > highest:
+            raise ValueError(f"seed must be at most {highest} for {self.num_samples} samples, got {self.seed}")
         return self
 
     def params_of(self, choice: str) -> dict[str, Any]:

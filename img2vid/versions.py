@@ -1,5 +1,6 @@
 """The model versions: rows of configs/versions.yaml, and of versions.local.yaml beside it where there is one."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from img2vid import paths
 from img2vid.errors import BadInput, CheckpointError, ConfigError
-from img2vid.settings import SampleSettings, make_settings
+from img2vid.settings import SampleSettings, limits_of, make_settings
 
 
 class ModelVersion(BaseModel):
@@ -17,7 +18,8 @@ class ModelVersion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    """Letters, digits, `_`, `-` and `.`: it becomes a part of file names."""
     num_frames: Annotated[int, Field(ge=1, le=128)]
     height: Annotated[int, Field(ge=64, le=2048)]
     width: Annotated[int, Field(ge=64, le=2048)]
@@ -56,7 +58,7 @@ class ModelVersion(BaseModel):
     @property
     def config_path(self) -> Path:
         """The model configuration."""
-        return paths.CONFIGS / self.config
+        return paths.CONFIGS / Path(self.config).expanduser()
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -71,10 +73,12 @@ class ModelVersion(BaseModel):
         path = self.checkpoint_path
         if path is not None:
             return path
+        file = Path(self.checkpoint).expanduser()
+        folder = file.parent if file.is_absolute() else paths.checkpoint_folders()[0]
         size = f", {self.bytes / 1e9:.2f} GB" if self.bytes else ""
+        name = file.name if file.is_absolute() else self.checkpoint
         raise CheckpointError(
-            f"the checkpoint of {self.name} is missing: put {self.checkpoint}{size} into "
-            f"{paths.checkpoint_folders()[0]} (from {self.source})"
+            f"the checkpoint of {self.name} is missing: put {name}{size} into {folder} (source: {self.source})"
         )
 
     def settings(self, overrides: Mapping[str, Any]) -> SampleSettings:
@@ -87,12 +91,18 @@ class ModelVersion(BaseModel):
             **self.defaults,
         }
         settings = make_settings({**base, **overrides})
+        self.check_size(settings)
+        return settings
+
+    def check_size(self, settings: SampleSettings) -> None:
+        """Raises BadInput with the nearest size that would do, where this model cannot make the settings' size."""
         for name in ("height", "width"):
             side: int = getattr(settings, name)
             if side % self.size_step:
-                near = max(self.size_step, round(side / self.size_step) * self.size_step)
+                limits = limits_of(name)
+                lowest, highest = math.ceil(limits["ge"] / self.size_step), int(limits["le"]) // self.size_step
+                near = min(max(round(side / self.size_step), lowest), highest) * self.size_step
                 raise BadInput(f"{name} must be a multiple of {self.size_step} for {self.name}, got {side}; try {near}")
-        return settings
 
 
 def load_versions() -> dict[str, ModelVersion]:
@@ -125,6 +135,8 @@ def _read(path: Path) -> dict[str, ModelVersion]:
 def _row(path: Path, name: str, row: Any) -> ModelVersion:
     if not isinstance(row, dict):
         raise ConfigError(f"{path}, {name}: the fields of a version belong here, found {row!r}")
+    if "name" in row:
+        raise ConfigError(f"{path}, {name}: a version is named by the line above its fields; leave `name` out")
     try:
         return ModelVersion.model_validate({"name": name, **cast(dict[str, Any], row)})
     except ValidationError as error:

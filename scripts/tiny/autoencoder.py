@@ -23,7 +23,7 @@ LOG_VARIANCE = -6.0
 EDGE_WEIGHT = 0.1
 CONSTANT = 2.0
 """Of the channels that keep a normalisation from wiping out the brightness."""
-NOISE = 0.15
+NOISE = 0.1
 """Of the weights at the start, relative to what keeps variance."""
 
 
@@ -48,7 +48,7 @@ def train_autoencoder(
     torch.manual_seed(seed)
     model = build_picture_autoencoder(config)
     start_linear(model)
-    stage = Stage("autoencoder", {"autoencoder": model}, work, steps=steps, rate=1e-3)
+    stage = Stage("autoencoder", {"autoencoder": model}, work, steps=steps, rate=5e-4)
     tests = [fit_frame(image, 96, 160) for image in apart.values()]
 
     def loss_of(step: int) -> Tensor:
@@ -121,9 +121,8 @@ def start_linear(model: Autoencoder) -> None:
 def _pass_colours(conv: nn.Conv2d, *, average: bool) -> None:
     """Adds to a convolution what hands colours on, each output from all inputs of its colour."""
     for out in range(conv.out_channels):
-        sources = range(out % 3, conv.in_channels, 3)
-        if conv.in_channels == 16:
-            sources = [out % 3]
+        # Of the latents only the first three are colours; what is in the others is left to training.
+        sources = range(out % 3, conv.in_channels if conv.in_channels > 4 else 3, 3)
         for source in sources:
             if average:
                 conv.weight[out, source, :2, :2] += 0.25 / len(sources)
@@ -141,9 +140,12 @@ def _close(before: nn.Conv2d, after: nn.Conv2d) -> None:
         before.weight[3 * group : 3 * group + 3] *= 0.1
         before.weight[3 * group, :] = 0
         before.weight[3 * group, sources, 0, 0] = sign / len(sources)
-        before.bias[3 * group + 1], before.bias[3 * group + 2] = CONSTANT, -CONSTANT
-        # The normalisation divides by about CONSTANT times the root of 2/3; six groups share a colour and a sign.
-        after.weight[colour, 3 * group, 1, 1] += sign * CONSTANT * (2 / 3) ** 0.5 / (groups / 6)
+        before.bias[3 * group + 1], before.bias[3 * group + 2] = sign * CONSTANT, -sign * CONSTANT
+        # The normalisation divides by about CONSTANT times the root of 2/3; several groups share a colour and a sign.
+        alike = len(range(colour, groups // 2, 3))
+        gain = sign * CONSTANT * (2 / 3) ** 0.5 / alike
+        # The group's mean was taken from all three alike: the two constants give it back.
+        after.weight[colour, 3 * group : 3 * group + 3, 1, 1] += gain * torch.tensor([1, -0.5, -0.5])
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 class Average:
     """An exponential moving average of a module's parameters (Karras et al. 2022, appendix F)."""
 
-    def __init__(self, parameters: dict[str, Tensor], decay: float) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], decay: float) -> None:
         self.decay = decay
         self.values = {name: value.detach().clone() for name, value in parameters.items()}
 
     @torch.no_grad()
-    def update(self, parameters: dict[str, Tensor], step: int) -> None:
+    def update(self, parameters: Mapping[str, Tensor], step: int) -> None:
         """Moves the average towards the parameters; young averages move faster."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, value in parameters.items():

@@ -1,0 +1,60 @@
+"""A model that fits every test: the shape of svd_tiny, filled with random numbers instead of trained weights."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from img2vid import paths
+from img2vid.versions import ModelVersion, find_version
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder's svd_tiny.safetensors with the names and shapes of configs/svd_tiny.yaml, in float16, always the same.
+
+    Weights are scaled so that every layer keeps the size of what passes through it, as in a trained model.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from img2vid.engine.config import load_config
+    from img2vid.engine.model import build_meta
+
+    model = build_meta(load_config(paths.CONFIGS / "svd_tiny.yaml"), paths.CONFIGS)
+    model.forget_unused()
+    generator = torch.Generator().manual_seed(0)
+
+    def values(name: str, shape: torch.Size) -> torch.Tensor:
+        noise = torch.randn(shape, generator=generator)
+        if len(shape) > 1:
+            return noise / math.sqrt(math.prod(shape[1:]))
+        return 0.1 * noise + (1 if name.endswith("weight") else 0)
+
+    tensors = {name: values(name, tensor.shape).half() for name, tensor in model.weights().items()}
+    path = tmp_path_factory.mktemp("checkpoints") / "svd_tiny.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(random_checkpoint: Path) -> ModelVersion:
+    """The version svd_tiny with the random checkpoint."""
+    return find_version("svd_tiny").model_copy(update={"checkpoint": str(random_checkpoint)})
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Makes the program read its versions from a folder of the test's own, with the texts given for its two files."""
+
+    def write(versions: str = "", local: str | None = None) -> Path:
+        folder = tmp_path / "configs"
+        folder.mkdir(exist_ok=True)
+        (folder / "versions.yaml").write_text(versions, encoding="utf-8")
+        if local is not None:
+            (folder / "versions.local.yaml").write_text(local, encoding="utf-8")
+        monkeypatch.setattr(paths, "CONFIGS", folder)
+        return folder
+
+    return write

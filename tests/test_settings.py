@@ -1,0 +1,209 @@
+"""Every control: its default, its limits, its words, and what is said about a value that will not do."""
+
+import math
+from itertools import product
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from img2vid.errors import BadInput
+from img2vid.settings import (
+    MAX_SEED,
+    PARAMS,
+    Discretization,
+    Guider,
+    Sampler,
+    SampleSettings,
+    limits_of,
+    make_settings,
+    requirement,
+    unit_of,
+)
+
+FIELDS = SampleSettings.model_fields
+SAMPLERS, DISCRETIZATIONS, GUIDERS = get_args(Sampler), get_args(Discretization), get_args(Guider)
+NUMBERS = [name for name in FIELDS if limits_of(name)]
+WHOLE = [name for name in NUMBERS if FIELDS[name].annotation is int]
+CHOICES = [name for name in FIELDS if requirement(name).startswith("one of ")]
+WRONG_TYPES: tuple[object, ...] = (None, "many", "", [], [1], {}, object, math.nan, math.inf, -math.inf, "nan", "inf")
+
+REFERENCE_DEFAULTS = {
+    "fps": 6,
+    "motion_bucket_id": 127,
+    "cond_aug": 0.02,
+    "seed": 23,
+    "num_samples": 1,
+    "sampler": "EulerEDMSampler",
+    "s_churn": 0,
+    "s_tmin": 0,
+    "s_tmax": 999,
+    "s_noise": 1,
+    "eta": 1,
+    "order": 4,
+    "discretization": "EDMDiscretization",
+    "sigma_min": 0.002,
+    "sigma_max": 700,
+    "rho": 7,
+    "guider": "LinearPredictionGuider",
+    "saving_fps": None,
+    "watermark": True,
+}
+
+
+def refusal(name: str, value: object) -> str:
+    """What is said about a value that must be refused."""
+    with pytest.raises(BadInput) as caught:
+        make_settings({name: value})
+    return str(caught.value)
+
+
+def inside(name: str) -> st.SearchStrategy[float]:
+    """Values that a number takes."""
+    limits = limits_of(name)
+    low, high = limits.get("ge", limits.get("gt", 0.0)), limits["le"]
+    if name in WHOLE:
+        return st.integers(math.ceil(low), int(high))
+    return st.floats(low, high, exclude_min="gt" in limits)
+
+
+def outside(name: str) -> st.SearchStrategy[float]:
+    """Numbers that it does not take, near its limits and far from them."""
+    limits = limits_of(name)
+    low, high = limits.get("ge", limits.get("gt", 0.0)), limits["le"]
+    if name in WHOLE:
+        between = st.floats(low, high).filter(lambda value: not value.is_integer())
+        return st.integers(max_value=math.ceil(low) - 1) | st.integers(min_value=int(high) + 1) | between
+    below = st.floats(max_value=low, exclude_max="ge" in limits)
+    return below | st.floats(min_value=high, exclude_min=True)
+
+
+def test_every_control_is_a_number_a_choice_a_switch_or_the_version() -> None:
+    assert sorted([*NUMBERS, *CHOICES, "version", "watermark"]) == sorted(FIELDS)
+
+
+def test_the_defaults_are_the_reference_demos() -> None:
+    settings = SampleSettings().model_dump()
+    assert {name: settings[name] for name in REFERENCE_DEFAULTS} == REFERENCE_DEFAULTS
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_control_has_a_label_a_help_text_and_a_default_that_it_takes(name: str) -> None:
+    field = FIELDS[name]
+    assert field.title
+    assert field.description is not None
+    assert field.description.endswith(".") or name == "fitting"
+    assert getattr(make_settings({name: field.default}), name) == field.default
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_has_both_limits_and_says_them(name: str) -> None:
+    limits = limits_of(name)
+    assert limits.keys() in ({"ge", "le"}, {"gt", "le"})
+    said = requirement(name)
+    kind = "a whole number" if name in WHOLE else "a number"
+    lower = f"from {limits['ge']:.0f} to" if "ge" in limits else f"above {limits['gt']:.0f} and at most"
+    assert said.startswith(f"{kind} {lower} {limits['le']:.0f}")
+    assert said.endswith(f" ({unit_of(name)})" if unit_of(name) else f"{limits['le']:.0f}")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@given(data=st.data())
+def test_a_number_within_the_limits_is_taken_as_it_is_or_as_text(name: str, data: st.DataObject) -> None:
+    value = data.draw(inside(name))
+    others = {"num_samples": 1, "sigma_min": 1e-300, "sigma_max": 1e6}
+    for given_value in (value, repr(value)):
+        assert getattr(make_settings({**others, name: given_value}), name) == value
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@given(data=st.data())
+def test_a_number_outside_the_limits_is_refused_with_what_would_do(name: str, data: st.DataObject) -> None:
+    value = data.draw(outside(name))
+    assert refusal(name, value) == f"{name} must be {requirement(name)}, got {value!r}"
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_is_no_number_is_refused_with_what_would_do(name: str) -> None:
+    for value in (*WRONG_TYPES, True, False):
+        if value is None and name == "saving_fps":
+            continue
+        assert refusal(name, value) == f"{name} must be {requirement(name)}, got {value!r}"
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_takes_its_names_alone(name: str) -> None:
+    choices = get_args(FIELDS[name].annotation)
+    for choice in choices:
+        assert getattr(make_settings({name: choice}), name) == choice
+    for value in (*WRONG_TYPES, True, 0, choices[0].upper() + " "):
+        assert refusal(name, value) == f"{name} must be one of {', '.join(choices)}, got {value!r}"
+
+
+def test_a_switch_and_a_name_refuse_other_kinds_of_values() -> None:
+    for value in (None, "perhaps", 2, 0.5, [], math.nan):
+        assert refusal("watermark", value) == f"watermark must be true or false, got {value!r}"
+    for value in (None, 7, True, ["svd"]):
+        assert refusal("version", value) == f"version must be a name, got {value!r}"
+
+
+@given(st.text(min_size=1).filter(lambda name: name not in FIELDS))
+def test_an_unknown_name_is_refused_with_the_names_that_there_are(name: str) -> None:
+    said = refusal(name, 1)
+    assert said == f"there is no setting {name!r}; the settings are {', '.join(FIELDS)}"
+
+
+def test_the_noise_levels_must_not_be_the_wrong_way_round() -> None:
+    with pytest.raises(BadInput, match=r"^sigma_min must not be above sigma_max, got 5\.0 and 4\.0$"):
+        make_settings({"sigma_min": 5, "sigma_max": 4})
+    assert make_settings({"sigma_min": 5, "sigma_max": 5}).sigma_max == 5
+
+
+def test_the_last_of_several_samples_has_a_seed_too() -> None:
+    """Three samples from the highest seed on would be made with seeds that nobody can ask for again."""
+    with pytest.raises(BadInput, match=rf"^seed must be at most {MAX_SEED - 2} for 3 samples, got {MAX_SEED}$"):
+        make_settings({"seed": MAX_SEED, "num_samples": 3})
+    assert make_settings({"seed": MAX_SEED - 2, "num_samples": 3}).seed == MAX_SEED - 2
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        SampleSettings().seed = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(("values", "fps"), [({"fps": 9}, 9), ({"fps": 9, "saving_fps": 7.5}, 7.5)])
+def test_the_file_runs_at_the_models_frame_rate_unless_told_otherwise(values: dict[str, Any], fps: float) -> None:
+    assert make_settings(values).file_fps == fps
+
+
+def test_every_choice_has_its_parameters_and_nothing_else_has() -> None:
+    assert list(PARAMS) == [*SAMPLERS, *DISCRETIZATIONS, *GUIDERS]
+    assert all(name in FIELDS for names in PARAMS.values() for name in names)
+
+
+@pytest.mark.parametrize(("sampler", "discretization", "guider"), list(product(SAMPLERS, DISCRETIZATIONS, GUIDERS)))
+def test_the_engine_takes_the_parameters_of_every_choice(sampler: str, discretization: str, guider: str) -> None:
+    from img2vid.engine.choices import check_sampler_settings
+    from img2vid.pipeline import sampler_settings
+
+    settings = make_settings({"sampler": sampler, "discretization": discretization, "guider": guider, "num_steps": 7})
+    handed_over = sampler_settings(settings)
+    check_sampler_settings(handed_over)
+    assert handed_over.num_steps == 7
+    for choice, params in (
+        (sampler, handed_over.sampler_params),
+        (discretization, handed_over.discretization_params),
+        (guider, handed_over.guider_params),
+    ):
+        assert params == {name: getattr(settings, name) for name in PARAMS[choice]}
+
+
+def test_the_choices_are_those_of_the_engine() -> None:
+    from img2vid.engine.discretization import DISCRETIZATIONS as ENGINE_DISCRETIZATIONS
+    from img2vid.engine.guiders import GUIDERS as ENGINE_GUIDERS
+    from img2vid.engine.samplers import SAMPLERS as ENGINE_SAMPLERS
+
+    assert {*SAMPLERS} == {*ENGINE_SAMPLERS}
+    assert {*DISCRETIZATIONS} == {*ENGINE_DISCRETIZATIONS}
+    assert {*GUIDERS} == {*ENGINE_GUIDERS}

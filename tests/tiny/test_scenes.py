@@ -1,0 +1,63 @@
+"""Scenes mean what their conditions say."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from scripts.tiny.scenes import FASTEST, Camera, make_scene, speed
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    return [Image.fromarray(noise).resize((300, 200), Image.Resampling.BICUBIC)]
+
+
+def scene(pictures: list[Image.Image], seed: int, bucket: float, fps: float = 8) -> Tensor:
+    return make_scene(
+        pictures, random.Random(seed), num_frames=6, height=32, width=48, motion_bucket_id=bucket, fps=fps
+    )
+
+
+def test_speed_grows_with_the_bucket_and_falls_with_the_frame_rate() -> None:
+    assert speed(0, 8) == 0
+    assert speed(255, 8) > 3 * speed(20, 8)
+    assert speed(100, 6) > 1.5 * speed(100, 24)
+    assert speed(255, 1) == FASTEST
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_frame_0_does_not_depend_on_the_motion(pictures: list[Image.Image], seed: int) -> None:
+    torch.testing.assert_close(scene(pictures, seed, 20)[0], scene(pictures, seed, 255)[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bucket_0_is_a_still_picture(pictures: list[Image.Image], seed: int) -> None:
+    clip = scene(pictures, seed, 0)
+    torch.testing.assert_close(clip, clip[:1].expand_as(clip))
+
+
+def test_more_motion_changes_more_between_frames(pictures: list[Image.Image]) -> None:
+    changes = [
+        sum(float(scene(pictures, seed, bucket).diff(dim=0).abs().mean()) for seed in range(6))
+        for bucket in (20, 80, 255)
+    ]
+    assert changes[0] < changes[1] < changes[2]
+
+
+def test_a_scene_has_the_asked_shape_and_stays_in_range(pictures: list[Image.Image]) -> None:
+    clip = scene(pictures, 3, 200)
+    assert clip.shape == (6, 3, 32, 48)
+    assert clip.min() >= -1 and clip.max() <= 1
+
+
+def test_a_camera_starts_at_rest_and_arrives_after_the_whole_way() -> None:
+    for seed in range(20):
+        progress = Camera.draw(random.Random(seed)).progress(14)
+        assert progress[0] == 0
+        assert progress[-1] == pytest.approx(13)
+        assert (progress.diff() > 0).all()

@@ -1,0 +1,101 @@
+"""Training can be stopped and taken up again, starts where it should, and exports what the engine loads."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from img2vid import paths
+from img2vid.engine import load_engine
+from img2vid.engine.config import load_config
+from scripts.tiny.autoencoder import build_picture_autoencoder, start_linear
+from scripts.tiny.pictures import KEPT_APART, LOMIRI, SCIKIT_IMAGE
+from scripts.tiny.stages import Recipe, Training
+from scripts.tiny.training import Average, Stage, psnr
+
+CONFIG = paths.CONFIGS / "svd_tiny.yaml"
+
+
+def stage_of(work: Path, steps: int) -> tuple[nn.Module, Stage]:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    return model, Stage("line", {"line": model}, work, steps=steps, rate=0.01)
+
+
+def train(model: nn.Module, stage: Stage) -> None:
+    def loss_of(step: int) -> Tensor:
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        return (model(x) - x[:, :2]).square().mean()
+
+    stage.run(loss_of, minutes=1, measure=dict)
+
+
+def test_a_stopped_stage_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, stage = stage_of(tmp_path / "at once", 20)
+    train(model, stage)
+
+    first, stage_a = stage_of(tmp_path / "in two", 20)
+    stage_a.steps = 10
+    monkeypatch.setattr(stage_a, "learning_rate", lambda: Stage.learning_rate(_with_steps(stage_a, 20)))
+    train(first, stage_a)
+    second, stage_b = stage_of(tmp_path / "in two", 20)
+    assert stage_b.step == 10
+    train(second, stage_b)
+
+    for whole, resumed in zip(model.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(whole, resumed)
+    for name, value in stage.average.values.items():
+        torch.testing.assert_close(value, stage_b.average.values[name])
+
+
+class _Steps:
+    def __init__(self, step: int, steps: int, rate: float) -> None:
+        self.step, self.steps, self.rate = step, steps, rate
+
+
+def _with_steps(stage: Stage, steps: int) -> Stage:
+    return _Steps(stage.step, steps, stage.rate)  # type: ignore[return-value]
+
+
+def test_the_average_follows_the_weights_slowly() -> None:
+    average = Average({"w": torch.zeros(1)}, 0.9)
+    for step in range(1000, 1010):
+        average.update({"w": torch.ones(1)}, step)
+    assert float(average.values["w"]) == pytest.approx(1 - 0.9**10)
+
+
+def test_a_fresh_autoencoder_already_passes_colours_and_brightness() -> None:
+    torch.manual_seed(0)
+    model = build_picture_autoencoder(load_config(CONFIG))
+    start_linear(model)
+    for brightness in (-0.7, 0.0, 0.6):
+        ramp = torch.linspace(-0.3, 0.3, 64)[None, :] * torch.tensor([1.0, -1.0, 0.5])[:, None]
+        picture = (brightness + ramp)[None, :, None, :].expand(1, 3, 64, 64)
+        with torch.no_grad():
+            assert psnr(model.decode(model.encode_mode(picture)), picture) > 22
+
+
+def test_no_picture_is_both_trained_on_and_kept_apart_or_shown_as_an_example() -> None:
+    trained_on = {*LOMIRI, *SCIKIT_IMAGE}
+    assert not trained_on & set(KEPT_APART)
+    credits_of_examples = (paths.PROJECT / "assets" / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in trained_on if name in credits_of_examples]
+
+
+def test_an_export_is_what_the_engine_loads(tmp_path: Path) -> None:
+    training = Training(CONFIG, tmp_path, Recipe())
+    training.export(tmp_path / "svd_tiny.safetensors")
+    engine = load_engine(CONFIG, tmp_path / "svd_tiny.safetensors")
+    assert engine.latent_channels == 4
+    assert (tmp_path / "svd_tiny.safetensors").stat().st_size < 20_000_000
+
+
+def test_pictures_are_turned_into_numbers_from_minus_1_to_1() -> None:
+    from scripts.tiny.pictures import to_tensor
+
+    colours = to_tensor(Image.new("RGB", (2, 3), (255, 0, 127)))
+    assert colours.shape == (3, 3, 2)
+    assert colours[0].unique().tolist() == [1.0]
+    assert colours[1].unique().tolist() == [-1.0]

@@ -107,9 +107,9 @@ class SampleSettings(BaseModel):
     discretization: Discretization = control(
         "EDMDiscretization", "Discretization", "How the noise levels are spread over the steps."
     )
-    sigma_min: float = control(0.002, "sigma_min", "Lowest noise level above zero.", gt=0, le=1e6)
-    sigma_max: float = control(700.0, "sigma_max", "Noise level at the start.", gt=0, le=1e6)
-    rho: float = control(7.0, "rho", "How strongly steps crowd at low noise levels.", gt=0, le=100)
+    sigma_min: float = control(0.002, "sigma_min", "Lowest noise level above zero.", ge=1e-4, le=1e6)
+    sigma_max: float = control(700.0, "sigma_max", "Noise level at the start.", ge=1e-4, le=1e6)
+    rho: float = control(7.0, "rho", "How strongly steps crowd at low noise levels.", ge=0.5, le=100)
 
     guider: Guider = control(
         "LinearPredictionGuider", "Guider", "How strongly each frame is held to the input picture, frame by frame."
@@ -118,7 +118,7 @@ class SampleSettings(BaseModel):
     min_scale: float = control(1.0, "min guidance scale", "Guidance at the first frame.", ge=0, le=100)
     scale: float = control(2.5, "cfg-scale", "Guidance of all frames with VanillaCFG.", ge=0, le=100)
     period: float = control(
-        1.0, "period", "Length of TrianglePredictionGuider's wave; 1 is the whole video.", unit="videos", gt=0, le=10
+        1.0, "period", "Length of TrianglePredictionGuider's wave; 1 is the whole video.", unit="videos", ge=0.01, le=10
     )
     period_fusing: Literal["mean", "multiply", "max"] = control(
         "max", "period fusing", "How several waves of TrianglePredictionGuider are joined."
@@ -194,11 +194,11 @@ def requirement(name: str) -> str:
     limits = limits_of(name)
     unit = unit_of(name)
     words = [kind]
-    if "ge" in limits and "le" in limits:
+    if limits:
         words.append(f"from {_plain(limits['ge'])} to {_plain(limits['le'])}")
-    elif "gt" in limits:
-        words.append(f"above {_plain(limits['gt'])} and at most {_plain(limits['le'])}")
-    return " ".join(words) + (f" ({unit})" if unit else "")
+    if unit:
+        words.append(f"({unit})")
+    return " ".join(words)
 
 
 def _plain(number: float) -> str:
@@ -206,11 +206,11 @@ def _plain(number: float) -> str:
 
 
 def limits_of(name: str) -> dict[str, float]:
-    """The range of a number: `ge` or `gt` below, `le` above."""
+    """The range of a number, both ends included: `ge` below, `le` above; empty for what is no number."""
     field = SampleSettings.model_fields[name]
     sources = [*field.metadata, *(m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ()))]
     nested = [m for source in sources for m in getattr(source, "metadata", [source])]
-    return {key: float(getattr(m, key)) for m in nested for key in ("ge", "gt", "le") if hasattr(m, key)}
+    return {key: float(getattr(m, key)) for m in nested for key in ("ge", "le") if hasattr(m, key)}
 
 
 def unit_of(name: str) -> str:

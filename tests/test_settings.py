@@ -62,21 +62,19 @@ def refusal(name: str, value: object) -> str:
 def inside(name: str) -> st.SearchStrategy[float]:
     """Values that a number takes."""
     limits = limits_of(name)
-    low, high = limits.get("ge", limits.get("gt", 0.0)), limits["le"]
     if name in WHOLE:
-        return st.integers(math.ceil(low), int(high))
-    return st.floats(low, high, exclude_min="gt" in limits)
+        return st.integers(int(limits["ge"]), int(limits["le"]))
+    return st.floats(limits["ge"], limits["le"])
 
 
 def outside(name: str) -> st.SearchStrategy[float]:
     """Numbers that it does not take, near its limits and far from them."""
     limits = limits_of(name)
-    low, high = limits.get("ge", limits.get("gt", 0.0)), limits["le"]
+    low, high = limits["ge"], limits["le"]
     if name in WHOLE:
         between = st.floats(low, high).filter(lambda value: not value.is_integer())
-        return st.integers(max_value=math.ceil(low) - 1) | st.integers(min_value=int(high) + 1) | between
-    below = st.floats(max_value=low, exclude_max="ge" in limits)
-    return below | st.floats(min_value=high, exclude_min=True)
+        return st.integers(max_value=int(low) - 1) | st.integers(min_value=int(high) + 1) | between
+    return st.floats(max_value=low, exclude_max=True) | st.floats(min_value=high, exclude_min=True)
 
 
 def test_every_control_is_a_number_a_choice_a_switch_or_the_version() -> None:
@@ -100,19 +98,16 @@ def test_a_control_has_a_label_a_help_text_and_a_default_that_it_takes(name: str
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_has_both_limits_and_says_them(name: str) -> None:
     limits = limits_of(name)
-    assert limits.keys() in ({"ge", "le"}, {"gt", "le"})
-    said = requirement(name)
-    kind = "a whole number" if name in WHOLE else "a number"
-    lower = f"from {limits['ge']:.0f} to" if "ge" in limits else f"above {limits['gt']:.0f} and at most"
-    assert said.startswith(f"{kind} {lower} {limits['le']:.0f}")
-    assert said.endswith(f" ({unit_of(name)})" if unit_of(name) else f"{limits['le']:.0f}")
+    assert limits.keys() == {"ge", "le"}
+    words = ["a whole number" if name in WHOLE else "a number", f"from {limits['ge']:.15g} to {limits['le']:.15g}"]
+    assert requirement(name) == " ".join([*words, f"({unit_of(name)})"] if unit_of(name) else words)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 @given(data=st.data())
 def test_a_number_within_the_limits_is_taken_as_it_is_or_as_text(name: str, data: st.DataObject) -> None:
     value = data.draw(inside(name))
-    others = {"num_samples": 1, "sigma_min": 1e-300, "sigma_max": 1e6}
+    others = {"num_samples": 1, "sigma_min": limits_of("sigma_min")["ge"], "sigma_max": limits_of("sigma_max")["le"]}
     for given_value in (value, repr(value)):
         assert getattr(make_settings({**others, name: given_value}), name) == value
 
@@ -158,6 +153,18 @@ def test_the_noise_levels_must_not_be_the_wrong_way_round() -> None:
     with pytest.raises(BadInput, match=r"^sigma_min must not be above sigma_max, got 5\.0 and 4\.0$"):
         make_settings({"sigma_min": 5, "sigma_max": 4})
     assert make_settings({"sigma_min": 5, "sigma_max": 5}).sigma_max == 5
+
+
+@pytest.mark.parametrize("rho", [0.5, 100])
+@pytest.mark.parametrize(("sigma_min", "sigma_max"), [(1e-4, 1e-4), (1e-4, 1e6), (1e6, 1e6)])
+def test_noise_levels_at_the_limits_can_be_computed_with(rho: float, sigma_min: float, sigma_max: float) -> None:
+    """A rho near zero was let through; sigma_max ** (1 / rho) then was more than a number can hold."""
+    from img2vid.engine.discretization import edm_sigmas
+
+    settings = make_settings({"rho": rho, "sigma_min": sigma_min, "sigma_max": sigma_max})
+    assert {rho, sigma_min, sigma_max} <= {*limits_of("rho").values(), *limits_of("sigma_min").values()}
+    sigmas = edm_sigmas(5, **settings.params_of("EDMDiscretization"))
+    assert all(math.isfinite(sigma) for sigma in sigmas.tolist())
 
 
 def test_the_last_of_several_samples_has_a_seed_too() -> None:

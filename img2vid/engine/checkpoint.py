@@ -61,7 +61,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
         rows.pop("__metadata__", None)
         entries = {name: _entry(row) for name, row in rows.items()}
         end = max((int(row["data_offsets"][1]) for row in rows.values()), default=0)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         message = f"{path} is not a .safetensors file: its header cannot be read; download it again"
         raise CheckpointError(message) from error
     if size < 8 + length + end:
@@ -160,28 +160,45 @@ def load_model(order: LoadOrder, place: Callable[[str, Tensor], Tensor]) -> SvdM
     model = build_meta(order.config, order.config_path.parent)
     model.forget_unused()
     expected = model.weights()
-    total = sum(tensor.numel() for tensor in expected.values())
-    done = 0
-    for name, tensor in read_tensors(order.checkpoint, expected, order.allow_pickle):
+    for name, tensor in read_tensors(order.checkpoint, expected, order.allow_pickle, order.on_bytes):
         _assign(model, name, place(name, tensor))
-        done += tensor.numel()
-        if order.on_bytes is not None:
-            order.on_bytes(done * tensor.element_size(), total * tensor.element_size())
     return model
 
 
-def read_tensors(path: Path, expected: Mapping[str, Tensor], allow_pickle: bool) -> Iterator[tuple[str, Tensor]]:
+def read_tensors(
+    path: Path,
+    expected: Mapping[str, Tensor],
+    allow_pickle: bool,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a checkpoint that are in `expected`, by name, after everything was checked.
 
-    path: a `.safetensors` file, or a `.ckpt` where `allow_pickle` is set. Raises CheckpointError before the first
-    tensor is given where the file does not fit.
+    path: a `.safetensors` file, or a `.ckpt` where `allow_pickle` is set. on_bytes is called when the caller is done
+    with a tensor. Raises CheckpointError before the first tensor is given where the file does not fit.
     """
     if path.suffix == ".safetensors":
-        check(path, read_header(path), expected)
-        return _mapped(path, expected)
-    state = _unpickle(path, allow_pickle)
-    check(path, {name: _describe(tensor) for name, tensor in state.items()}, expected)
-    return ((name, state.pop(name)) for name in list(expected))
+        entries = read_header(path)
+        check(path, entries, expected)
+        tensors = _mapped(path, expected)
+    else:
+        state = _unpickle(path, allow_pickle)
+        entries = {name: _describe(tensor) for name, tensor in state.items()}
+        check(path, entries, expected)
+        tensors = ((name, state.pop(name)) for name in list(expected))
+    return _counted(tensors, sum(entries[name].bytes for name in expected), on_bytes)
+
+
+def _counted(
+    tensors: Iterator[tuple[str, Tensor]], total: int, on_bytes: Callable[[int, int], None] | None
+) -> Iterator[tuple[str, Tensor]]:
+    """The same tensors; `on_bytes` hears of each one's bytes, as they are in the file, once it is placed."""
+    done = 0
+    for name, tensor in tensors:
+        size = tensor.numel() * tensor.element_size()
+        yield name, tensor
+        done += size
+        if on_bytes is not None:
+            on_bytes(done, total)
 
 
 def _mapped(path: Path, expected: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

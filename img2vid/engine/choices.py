@@ -6,20 +6,22 @@ from typing import Any
 
 from torch import Tensor
 
-from img2vid.engine.discretization import DISCRETIZATIONS
-from img2vid.engine.guiders import GUIDERS
+from img2vid.engine.discretization import DISCRETIZATIONS, make_sigmas
+from img2vid.engine.guiders import GUIDERS, make_scales
 from img2vid.engine.interface import SamplerSettings
 from img2vid.engine.samplers import SAMPLERS
 from img2vid.errors import BadInput
 
 
 def check_sampler_settings(settings: SamplerSettings) -> None:
-    """Raises BadInput for unknown names, unknown parameters and missing ones."""
+    """Raises BadInput for unknown names, unknown parameters, missing ones, and values that make no schedule."""
     if settings.num_steps < 1:
         raise BadInput(f"num_steps must be at least 1, got {settings.num_steps}")
     _check("sampler", settings.sampler, SAMPLERS, settings.sampler_params)
     _check("guider", settings.guider, GUIDERS, settings.guider_params)
     _check("discretization", settings.discretization, DISCRETIZATIONS, settings.discretization_params)
+    make_sigmas(settings.discretization, settings.num_steps, dict(settings.discretization_params))
+    make_scales(settings.guider, 1, dict(settings.guider_params))
 
 
 def _check(kind: str, name: str, known: Mapping[str, Callable[..., Tensor] | None], params: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ def _resolve(value: object) -> object:
         raise ValueError("a mapping with `target` and `params` belongs here")
     node = cast(Mapping[str, Any], value)
     target = node["target"]
-    if target not in TARGETS:
+    if not isinstance(target, str) or target not in TARGETS:
         known = ", ".join(sorted(TARGETS))
         raise ValueError(f"target {target!r} is not known to img2vid; known are {known}")
     try:
@@ -378,7 +378,7 @@ def load_tree(path: Path) -> dict[str, Any]:
         tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no model configuration {path}") from error
-    except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read as a model configuration: {reason}") from error
     if not isinstance(tree, dict):

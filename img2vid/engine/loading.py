@@ -55,6 +55,8 @@ def make_device(name: str) -> torch.device:
         raise BadInput(
             "device 'cuda' was asked for, but torch sees no NVIDIA card here; choose cpu, or install torch for CUDA"
         )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BadInput(f"device {name!r} was asked for, but torch sees {torch.cuda.device_count()} here; choose cuda:0")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise BadInput("device 'mps' was asked for, but this machine has none; choose cpu")
     return device

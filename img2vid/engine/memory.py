@@ -29,8 +29,8 @@ def out_of_memory_explained(stage: str) -> Generator[None, None, None]:
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory(f"memory ran out in the stage {stage!r}; {ADVICE[stage]}") from error
     except RuntimeError as error:
-        # torch has no type of its own for a failed allocation on the CPU.
-        if "not enough memory" in str(error) or "out of memory" in str(error):
+        # torch has no type of its own for a failed allocation on the CPU, and other words for it on each system.
+        if any(words in str(error) for words in ("not enough memory", "out of memory", "can't allocate memory")):
             raise OutOfMemory(f"memory ran out in the stage {stage!r}; {ADVICE[stage]}") from error
         raise
 

@@ -68,7 +68,7 @@ class SgmEngine:
         util = import_sgm()
         expected = build_meta(order.config, order.config_path.parent)
         expected.forget_unused()
-        tensors = read_tensors(order.checkpoint, expected.weights(), order.allow_pickle)
+        tensors = read_tensors(order.checkpoint, expected.weights(), order.allow_pickle, order.on_bytes)
         _register_clip(order.config_path.parent)
         tree = adapt(load_tree(order.config_path))
         with _quiet():
@@ -77,9 +77,6 @@ class SgmEngine:
         model.load_state_dict(dict(tensors), strict=False)
         dtype = DTYPES[order.precision]
         model.model.to(dtype)
-        if order.on_bytes is not None:
-            total = order.checkpoint.stat().st_size
-            order.on_bytes(total, total)
         return cls(model.to(order.device), order.config, order.device, dtype)
 
     @torch.inference_mode()
@@ -167,6 +164,8 @@ def make_sampler(settings: SamplerSettings, num_frames: int) -> Any:
     guider_params = dict(settings.guider_params)
     if settings.guider in ("LinearPredictionGuider", "TrianglePredictionGuider"):
         guider_params["num_frames"] = num_frames
+    if isinstance(guider_params.get("period"), int):
+        guider_params["period"] = float(guider_params["period"])  # sgm takes a whole number for a list
     make = getattr(importlib.import_module("sgm.modules.diffusionmodules.sampling"), settings.sampler)
     return make(
         num_steps=settings.num_steps,

@@ -24,8 +24,8 @@ class Recipe:
     height: int = 96
     width: int = 160
     autoencoder_steps: int = 1600
-    temporal_steps: int = 400
-    video_steps: int = 4000
+    temporal_steps: int = 200
+    video_steps: int = 2000
     longer_steps: int = 400
     seed: int = 1
 

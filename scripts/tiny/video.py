@@ -23,8 +23,8 @@ SIGMA_MEAN, SIGMA_DEVIATION = 0.7, 1.6
 AUG_MEAN, AUG_DEVIATION = -3.5, 0.7
 """Of log cond_aug: the noise on the conditioning frame."""
 DROP = 0.15
-FIRST_CLIPS = 192
-STEPS_A_CLIP = 3
+FIRST_CLIPS = 96
+STEPS_A_CLIP = 4
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""What a video is measured by: nearness to its picture, steadiness, motion."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+"""(T, H, W, 3)."""
+
+
+def psnr(a: Frames, b: Frames) -> float:
+    """Peak signal to noise ratio of 8-bit pictures in dB."""
+    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-10)))
+
+
+def least_neighbour_psnr(frames: Frames) -> float:
+    """The PSNR of the two neighbouring frames that differ most."""
+    return min(psnr(a, b) for a, b in pairwise(frames))
+
+
+def least_contrast(frames: Frames, picture: Frames) -> float:
+    """The smallest standard deviation of a frame's pixels over that of the picture."""
+    return float(min(frame.std() for frame in frames) / picture.std())
+
+
+def flows(frames: Frames) -> NDArray[np.float32]:
+    """Dense optical flow (Farneback 2003) between neighbouring frames in pixels: (T - 1, H, W, 2)."""
+    grey = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
+    start = np.zeros((*grey[0].shape, 2), np.float32)
+    fields = [cv2.calcOpticalFlowFarneback(a, b, start.copy(), 0.5, 3, 15, 3, 5, 1.2, 0) for a, b in pairwise(grey)]
+    return np.stack(fields).astype(np.float32)
+
+
+def mean_flow(frames: Frames) -> float:
+    """Mean length of the flow in pixels a frame."""
+    return float(np.linalg.norm(flows(frames), axis=-1).mean())
+
+
+def likeness(a: Frames, b: Frames) -> float:
+    """Cosine similarity of two clips' flow fields: 1 where they move alike, 0 where they have nothing in common."""
+    u, v = flows(a).ravel(), flows(b).ravel()
+    return float(u @ v / max(float(np.linalg.norm(u) * np.linalg.norm(v)), 1e-10))

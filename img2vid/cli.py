@@ -91,7 +91,7 @@ def _add_setting(group: Any, name: str) -> None:
 
 
 class ProgressBar:
-    """Shows a run's events on standard error: the stage, its steps, the time left."""
+    """Shows a run's events on standard error, where that is a terminal: the stage, its steps, the time left."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -107,15 +107,18 @@ class ProgressBar:
         self.title = ""
 
     def __enter__(self) -> "ProgressBar":
-        self._progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
+        if self._task is not None:
+            self._progress.stop()
 
     def __call__(self, event: pipeline.Event) -> None:
         """Shows one event."""
+        if not self._progress.console.is_terminal:
+            return
         if self._task is None or event.stage != self._stage:
+            self._progress.start()
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._stage = event.stage

@@ -18,7 +18,7 @@ from img2vid.errors import BadInput, ConfigError
 from img2vid.media.pictures import prepare_picture
 from img2vid.media.videos import write_json, write_still, write_video
 from img2vid.media.watermark import can_carry_watermark, embed_watermark
-from img2vid.settings import SampleSettings
+from img2vid.settings import MAX_SEED, SampleSettings
 from img2vid.versions import ModelVersion
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def run(
         picture, settings.width, settings.height, mode=settings.fitting, offset=settings.crop_offset
     )
     for index in range(settings.num_samples):
-        one = settings.model_copy(update={"seed": settings.seed + index, "num_samples": 1})
+        one = settings.model_copy(update={"seed": (settings.seed + index) % (MAX_SEED + 1), "num_samples": 1})
         yield _run_one(model, frame, one, folder, name, on_event)
 
 

@@ -33,8 +33,9 @@ def legacy_ddpm_sigmas(
     roots = torch.linspace(linear_start**0.5, linear_end**0.5, num_timesteps, dtype=torch.float64)
     kept = torch.cumprod(1 - roots**2, dim=0)
     # From the last timestep downwards in equal strides, cut to whole numbers; the first timestep is never reached.
-    strides = torch.arange(num_steps, dtype=torch.float64) / num_steps
-    timesteps = ((num_timesteps - 1) * (1 - strides)).long()
+    # Where a stride ends near a whole number, rounding decides: this order of operations is the reference's.
+    last = num_timesteps - 1
+    timesteps = (last + torch.arange(num_steps, dtype=torch.float64) * (-last / num_steps)).long()
     if num_steps == num_timesteps:
         timesteps = torch.arange(num_timesteps - 1, -1, -1)
     levels = kept[timesteps]

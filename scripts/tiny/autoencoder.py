@@ -187,7 +187,7 @@ def train_temporal_decoder(
     """Teaches the decoder to use neighbouring frames; `clip_of` gives clips (t, 3, h, w) in [-1, 1]."""
     assert first_stage.encoder is not None and first_stage.decoder is not None
     torch.manual_seed(seed)
-    first_stage.encoder.requires_grad_(False)
+    first_stage.decoder.requires_grad_(True)
     for name, module in first_stage.decoder.named_modules():
         if isinstance(module, nn.Conv3d) and name.endswith("time_stack.out_layers.3"):
             nn.init.zeros_(module.weight)

@@ -17,13 +17,13 @@ from scripts.tiny.pictures import random_crop, vary_colour
 
 MARGIN = 1.5
 """Layers are this much larger than the frame, so that motion uncovers picture and not border."""
-FASTEST = 3.0
+FASTEST = 2.5
 """Pixels a frame that no scene exceeds on average."""
 
 
 def speed(motion_bucket_id: float, fps: float) -> float:
     """Mean motion in pixels a frame, at the model's own size."""
-    return min(FASTEST, motion_bucket_id / 127 * 8 / fps)
+    return min(FASTEST, motion_bucket_id / 127 * 6 / fps)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from img2vid.engine.config import load_config
 from img2vid.engine.model import SvdModel
 from scripts.tiny.autoencoder import lend_weights, train_autoencoder, train_temporal_decoder
 from scripts.tiny.scenes import make_scene
-from scripts.tiny.video import start_small, train_video
+from scripts.tiny.video import start_still, train_video
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Recipe:
     width: int = 160
     autoencoder_steps: int = 1600
     temporal_steps: int = 200
-    video_steps: int = 2000
+    video_steps: int = 1400
     longer_steps: int = 400
     seed: int = 1
 
@@ -38,7 +38,7 @@ class Training:
         self.work, self.recipe = work, recipe
         torch.manual_seed(recipe.seed)
         self.model = SvdModel(self.config, config_path.parent)
-        start_small(self.model.network)
+        start_still(self.model.network)
         self.model.requires_grad_(False)
 
     def run(self, stage: str, pictures: list[Image.Image], apart: dict[str, Image.Image], minutes: float) -> None:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from img2vid.engine.denoiser import v_scaling_with_edm_noise
 from img2vid.engine.model import SvdModel
+from img2vid.engine.nets.unet import VideoUNet
 from scripts.tiny.scenes import make_scene
 from scripts.tiny.training import Stage
 
-SIGMA_MEAN, SIGMA_DEVIATION = 0.7, 1.6
+SIGMA_MEAN, SIGMA_DEVIATION = 1.0, 1.6
 """Of log sigma: the noise levels that are trained."""
 AUG_MEAN, AUG_DEVIATION = -3.5, 0.7
 """Of log cond_aug: the noise on the conditioning frame."""
@@ -127,9 +128,33 @@ def denoising_loss(model: SvdModel, clip: Clip, rng: random.Random) -> Tensor:
     return (raw - target).square().mean()
 
 
-def start_small(network: nn.Module) -> None:
-    """Residual branches and the output start at zero, as diffusion networks are usually begun."""
+@torch.no_grad()
+def start_still(network: VideoUNet) -> None:
+    """Begins with a network that shows the conditioning frame in every frame, the best guess without knowing motion.
+
+    At high noise levels the right output is minus the clean latents. The conditioning latents travel over the outermost
+    skip connection, in pairs of opposite sign: next to each other they keep their mean in the last normalisation, and
+    the difference of the SiLUs of x and -x is x. Residual branches start at zero.
+    """
     for name, module in network.named_modules():
-        if name.endswith(("out_layers.3", "proj_out")) or name == "out.2":
+        if name.endswith(("out_layers.3", "proj_out")):
             for parameter in module.parameters():
                 nn.init.zeros_(parameter)
+    latents = network.config.out_channels
+    conv_in, last = network.input_blocks[0][0], network.output_blocks[-1][0]  # type: ignore[index]
+    conv_out, skip = network.out[2], last.skip_connection  # type: ignore[union-attr]
+    width = conv_in.out_channels  # type: ignore[union-attr]
+    skip.weight *= 0.3
+    skip.weight[:, -width:] += torch.eye(width)[..., None, None]
+    skip.bias.zero_()
+    conv_out.weight *= 0.1
+    conv_out.bias.zero_()
+    pairs = width // 4  # half of the channels; the others are free
+    for pair in range(pairs):
+        latent, even = pair % latents, 2 * pair
+        conv_in.weight[even : even + 2] = 0  # type: ignore[union-attr]
+        conv_in.bias[even : even + 2] = 0  # type: ignore[union-attr]
+        conv_in.weight[even, latents + latent, 1, 1] = 1  # type: ignore[union-attr]
+        conv_in.weight[even + 1, latents + latent, 1, 1] = -1  # type: ignore[union-attr]
+        conv_out.weight[latent, even, 1, 1] -= latents / pairs
+        conv_out.weight[latent, even + 1, 1, 1] += latents / pairs

@@ -27,13 +27,21 @@ def architecture(arch: str, folder: Path | None) -> dict[str, Any]:
     own = None if folder is None else folder / "clip" / f"{arch}.json"
     if own is not None and own.is_file():
         try:
-            return cast(dict[str, Any], json.loads(own.read_text(encoding="utf-8")))
+            return _checked(json.loads(own.read_text(encoding="utf-8")))
         except ValueError as error:
             raise ConfigError(f"{own} is not a CLIP architecture in JSON: {error}") from error
     found: dict[str, Any] | None = cast(Any, open_clip).get_model_config(arch)
     if found is None:
         raise ConfigError(f"CLIP architecture {arch!r} is unknown to open_clip and {own} does not exist")
     return found
+
+
+def _checked(value: Any) -> dict[str, Any]:
+    """The same, or ValueError where a part is missing that open_clip needs."""
+    for key, kind in (("embed_dim", int), ("vision_cfg", dict), ("text_cfg", dict)):
+        if not isinstance(value, dict) or not isinstance(cast(dict[str, Any], value).get(key), kind):
+            raise ValueError(f"{key!r} is missing or of another kind")
+    return cast(dict[str, Any], value)
 
 
 def shrink(image: Tensor, side: int, antialias: bool) -> Tensor:

@@ -1,0 +1,74 @@
+"""What `load_engine` refuses, and what it makes of `auto`."""
+
+from typing import Any
+
+import pytest
+import torch
+from golden_models import golden_model
+
+from img2vid.engine import load_engine
+from img2vid.engine.loading import choose_device, choose_precision, make_device
+from img2vid.engine.native import NativeEngine
+from img2vid.errors import BadInput, ConfigError
+
+GOLDEN = golden_model("tiny_svd")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"precision": "fp8"}, "precision 'fp8' is unknown; choose one of fp32, fp16, bf16"),
+        ({"precision": "auto"}, "precision 'auto' is unknown"),
+        ({"provider": "diffusers"}, "provider 'diffusers' is unknown; choose native or sgm"),
+        ({"device": "gpu"}, "device 'gpu' is unknown; choose cpu, cuda, cuda:1 or mps"),
+        ({"device": ""}, "device '' is unknown"),
+        ({"device": "cuda:x"}, "device 'cuda:x' is unknown"),
+    ],
+)
+def test_unknown_choices_are_refused_with_the_known_ones(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        load_engine(GOLDEN.config, GOLDEN.checkpoint, **options)
+
+
+def test_the_configuration_is_checked_before_the_checkpoint() -> None:
+    with pytest.raises(ConfigError, match="there is no model configuration"):
+        load_engine(GOLDEN.config.with_name("missing.yaml"), GOLDEN.checkpoint.with_name("missing.safetensors"))
+
+
+def test_a_card_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadInput, match="torch sees no NVIDIA card here; choose cpu, or install torch for CUDA"):
+        make_device("cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(BadInput, match="this machine has none; choose cpu"):
+        make_device("mps")
+
+
+def test_only_cards_that_are_there_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [str(make_device(name)) for name in ("cuda", "cuda:0", "cuda:1")] == ["cuda", "cuda:0", "cuda:1"]
+    with pytest.raises(BadInput, match="device 'cuda:2' was asked for, but torch sees 2 here"):
+        make_device("cuda:2")
+
+
+@pytest.mark.parametrize(("card", "device", "precision"), [(True, "cuda", "fp16"), (False, "cpu", "fp32")])
+def test_auto_takes_the_card_where_there_is_one(
+    card: bool, device: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
+    assert choose_device("auto") == device
+    assert choose_precision("auto", device) == precision
+
+
+def test_a_choice_that_was_made_is_kept() -> None:
+    assert choose_device("cpu") == "cpu"
+    assert choose_precision("bf16", "cpu") == "bf16"
+    assert choose_precision("auto", "cuda:1") == "fp16"
+
+
+def test_names_may_be_strings_and_the_engine_knows_its_sizes(small_engine: NativeEngine) -> None:
+    engine = load_engine(str(GOLDEN.config), str(GOLDEN.checkpoint), provider="native", device="cpu")
+    for found in (engine, small_engine):
+        assert (found.size_step, found.downsampling, found.latent_channels) == (16, 8, 4)
+        assert found.scale_factor == 0.18215

@@ -1,0 +1,65 @@
+"""Errors of memory become one sentence with the setting that helps."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+
+from img2vid.engine.memory import ADVICE, OutOfMemory, out_of_memory_explained, release
+
+TOO_MUCH = 2**50
+"""Bytes that no machine has."""
+
+
+@pytest.mark.parametrize("stage", ADVICE)
+@pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 2 GiB")])
+def test_each_stage_has_advice_of_its_own(stage: str, error: Exception) -> None:
+    with pytest.raises(OutOfMemory) as caught, out_of_memory_explained(stage):
+        raise error
+    assert str(caught.value) == f"memory ran out in the stage {stage!r}; {ADVICE[stage]}"
+    assert caught.value.__cause__ is error
+
+
+def test_an_allocation_that_really_fails_is_explained() -> None:
+    """torch raises a plain RuntimeError for the CPU, in words that differ between systems."""
+    with (
+        pytest.raises(OutOfMemory, match=r"'decode'; set decode_t to a smaller number"),
+        out_of_memory_explained("decode"),
+    ):
+        torch.empty(TOO_MUCH)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+        "err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12",
+        "MPS backend out of memory (MPS allocated: 5.05 GB)",
+    ],
+)
+def test_the_words_of_every_system_are_known(words: str) -> None:
+    with pytest.raises(OutOfMemory), out_of_memory_explained("sample"):
+        raise RuntimeError(words)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("no")])
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, out_of_memory_explained("sample"):
+        raise error
+    assert caught.value is error
+
+
+def test_release_frees_what_only_refers_to_itself() -> None:
+    class Loop:
+        def __init__(self) -> None:
+            self.me = self
+
+    gc.disable()
+    try:
+        watched = weakref.ref(Loop())
+        assert watched() is not None
+        release()
+        assert watched() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,180 @@
+"""From a picture to frames: the order of the draws, the progress, and what is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from img2vid.engine import Clip, Conditioning, Engine, Progress, SamplerSettings, StepInfo, render
+from img2vid.engine.memory import OutOfMemory
+from img2vid.engine.native import NativeEngine
+from img2vid.errors import Cancelled, Img2VidError
+
+SAMPLER = SamplerSettings("EulerAncestralSampler", 2)
+FRAMES, HEIGHT, WIDTH = 3, 32, 48
+Events = list[Progress]
+
+
+def clip(seed: int = 23, **more: Any) -> Clip:
+    values: dict[str, Any] = {
+        "seed": seed,
+        "num_frames": FRAMES,
+        "fps": 6,
+        "motion_bucket_id": 127,
+        "cond_aug": 0.5,
+        "decode_t": 2,
+        "sampler": SAMPLER,
+    }
+    return Clip(**{**values, **more})
+
+
+def picture() -> NDArray[np.float32]:
+    return np.linspace(-1, 1, 3 * HEIGHT * WIDTH, dtype=np.float32).reshape(3, HEIGHT, WIDTH)
+
+
+class RecordingEngine:
+    """An engine that keeps what it is given and decodes to a grey of its own choice."""
+
+    size_step, downsampling, latent_channels, scale_factor = 8, 8, 4, 0.18215
+
+    def __init__(self, latent: float = 0.0, grey: float = 0.0) -> None:
+        self.latent, self.grey = latent, grey
+        self.conditioned: dict[str, Any] = {}
+        self.noise = self.drawn_later = self.decoded = torch.empty(0)
+        self.chunks = 0
+
+    def condition(self, image: Tensor, **more: Any) -> tuple[Conditioning, Conditioning]:
+        self.conditioned = {"image": image, **more}
+        half = Conditioning(torch.zeros(FRAMES, 1, 5), torch.zeros(FRAMES, 4, 4, 6), torch.zeros(FRAMES, 9))
+        return half, half
+
+    def sample(
+        self,
+        noise: Tensor,
+        cond: Conditioning,
+        uncond: Conditioning,
+        settings: SamplerSettings,
+        *,
+        on_step: Callable[[StepInfo], None] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        assert on_step is not None
+        self.noise, self.drawn_later = noise, torch.randn(2, generator=generator)
+        for step in range(1, settings.num_steps + 1):
+            on_step(StepInfo(step, settings.num_steps, 1.0 / step, noise))
+        return torch.full_like(noise, self.latent)
+
+    def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
+        assert on_chunk is not None
+        self.decoded, self.chunks = latents, decode_t
+        on_chunk(2, FRAMES)
+        on_chunk(3, FRAMES)
+        return torch.full((FRAMES, 3, HEIGHT, WIDTH), self.grey)
+
+
+def render_with(engine: Engine, one: Clip | None = None) -> tuple[NDArray[np.uint8], Events]:
+    events: Events = []
+    return render(engine, picture(), one or clip(), events.append), events
+
+
+def test_one_generator_draws_conditioning_noise_then_latents_then_the_samplers_noise() -> None:
+    engine = RecordingEngine()
+    render_with(engine)
+    generator = torch.Generator().manual_seed(23)
+    assert torch.equal(engine.conditioned["cond_noise"], torch.randn(1, 3, HEIGHT, WIDTH, generator=generator))
+    assert torch.equal(engine.noise, torch.randn(FRAMES, 4, HEIGHT // 8, WIDTH // 8, generator=generator))
+    assert torch.equal(engine.drawn_later, torch.randn(2, generator=generator))
+
+
+def test_the_engine_is_given_the_clips_numbers() -> None:
+    engine = RecordingEngine(latent=0.25)
+    render_with(engine, clip(fps=12, motion_bucket_id=40, cond_aug=0.1))
+    given = engine.conditioned
+    assert torch.equal(given["image"], torch.as_tensor(picture())[None])
+    numbers = {name: given[name] for name in ("fps", "motion_bucket_id", "cond_aug", "num_frames")}
+    assert numbers == {"fps": 12, "motion_bucket_id": 40, "cond_aug": 0.1, "num_frames": FRAMES}
+    assert engine.chunks == 2
+    assert (engine.decoded == 0.25).all()
+
+
+def test_progress_tells_stage_steps_and_previews_in_order() -> None:
+    _, events = render_with(RecordingEngine())
+    assert [(event.stage, event.step, event.total) for event in events] == [
+        ("condition", 0, 1),
+        ("condition", 1, 1),
+        ("sample", 0, 2),
+        ("sample", 1, 2),
+        ("sample", 2, 2),
+        ("decode", 0, 3),
+        ("decode", 2, 3),
+        ("decode", 3, 3),
+    ]
+    steps = [event for event in events if event.preview is not None]
+    assert [(event.stage, event.sigma) for event in steps] == [("sample", 1.0), ("sample", 0.5)]
+    assert all(event.preview is not None and event.preview.shape == (FRAMES, 4, 6, 3) for event in steps)
+
+
+@pytest.mark.parametrize(("grey", "byte"), [(-1.0, 0), (-3.0, 0), (0.0, 128), (0.5, 191), (1.0, 255), (1.5, 255)])
+def test_frames_are_clamped_and_rounded_to_bytes(grey: float, byte: int) -> None:
+    frames, _ = render_with(RecordingEngine(grey=grey))
+    assert (frames.shape, frames.dtype) == ((FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    assert (frames == byte).all()
+
+
+@pytest.mark.parametrize(
+    ("engine", "what"),
+    [
+        (RecordingEngine(latent=float("nan")), "latents"),
+        (RecordingEngine(latent=float("inf")), "latents"),
+        (RecordingEngine(grey=float("nan")), "frames"),
+    ],
+)
+def test_values_that_are_no_numbers_are_an_error_and_not_a_black_video(engine: RecordingEngine, what: str) -> None:
+    with pytest.raises(Img2VidError, match=f"the {what} hold values that are no numbers.*choose precision fp32"):
+        render_with(engine)
+
+
+@pytest.mark.parametrize("stage", ["condition", "sample", "decode"])
+def test_memory_that_runs_out_names_the_stage(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **more: object) -> None:
+        raise MemoryError
+
+    engine = RecordingEngine()
+    monkeypatch.setattr(engine, stage, fail)
+    with pytest.raises(OutOfMemory, match=f"stage '{stage}'"):
+        render_with(engine)
+
+
+@pytest.mark.parametrize(("stage", "step"), [("condition", 0), ("sample", 1), ("decode", 2)])
+def test_an_exception_from_progress_stops_the_run(stage: str, step: int, small_engine: NativeEngine) -> None:
+    seen: Events = []
+
+    def stop(event: Progress) -> None:
+        seen.append(event)
+        if (event.stage, event.step) == (stage, step):
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        render(small_engine, picture(), clip(), stop)
+    assert (seen[-1].stage, seen[-1].step) == (stage, step)
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_ran_before(small_engine: NativeEngine) -> None:
+    first, _ = render_with(small_engine)
+    torch.manual_seed(5)
+    other, _ = render_with(small_engine, clip(seed=24))
+    render_with(small_engine, clip(num_frames=2))
+    again, _ = render_with(small_engine)
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+    assert first.shape == (FRAMES, HEIGHT, WIDTH, 3)
+
+
+def test_the_global_generator_is_left_alone(small_engine: NativeEngine) -> None:
+    before = torch.get_rng_state()
+    render_with(small_engine)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,38 @@
+"""For every setting a value that is not its default."""
+
+from typing import Any
+
+OTHER_VALUES: dict[str, Any] = {
+    "version": "svd_xt",
+    "height": 128,
+    "width": 192,
+    "num_frames": 9,
+    "fitting": "fit",
+    "crop_offset": 0.25,
+    "fps": 11,
+    "motion_bucket_id": 80,
+    "cond_aug": 0.5,
+    "seed": 7,
+    "num_samples": 3,
+    "num_steps": 12,
+    "sampler": "DPMPP2MSampler",
+    "s_churn": 0.1,
+    "s_tmin": 0.2,
+    "s_tmax": 88.0,
+    "s_noise": 1.1,
+    "eta": 0.5,
+    "order": 3,
+    "discretization": "LegacyDDPMDiscretization",
+    "sigma_min": 0.01,
+    "sigma_max": 80.0,
+    "rho": 5.0,
+    "guider": "VanillaCFG",
+    "max_scale": 4.0,
+    "min_scale": 1.25,
+    "scale": 3.5,
+    "period": 0.5,
+    "period_fusing": "mean",
+    "decode_t": 2,
+    "saving_fps": 12.5,
+    "watermark": False,
+}

@@ -1,0 +1,136 @@
+"""The command line as a process of its own: streams, signals, and what is left when it ends before its time."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from img2vid import paths
+from img2vid.media.videos import read_frames
+
+PHOTO = paths.PROJECT / "assets" / "dandelion.jpg"
+SMALL = ["--height", "64", "--width", "64", "--num-frames", "3", "--num-steps", "2", "--device", "cpu"]
+# Enough work for minutes, so that whoever waits for the end instead of stopping is found out.
+LONG = ["--num-frames", "14", "--num-steps", "1000", "--device", "cpu"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path, random_checkpoint: Path) -> dict[str, str]:
+    dropped = ("IMG2VID_ENGINE", "IMG2VID_TRACEBACK", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
+    return {
+        **{name: value for name, value in os.environ.items() if name not in dropped},
+        "IMG2VID_HOME": str(tmp_path / "home"),
+        "IMG2VID_CHECKPOINTS": str(random_checkpoint.parent),
+        "PYTHONPATH": str(paths.PROJECT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "TERM": "xterm",
+    }
+
+
+def img2vid(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "img2vid", *map(str, arguments)]
+
+
+def test_a_photo_becomes_a_video(tmp_path: Path, environment: dict[str, str]) -> None:
+    command = img2vid("sample", PHOTO, *SMALL)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'home' / 'dandelion_svd_tiny_seed23.mp4'}\n"
+    assert read_frames(Path(done.stdout.strip())).shape == (3, 64, 64, 3)
+    assert done.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, environment: dict[str, str]) -> None:
+    command = img2vid("sample", PHOTO, "--num-steps", "0")
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "img2vid: num_steps must be a whole number from 1 to 1000, got '0'\n"
+
+
+def test_a_path_that_the_output_cannot_spell_is_no_failure(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Windows pipes know few letters; printing the path of a finished video then ended in an error."""
+    folder = tmp_path / "Fotos für Zoë 東京"
+    folder.mkdir()
+    (folder / "svd.safetensors").touch()
+    environment |= {"IMG2VID_CHECKPOINTS": str(folder), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(img2vid("versions"), env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "svd.safetensors (0.00 GB)" in done.stdout
+
+
+class Terminal:
+    """A terminal of the test's own, to which a process writes its progress."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = os.openpty()
+        self.text = ""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def start(self) -> None:
+        """Reads from now on, so that the process never waits for a reader."""
+        os.close(self.theirs)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            while data := os.read(self._ours, 4096):
+                self.text += data.decode("utf-8", "replace")
+        except OSError:  # Linux says so when nobody writes any more
+            pass
+
+    def wait_for(self, text: str, seconds: float) -> None:
+        """Returns when `text` has appeared."""
+        deadline = time.monotonic() + seconds
+        while text not in self.text:
+            assert time.monotonic() < deadline, f"{text!r} never came, only {self.text[-500:]!r}"
+            time.sleep(0.02)
+
+    def finish(self) -> None:
+        """Waits until all is read."""
+        self._thread.join(timeout=10)
+        os.close(self._ours)
+
+
+@pytest.fixture
+def sampling(tmp_path: Path, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Terminal]]:
+    """A process in the middle of a long run, and the terminal on which it shows its progress."""
+    terminal = Terminal()
+    command = img2vid("sample", PHOTO, *LONG, "--out", tmp_path / "out")
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal.theirs, text=True
+    ) as process:
+        terminal.start()
+        try:
+            terminal.wait_for("1/1000", seconds=120)
+            yield process, terminal
+        finally:
+            process.kill()
+    terminal.finish()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal and signal")
+def test_ctrl_c_stops_soon_and_leaves_nothing(sampling: tuple[subprocess.Popen[str], Terminal], tmp_path: Path) -> None:
+    process, terminal = sampling
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (130, "")
+    terminal.wait_for("img2vid: stopped; videos that were finished are kept", seconds=10)
+    assert "Traceback" not in terminal.text
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal and signal")
+def test_a_killed_run_leaves_no_video(sampling: tuple[subprocess.Popen[str], Terminal], tmp_path: Path) -> None:
+    process, _ = sampling
+    process.kill()
+    out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (-signal.SIGKILL, "")
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,294 @@
+"""From a picture and settings to three files on disk, with what is told on the way and what is left when it stops."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from img2vid import pipeline
+from img2vid.errors import BadInput, Cancelled, CheckpointError, ConfigError, MediaError
+from img2vid.media.pictures import load_picture
+from img2vid.media.videos import read_frames, read_metadata
+from img2vid.media.watermark import has_watermark
+from img2vid.paths import PROJECT
+from img2vid.pipeline import EngineChoice, Event, LoadedModel, Result
+from img2vid.settings import SampleSettings
+from img2vid.versions import ModelVersion
+
+CPU = EngineChoice(device="cpu")
+SMALL = {"height": 64, "width": 64, "num_frames": 3, "num_steps": 2}
+STAGES = ["condition", "sample", "decode", "write"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """For pictures this small, several threads only get in each other's way."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tiny: ModelVersion) -> LoadedModel:
+    return pipeline.load(tiny, CPU)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    return load_picture(PROJECT / "assets" / "dandelion.jpg")
+
+
+Make = Callable[..., list[Result]]
+
+
+@pytest.fixture
+def make(model: LoadedModel, photo: Image.Image, tmp_path: Path) -> Make:
+    """Makes the videos of a few small settings in the test's folder."""
+
+    def run(folder: str = "", on_event: Callable[[Event], None] = pipeline.ignore, **changes: Any) -> list[Result]:
+        settings = model.version.settings({**SMALL, **changes})
+        return list(pipeline.run(model, photo, settings, tmp_path / folder, name="photo", on_event=on_event))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain(model: LoadedModel, photo: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The video that the small settings make."""
+    folder = tmp_path_factory.mktemp("plain")
+    return next(pipeline.run(model, photo, model.version.settings(SMALL), folder, name="photo"))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_run_writes_video_first_frame_and_settings_under_one_name(make: Make, tmp_path: Path) -> None:
+    (result,) = make()
+    assert names(tmp_path) == [f"photo_svd_tiny_seed23.{suffix}" for suffix in ("json", "mp4", "png")]
+    frames = read_frames(result.video)
+    assert frames.shape == (3, 64, 64, 3)
+    with Image.open(result.still) as still:
+        differences = [np.abs(np.asarray(still).astype(float) - frame).mean() for frame in frames]
+    assert differences[0] < 0.7 * min(differences[1:]), "the still is not the first frame"
+
+
+def test_video_and_sidecar_carry_all_settings(make: Make, tiny: ModelVersion) -> None:
+    (result,) = make(motion_bucket_id=90, saving_fps=7.5)
+    metadata = read_metadata(result.video)
+    assert metadata == json.loads(result.sidecar.read_text(encoding="utf-8")) == result.metadata
+    assert SampleSettings(**metadata["settings"]) == tiny.settings({**SMALL, "motion_bucket_id": 90, "saving_fps": 7.5})
+    told = {name: metadata[name] for name in ("picture", "checkpoint", "provider", "device", "precision")}
+    assert told == {
+        "picture": "photo",
+        "checkpoint": "svd_tiny.safetensors",
+        "provider": "native",
+        "device": "cpu",
+        "precision": "fp32",
+    }
+
+
+def test_the_settings_in_a_video_make_it_again(make: Make) -> None:
+    (first,) = make("first", seed=5, sampler="EulerAncestralSampler")
+    (again,) = make("again", **read_metadata(first.video)["settings"])
+    assert again.video.read_bytes() == first.video.read_bytes()
+
+
+def test_each_sample_is_what_its_seed_alone_makes(make: Make) -> None:
+    both = make("both", seed=40, num_samples=2)
+    alone = [make("alone", seed=seed)[0] for seed in (41, 40)]
+    assert [result.seed for result in both] == [40, 41]
+    assert [result.video.name for result in both] == [f"photo_svd_tiny_seed{seed}.mp4" for seed in (40, 41)]
+    assert [result.video.read_bytes() for result in both] == [alone[1].video.read_bytes(), alone[0].video.read_bytes()]
+    assert both[0].still.read_bytes() != both[1].still.read_bytes()
+
+
+@pytest.mark.parametrize("sampler", ["EulerEDMSampler", "DPMPP2SAncestralSampler"])
+def test_a_seed_makes_the_same_bytes_whatever_ran_before(make: Make, sampler: str) -> None:
+    import torch
+
+    (first,) = make("first", sampler=sampler)
+    make("other", sampler="LinearMultistepSampler", num_frames=2, seed=1, num_steps=1)
+    torch.manual_seed(99)
+    torch.rand(7)
+    (second,) = make("second", sampler=sampler)
+    for suffix in (".mp4", ".png", ".json"):
+        assert first.video.with_suffix(suffix).read_bytes() == second.video.with_suffix(suffix).read_bytes()
+
+
+def test_a_second_run_never_replaces_the_first(make: Make, tmp_path: Path) -> None:
+    (first,), (second,) = make(), make()
+    assert (first.video.stem, second.video.stem) == ("photo_svd_tiny_seed23", "photo_svd_tiny_seed23_2")
+    assert [second.still.stem, second.sidecar.stem] == [second.video.stem] * 2
+    assert len(names(tmp_path)) == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 24},
+        {"crop_offset": 0.0},
+        {"fitting": "fit"},
+        {"cond_aug": 1.0},
+        {"motion_bucket_id": 20},
+        {"fps": 20},
+        {"num_steps": 3},
+        {"max_scale": 4.0},
+        {"discretization": "LegacyDDPMDiscretization"},
+        {"sampler": "EulerAncestralSampler"},
+        {"decode_t": 1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_setting_changes_the_video(make: Make, plain: Result, change: dict[str, Any]) -> None:
+    (changed,) = make(**change)
+    assert not np.array_equal(read_frames(plain.video), read_frames(changed.video))
+
+
+def test_the_watermark_is_there_unless_it_was_switched_off(make: Make, plain: Result) -> None:
+    (unmarked,) = make(watermark=False)
+    for result, expected in ((plain, True), (unmarked, False)):
+        with Image.open(result.still) as still:
+            assert has_watermark(np.asarray(still)[None]) is expected
+        assert read_metadata(result.video)["watermarked"] is expected
+
+
+def test_one_frame_is_a_video_too(make: Make) -> None:
+    (result,) = make(num_frames=1)
+    assert read_frames(result.video).shape == (1, 64, 64, 3)
+
+
+@pytest.mark.parametrize(("settings", "fps"), [({"fps": 9}, 9), ({"fps": 9, "saving_fps": 23.976}, 23.976)])
+def test_the_file_has_the_frame_rate_that_was_asked_for(make: Make, settings: dict[str, Any], fps: float) -> None:
+    import av
+
+    (result,) = make(**settings)
+    with av.open(str(result.video)) as container:
+        assert float(container.streams.video[0].average_rate or 0) == pytest.approx(fps, rel=1e-6)
+
+
+# Events
+
+
+def test_events_tell_stage_step_time_left_and_show_a_preview(make: Make) -> None:
+    events: list[Event] = []
+    make(on_event=events.append, num_steps=3, decode_t=2)
+    assert list(dict.fromkeys(event.stage for event in events)) == STAGES
+    for stage, steps in (("condition", [0, 1]), ("sample", [0, 1, 2, 3]), ("decode", [0, 2, 3]), ("write", [0, 1])):
+        told = [event for event in events if event.stage == stage]
+        assert [event.step for event in told] == steps
+        assert {event.total for event in told} == {steps[-1]}
+        assert told[0].seconds_left is None
+        left = [event.seconds_left for event in told[1:]]
+        assert all(seconds is not None and seconds >= 0 for seconds in left)
+        assert left[-1] == 0
+        assert [event.elapsed for event in told] == sorted(event.elapsed for event in told)
+
+
+def test_while_sampling_noise_level_and_preview_are_told(make: Make, model: LoadedModel) -> None:
+    events: list[Event] = []
+    make(on_event=events.append, num_steps=3)
+    steps = [event for event in events if event.stage == "sample"][1:]
+    sigmas = [event.sigma or 0.0 for event in steps]
+    assert sigmas == sorted(sigmas, reverse=True)
+    assert 700 > sigmas[0] > sigmas[-1] == 0
+    side = 64 // model.engine.downsampling
+    for event in steps:
+        assert event.preview is not None
+        assert (event.preview.shape, event.preview.dtype) == ((3, side, side, 3), np.uint8)
+    assert all(event.preview is None and event.sigma is None for event in events if event.stage != "sample")
+
+
+def test_loading_tells_how_far_it_is(tiny: ModelVersion) -> None:
+    events: list[Event] = []
+    loaded = pipeline.load(tiny, CPU, events.append)
+    assert {event.stage for event in events} == {"load"}
+    steps = [event.step for event in events]
+    assert steps == sorted(steps)
+    assert steps[0] == 0
+    assert events[-1].step == events[-1].total > 1_000_000
+    assert (loaded.provider, loaded.device, loaded.precision) == ("native", "cpu", "fp32")
+
+
+# Stopping and refusing
+
+
+def stop_at(stage: str, step: int, error: type[BaseException]) -> Callable[[Event], None]:
+    def stop(event: Event) -> None:
+        if (event.stage, event.step) == (stage, step):
+            raise error
+
+    return stop
+
+
+@pytest.mark.parametrize("error", [Cancelled, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("stage", "step"), [("condition", 0), ("condition", 1), ("sample", 0), ("sample", 1), ("decode", 3), ("write", 0)]
+)
+def test_a_run_that_is_stopped_leaves_nothing(
+    make: Make, tmp_path: Path, stage: str, step: int, error: type[BaseException]
+) -> None:
+    with pytest.raises(error):
+        make(on_event=stop_at(stage, step, error))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("writer", "error"), [("write_still", MediaError), ("write_json", KeyboardInterrupt)])
+def test_the_three_files_are_there_together_or_not_at_all(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str, error: type[BaseException]
+) -> None:
+    """A Ctrl-C between the video and its settings left the video without them."""
+
+    def fail(*arguments: Sequence[object]) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, writer, fail)
+    with pytest.raises(error):
+        make()
+    assert names(tmp_path) == []
+
+
+def test_what_was_finished_stays_when_the_next_sample_is_stopped(make: Make, tmp_path: Path) -> None:
+    written: list[Event] = []
+
+    def stop_the_second(event: Event) -> None:
+        if written and event.stage == "sample":
+            raise Cancelled
+        if event.stage == "write" and event.step == 1:
+            written.append(event)
+
+    with pytest.raises(Cancelled):
+        make(num_samples=2, on_event=stop_the_second)
+    assert names(tmp_path) == [f"photo_svd_tiny_seed23.{suffix}" for suffix in ("json", "mp4", "png")]
+
+
+def test_settings_of_another_version_are_refused(model: LoadedModel, photo: Image.Image, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^the settings are for svd, the loaded model is svd_tiny$"):
+        next(pipeline.run(model, photo, SampleSettings(version="svd"), tmp_path, name="photo"))
+
+
+def test_a_size_that_the_model_cannot_make_is_refused(model: LoadedModel, photo: Image.Image, tmp_path: Path) -> None:
+    settings = SampleSettings(height=100)
+    with pytest.raises(BadInput, match="height must be a multiple of 16 for svd_tiny, got 100; try 96"):
+        next(pipeline.run(model, photo, settings, tmp_path, name="photo"))
+
+
+@pytest.mark.parametrize("change", [{"size_step": 8}, {"downsampling": 2}])
+def test_a_row_that_does_not_fit_its_configuration_is_refused(tiny: ModelVersion, change: dict[str, int]) -> None:
+    """A size_step finer than the network's let sizes through at which the run broke off in the middle."""
+    with pytest.raises(ConfigError, match=r"the row of svd_tiny says .* needs \d+ and \d+; change the row"):
+        pipeline.load(tiny.model_copy(update=change), CPU)
+
+
+def test_a_missing_checkpoint_is_told_before_anything_is_loaded(tiny: ModelVersion) -> None:
+    events: list[Event] = []
+    with pytest.raises(CheckpointError, match="the checkpoint of svd_tiny is missing"):
+        pipeline.load(tiny.model_copy(update={"checkpoint": "none.safetensors"}), CPU, events.append)
+    assert events == []

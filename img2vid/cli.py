@@ -68,7 +68,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per video instead of its path")
     engine = parser.add_argument_group("engine")
     engine.add_argument(
-        "--engine", choices=("auto", "native", "sgm"), help="who computes (default: IMG2VID_ENGINE or auto)"
+        "--provider", choices=("auto", "native", "sgm"), help="who computes (default: IMG2VID_ENGINE or auto)"
     )
     engine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
     engine.add_argument("--precision", default="auto", help="fp32, fp16, bf16 or auto (default: auto)")
@@ -138,7 +138,7 @@ def sample(arguments: argparse.Namespace) -> int:
     if len(pictures) == 1:
         load_picture(pictures[0])  # a picture that cannot be used is told before the model is loaded
     choice = pipeline.EngineChoice(
-        provider=arguments.engine or os.environ.get("IMG2VID_ENGINE") or "auto",
+        provider=arguments.provider or os.environ.get("IMG2VID_ENGINE") or "auto",
         device=arguments.device,
         precision=arguments.precision,
         allow_pickle=arguments.allow_pickle,

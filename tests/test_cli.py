@@ -159,7 +159,7 @@ def test_what_is_not_given_is_the_versions_default(command: Command, planned: li
 
 @pytest.mark.parametrize(
     ("variable", "options", "provider"),
-    [(None, [], "auto"), ("sgm", [], "sgm"), ("sgm", ["--engine", "native"], "native")],
+    [(None, [], "auto"), ("sgm", [], "sgm"), ("sgm", ["--provider", "native"], "native")],
 )
 def test_the_engine_is_the_option_or_else_the_variable(
     command: Command,

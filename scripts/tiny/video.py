@@ -8,6 +8,7 @@ import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from PIL import Image
@@ -141,9 +142,12 @@ def start_still(network: VideoUNet) -> None:
             for parameter in module.parameters():
                 nn.init.zeros_(parameter)
     latents = network.config.out_channels
-    conv_in, last = network.input_blocks[0][0], network.output_blocks[-1][0]  # type: ignore[index]
-    conv_out, skip = network.out[2], last.skip_connection  # type: ignore[union-attr]
-    width = conv_in.out_channels  # type: ignore[union-attr]
+    # torch does not know the types of the modules in its containers
+    conv_in = cast(nn.Conv2d, cast(nn.ModuleList, network.input_blocks[0])[0])
+    skip = cast(nn.Conv2d, cast(nn.ModuleList, network.output_blocks[-1])[0].skip_connection)
+    conv_out = cast(nn.Conv2d, network.out[2])
+    assert conv_in.bias is not None and skip.bias is not None and conv_out.bias is not None
+    width = conv_in.out_channels
     skip.weight *= 0.3
     skip.weight[:, -width:] += torch.eye(width)[..., None, None]
     skip.bias.zero_()
@@ -152,9 +156,9 @@ def start_still(network: VideoUNet) -> None:
     pairs = width // 4  # half of the channels; the others are free
     for pair in range(pairs):
         latent, even = pair % latents, 2 * pair
-        conv_in.weight[even : even + 2] = 0  # type: ignore[union-attr]
-        conv_in.bias[even : even + 2] = 0  # type: ignore[union-attr]
-        conv_in.weight[even, latents + latent, 1, 1] = 1  # type: ignore[union-attr]
-        conv_in.weight[even + 1, latents + latent, 1, 1] = -1  # type: ignore[union-attr]
+        conv_in.weight[even : even + 2] = 0
+        conv_in.bias[even : even + 2] = 0
+        conv_in.weight[even, latents + latent, 1, 1] = 1
+        conv_in.weight[even + 1, latents + latent, 1, 1] = -1
         conv_out.weight[latent, even, 1, 1] -= latents / pairs
         conv_out.weight[latent, even + 1, 1, 1] += latents / pairs

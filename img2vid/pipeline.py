@@ -22,7 +22,7 @@ from img2vid.settings import MAX_SEED, SampleSettings
 from img2vid.versions import ModelVersion
 
 if TYPE_CHECKING:
-    from img2vid.engine import Engine, SamplerSettings
+    from img2vid.engine import Clip, Engine, SamplerSettings
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _run_one(
     name: str,
     on_event: OnEvent,
 ) -> Result:
-    from img2vid.engine import Clip, Progress, render
+    from img2vid.engine import Progress, render
 
     started = time.monotonic()
     clock = StageClock(on_event)
@@ -186,16 +186,7 @@ def _run_one(
     def on_progress(progress: Progress) -> None:
         clock.report(progress.stage, progress.step, progress.total, sigma=progress.sigma, preview=progress.preview)
 
-    clip = Clip(
-        seed=settings.seed,
-        num_frames=settings.num_frames,
-        fps=settings.fps,
-        motion_bucket_id=settings.motion_bucket_id,
-        cond_aug=settings.cond_aug,
-        decode_t=settings.decode_t,
-        sampler=sampler_settings(settings),
-    )
-    frames = render(model.engine, picture, clip, on_progress)
+    frames = render(model.engine, picture, clip_of(settings), on_progress)
 
     clock.report("write", 0, 1)
     marked = settings.watermark and can_carry_watermark(settings.height, settings.width)
@@ -214,6 +205,21 @@ def _run_one(
         raise
     clock.report("write", 1, 1)
     return Result(video, still, sidecar, settings.seed, time.monotonic() - started, metadata)
+
+
+def clip_of(settings: SampleSettings) -> "Clip":
+    """What the engine is asked for, from the settings of one video."""
+    from img2vid.engine import Clip
+
+    return Clip(
+        seed=settings.seed,
+        num_frames=settings.num_frames,
+        fps=settings.fps,
+        motion_bucket_id=settings.motion_bucket_id,
+        cond_aug=settings.cond_aug,
+        decode_t=settings.decode_t,
+        sampler=sampler_settings(settings),
+    )
 
 
 def sampler_settings(settings: SampleSettings) -> "SamplerSettings":

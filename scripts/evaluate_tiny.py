@@ -18,7 +18,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from img2vid import pipeline
-from img2vid.engine import Clip, render
+from img2vid.engine import render
 from img2vid.media.pictures import frame_picture, prepare_picture
 from img2vid.versions import find_version
 from scripts.tiny import measures
@@ -39,16 +39,7 @@ class Evaluation:
         """Frames of a picture with some settings changed."""
         s = self.version.settings(overrides)
         array = prepare_picture(picture, s.width, s.height)
-        clip = Clip(
-            seed=s.seed,
-            num_frames=s.num_frames,
-            fps=s.fps,
-            motion_bucket_id=s.motion_bucket_id,
-            cond_aug=s.cond_aug,
-            decode_t=s.decode_t,
-            sampler=pipeline.sampler_settings(s),
-        )
-        return render(self.model.engine, array, clip, lambda progress: None)
+        return render(self.model.engine, array, pipeline.clip_of(s), lambda progress: None)
 
     def framed(self, picture: Image.Image) -> Frames:
         """The picture as the model gets it."""

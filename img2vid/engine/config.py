@@ -17,6 +17,7 @@ from yaml import YAMLError
 from img2vid.errors import ConfigError
 
 Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
 Groups = Annotated[int, Field(gt=0, multiple_of=32)]
 """Channels: group normalisation cuts them into 32 groups."""
 Kernel = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=3, max_length=3)]
@@ -177,10 +178,12 @@ class EncoderConfig(AutoencoderConfig):
 
 
 class DecoderConfig(AutoencoderConfig):
-    """A decoder that works frame by frame."""
+    """A decoder that works frame by frame. It has one block a level more than num_res_blocks says."""
+
+    num_res_blocks: Count
 
 
-class VideoDecoderConfig(AutoencoderConfig):
+class VideoDecoderConfig(DecoderConfig):
     """A decoder with temporal layers."""
 
     video_kernel_size: Kernel = Field(default=[3, 3, 3])

@@ -1,5 +1,6 @@
 """First stage: the autoencoder on crops, then its temporal decoder on clips."""
 
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -43,21 +44,23 @@ def train_autoencoder(
     steps: int,
     minutes: float,
     seed: int,
+    device: torch.device,
+    batches: int,
 ) -> Autoencoder:
     """Returns the trained autoencoder with its averaged weights and latents of unit variance."""
     torch.manual_seed(seed)
     model = build_picture_autoencoder(config)
     start_linear(model)
-    stage = Stage("autoencoder", {"autoencoder": model}, work, steps=steps, rate=5e-4)
-    tests = [fit_frame(image, 96, 160) for image in apart.values()]
+    model.to(device)
+    stage = Stage("autoencoder", {"autoencoder": model}, work, steps=steps, rate=1.5e-4)
+    tests = [fit_frame(image, 96, 160).to(device) for image in apart.values()]
 
     def loss_of(step: int) -> Tensor:
         rng = random.Random(seed * 1_000_003 + step)
-        x = torch.stack(
-            [vary_colour(random_crop(rng.choice(pictures), CROP, CROP, rng, 0.7), rng) for _ in range(BATCH)]
-        )
+        crops = [random_crop(rng.choice(pictures), CROP, CROP, rng, 0.7) for _ in range(BATCH * batches)]
+        x = torch.stack([vary_colour(crop, rng) for crop in crops]).to(device)
         mu, log_variance = model.encode(x).chunk(2, dim=1)
-        z = mu + torch.randn(mu.shape) * (log_variance / 2).exp()
+        z = mu + torch.randn_like(mu) * (log_variance / 2).exp()
         return reconstruction_loss(model.decode(z), x) + PRIOR_WEIGHT * mu.square().mean()
 
     @torch.no_grad()
@@ -85,10 +88,9 @@ def fit_frame(image: Image.Image, height: int, width: int) -> Tensor:
 def start_linear(model: Autoencoder) -> None:
     """Begins with an autoencoder that already passes the mean colour of every latent's square, and fixes the variance.
 
-    Residual branches start at zero, and what remains carries the colours through: channel c has colour c % 3. In front
-    of the last normalisation channels come in threes, one group each: a colour and two opposite constants, next to
-    which the colour keeps its strength. Groups alternate in sign, because the difference of the SiLUs of x and -x is x.
-    A little noise in every convolution lets the other channels find the details.
+    Residual branches start at zero, and what remains is linear. The encoder gives the mean colours and, as further
+    latents, the lowest cosines of the brightness (discrete cosine transform); the decoder knows the colours alone, its
+    channel c has colour c % 3. A little noise in every convolution lets the other channels find the details.
     """
     encoder, decoder = model.encoder, model.decoder
     assert encoder and decoder
@@ -99,53 +101,85 @@ def start_linear(model: Autoencoder) -> None:
                 nn.init.zeros_(module.weight)
             elif not name.endswith((".conv1", ".q", ".k", ".v")):
                 nn.init.normal_(module.weight, std=NOISE * module.weight[0].numel() ** -0.5)
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and name.endswith(
-            ("conv_in", "nin_shortcut", "downsample.conv", "upsample.conv")
-        ):
-            _pass_colours(module, average=name.endswith("downsample.conv"))
-    last_encoder, last_decoder = encoder.down[-1].block[-1], decoder.up[0].block[0]  # type: ignore[union-attr, index]
-    _close(last_encoder.nin_shortcut, encoder.conv_out)  # type: ignore[arg-type, union-attr]
-    _close(last_decoder.nin_shortcut, decoder.conv_out)  # type: ignore[arg-type, union-attr]
-    means = encoder.conv_out.out_channels // 2
+    latents = encoder.conv_out.out_channels // 2
+    _encode_cosines(encoder, latents)
+    for name, module in decoder.named_modules():
+        if isinstance(module, nn.Conv2d) and name.endswith(("conv_in", "nin_shortcut", "upsample.conv")):
+            _pass_colours(module)
+    last = decoder.up[0].block[0]  # type: ignore[union-attr, index]
+    _close(last.nin_shortcut, decoder.conv_out, 3)  # type: ignore[arg-type, union-attr]
     bias = encoder.conv_out.bias
     assert bias is not None
-    encoder.conv_out.weight[means:] = 0
-    bias[means:] = LOG_VARIANCE
+    encoder.conv_out.weight[latents:] = 0
+    bias[latents:] = LOG_VARIANCE
     # Rows of one parameter cannot be frozen alone: their gradients are.
-    rows = torch.arange(2 * means) < means
-    encoder.conv_out.weight.register_hook(lambda gradient: gradient * rows[:, None, None, None])
-    bias.register_hook(lambda gradient: gradient * rows)
+    rows = (torch.arange(2 * latents) < latents).float()
+    encoder.conv_out.weight.register_hook(lambda gradient: gradient * rows.to(gradient.device)[:, None, None, None])
+    bias.register_hook(lambda gradient: gradient * rows.to(gradient.device))
 
 
-def _pass_colours(conv: nn.Conv2d, *, average: bool) -> None:
+def _encode_cosines(encoder: Encoder, latents: int) -> None:
+    """Makes an encoder with two downsamplings give the cosines of every 4 x 4 square as its first channels.
+
+    The first downsampling sets the pixels of 2 x 2 squares side by side as channels, the second sums them up.
+    """
+    width = encoder.conv_in.out_channels
+    for channel in range(width):
+        encoder.conv_in.weight[channel, channel % 3, 1, 1] += 1
+    first, second = (level.downsample.conv for level in encoder.down[:2])  # type: ignore[union-attr]
+    places = [(colour, y, x) for colour in range(3) for y in range(2) for x in range(2)]
+    for channel, (colour, y, x) in enumerate(places):
+        sources = range(colour, width, 3)
+        first.weight[channel, sources, y, x] += 1 / len(sources)  # type: ignore[index, operator]
+        for latent in range(latents):
+            # (y, x) within the square of four: twice the place of the second kernel plus that of the first
+            kernel = cosine(latent)[colour, y::2, x::2]
+            second.weight[latent, channel, :2, :2] += kernel  # type: ignore[index, operator]
+    _close(encoder.down[-1].block[-1].nin_shortcut, encoder.conv_out, latents)  # type: ignore[arg-type, index, union-attr]
+
+
+def cosine(latent: int) -> Tensor:
+    """(3, 4, 4): mean red, green and blue first, then cosines of the brightness in the order of their frequency."""
+    if latent < 3:
+        return torch.eye(3)[latent][:, None, None].expand(3, 4, 4) / 16
+    order = sorted(((v, u) for v in range(4) for u in range(4) if v or u), key=lambda f: (f[0] ** 2 + f[1] ** 2, f))
+    v, u = order[latent - 3]
+    places = (torch.arange(4) + 0.5) * math.pi / 4
+    wave = (v * places).cos()[:, None] * (u * places).cos()[None, :]
+    return (wave / wave.norm() / 3).expand(3, 4, 4)
+
+
+def _pass_colours(conv: nn.Conv2d) -> None:
     """Adds to a convolution what hands colours on, each output from all inputs of its colour."""
+    middle = conv.kernel_size[0] // 2
     for out in range(conv.out_channels):
         # Of the latents only the first three are colours; what is in the others is left to training.
-        sources = range(out % 3, conv.in_channels if conv.in_channels > 4 else 3, 3)
+        sources = range(out % 3, conv.in_channels if conv.in_channels >= 32 else 3, 3)
         for source in sources:
-            if average:
-                conv.weight[out, source, :2, :2] += 0.25 / len(sources)
-            else:
-                conv.weight[out, source, conv.kernel_size[0] // 2, conv.kernel_size[1] // 2] += 1 / len(sources)
+            conv.weight[out, source, middle, middle] += 1 / len(sources)
 
 
-def _close(before: nn.Conv2d, after: nn.Conv2d) -> None:
-    """Makes the convolutions around a last normalisation pass the colours through it."""
+def _close(before: nn.Conv2d, after: nn.Conv2d, signals: int) -> None:
+    """Makes the convolutions around a last normalisation pass so many signals through it.
+
+    In front of it channels come in threes, one group each: a signal and two opposite constants, next to which the
+    signal keeps its strength. Groups alternate in sign, because the difference of the SiLUs of x and -x is x. An
+    encoder's signals come in as its first channels, a decoder's colours as every third one.
+    """
     assert before.bias is not None and after.bias is not None
     groups = before.out_channels // 3
     for group in range(groups):
-        colour, sign = group // 2 % 3, 1 - 2 * (group % 2)
-        sources = range(colour, before.in_channels, 3)
+        signal, sign = group // 2 % signals, 1 - 2 * (group % 2)
+        sources = range(signal, before.in_channels, 3) if signals == 3 else [signal]
         before.weight[3 * group : 3 * group + 3] *= 0.1
         before.weight[3 * group, :] = 0
         before.weight[3 * group, sources, 0, 0] = sign / len(sources)
         before.bias[3 * group + 1], before.bias[3 * group + 2] = sign * CONSTANT, -sign * CONSTANT
-        # The normalisation divides by about CONSTANT times the root of 2/3; several groups share a colour and a sign.
-        alike = len(range(colour, groups // 2, 3))
+        # The normalisation divides by about CONSTANT times the root of 2/3; several groups share a signal and a sign.
+        alike = len(range(signal, groups // 2, signals))
         gain = sign * CONSTANT * (2 / 3) ** 0.5 / alike
         # The group's mean was taken from all three alike: the two constants give it back.
-        after.weight[colour, 3 * group : 3 * group + 3, 1, 1] += gain * torch.tensor([1, -0.5, -0.5])
+        after.weight[signal, 3 * group : 3 * group + 3, 1, 1] += gain * torch.tensor([1, -0.5, -0.5])
 
 
 @torch.no_grad()
@@ -154,6 +188,7 @@ def _unit_variance(model: Autoencoder, pictures: list[Image.Image], seed: int) -
     assert model.encoder and model.decoder and model.encoder.conv_out.bias is not None
     rng = random.Random(seed)
     x = torch.stack([random_crop(rng.choice(pictures), 96, 160, rng) for _ in range(48)])
+    x = x.to(model.encoder.conv_out.weight.device)
     deviation = model.encode_mode(x).std(dim=(0, 2, 3))
     means = len(deviation)
     model.encoder.conv_out.weight[:means] /= deviation[:, None, None, None]
@@ -195,15 +230,16 @@ def train_temporal_decoder(
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv3d) and name.endswith("time_mix_conv"):
             _identity(module)
-    stage = Stage("temporal", {"decoder": first_stage.decoder}, work, steps=steps, rate=3e-4)
-    tests = [fit_frame(image, 96, 160) for image in apart.values()]
+    stage = Stage("temporal", {"decoder": first_stage.decoder}, work, steps=steps, rate=1.5e-4)
+    device = first_stage.decoder.conv_out.weight.device
+    tests = [fit_frame(image, 96, 160).to(device) for image in apart.values()]
 
     def loss_of(step: int) -> Tensor:
         rng = random.Random(seed * 1_000_033 + step)
-        x = clip_of(rng)
+        x = clip_of(rng).to(device)
         with torch.no_grad():
             z = first_stage.encode_mode(x)
-            z = z + torch.randn(z.shape) * rng.choice([0.0, 0.1, 0.2])
+            z = z + torch.randn_like(z) * rng.choice([0.0, 0.1, 0.2])
         y = first_stage.decode(z)
         return reconstruction_loss(y, x) + F.mse_loss(y.diff(dim=0), x.diff(dim=0))
 

@@ -1,7 +1,7 @@
 """The pictures to train on and the ones kept apart for measuring, all with free licences, from well-kept packages.
 
-scikit-image and scikit-learn ship some; Debian's package lomiri-wallpapers-16.04 has large photographs (`--pictures`
-names the folder in which it was unpacked). No picture in `assets/` is among them.
+scikit-image and scikit-learn ship some; Debian's packages lomiri-wallpapers-16.04 and -20.04 have large photographs
+(`--pictures` names the folder in which they were unpacked). No picture in `assets/` is among them.
 """
 
 import random
@@ -12,10 +12,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-SCIKIT_IMAGE = ("coffee.png", "chelsea.png", "motorcycle_left.png", "hubble_deep_field.jpg", "ihc.png", "retina.jpg")
+SCIKIT_IMAGE = (
+    "brick.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+)
 LOMIRI = (
     "Bridge_by_Sander_Klootwijk.jpg",
     "Dragonfly_by_Bolly.jpg",
+    "Fossa_by_Jasper_Roks.jpg",
+    "Infinite-Sea_by_Aury88.jpg",
+    "Kleiber_by_Lukas_Baubkus.jpg",
+    "Painting-Colors_by__herobrine7gamer.jpg",
     "Picture_0B_by_freespace.jpg",
     "Picture_1A_by_freespace.jpg",
     "Wine_by_Jakkub_Mede.jpg",

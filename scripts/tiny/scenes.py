@@ -17,6 +17,8 @@ from scripts.tiny.pictures import random_crop, vary_colour
 
 MARGIN = 1.5
 """Layers are this much larger than the frame, so that motion uncovers picture and not border."""
+FLAT = 0.15
+"""Standard deviation under which a crop shows too little for its motion to be seen; a few others are tried first."""
 FASTEST = 2.5
 """Pixels a frame that no scene exceeds on average."""
 
@@ -81,6 +83,15 @@ def waves(grid: Tensor, num_frames: int, pixels_a_frame: float, rng: random.Rand
     return total
 
 
+def drift(grid: Tensor, num_frames: int, pixels_a_frame: float, rng: random.Random) -> Tensor:
+    """Displacements (t, h, w, 2) of a smooth, steady flow with eddies, as of clouds or smoke; frame 0 is at rest."""
+    height, width = grid.shape[:2]
+    t = torch.arange(num_frames, dtype=torch.float32)[:, None, None, None]
+    coarse = torch.tensor([rng.gauss(0, 1) for _ in range(2 * 4 * 6)]).view(1, 2, 4, 6)
+    velocity = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)[0].permute(1, 2, 0)
+    return t * velocity * (pixels_a_frame / float(velocity.norm(dim=-1).mean()))
+
+
 def blob(height: int, width: int, rng: random.Random) -> Tensor:
     """A soft, irregular mask (1, height, width) with values in [0, 1] around a random middle."""
     noise = torch.tensor([[rng.gauss(0, 1) for _ in range(7)] for _ in range(5)])[None, None]
@@ -113,13 +124,21 @@ def make_scene(
     y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
     grid = torch.stack([x, y], dim=-1)
     pixels = speed(motion_bucket_id, fps)
-    watery = rng.random() < 0.3
-    share = rng.uniform(0.3, 0.8) if watery else 0.0
+    kind = rng.random()
+    share = rng.uniform(0.3, 0.8) if kind < 0.3 else 0.0
+    flow = waves if kind < 0.2 else drift
 
-    clip = _layer(pictures, grid, pixels * (1 - share), num_frames, rng, waves(grid, num_frames, pixels * share, rng))
-    if rng.random() < 0.35:
-        # Something in front, nearer to the camera: it moves on its own, most often faster.
-        front = _layer(pictures, grid, pixels * rng.uniform(0.8, 1.6), num_frames, rng, None, mask=True)
+    camera = Camera.draw(rng)
+    displacement = flow(grid, num_frames, pixels * share, rng)
+    clip = _layer(pictures, grid, camera, pixels * (1 - share), num_frames, rng, displacement)
+    if rng.random() < 0.3:
+        # Something in front: it goes with the camera, faster because it is nearer, or moves and deforms on its own.
+        nearer = rng.random() < 0.4
+        camera, speed_in_front = (
+            (camera, rng.uniform(1.2, 2.0)) if nearer else (Camera.draw(rng), rng.uniform(0.5, 1.6))
+        )
+        own = None if nearer else waves(grid, num_frames, pixels * rng.uniform(0.0, 0.6), rng)
+        front = _layer(pictures, grid, camera, pixels * speed_in_front, num_frames, rng, own, mask=True)
         colours, mask = front.split([3, 1], dim=1)
         clip = clip * (1 - mask) + colours * mask
     if rng.random() < 0.2:
@@ -131,6 +150,7 @@ def make_scene(
 def _layer(
     pictures: list[Image.Image],
     grid: Tensor,
+    camera: Camera,
     pixels: float,
     num_frames: int,
     rng: random.Random,
@@ -141,10 +161,12 @@ def _layer(
     """One picture in motion: (t, 3, h, w), or with a mask as a fourth channel that moves along."""
     height, width = grid.shape[:2]
     h, w = round(height * MARGIN), round(width * MARGIN)
-    layer = random_crop(rng.choice(pictures), h, w, rng, 0.6)
+    layer = next(
+        (crop for crop in (random_crop(rng.choice(pictures), h, w, rng, 0.6) for _ in range(4)) if crop.std() > FLAT),
+        random_crop(rng.choice(pictures), h, w, rng, 0.6),
+    )
     if mask:
         layer = torch.cat([layer, blob(h, w, rng)])
-    camera = Camera.draw(rng)
     unit = float(camera.field(grid).norm(dim=-1).mean())
     places = camera.places(grid, camera.progress(num_frames) * pixels / max(unit, 1e-3))
     if displacement is not None:

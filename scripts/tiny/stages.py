@@ -1,113 +1,126 @@
 """The stages one after the other, and the checkpoint that comes out of them."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from img2vid.engine.conditioner import FrameEncoder
 from img2vid.engine.config import load_config
 from img2vid.engine.model import SvdModel
 from scripts.tiny.autoencoder import lend_weights, train_autoencoder, train_temporal_decoder
+from scripts.tiny.clips import Size
 from scripts.tiny.scenes import make_scene
-from scripts.tiny.video import start_still, train_video
+from scripts.tiny.video import VideoStage, start_still, train_network
+
+HALF, WHOLE, LONGER = Size(14, 48, 80), Size(14, 96, 160), Size(25, 96, 160)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long each stage may take; the defaults made the checkpoints that ship with the project."""
+    """How long each stage takes; the defaults made the checkpoints that ship with the project."""
 
-    height: int = 96
-    width: int = 160
-    autoencoder_steps: int = 1600
-    temporal_steps: int = 200
-    video_steps: int = 1400
-    longer_steps: int = 400
+    autoencoder_steps: int = 3600
+    temporal_steps: int = 400
+    network: tuple[VideoStage, ...] = field(
+        default=(
+            VideoStage("image", HALF, 48, 500, 4e-4, 1.0, fresh=2.0, pictures_only=True),
+            VideoStage("half", HALF, 4, 2000, 4e-4, 0.5, fresh=0.5),
+            VideoStage("video", WHOLE, 1, 1500, 2.5e-4, 0.05, fresh=0.25),
+            VideoStage("longer", LONGER, 1, 350, 1e-4, 0.05, fresh=0.25),
+        )
+    )
     seed: int = 1
 
 
-class Training:
-    """A model on its way through the stages; finished ones are read from `work` instead of being run again."""
+STAGES = ("autoencoder", "temporal", *(stage.name for stage in Recipe().network))
+"""In their order."""
 
-    def __init__(self, config_path: Path, work: Path, recipe: Recipe) -> None:
+
+class Training:
+    """A model on its way through the stages; what a finished stage left is kept in `work`."""
+
+    def __init__(self, config_path: Path, work: Path, recipe: Recipe, *, device: str = "cpu", batches: int = 1) -> None:
         self.config = load_config(config_path)
-        self.work, self.recipe = work, recipe
+        self.work, self.recipe, self.batches = work, recipe, batches
+        self.device = torch.device(device)
         torch.manual_seed(recipe.seed)
         self.model = SvdModel(self.config, config_path.parent)
         start_still(self.model.network)
         self.model.requires_grad_(False)
+        self.model.to(self.device)
 
     def run(self, stage: str, pictures: list[Image.Image], apart: dict[str, Image.Image], minutes: float) -> None:
         """Runs one stage for at most so many minutes; the stages before it must have been finished."""
-        steps = {
-            "autoencoder": self._autoencoder,
-            "temporal": self._temporal,
-            "video": self._video,
-            "longer": self._longer,
-        }
-        steps[stage](pictures, apart, minutes)
-        torch.save(self.model.state_dict(), self.work / f"after_{stage}.pt")
+        if stage == "autoencoder":
+            self._autoencoder(pictures, apart, minutes)
+        elif stage == "temporal":
+            self._temporal(pictures, apart, minutes)
+        else:
+            plan = next(plan for plan in self.recipe.network if plan.name == stage)
+            plan = replace(plan, batch=plan.batch * self.batches)
+            train_network(self.model, pictures, apart.values(), self.work, plan, minutes=minutes, seed=self.recipe.seed)
+        torch.save(self.model.state_dict(), self._after(stage))
 
     def take_up(self, stage: str) -> None:
         """Reads the model as it was after a finished stage."""
-        self.model.load_state_dict(torch.load(self.work / f"after_{stage}.pt", weights_only=True))
+        self.model.load_state_dict(torch.load(self._after(stage), weights_only=True, map_location=self.device))
+
+    def begin_from(self, checkpoint: Path) -> None:
+        """Takes the weights of a finished checkpoint; what it leaves out is only needed by the first two stages."""
+        weights = {name: tensor.float() for name, tensor in load_file(checkpoint).items()}
+        _, unexpected = self.model.load_state_dict(weights, strict=False)
+        assert not unexpected, unexpected
+
+    def _after(self, stage: str) -> Path:
+        return self.work / f"after_{stage}.pt"
 
     def _autoencoder(self, pictures: list[Image.Image], apart: dict[str, Image.Image], minutes: float) -> None:
-        r = self.recipe
         trained = train_autoencoder(
-            self.config, pictures, apart, self.work, steps=r.autoencoder_steps, minutes=minutes, seed=r.seed
+            self.config,
+            pictures,
+            apart,
+            self.work,
+            steps=self.recipe.autoencoder_steps,
+            minutes=minutes,
+            seed=self.recipe.seed,
+            device=self.device,
+            batches=self.batches,
         )
         frame_encoder = self.model.conditioner.embedder("cond_frames")
         assert isinstance(frame_encoder, FrameEncoder)
         lend_weights(trained, frame_encoder.encoder, self.model.first_stage_model)
 
     def _temporal(self, pictures: list[Image.Image], apart: dict[str, Image.Image], minutes: float) -> None:
-        r = self.recipe
-
-        def clip_of(rng: random.Random) -> Tensor:
-            bucket, fps = rng.uniform(0, 255), rng.uniform(4, 30)
-            return make_scene(pictures, rng, num_frames=4, height=64, width=96, motion_bucket_id=bucket, fps=fps)
-
         train_temporal_decoder(
             self.model.first_stage_model,
-            clip_of,
+            scenes_for_decoder(pictures),
             apart,
             self.work,
-            steps=r.temporal_steps,
+            steps=self.recipe.temporal_steps,
             minutes=minutes,
-            seed=r.seed,
-        )
-
-    def _video(self, pictures: list[Image.Image], apart: dict[str, Image.Image], minutes: float) -> None:
-        self._train_video(pictures, "video", 14, self.recipe.video_steps, minutes, 5e-4)
-
-    def _longer(self, pictures: list[Image.Image], apart: dict[str, Image.Image], minutes: float) -> None:
-        self._train_video(pictures, "longer", 25, self.recipe.longer_steps, minutes, 1e-4)
-
-    def _train_video(
-        self, pictures: list[Image.Image], name: str, num_frames: int, steps: int, minutes: float, rate: float
-    ) -> None:
-        r = self.recipe
-        train_video(
-            self.model,
-            pictures,
-            self.work,
-            name=name,
-            size=(num_frames, r.height, r.width),
-            steps=steps,
-            minutes=minutes,
-            rate=rate,
-            seed=r.seed,
+            seed=self.recipe.seed,
         )
 
     def export(self, path: Path) -> None:
         """Writes the checkpoint in float16, without the parts that sampling does not use; whole or not at all."""
         self.model.forget_unused()
-        weights = {name: tensor.detach().half().contiguous() for name, tensor in self.model.weights().items()}
+        weights = {name: tensor.detach().half().cpu().contiguous() for name, tensor in self.model.weights().items()}
         part = path.with_suffix(".part")
         save_file(weights, part)
         part.replace(path)
+
+
+def scenes_for_decoder(pictures: list[Image.Image]) -> Callable[[random.Random], Tensor]:
+    """Makes short clips (4, 3, 64, 96) with all kinds of motion."""
+
+    def clip_of(rng: random.Random) -> Tensor:
+        bucket, fps = rng.uniform(0, 255), rng.uniform(4, 30)
+        return make_scene(pictures, rng, num_frames=4, height=64, width=96, motion_bucket_id=bucket, fps=fps)
+
+    return clip_of

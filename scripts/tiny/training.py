@@ -9,6 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+WARM_STEPS = 300
+"""Of rising learning rate: the starts that show a picture already break when the first steps are large."""
+DECAY = 0.999
+"""Of the moving average of the weights, a step."""
+
 
 class Average:
     """An exponential moving average of a module's parameters (Karras et al. 2022, appendix F)."""
@@ -29,17 +34,17 @@ class Stage:
     """One stage of training: its modules, its optimiser, and where it keeps its state."""
 
     def __init__(
-        self, name: str, modules: dict[str, nn.Module], work: Path, *, steps: int, rate: float, decay: float = 0.999
+        self, name: str, modules: dict[str, nn.Module], work: Path, *, steps: int, rate: float, fall: float = 0.05
     ) -> None:
-        self.name, self.work, self.steps, self.rate = name, work, steps, rate
+        self.name, self.work, self.steps, self.rate, self.fall = name, work, steps, rate, fall
         self.parameters = {
             f"{prefix}.{key}": value
             for prefix, module in modules.items()
             for key, value in module.named_parameters()
             if value.requires_grad
         }
-        self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
-        self.average = Average(self.parameters, decay)
+        self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=(0.9, 0.999), weight_decay=0.0)
+        self.average = Average(self.parameters, DECAY)
         self.step = 0
         work.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -73,9 +78,9 @@ class Stage:
         part.replace(self.state_file)
 
     def learning_rate(self) -> float:
-        """A short rise, then half a cosine down to a twentieth."""
-        warm = min(1.0, (self.step + 1) / 100)
-        fall = 0.05 + 0.95 * (1 + math.cos(math.pi * min(1.0, self.step / self.steps))) / 2
+        """A rise, then half a cosine down to the share `fall`."""
+        warm = min(1.0, (self.step + 1) / min(WARM_STEPS, max(self.steps // 5, 1)))
+        fall = self.fall + (1 - self.fall) * (1 + math.cos(math.pi * min(1.0, self.step / self.steps))) / 2
         return self.rate * warm * fall
 
     def run(self, loss_of: Callable[[int], Tensor], *, minutes: float, measure: Callable[[], dict[str, float]]) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from img2vid.engine.config import load_config
 from img2vid.engine.interface import DTYPES, Engine, LoadOrder
+from img2vid.engine.memory import keep_freed_memory
 from img2vid.engine.native import NativeEngine
 from img2vid.errors import BadInput
 
@@ -35,6 +36,8 @@ def load_engine(
     path = Path(config)
     model_config = load_config(path)
     order = LoadOrder(path, model_config, Path(checkpoint), make_device(device), precision, allow_pickle, on_bytes)
+    if order.device.type == "cpu":
+        keep_freed_memory()
     if provider == "native":
         return NativeEngine.load(order)
     if provider == "sgm":

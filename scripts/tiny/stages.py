@@ -29,9 +29,9 @@ class Recipe:
     temporal_steps: int = 400
     network: tuple[VideoStage, ...] = field(
         default=(
-            VideoStage("image", HALF, 48, 500, 4e-4, 1.0, fresh=2.0, pictures_only=True),
-            VideoStage("half", HALF, 4, 2000, 4e-4, 0.5, fresh=0.5),
-            VideoStage("video", WHOLE, 1, 1500, 2.5e-4, 0.05, fresh=0.25),
+            VideoStage("image", HALF, 48, 400, 4e-4, 1.0, fresh=2.0, pictures_only=True),
+            VideoStage("half", HALF, 4, 1800, 4e-4, 0.5, fresh=0.5),
+            VideoStage("video", WHOLE, 1, 2000, 2.5e-4, 0.05, fresh=0.25),
             VideoStage("longer", LONGER, 1, 350, 1e-4, 0.05, fresh=0.25),
         )
     )

@@ -1,6 +1,9 @@
 """Errors of memory become one sentence with the setting that helps."""
 
 import gc
+import platform
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -63,3 +66,27 @@ def test_release_frees_what_only_refers_to_itself() -> None:
         assert watched() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+@pytest.mark.parametrize("kept", [False, True])
+def test_kept_memory_is_not_mapped_anew_at_every_allocation(kept: bool) -> None:
+    # a process of its own, because the setting stays
+    program = f"""
+import resource, torch
+from img2vid.engine.memory import keep_freed_memory
+if {kept}:
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def allocate():
+    for _ in range(20):
+        torch.zeros(2**21) + 1
+allocate()
+before = faults()
+allocate()
+print(faults() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    faults = int(done.stdout)
+    assert (faults < 2000) is kept, faults

@@ -1,6 +1,7 @@
 """Scenes mean what their conditions say."""
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from scripts.tiny.scenes import FASTEST, Camera, make_scene, speed
+from scripts.tiny.scenes import FASTEST, Camera, drift, make_scene, speed, waves
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,16 @@ def test_a_camera_starts_at_rest_and_arrives_after_the_whole_way() -> None:
         assert progress[0] == 0
         assert progress[-1] == pytest.approx(13)
         assert (progress.diff() > 0).all()
+
+
+@pytest.mark.parametrize("flow", [waves, drift])
+def test_a_flow_starts_at_rest_and_is_about_as_fast_as_asked(flow: Callable[..., Tensor]) -> None:
+    y, x = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(48) - 23.5, indexing="ij")
+    grid = torch.stack([x, y], dim=-1)
+    speeds = []
+    for seed in range(30):
+        places = flow(grid, 8, 1.5, random.Random(seed))
+        assert places.shape == (8, 32, 48, 2)
+        assert not places[0].any()
+        speeds.append(float(places.diff(dim=0).norm(dim=-1).mean()))
+    assert 0.5 * 1.5 < sum(speeds) / len(speeds) < 1.5 * 1.5

@@ -74,7 +74,7 @@ def test_a_fresh_autoencoder_already_passes_colours_and_brightness() -> None:
         ramp = torch.linspace(-0.3, 0.3, 64)[None, :] * torch.tensor([1.0, -1.0, 0.5])[:, None]
         picture = (brightness + ramp)[None, :, None, :].expand(1, 3, 64, 64)
         with torch.no_grad():
-            assert psnr(model.decode(model.encode_mode(picture)), picture) > 22
+            assert psnr(model.decode(model.encode_mode(picture)), picture) > 21
 
 
 def test_no_picture_is_both_trained_on_and_kept_apart_or_shown_as_an_example() -> None:
@@ -88,7 +88,7 @@ def test_an_export_is_what_the_engine_loads(tmp_path: Path) -> None:
     training = Training(CONFIG, tmp_path, Recipe())
     training.export(tmp_path / "svd_tiny.safetensors")
     engine = load_engine(CONFIG, tmp_path / "svd_tiny.safetensors")
-    assert engine.latent_channels == 4
+    assert engine.latent_channels == 8
     assert (tmp_path / "svd_tiny.safetensors").stat().st_size < 20_000_000
 
 

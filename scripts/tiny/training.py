@@ -84,8 +84,17 @@ class Stage:
         return self.rate * warm * fall
 
     def run(self, loss_of: Callable[[int], Tensor], *, minutes: float, measure: Callable[[], dict[str, float]]) -> None:
-        """Trains until the steps or the minutes are used up; `loss_of` gets the number of the step."""
-        end = time.monotonic() + 60 * minutes
+        """Trains until the steps or the minutes are used up; `loss_of` gets the number of the step.
+
+        Ctrl-C loses nothing: the state is written first.
+        """
+        try:
+            self._train(loss_of, time.monotonic() + 60 * minutes, measure)
+        finally:
+            self.save()
+        self._log(measure())
+
+    def _train(self, loss_of: Callable[[int], Tensor], end: float, measure: Callable[[], dict[str, float]]) -> None:
         losses: list[float] = []
         started, first = time.monotonic(), self.step
         while self.step < self.steps and time.monotonic() < end:
@@ -106,8 +115,6 @@ class Stage:
             if self.step % 200 == 0:
                 self.save()
                 self._log(measure())
-        self.save()
-        self._log(measure())
 
     def _log(self, values: dict[str, float]) -> None:
         row = {"stage": self.name, "step": self.step, **{key: round(value, 5) for key, value in values.items()}}

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from img2vid import paths
 from img2vid.engine import load_engine
 from img2vid.engine.config import load_config
-from scripts.tiny.autoencoder import build_picture_autoencoder, start_linear
+from scripts.tiny.autoencoder import build_picture_autoencoder, cosine, start_linear
 from scripts.tiny.pictures import KEPT_APART, LOMIRI, SCIKIT_IMAGE
 from scripts.tiny.stages import Recipe, Training
-from scripts.tiny.training import Average, Stage, psnr
+from scripts.tiny.training import WARM_STEPS, Average, Stage, psnr
 
 CONFIG = paths.CONFIGS / "svd_tiny.yaml"
 
@@ -24,22 +24,23 @@ def stage_of(work: Path, steps: int) -> tuple[nn.Module, Stage]:
     return model, Stage("line", {"line": model}, work, steps=steps, rate=0.01)
 
 
-def train(model: nn.Module, stage: Stage) -> None:
+def train(model: nn.Module, stage: Stage, stop_at: int | None = None) -> None:
     def loss_of(step: int) -> Tensor:
+        if step == stop_at:
+            raise KeyboardInterrupt
         x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
         return (model(x) - x[:, :2]).square().mean()
 
     stage.run(loss_of, minutes=1, measure=dict)
 
 
-def test_a_stopped_stage_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_stage_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path) -> None:
     model, stage = stage_of(tmp_path / "at once", 20)
     train(model, stage)
 
     first, stage_a = stage_of(tmp_path / "in two", 20)
-    stage_a.steps = 10
-    monkeypatch.setattr(stage_a, "learning_rate", lambda: Stage.learning_rate(_with_steps(stage_a, 20)))
-    train(first, stage_a)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, stage_a, stop_at=10)
     second, stage_b = stage_of(tmp_path / "in two", 20)
     assert stage_b.step == 10
     train(second, stage_b)
@@ -50,13 +51,17 @@ def test_a_stopped_stage_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path, m
         torch.testing.assert_close(value, stage_b.average.values[name])
 
 
-class _Steps:
-    def __init__(self, step: int, steps: int, rate: float) -> None:
-        self.step, self.steps, self.rate = step, steps, rate
-
-
-def _with_steps(stage: Stage, steps: int) -> Stage:
-    return _Steps(stage.step, steps, stage.rate)  # type: ignore[return-value]
+def test_the_learning_rate_rises_and_falls_to_its_share(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    stage = Stage("line", {"line": nn.Linear(3, 2)}, tmp_path, steps=2000, rate=0.01, fall=0.5)
+    rates = {}
+    for step in (0, WARM_STEPS - 1, 1000, 2000):
+        stage.step = step
+        rates[step] = stage.learning_rate() / 0.01
+    assert rates[0] == pytest.approx(1 / WARM_STEPS)
+    assert rates[WARM_STEPS - 1] > 0.95
+    assert rates[1000] == pytest.approx(0.75)
+    assert rates[2000] == pytest.approx(0.5)
 
 
 def test_the_average_follows_the_weights_slowly() -> None:
@@ -75,6 +80,25 @@ def test_a_fresh_autoencoder_already_passes_colours_and_brightness() -> None:
         picture = (brightness + ramp)[None, :, None, :].expand(1, 3, 64, 64)
         with torch.no_grad():
             assert psnr(model.decode(model.encode_mode(picture)), picture) > 21
+
+
+def test_cosines_are_orthogonal() -> None:
+    basis = torch.stack([cosine(latent) for latent in range(18)]).flatten(1)
+    products = basis @ basis.T
+    torch.testing.assert_close(products - products.diagonal().diag(), torch.zeros(18, 18), atol=1e-6, rtol=0)
+
+
+def test_a_fresh_encoder_gives_cosines() -> None:
+    torch.manual_seed(0)
+    model = build_picture_autoencoder(load_config(CONFIG))
+    start_linear(model)
+    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 24, 24) * 2 - 1, (64, 64), mode="bicubic")
+    with torch.no_grad():
+        latents = model.encode_mode(picture)[0].flatten(1)
+    kernels = torch.stack([cosine(latent) for latent in range(len(latents))])
+    expected = torch.nn.functional.conv2d(picture, kernels, stride=4)[0].flatten(1)
+    for latent in range(len(latents)):
+        assert float(torch.corrcoef(torch.stack([latents[latent], expected[latent]]))[0, 1]) > 0.9
 
 
 def test_no_picture_is_both_trained_on_and_kept_apart_or_shown_as_an_example() -> None:

@@ -85,10 +85,10 @@ class SpatialBlock(nn.Module):
 class TemporalBlock(nn.Module):
     """The same along time: every place attends to itself in the other frames of its video."""
 
-    def __init__(self, dim: int, context_dim: int, heads: int, head_dim: int, ff_in: bool) -> None:
+    def __init__(self, dim: int, context_dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
-        self.norm_in = nn.LayerNorm(dim) if ff_in else None
-        self.ff_in = FeedForward(dim) if ff_in else None
+        self.norm_in = nn.LayerNorm(dim)
+        self.ff_in = FeedForward(dim)
         self.attn1 = Attention(dim, dim, heads, head_dim)
         self.attn2 = Attention(dim, context_dim, heads, head_dim)
         self.ff = FeedForward(dim)
@@ -98,8 +98,7 @@ class TemporalBlock(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """x: (b, s, t, dim), context: (b, 1, k, context_dim)."""
-        if self.ff_in is not None and self.norm_in is not None:
-            x = x + self.ff_in(self.norm_in(x))
+        x = x + self.ff_in(self.norm_in(x))
         x = x + self.attn1(self.norm1(x))
         x = x + self.attn2(self.norm2(x), context.expand(-1, x.shape[1], -1, -1) if context.shape[2] > 1 else context)
         return x + self.ff(self.norm3(x))
@@ -117,7 +116,6 @@ class SpatialVideoTransformer(nn.Module):
         depth: int,
         context_dim: int,
         use_linear: bool,
-        ff_in: bool,
         merge_strategy: str,
         merge_factor: float,
         max_period: float,
@@ -130,7 +128,7 @@ class SpatialVideoTransformer(nn.Module):
         self.norm = group_norm(channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, inner) if use_linear else nn.Conv2d(channels, inner, 1)
         self.transformer_blocks = nn.ModuleList(SpatialBlock(inner, context_dim, heads, head_dim) for _ in range(depth))
-        self.time_stack = nn.ModuleList(TemporalBlock(inner, context_dim, heads, head_dim, ff_in) for _ in range(depth))
+        self.time_stack = nn.ModuleList(TemporalBlock(inner, context_dim, heads, head_dim) for _ in range(depth))
         self.time_pos_embed = nn.Sequential(
             nn.Linear(channels, 4 * channels), nn.SiLU(), nn.Linear(4 * channels, channels)
         )

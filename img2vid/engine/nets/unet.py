@@ -92,7 +92,6 @@ class VideoUNet(nn.Module):
             depth=depth,
             context_dim=c.context_dim,
             use_linear=c.use_linear_in_transformer,
-            ff_in=c.extra_ff_mix_layer,
             merge_strategy=c.merge_strategy,
             merge_factor=c.merge_factor,
             max_period=c.max_ddpm_temb_period,

@@ -43,7 +43,7 @@ def test_self_attention(tokens: int) -> None:
 
 @pytest.mark.parametrize("tokens", [1, 3])
 def test_time_looks_at_one_context_from_every_place(tokens: int) -> None:
-    block = TemporalBlock(DIM, CONTEXT, HEADS, HEAD_DIM, ff_in=True).requires_grad_(False)
+    block = TemporalBlock(DIM, CONTEXT, HEADS, HEAD_DIM).requires_grad_(False)
     x, context = torch.randn(2, 4, 5, DIM), torch.randn(2, 1, tokens, CONTEXT)
     found = block(x, context)
     for place in range(4):
@@ -60,7 +60,6 @@ def transformer(merge_factor: float = 0.0) -> SpatialVideoTransformer:
         depth=1,
         context_dim=CONTEXT,
         use_linear=True,
-        ff_in=True,
         merge_strategy="fixed",
         merge_factor=merge_factor,
         max_period=10_000,

@@ -1,0 +1,30 @@
+"""The small checkpoints that ship are small, fit their configuration, and show their picture, moving."""
+
+import pytest
+
+from img2vid import paths
+from img2vid.versions import find_version
+from scripts.tiny import measures
+from scripts.tiny.evaluation import TARGETS, Evaluation
+
+VERSIONS = ["svd_tiny", "svd_tiny_xt"]
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_a_small_checkpoint_is_small(name: str) -> None:
+    checkpoint = paths.find_checkpoint(find_version(name).checkpoint)
+    assert checkpoint is not None
+    assert checkpoint.stat().st_size < TARGETS["megabytes"][0] * 1e6
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_a_small_checkpoint_shows_its_picture_and_moves_it(name: str) -> None:
+    evaluation = Evaluation(name, num_steps=8)
+    picture = evaluation.pictures["flower"]
+    framed = evaluation.framed(picture)
+    assert measures.psnr(evaluation.round_trip(picture), framed) > 25
+    video = evaluation.clip(picture)
+    assert len(video) == find_version(name).num_frames
+    assert measures.psnr(video[0], framed) > 20
+    assert measures.least_neighbour_psnr(video) > 15
+    assert measures.mean_flow(video) > 0.1

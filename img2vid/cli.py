@@ -65,6 +65,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=sample)
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for videos (default: IMG2VID_HOME or outputs/)")
+    parser.add_argument("--animation", choices=("gif", "webp"), help="also write a moving picture of this kind")
     parser.add_argument("--json", action="store_true", help="print one JSON object per video instead of its path")
     engine = parser.add_argument_group("engine")
     engine.add_argument(
@@ -152,7 +153,15 @@ def sample(arguments: argparse.Namespace) -> int:
         for index, path in enumerate(pictures, start=1):
             bar.title = f"{index}/{len(pictures)} {path.name}:" if len(pictures) > 1 else ""
             try:
-                for result in pipeline.run(model, load_picture(path), settings, folder, name=path.stem, on_event=bar):
+                for result in pipeline.run(
+                    model,
+                    load_picture(path),
+                    settings,
+                    folder,
+                    name=path.stem,
+                    animation=arguments.animation,
+                    on_event=bar,
+                ):
                     _print_result(result, arguments.json)
             except BadInput as error:
                 if len(pictures) == 1:
@@ -168,6 +177,7 @@ def _print_result(result: pipeline.Result, as_json: bool) -> None:
             "video": str(result.video),
             "still": str(result.still),
             "settings_file": str(result.sidecar),
+            **({"animation": str(result.animation)} if result.animation else {}),
             "seconds": round(result.seconds, 3),
             **result.metadata,
         }

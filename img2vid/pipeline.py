@@ -15,6 +15,7 @@ from PIL.Image import Image
 
 import img2vid
 from img2vid.errors import BadInput, ConfigError
+from img2vid.media.animations import write_animation
 from img2vid.media.pictures import prepare_picture
 from img2vid.media.videos import write_json, write_still, write_video
 from img2vid.media.watermark import can_carry_watermark, embed_watermark
@@ -69,7 +70,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run wrote: the video, and beside it its first frame and its settings."""
+    """What a run wrote: the video, beside it its first frame, its settings, and an animation if that was asked for."""
 
     video: Path
     still: Path
@@ -77,6 +78,7 @@ class Result:
     seed: int
     seconds: float
     metadata: dict[str, Any]
+    animation: Path | None = None
 
 
 class StageClock:
@@ -152,12 +154,14 @@ def run(
     folder: Path,
     *,
     name: str,
+    animation: str | None = None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Result]:
     """Makes `settings.num_samples` videos of a picture, one after the other, each with the next seed.
 
-    Every video is on disk when its result is given, named after the picture `name`. An exception raised from `on_event`
-    stops the run between two steps; what was finished stays.
+    Every video is on disk when its result is given, named after the picture `name`. `animation`, "gif" or "webp", asks
+    for one more file beside it. An exception raised from `on_event` stops the run between two steps; what was finished
+    stays.
     """
     if settings.version != model.version.name:
         raise BadInput(f"the settings are for {settings.version}, the loaded model is {model.version.name}")
@@ -167,7 +171,7 @@ def run(
     )
     for index in range(settings.num_samples):
         one = settings.model_copy(update={"seed": (settings.seed + index) % (MAX_SEED + 1), "num_samples": 1})
-        yield _run_one(model, frame, one, folder, name, on_event)
+        yield _run_one(model, frame, one, folder, name, animation, on_event)
 
 
 def _run_one(
@@ -176,6 +180,7 @@ def _run_one(
     settings: SampleSettings,
     folder: Path,
     name: str,
+    animation: str | None,
     on_event: OnEvent,
 ) -> Result:
     from img2vid.engine import Progress, render
@@ -196,15 +201,18 @@ def _run_one(
     stem = f"{name}_{settings.version}_seed{settings.seed}"
     video = write_video(folder / f"{stem}.mp4", frames, fps=settings.file_fps, metadata=metadata)
     still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
+    animated = video.with_suffix(f".{animation}") if animation else None
     try:
         write_still(still, frames[0])
         write_json(sidecar, metadata)
-    except BaseException:  # Ctrl-C too: all three files or none
-        for path in (video, still, sidecar):
+        if animated is not None:
+            write_animation(animated, frames, fps=settings.file_fps)
+    except BaseException:  # Ctrl-C too: all files or none
+        for path in filter(None, (video, still, sidecar, animated)):
             path.unlink(missing_ok=True)
         raise
     clock.report("write", 1, 1)
-    return Result(video, still, sidecar, settings.seed, time.monotonic() - started, metadata)
+    return Result(video, still, sidecar, settings.seed, time.monotonic() - started, metadata, animated)
 
 
 def clip_of(settings: SampleSettings) -> "Clip":

@@ -99,6 +99,14 @@ def test_json_is_one_object_for_each_video_and_nothing_else(command: Command, tm
 
 
 @pytest.mark.usefixtures("with_model")
+def test_an_animation_is_written_and_named_in_json(command: Command, tmp_path: Path) -> None:
+    (line,) = command("sample", PHOTO, *SMALL, "--animation", "webp", "--json").out.splitlines()
+    assert Path(json.loads(line)["animation"]) == tmp_path / "home" / "dandelion_svd_tiny_seed23.webp"
+    assert Path(json.loads(line)["animation"]).is_file()
+    assert "--animation" in refused(command("sample", PHOTO, "--animation", "avi"))
+
+
+@pytest.mark.usefixtures("with_model")
 def test_a_bad_picture_in_a_folder_is_reported_and_the_others_are_made(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()

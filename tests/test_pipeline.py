@@ -1,4 +1,4 @@
-"""From a picture and settings to three files on disk, with what is told on the way and what is left when it stops."""
+"""From a picture and settings to files on disk, with what is told on the way and what is left when it stops."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from img2vid import pipeline
@@ -52,9 +53,15 @@ Make = Callable[..., list[Result]]
 def make(model: LoadedModel, photo: Image.Image, tmp_path: Path) -> Make:
     """Makes the videos of a few small settings in the test's folder."""
 
-    def run(folder: str = "", on_event: Callable[[Event], None] = pipeline.ignore, **changes: Any) -> list[Result]:
+    def run(
+        folder: str = "",
+        on_event: Callable[[Event], None] = pipeline.ignore,
+        animation: str | None = None,
+        **changes: Any,
+    ) -> list[Result]:
         settings = model.version.settings({**SMALL, **changes})
-        return list(pipeline.run(model, photo, settings, tmp_path / folder, name="photo", on_event=on_event))
+        target = tmp_path / folder
+        return list(pipeline.run(model, photo, settings, target, name="photo", animation=animation, on_event=on_event))
 
     return run
 
@@ -240,18 +247,39 @@ def test_a_run_that_is_stopped_leaves_nothing(
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize(("writer", "error"), [("write_still", MediaError), ("write_json", KeyboardInterrupt)])
-def test_the_three_files_are_there_together_or_not_at_all(
+def test_an_animation_lies_beside_the_video_under_its_name(make: Make, tmp_path: Path) -> None:
+    (first,) = make(animation="gif")
+    assert first.animation == tmp_path / "photo_svd_tiny_seed23.gif"
+    first.video.unlink()
+    (second,) = make(animation="webp")
+    assert second.animation == tmp_path / "photo_svd_tiny_seed23_2.webp"
+    for result in (first, second):
+        assert result.animation is not None
+        with Image.open(result.animation) as image:
+            assert getattr(image, "n_frames", 1) == SMALL["num_frames"]
+            assert np.abs(np.asarray(image.convert("RGB")).astype(int) - read_still(result)).mean() < 15
+
+
+def read_still(result: Result) -> NDArray[np.uint8]:
+    with Image.open(result.still) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize(
+    ("writer", "error"),
+    [("write_still", MediaError), ("write_json", KeyboardInterrupt), ("write_animation", MediaError)],
+)
+def test_the_files_are_there_together_or_not_at_all(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str, error: type[BaseException]
 ) -> None:
     """A Ctrl-C between the video and its settings left the video without them."""
 
-    def fail(*arguments: Sequence[object]) -> None:
+    def fail(*arguments: Sequence[object], **more: object) -> None:
         raise error
 
     monkeypatch.setattr(pipeline, writer, fail)
     with pytest.raises(error):
-        make()
+        make(animation="gif")
     assert names(tmp_path) == []
 
 

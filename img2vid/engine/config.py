@@ -103,7 +103,7 @@ class VideoUNetConfig(Node):
     transformer_depth_middle: Positive | None = None
     use_linear_in_transformer: bool = False
     extra_ff_mix_layer: bool = False
-    """Changes nothing: the reference builds that layer whatever it says, since its blocks are told their inner width."""
+    """Changes nothing: the reference tells its blocks their inner width, and then they always have that layer."""
     use_spatial_context: Literal[True]
     merge_strategy: Literal["learned_with_images", "learned", "fixed"] = "fixed"
     merge_factor: float = 0.5

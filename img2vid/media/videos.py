@@ -28,8 +28,8 @@ from img2vid.media.files import publish, temporary_file, whole_file
 
 Frame = npt.NDArray[np.uint8]
 
-COMPANIONS = (".png", ".json")
-"""Suffixes of the files that may lie beside a video under its name: its first frame and its settings."""
+COMPANIONS = (".png", ".json", ".gif", ".webp")
+"""Suffixes of the files that may lie beside a video under its name: its first frame, its settings, an animation."""
 
 _ENCODER = {"crf": "18", "preset": "medium", "threads": "4"}
 

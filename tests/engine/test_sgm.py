@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from golden_models import golden_model, relative_error
 from random_weights import write_random_checkpoint
 from torch import Tensor
 
+from img2vid import paths
 from img2vid.engine import Conditioning, Engine, SamplerSettings, StepInfo, load_engine
 from img2vid.engine.discretization import make_sigmas
 from img2vid.engine.sgm import adapt, import_sgm
 from img2vid.errors import BadInput, Cancelled, CheckpointError, EngineUnavailable
+from img2vid.versions import find_version
 
 GOLDEN = golden_model("tiny_svd")
 MEND = "`python -m pip install -r requirements/sgm.txt` mends it, or choose the native engine"
@@ -279,3 +282,47 @@ def test_wrong_files_and_settings_are_refused_as_by_the_native_engine(
     for values in wrong:
         with pytest.raises(BadInput):
             both[1].sample(NOISE, *pair, SamplerSettings(**values))
+
+
+# The small checkpoints that ship: another shape of network, and weights that were trained
+
+
+@pytest.mark.sgm
+@pytest.mark.parametrize("name", ["svd_tiny", "svd_tiny_xt"])
+def test_the_small_checkpoints_agree(name: str) -> None:
+    pytest.importorskip("sgm")
+    version = find_version(name)
+    native, sgm = (
+        load_engine(version.config_path, version.require_checkpoint(), provider=provider)
+        for provider in ("native", "sgm")
+    )
+    pairs = [condition(engine, 48, 80) for engine in (native, sgm)]
+    noise = draw(FRAMES, native.latent_channels, 12, 20, seed=3)
+    settings = SamplerSettings(num_steps=5)
+    latents = [engine.sample(noise, *pair, settings) for engine, pair in zip((native, sgm), pairs, strict=True)]
+    assert relative_error(*latents) <= 1e-4
+    assert relative_error(native.decode(latents[0], 3), sgm.decode(latents[0], 3)) <= 1e-4
+
+
+@pytest.mark.sgm
+@pytest.mark.parametrize("extra", [True, False])
+def test_parameter_names_agree_whatever_the_extra_layer_is_said_to_be(extra: bool, tmp_path: Path) -> None:
+    pytest.importorskip("sgm")
+    from img2vid.engine.config import load_config
+    from img2vid.engine.model import build_meta
+
+    tree = yaml.safe_load((paths.CONFIGS / "svd_tiny.yaml").read_text(encoding="utf-8"))
+    tree["model"]["params"]["network_config"]["params"]["extra_ff_mix_layer"] = extra
+    config = tmp_path / "mine.yaml"
+    config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    import_sgm()
+    from sgm.util import instantiate_from_config
+
+    theirs = instantiate_from_config(adapt(tree)["model"]["params"]["network_config"])
+    prefix = "model.diffusion_model."
+    mine = {
+        name: tuple(value.shape)
+        for name, value in build_meta(load_config(config), paths.CONFIGS).weights().items()
+        if name.startswith(prefix)
+    }
+    assert mine == {prefix + name: tuple(value.shape) for name, value in theirs.state_dict().items()}

@@ -1,0 +1,63 @@
+"""Moving pictures for places that show no videos: GIF, and WebP with all its colours."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from img2vid.errors import BadInput, MediaError
+from img2vid.media.files import whole_file
+
+Frames = NDArray[np.uint8]
+WEBP_QUALITY = 90
+GIF_COLOURS = 256
+
+
+def write_animation(path: Path, frames: Frames, *, fps: float) -> None:
+    """Writes frames (T, H, W, 3) as a GIF or WebP that repeats for ever, whole or not at all; an older one is replaced.
+
+    GIF counts time in hundredths of a second and has 256 colours a frame, chosen for each frame.
+
+    Raises BadInput for another suffix, frames of another shape or fps below 1, MediaError where writing fails.
+    """
+    write = WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise BadInput(f"an animation ends in {' or '.join(WRITERS)}, got {path.name!r}")
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
+        raise BadInput(f"frames must be uint8 of shape (T, H, W, 3), got {frames.dtype} of shape {frames.shape}")
+    if not 1 <= fps <= 1000:
+        raise BadInput(f"the frame rate must lie between 1 and 1000 frames per second, got {fps}; try 6")
+    try:
+        with whole_file(path) as part:
+            write(part, [Image.fromarray(frame) for frame in frames], 1000 / fps)
+    except OSError as error:
+        raise MediaError(f"{path} could not be written: {error}") from error
+
+
+def _write_gif(path: Path, frames: list[Image.Image], milliseconds: float) -> None:
+    # A frame's length is rounded so that the sum stays right: at 6 frames a second 17, 16, 17 hundredths.
+    ends = [round(milliseconds * count / 10) for count in range(len(frames) + 1)]
+    lengths = [10 * max(after - before, 1) for before, after in pairwise(ends)]
+    paletted = [frame.quantize(GIF_COLOURS, method=Image.Quantize.MEDIANCUT) for frame in frames]
+    paletted[0].save(
+        path, format="GIF", save_all=True, append_images=paletted[1:], duration=lengths, loop=0, disposal=1
+    )
+
+
+def _write_webp(path: Path, frames: list[Image.Image], milliseconds: float) -> None:
+    frames[0].save(
+        path,
+        format="WEBP",
+        save_all=True,
+        append_images=frames[1:],
+        duration=round(milliseconds),
+        loop=0,
+        quality=WEBP_QUALITY,
+    )
+
+
+WRITERS: dict[str, Callable[[Path, list[Image.Image], float], None]] = {".gif": _write_gif, ".webp": _write_webp}
+"""By suffix."""

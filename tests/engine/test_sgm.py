@@ -316,9 +316,9 @@ def test_parameter_names_agree_whatever_the_extra_layer_is_said_to_be(extra: boo
     config = tmp_path / "mine.yaml"
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     import_sgm()
-    from sgm.util import instantiate_from_config
-
-    theirs = instantiate_from_config(adapt(tree)["model"]["params"]["network_config"])
+    theirs = importlib.import_module("sgm.util").instantiate_from_config(
+        adapt(tree)["model"]["params"]["network_config"]
+    )
     prefix = "model.diffusion_model."
     mine = {
         name: tuple(value.shape)

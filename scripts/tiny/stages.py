@@ -30,7 +30,7 @@ class Recipe:
     network: tuple[VideoStage, ...] = field(
         default=(
             VideoStage("image", HALF, 48, 400, 4e-4, 1.0, fresh=2.0, pictures_only=True),
-            VideoStage("half", HALF, 4, 1800, 4e-4, 0.5, fresh=0.5),
+            VideoStage("half", HALF, 4, 1700, 4e-4, 0.3, fresh=0.5),
             VideoStage("video", WHOLE, 1, 1500, 2.5e-4, 0.05, fresh=0.25),
             VideoStage("longer", LONGER, 1, 350, 1e-4, 0.05, fresh=0.25),
         )

@@ -21,7 +21,7 @@ from img2vid.engine.nets.unet import VideoUNet
 from scripts.tiny.clips import Clip, Clips, Size
 from scripts.tiny.training import Stage, mean
 
-SIGMA_MEAN, SIGMA_DEVIATION = 0.7, 1.6
+SIGMA_MEAN, SIGMA_DEVIATION = 0.3, 1.6
 """Of log sigma: the noise levels that are trained."""
 AUG_MEAN, AUG_DEVIATION = -3.5, 0.7
 """Of log cond_aug: the noise on the conditioning frame."""

@@ -58,10 +58,12 @@ def test_a_scene_has_the_asked_shape_and_stays_in_range(pictures: list[Image.Ima
 
 def test_a_camera_starts_at_rest_and_arrives_after_the_whole_way() -> None:
     for seed in range(20):
-        progress = Camera.draw(random.Random(seed)).progress(14)
+        camera = Camera.draw(random.Random(seed))
+        progress = camera.progress(14)
         assert progress[0] == 0
         assert progress[-1] == pytest.approx(13)
         assert (progress.diff() > 0).all()
+        assert camera.zoom < 0, "it comes nearer"
 
 
 @pytest.mark.parametrize("flow", [waves, drift])

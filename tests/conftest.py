@@ -1,6 +1,7 @@
 """A model that fits every test: the shape of svd_tiny, filled with random numbers instead of trained weights."""
 
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import pytest
 
 from img2vid import paths
 from img2vid.versions import ModelVersion, find_version
+
+# Started in the background by a shell that has no terminal, everything ignores Ctrl-C, and so would the processes that
+# the tests start and stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

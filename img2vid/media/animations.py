@@ -10,6 +10,7 @@ from PIL import Image
 
 from img2vid.errors import BadInput, MediaError
 from img2vid.media.files import whole_file
+from img2vid.media.videos import frame_rate
 
 Frames = NDArray[np.uint8]
 WEBP_QUALITY = 90
@@ -28,11 +29,10 @@ def write_animation(path: Path, frames: Frames, *, fps: float) -> None:
         raise BadInput(f"an animation ends in {' or '.join(WRITERS)}, got {path.name!r}")
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise BadInput(f"frames must be uint8 of shape (T, H, W, 3), got {frames.dtype} of shape {frames.shape}")
-    if not 1 <= fps <= 1000:
-        raise BadInput(f"the frame rate must lie between 1 and 1000 frames per second, got {fps}; try 6")
+    milliseconds = float(1000 / frame_rate(fps))
     try:
         with whole_file(path) as part:
-            write(part, [Image.fromarray(frame) for frame in frames], 1000 / fps)
+            write(part, [Image.fromarray(frame) for frame in frames], milliseconds)
     except OSError as error:
         raise MediaError(f"{path} could not be written: {error}") from error
 

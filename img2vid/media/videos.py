@@ -50,7 +50,7 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float, metadata: Ma
     Raises BadInput for no frames, unequal or wrong frames, fps below 1 and metadata that JSON cannot hold,
     MediaError where encoding or writing fails; errors raised by `frames` pass through as they are.
     """
-    rate = _rate(fps)
+    rate = frame_rate(fps)
     comment = _to_json(metadata)
     checked = _checked(frames)
     try:
@@ -107,7 +107,8 @@ def write_json(path: Path, mapping: Mapping[str, object]) -> None:
         raise _not_written(path, error) from error
 
 
-def _rate(fps: float) -> Fraction:
+def frame_rate(fps: float) -> Fraction:
+    """Frames per second as containers write them down, or BadInput."""
     if not (math.isfinite(fps) and 1 <= fps <= 1000):
         raise BadInput(f"the frame rate must lie between 1 and 1000 frames per second, got {fps}; try 6")
     return Fraction(fps).limit_denominator(1001)  # 1001 is the denominator of the television rates such as 29.97

@@ -1,4 +1,4 @@
-"""The small checkpoints that ship are small, fit their configuration, and show their picture, moving."""
+"""The small checkpoints that ship are small, fit their configuration, and show their picture in every frame."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_a_small_checkpoint_is_small(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VERSIONS)
-def test_a_small_checkpoint_shows_its_picture_and_moves_it(name: str) -> None:
+def test_a_small_checkpoint_shows_its_picture_and_does_not_flicker(name: str) -> None:
     evaluation = Evaluation(name, num_steps=8)
     picture = evaluation.pictures["flower"]
     framed = evaluation.framed(picture)
@@ -27,4 +27,4 @@ def test_a_small_checkpoint_shows_its_picture_and_moves_it(name: str) -> None:
     assert len(video) == find_version(name).num_frames
     assert measures.psnr(video[0], framed) > 20
     assert measures.least_neighbour_psnr(video) > 15
-    assert measures.mean_flow(video) > 0.05
+    assert measures.least_contrast(video, framed) > TARGETS["least_contrast"][0]

@@ -24,6 +24,8 @@ LOG_VARIANCE = -6.0
 EDGE_WEIGHT = 0.1
 CONSTANT = 2.0
 """Of the channels that keep a normalisation from wiping out the brightness."""
+NUDGE = 0.1
+"""Of the latents' deviation: a change so small that the decoder's answer to it is linear."""
 NOISE = 0.1
 """Of the weights at the start, relative to what keeps variance."""
 
@@ -47,7 +49,7 @@ def train_autoencoder(
     device: torch.device,
     batches: int,
 ) -> Autoencoder:
-    """Returns the trained autoencoder with its averaged weights and latents of unit variance."""
+    """Returns the trained autoencoder with its averaged weights, its latents scaled by what they do to the picture."""
     torch.manual_seed(seed)
     model = build_picture_autoencoder(config)
     start_linear(model)
@@ -69,7 +71,9 @@ def train_autoencoder(
 
     stage.run(loss_of, minutes=minutes, measure=measure)
     stage.use_average()
-    _unit_variance(model, pictures, seed)
+    rng = random.Random(seed)
+    samples = torch.stack([random_crop(rng.choice(pictures), 96, 160, rng) for _ in range(48)])
+    scale_latents(model, samples.to(device))
     return model
 
 
@@ -183,17 +187,30 @@ def _close(before: nn.Conv2d, after: nn.Conv2d, signals: int) -> None:
 
 
 @torch.no_grad()
-def _unit_variance(model: Autoencoder, pictures: list[Image.Image], seed: int) -> None:
-    """Scales every latent channel to a standard deviation of 1, by way of the convolutions next to the latents."""
+def scale_latents(model: Autoencoder, pictures: Tensor) -> None:
+    """Scales every latent by what it does to the picture; those of the mean colours get a variance of about 1.
+
+    With equal variances the fine details, which hardly show, would outvote what a clip is about, and at high noise
+    levels nothing coarse would be left to see motion by. pictures: (n, 3, H, W) in [-1, 1].
+    """
+    z = model.encode_mode(pictures)
+    deviation = z.std(dim=(0, 2, 3))
+    decoded = model.decode(z)
+    response = torch.zeros_like(deviation)
+    for latent in range(len(deviation)):
+        changed = z.clone()
+        changed[:, latent] += NUDGE * deviation[latent] * torch.randn_like(z[:, latent])
+        response[latent] = (model.decode(changed) - decoded).square().mean().sqrt()
+    _rescale(model, response / response[:3].mean() / deviation)
+
+
+def _rescale(model: Autoencoder, factors: Tensor) -> None:
+    """Multiplies the latents by the factors (z,) by way of the convolutions next to them."""
     assert model.encoder and model.decoder and model.encoder.conv_out.bias is not None
-    rng = random.Random(seed)
-    x = torch.stack([random_crop(rng.choice(pictures), 96, 160, rng) for _ in range(48)])
-    x = x.to(model.encoder.conv_out.weight.device)
-    deviation = model.encode_mode(x).std(dim=(0, 2, 3))
-    means = len(deviation)
-    model.encoder.conv_out.weight[:means] /= deviation[:, None, None, None]
-    model.encoder.conv_out.bias[:means] /= deviation
-    model.decoder.conv_in.weight *= deviation[None, :, None, None]
+    means = len(factors)
+    model.encoder.conv_out.weight[:means] *= factors[:, None, None, None]
+    model.encoder.conv_out.bias[:means] *= factors
+    model.decoder.conv_in.weight /= factors[None, :, None, None]
 
 
 @torch.no_grad()

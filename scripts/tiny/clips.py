@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from scripts.tiny.scenes import make_scene
+from scripts.tiny.steering import GUIDES, steering_field
 
 FIRST_CLIPS = 64
 
@@ -24,26 +25,37 @@ class Size:
 
 @dataclass(frozen=True)
 class Clip:
-    """A scene as the network sees it: latents (t, z, h, w), its first frame (1, 3, H, W) in [-1, 1], its conditions."""
+    """A scene as the network sees it: latents (t, z, h, w), its first frame (1, 3, H, W) in [-1, 1], its conditions.
+
+    guide: (2, h, w), the part of its noise that says which way it moves.
+    """
 
     latents: Tensor
     first_frame: Tensor
     motion_bucket_id: float
     fps: float
-
-    def one_frame(self, rng: random.Random) -> "Clip":
-        """The same with a single frame of it, for training on pictures."""
-        at = rng.randrange(len(self.latents))
-        return replace(self, latents=self.latents[at : at + 1])
+    guide: Tensor
 
 
 class Clips:
-    """Scenes in half precision: some at the start, then `fresh` new ones with every draw, on average."""
+    """Scenes in half precision: some at the start, then `fresh` new ones with every draw, on average.
+
+    The first `quick` ones move fast, which teaches motion sooner. downsampling: pixels along one side of a latent.
+    """
 
     def __init__(
-        self, encode: Callable[[Tensor], Tensor], pictures: list[Image.Image], size: Size, *, seed: int, fresh: float
+        self,
+        encode: Callable[[Tensor], Tensor],
+        pictures: list[Image.Image],
+        size: Size,
+        *,
+        downsampling: int,
+        seed: int,
+        fresh: float,
+        quick: int = 0,
     ) -> None:
-        self.encode, self.pictures, self.size, self.seed, self.fresh = encode, pictures, size, seed, fresh
+        self.encode, self.pictures, self.size, self.downsampling = encode, pictures, size, downsampling
+        self.seed, self.fresh, self.quick = seed, fresh, quick
         self.clips: list[Clip] = []
         self.due = float(FIRST_CLIPS)
 
@@ -59,7 +71,13 @@ class Clips:
         """The scene of this number; the same at every call."""
         rng = random.Random(self.seed * 1_000_003 + index)
         bucket, fps = rng.uniform(0, 255), rng.choice([rng.uniform(4, 12), rng.uniform(4, 30)])
+        if index < self.quick:
+            bucket, fps = rng.uniform(100, 255), rng.uniform(5, 9)
         size = self.size
+        generator = torch.Generator().manual_seed(rng.randrange(2**31))
+        guide = torch.randn(
+            GUIDES, size.height // self.downsampling, size.width // self.downsampling, generator=generator
+        )
         frames = make_scene(
             self.pictures,
             rng,
@@ -68,5 +86,6 @@ class Clips:
             width=size.width,
             motion_bucket_id=bucket,
             fps=fps,
+            steering=steering_field(guide),
         )
-        return Clip(self.encode(frames).half(), frames[:1].half(), bucket, fps)
+        return Clip(self.encode(frames).half(), frames[:1].half(), bucket, fps, guide)

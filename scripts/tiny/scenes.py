@@ -1,4 +1,4 @@
-"""Moving scenes made from still pictures: camera motion, parallax, flow fields, changing light.
+"""Moving scenes made from still pictures: camera motion, parallax, flow fields, things in front, changing light.
 
 The conditions mean what they mean in SVD: `motion_bucket_id` is the amount of motion, `fps` says how much of it falls
 between two frames. Every scene starts at rest with frame 0, the picture that it is conditioned on.
@@ -15,62 +15,47 @@ from torch.nn import functional as F
 
 from scripts.tiny.pictures import random_crop, vary_colour
 
-MARGIN = 1.5
+MARGIN = 1.7
 """Layers are this much larger than the frame, so that motion uncovers picture and not border."""
 FLAT = 0.15
 """Standard deviation under which a crop shows too little for its motion to be seen; a few others are tried first."""
-USUAL = 0.75
+USUAL = 1.5
 """Pixels a frame at bucket 127 and 6 frames a second."""
-FASTEST = 1.6
+FASTEST = 2.6
 """Pixels a frame that no scene exceeds on average."""
+TRAVEL, STEERED = 0.65, 0.55
+"""Shares of the speed: of the camera's travel, and of the flow that the clip's noise steers."""
 
 
 def speed(motion_bucket_id: float, fps: float) -> float:
-    """Mean motion in pixels a frame, at the model's own size."""
+    """Motion in pixels a frame, at the model's own size."""
     return min(FASTEST, USUAL * motion_bucket_id / 127 * 6 / fps)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A steady motion of one layer: shift, zoom and roll a frame, and how much faster it is at the end."""
+    """A steady motion of one layer for every pixel of motion: shift in pixels, zoom, roll in radians."""
 
     shift: tuple[float, float]
     zoom: float
     roll: float
-    ease: float
 
     @classmethod
     def draw(cls, rng: random.Random) -> "Camera":
-        """Always comes nearer, and on top of that pans in any direction, now and then with some roll.
+        """Travels to the left; half of the cameras come nearer or move away and roll a little as well.
 
-        The main motion is then decided by the conditions. A choice between opposite ones would have to be found in the
-        noise, which small networks learn last: until then they show the mean of both, a blurred still.
+        The main motion is the same for all, decided by the conditions alone: it is what a small network learns first.
         """
-        angle, pan = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.6)
-        roll = rng.gauss(0, 0.4) if rng.random() < 0.25 else 0.0
-        shift = (pan * math.cos(angle), pan * math.sin(angle))
-        return cls(shift, -0.025 * rng.uniform(0.7, 1.0), 0.02 * roll, rng.uniform(-0.3, 0.3))
+        zoom, roll = (rng.gauss(0, 0.003), rng.gauss(0, 0.003)) if rng.random() < 0.5 else (0.0, 0.0)
+        return cls((-TRAVEL, 0.0), zoom, roll)
 
-    def field(self, grid: Tensor) -> Tensor:
-        """Velocity in pixels a frame at each place; grid: (h, w, 2) in pixels from the middle."""
+    def places(self, grid: Tensor, way: Tensor) -> Tensor:
+        """Where each pixel of grid (h, w, 2) comes from after `way` (t,) pixels of motion: (t, h, w, 2)."""
         x, y = grid.unbind(-1)
-        u = self.shift[0] + self.zoom * x - self.roll * y
-        v = self.shift[1] + self.zoom * y + self.roll * x
+        scale, angle = (self.zoom * way).exp()[:, None, None], (self.roll * way)[:, None, None]
+        u = scale * (angle.cos() * x - angle.sin() * y) + self.shift[0] * way[:, None, None]
+        v = scale * (angle.sin() * x + angle.cos() * y) + self.shift[1] * way[:, None, None]
         return torch.stack([u, v], dim=-1)
-
-    def places(self, grid: Tensor, amount: Tensor) -> Tensor:
-        """Where each pixel comes from after `amount` (t,) of motion: (t, h, w, 2)."""
-        x, y = grid.unbind(-1)
-        scale, angle = (self.zoom * amount).exp()[:, None, None], (self.roll * amount)[:, None, None]
-        u = scale * (angle.cos() * x - angle.sin() * y) + self.shift[0] * amount[:, None, None]
-        v = scale * (angle.sin() * x + angle.cos() * y) + self.shift[1] * amount[:, None, None]
-        return torch.stack([u, v], dim=-1)
-
-    def progress(self, num_frames: int) -> Tensor:
-        """How far the motion has come at each frame, in frames of mean speed: 0 to num_frames - 1."""
-        t = torch.arange(num_frames, dtype=torch.float32)
-        last = max(num_frames - 1, 1)
-        return t * (1 + self.ease * (t / last - 1)) if last > 1 else t
 
 
 def waves(grid: Tensor, num_frames: int, pixels_a_frame: float, rng: random.Random) -> Tensor:
@@ -85,15 +70,6 @@ def waves(grid: Tensor, num_frames: int, pixels_a_frame: float, rng: random.Rand
         amplitude = pixels_a_frame / 3 / (turn * 2 / math.pi)
         total += amplitude * swing[..., None] * torch.tensor([math.cos(towards), math.sin(towards)])
     return total
-
-
-def drift(grid: Tensor, num_frames: int, pixels_a_frame: float, rng: random.Random) -> Tensor:
-    """Displacements (t, h, w, 2) of a smooth, steady flow with eddies, as of clouds or smoke; frame 0 is at rest."""
-    height, width = grid.shape[:2]
-    t = torch.arange(num_frames, dtype=torch.float32)[:, None, None, None]
-    coarse = torch.tensor([rng.gauss(0, 1) for _ in range(2 * 4 * 6)]).view(1, 2, 4, 6)
-    velocity = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)[0].permute(1, 2, 0)
-    return t * velocity * (pixels_a_frame / float(velocity.norm(dim=-1).mean()))
 
 
 def blob(height: int, width: int, rng: random.Random) -> Tensor:
@@ -123,56 +99,44 @@ def make_scene(
     width: int,
     motion_bucket_id: float,
     fps: float,
+    steering: Tensor | None = None,
 ) -> Tensor:
-    """A clip (num_frames, 3, height, width) in [-1, 1]."""
+    """A clip (num_frames, 3, height, width) in [-1, 1].
+
+    steering: (2, h, w) of any size, directions across the frame of a flow like that of clouds or water, x first.
+    """
     y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
     grid = torch.stack([x, y], dim=-1)
     pixels = speed(motion_bucket_id, fps)
-    kind = rng.random()
-    share = rng.uniform(0.3, 0.8) if kind < 0.3 else 0.0
-    flow = waves if kind < 0.2 else drift
+    t = torch.arange(num_frames, dtype=torch.float32)
+    flow = torch.zeros(num_frames, height, width, 2)
+    if steering is not None:
+        directions = F.interpolate(steering[None], (height, width), mode="bilinear")[0].permute(1, 2, 0)
+        flow = -STEERED * pixels * t[:, None, None, None] * directions
+    if rng.random() < 0.2:
+        flow = flow + waves(grid, num_frames, pixels * rng.uniform(0.1, 0.5), rng)
 
     camera = Camera.draw(rng)
-    displacement = flow(grid, num_frames, pixels * share, rng)
-    clip = _layer(pictures, grid, camera, pixels * (1 - share), num_frames, rng, displacement)
-    if rng.random() < 0.2:
-        # Something in front: it goes with the camera, faster because it is nearer, or moves and deforms on its own.
-        nearer = rng.random() < 0.4
-        camera, speed_in_front = (
-            (camera, rng.uniform(1.2, 2.0)) if nearer else (Camera.draw(rng), rng.uniform(0.5, 1.6))
-        )
-        own = None if nearer else waves(grid, num_frames, pixels * rng.uniform(0.0, 0.6), rng)
-        front = _layer(pictures, grid, camera, pixels * speed_in_front, num_frames, rng, own, mask=True)
+    clip = look_up(_layer(pictures, height, width, rng), camera.places(grid, pixels * t) + flow)
+    if rng.random() < 0.15:
+        # Something in front: it goes with the camera, faster because it is nearer, or deforms on its own as well.
+        layer = _layer(pictures, height, width, rng)
+        layer = torch.cat([layer, blob(layer.shape[1], layer.shape[2], rng)])
+        own = waves(grid, num_frames, pixels * rng.uniform(0.0, 0.6), rng)
+        front = look_up(layer, camera.places(grid, pixels * rng.uniform(1.2, 2.0) * t) + own)
         colours, mask = front.split([3, 1], dim=1)
         clip = clip * (1 - mask) + colours * mask
-    if rng.random() < 0.2:
-        t = torch.arange(num_frames) / max(num_frames - 1, 1)
-        clip = clip + (rng.uniform(-0.25, 0.25) * pixels / FASTEST * t)[:, None, None, None]
+    if rng.random() < 0.15:
+        brighter = rng.uniform(-0.25, 0.25) * pixels / FASTEST
+        clip = clip + (brighter * t / max(num_frames - 1, 1))[:, None, None, None]
     return vary_colour(clip, rng).clamp(-1, 1)
 
 
-def _layer(
-    pictures: list[Image.Image],
-    grid: Tensor,
-    camera: Camera,
-    pixels: float,
-    num_frames: int,
-    rng: random.Random,
-    displacement: Tensor | None,
-    *,
-    mask: bool = False,
-) -> Tensor:
-    """One picture in motion: (t, 3, h, w), or with a mask as a fourth channel that moves along."""
-    height, width = grid.shape[:2]
+def _layer(pictures: list[Image.Image], height: int, width: int, rng: random.Random) -> Tensor:
+    """A part of a picture with something to see, (3, H, W), larger than the frame."""
     h, w = round(height * MARGIN), round(width * MARGIN)
-    layer = next(
-        (crop for crop in (random_crop(rng.choice(pictures), h, w, rng, 0.6) for _ in range(4)) if crop.std() > FLAT),
-        random_crop(rng.choice(pictures), h, w, rng, 0.6),
-    )
-    if mask:
-        layer = torch.cat([layer, blob(h, w, rng)])
-    unit = float(camera.field(grid).norm(dim=-1).mean())
-    places = camera.places(grid, camera.progress(num_frames) * pixels / max(unit, 1e-3))
-    if displacement is not None:
-        places = places + displacement
-    return look_up(layer, places)
+    for _ in range(4):
+        crop = random_crop(rng.choice(pictures), h, w, rng, 0.6)
+        if crop.std() > FLAT:
+            break
+    return crop

@@ -16,7 +16,8 @@ from img2vid.engine.model import SvdModel
 from scripts.tiny.autoencoder import lend_weights, train_autoencoder, train_temporal_decoder
 from scripts.tiny.clips import Size
 from scripts.tiny.scenes import make_scene
-from scripts.tiny.video import VideoStage, start_still, train_network
+from scripts.tiny.start import start_still
+from scripts.tiny.video import VideoStage, train_network
 
 HALF, WHOLE, LONGER = Size(14, 48, 80), Size(14, 96, 160), Size(25, 96, 160)
 
@@ -29,9 +30,8 @@ class Recipe:
     temporal_steps: int = 400
     network: tuple[VideoStage, ...] = field(
         default=(
-            VideoStage("image", HALF, 48, 400, 4e-4, 1.0, fresh=2.0, pictures_only=True),
-            VideoStage("half", HALF, 4, 1700, 4e-4, 0.3, fresh=0.5),
-            VideoStage("video", WHOLE, 1, 1500, 2.5e-4, 0.05, fresh=0.25),
+            VideoStage("half", HALF, 4, 2600, 4e-4, 0.08, fresh=0.5, quick=700),
+            VideoStage("video", WHOLE, 1, 800, 1.5e-4, 0.05, fresh=0.25),
             VideoStage("longer", LONGER, 1, 350, 1e-4, 0.05, fresh=0.25),
         )
     )

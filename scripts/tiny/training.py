@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from scripts.tiny.muon import Muon
+
 WARM_STEPS = 300
 """Of rising learning rate: the starts that show a picture already break when the first steps are large."""
 DECAY = 0.999
@@ -34,16 +36,34 @@ class Stage:
     """One stage of training: its modules, its optimiser, and where it keeps its state."""
 
     def __init__(
-        self, name: str, modules: dict[str, nn.Module], work: Path, *, steps: int, rate: float, fall: float = 0.05
+        self,
+        name: str,
+        modules: dict[str, nn.Module],
+        work: Path,
+        *,
+        steps: int,
+        rate: float,
+        fall: float = 0.05,
+        is_inner: Callable[[str, nn.Parameter], bool] = lambda name, parameter: False,
+        inner_rate: float = 0.0,
     ) -> None:
-        self.name, self.work, self.steps, self.rate, self.fall = name, work, steps, rate, fall
+        """`is_inner` says which parameters Muon updates, at `inner_rate`; AdamW has the others, at `rate`."""
+        self.name, self.work, self.steps, self.fall = name, work, steps, fall
         self.parameters = {
             f"{prefix}.{key}": value
             for prefix, module in modules.items()
             for key, value in module.named_parameters()
             if value.requires_grad
         }
-        self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=(0.9, 0.999), weight_decay=0.0)
+        inner = {name for name, value in self.parameters.items() if is_inner(name, value)}
+        others = [value for name, value in self.parameters.items() if name not in inner]
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.999), weight_decay=0.0)
+        ]
+        self.rates = [rate]
+        if inner:
+            self.optimisers.append(Muon([self.parameters[name] for name in sorted(inner)], lr=inner_rate))
+            self.rates.append(inner_rate)
         self.average = Average(self.parameters, DECAY)
         self.step = 0
         work.mkdir(parents=True, exist_ok=True)
@@ -62,7 +82,8 @@ class Stage:
             for name, value in self.parameters.items():
                 value.copy_(state["parameters"][name])
                 self.average.values[name].copy_(state["average"][name])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         self.step = state["step"]
 
     def save(self) -> None:
@@ -70,18 +91,18 @@ class Stage:
         state = {
             "parameters": {name: value.detach().cpu() for name, value in self.parameters.items()},
             "average": {name: value.cpu() for name, value in self.average.values.items()},
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
         }
         part = self.state_file.with_suffix(".part")
         torch.save(state, part)
         part.replace(self.state_file)
 
-    def learning_rate(self) -> float:
-        """A rise, then half a cosine down to the share `fall`."""
+    def share(self) -> float:
+        """Of the learning rate now: a rise, then half a cosine down to `fall`."""
         warm = min(1.0, (self.step + 1) / min(WARM_STEPS, max(self.steps // 5, 1)))
         fall = self.fall + (1 - self.fall) * (1 + math.cos(math.pi * min(1.0, self.step / self.steps))) / 2
-        return self.rate * warm * fall
+        return warm * fall
 
     def run(self, loss_of: Callable[[int], Tensor], *, minutes: float, measure: Callable[[], dict[str, float]]) -> None:
         """Trains until the steps or the minutes are used up; `loss_of` gets the number of the step.
@@ -98,13 +119,16 @@ class Stage:
         losses: list[float] = []
         started, first = time.monotonic(), self.step
         while self.step < self.steps and time.monotonic() < end:
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.learning_rate()
+            for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
+                for group in optimiser.param_groups:
+                    group["lr"] = rate * self.share()
             loss = loss_of(self.step)
-            self.optimiser.zero_grad(set_to_none=True)
+            for parameter in self.parameters.values():
+                parameter.grad = None
             loss.backward()
             nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
             self.step += 1
             self.average.update(self.parameters, self.step)
             losses.append(float(loss.detach()))

@@ -9,7 +9,6 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from PIL import Image
@@ -17,18 +16,17 @@ from torch import Tensor, nn
 
 from img2vid.engine.denoiser import v_scaling_with_edm_noise
 from img2vid.engine.model import SvdModel
-from img2vid.engine.nets.unet import VideoUNet
 from scripts.tiny.clips import Clip, Clips, Size
+from scripts.tiny.steering import tie
 from scripts.tiny.training import Stage, mean
 
-SIGMA_MEAN, SIGMA_DEVIATION = 0.3, 1.6
+SIGMA_MEAN, SIGMA_DEVIATION = 1.0, 1.6
 """Of log sigma: the noise levels that are trained."""
 AUG_MEAN, AUG_DEVIATION = -3.5, 0.7
 """Of log cond_aug: the noise on the conditioning frame."""
 DROP = 0.15
-CARRIER = 2.0
-TYPICAL_SQUARE = 0.6
-"""Of the conditioning latents of one picture: their variance is 1 over many."""
+INNER_RATE = 10.0
+"""Of Muon, relative to AdamW's rate."""
 TEST_CLIPS = 6
 
 
@@ -45,8 +43,8 @@ class VideoStage:
     """Share of the rate that is left at the end."""
     fresh: float
     """New scenes a step."""
-    pictures_only: bool = False
-    """Trains the spatial layers alone, on single frames of the scenes."""
+    quick: int = 0
+    """For so many steps new scenes move fast."""
 
 
 def train_network(
@@ -63,42 +61,56 @@ def train_network(
     torch.manual_seed(seed)
     embedder = model.conditioner.embedder("cond_frames_without_noise")
     embedder.requires_grad_(True)
-    for name, parameter in model.network.named_parameters():
-        parameter.requires_grad_(not (plan.pictures_only and is_temporal(name)))
+    model.network.requires_grad_(True)
     modules = {"network": model.network, "clip": embedder}
-    stage = Stage(plan.name, modules, work, steps=plan.steps, rate=plan.rate, fall=plan.fall)
+    stage = Stage(
+        plan.name,
+        modules,
+        work,
+        steps=plan.steps,
+        rate=plan.rate,
+        fall=plan.fall,
+        is_inner=is_inner,
+        inner_rate=INNER_RATE * plan.rate,
+    )
 
     def encode(frames: Tensor) -> Tensor:
         return encode_clip(model, frames)
 
     # A stage that is taken up again goes on with other scenes than those it has seen.
-    clips = Clips(encode, pictures, plan.size, seed=seed + stage.step, fresh=plan.fresh)
-    tests = Clips(encode, list(apart), plan.size, seed=seed, fresh=0)
+    f = model.config.first_stage.downsampling
+    quick = round(max(0, plan.quick - stage.step) * plan.fresh)
+    clips = Clips(encode, pictures, plan.size, downsampling=f, seed=seed + stage.step, fresh=plan.fresh, quick=quick)
+    tests = Clips(encode, list(apart), plan.size, downsampling=f, seed=seed, fresh=0)
     tested = [tests.make(index) for index in range(TEST_CLIPS)]
 
     def loss_of(step: int) -> Tensor:
         rng = random.Random(seed * 1_000_081 + step)
-        drawn = clips.draw(plan.batch, rng)
-        return denoising_loss(model, [clip.one_frame(rng) for clip in drawn] if plan.pictures_only else drawn, rng)
+        return denoising_loss(model, clips.draw(plan.batch, rng), rng)
 
-    @torch.no_grad()
-    def measure() -> dict[str, float]:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            rng = random.Random(0)
-            # one level of noise each, spread over the distribution
-            spread = [(index + 0.5) / len(tested) for index in range(len(tested))]
-            pairs = zip(tested, spread, strict=True)
-            return {"apart": mean(float(denoising_loss(model, [clip], rng, drop=0, at=[u])) for clip, u in pairs)}
-
-    stage.run(loss_of, minutes=minutes, measure=measure)
+    stage.run(loss_of, minutes=minutes, measure=lambda: {"apart": loss_apart(model, tested)})
     stage.use_average()
     model.requires_grad_(False)
 
 
-def is_temporal(name: str) -> bool:
-    """Whether the parameter of this name belongs to a layer that looks at several frames, or mixes it in."""
-    return any(part.startswith("time_") and part != "time_embed" for part in name.split("."))
+@torch.no_grad()
+def loss_apart(model: SvdModel, clips: Sequence[Clip]) -> float:
+    """The mean loss of some clips, always with the same noise, whose levels are spread over the distribution."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        rng = random.Random(0)
+        spread = [(index + 0.5) / len(clips) for index in range(len(clips))]
+        pairs = zip(clips, spread, strict=True)
+        return mean(float(denoising_loss(model, [clip], rng, drop=0, at=[u])) for clip, u in pairs)
+
+
+def is_inner(name: str, parameter: nn.Parameter) -> bool:
+    """Whether the parameter is an inner weight matrix of the network, which Muon updates."""
+    outer = ("input_blocks.0.", "out.", "time_embed.", "label_emb.")
+    network = name.removeprefix("network.")
+    return (
+        network != name and parameter.ndim >= 2 and not network.startswith(outer) and "skip_connection" not in network
+    )
 
 
 @torch.no_grad()
@@ -133,16 +145,16 @@ def denoising_loss(
     sigma = sigma.repeat_interleave(num_frames)
     scaling = v_scaling_with_edm_noise(sigma)
     c_skip, c_out, c_in = (c[:, None, None, None] for c in (scaling.c_skip, scaling.c_out, scaling.c_in))
-    noisy = clean + sigma[:, None, None, None] * torch.randn(clean.shape, device=device)
+    noise = torch.randn(count, num_frames, *clean.shape[1:], device=device)
+    noise = torch.cat([tie(n, clip.guide.to(device)) for n, clip in zip(noise, clips, strict=True)])
+    noisy = clean + sigma[:, None, None, None] * noise
 
     aug = torch.tensor([math.exp(rng.gauss(AUG_MEAN, AUG_DEVIATION)) for _ in clips])
     kept = torch.tensor([float(rng.random() >= drop) for _ in clips], device=device)
     conditioner = model.conditioner
     with torch.no_grad():
-        noise = torch.randn(first.shape, device=device)
-        concat = kept[:, None, None, None] * conditioner.encode_frame(
-            first + aug.to(device)[:, None, None, None] * noise
-        )
+        augmented = first + aug.to(device)[:, None, None, None] * torch.randn(first.shape, device=device)
+        concat = kept[:, None, None, None] * conditioner.encode_frame(augmented)
         scalars = [
             {"fps_id": clip.fps - 1, "motion_bucket_id": clip.motion_bucket_id, "cond_aug": float(a)}
             for clip, a in zip(clips, aug, strict=True)
@@ -158,52 +170,3 @@ def denoising_loss(
             num_frames=num_frames,
         )
     return (raw.float() - (clean - c_skip * noisy) / c_out).square().mean()
-
-
-@torch.no_grad()
-def start_still(network: VideoUNet) -> None:
-    """Begins with a network that shows the conditioning frame in every frame, the best guess without knowing motion.
-
-    At high noise levels the right output is minus the clean latents. The conditioning latents x travel over the
-    outermost skip connection. The last normalisation, with two channels a group, would take their mean and their scale
-    away. Beside them runs the noisy input n, whose variance is known, CARRIER times as strong, and the difference of
-    the two has both; what that adds of n is taken from a group of its own. Every channel has a twin of opposite sign,
-    since the difference of the SiLUs of u and -u is u. Residual branches and the temporal layers' shares start at zero.
-    """
-    for name, module in network.named_modules():
-        temporal = is_temporal(name) and name.endswith(("to_out.0", "net.2", "time_pos_embed.2"))
-        if temporal or name.endswith(("out_layers.3", "proj_out")):
-            for parameter in module.parameters():
-                nn.init.zeros_(parameter)
-    latents = network.config.out_channels
-    # torch does not know the types of the modules in its containers
-    conv_in = cast(nn.Conv2d, cast(nn.ModuleList, network.input_blocks[0])[0])
-    skip = cast(nn.Conv2d, cast(nn.ModuleList, network.output_blocks[-1])[0].skip_connection)
-    conv_out = cast(nn.Conv2d, network.out[2])
-    assert conv_in.bias is not None and skip.bias is not None and conv_out.bias is not None
-    width, used = conv_in.out_channels, 6 * latents
-    assert width == 64 and used <= width, "the start is made for groups of two channels, six of them for every latent"
-    skip.weight *= 0.3
-    skip.weight[:used] = 0
-    skip.weight[:, -width:] += torch.eye(width)[..., None, None]
-    skip.bias.zero_()
-    conv_out.weight *= 0.1
-    conv_out.bias.zero_()
-    conv_in.weight[:used] = 0
-    conv_in.bias[:used] = 0
-    spread = ((CARRIER**2 + TYPICAL_SQUARE) / 2) ** 0.5
-    n, x = 0, latents  # where the two begin in the input
-    for latent in range(latents):
-        # channel within the six, what it takes, how much of it, its weight in the output
-        rows = [
-            (0, x, 1.0, -spread),
-            (1, n, CARRIER, spread),
-            (2, x, -1.0, spread),
-            (3, n, -CARRIER, -spread),
-            (4, n, 1.0, -CARRIER),
-            (5, n, -1.0, CARRIER),
-        ]
-        for row, source, strength, weight in rows:
-            conv_in.weight[6 * latent + row, source + latent, 1, 1] = strength
-            conv_out.weight[latent, 6 * latent + row] = 0
-            conv_out.weight[latent, 6 * latent + row, 1, 1] = weight

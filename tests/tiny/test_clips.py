@@ -24,21 +24,22 @@ def pictures() -> list[Image.Image]:
 
 
 def test_a_scene_is_the_same_whenever_it_is_made(pictures: list[Image.Image]) -> None:
-    first, again, other = (Clips(encode, pictures, SIZE, seed=seed, fresh=0).make(5) for seed in (3, 3, 4))
+    stores = [Clips(encode, pictures, SIZE, downsampling=4, seed=seed, fresh=0) for seed in (3, 3, 4)]
+    first, again, other = (store.make(5) for store in stores)
     assert torch.equal(first.latents, again.latents)
     assert (first.motion_bucket_id, first.fps) == (again.motion_bucket_id, again.fps)
     assert not torch.equal(first.latents, other.latents)
 
 
 def test_latents_are_those_of_the_frames_and_the_first_frame_is_kept(pictures: list[Image.Image]) -> None:
-    clip = Clips(encode, pictures, SIZE, seed=1, fresh=0).make(0)
+    clip = Clips(encode, pictures, SIZE, downsampling=4, seed=1, fresh=0).make(0)
     assert clip.latents.shape == (3, 3, 4, 8)
     assert clip.first_frame.shape == (1, 3, 16, 32)
     torch.testing.assert_close(encode(clip.first_frame.float())[0], clip.latents[0].float(), atol=2e-3, rtol=0)
 
 
 def test_a_draw_has_different_clips_and_the_store_grows_as_asked(pictures: list[Image.Image]) -> None:
-    clips = Clips(encode, pictures, SIZE, seed=1, fresh=0.5)
+    clips = Clips(encode, pictures, SIZE, downsampling=4, seed=1, fresh=0.5)
     rng = random.Random(0)
     for _ in range(9):
         assert len({id(clip) for clip in clips.draw(4, rng)}) == 4
@@ -46,9 +47,9 @@ def test_a_draw_has_different_clips_and_the_store_grows_as_asked(pictures: list[
     assert len(clips.draw(100, rng)) == 100
 
 
-def test_one_frame_is_a_frame_of_the_clip(pictures: list[Image.Image]) -> None:
-    clip = Clips(encode, pictures, SIZE, seed=1, fresh=0).make(0)
-    frames = [clip.one_frame(random.Random(seed)).latents for seed in range(20)]
-    assert all(frame.shape == (1, 3, 4, 8) for frame in frames)
-    assert all(any(torch.equal(frame[0], latent) for latent in clip.latents) for frame in frames)
-    assert len({frame.numpy().tobytes() for frame in frames}) == 3
+def test_the_first_clips_move_fast_where_that_is_asked(pictures: list[Image.Image]) -> None:
+    clips = Clips(encode, pictures, SIZE, downsampling=4, seed=1, fresh=0, quick=30)
+    made = [clips.make(index) for index in range(60)]
+    assert all(clip.motion_bucket_id >= 100 and clip.fps <= 9 for clip in made[:30])
+    assert any(clip.motion_bucket_id < 100 for clip in made[30:])
+    assert any(clip.fps > 9 for clip in made[30:])

@@ -1,7 +1,6 @@
 """Scenes mean what their conditions say."""
 
 import random
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from scripts.tiny.scenes import FASTEST, Camera, drift, make_scene, speed, waves
+from scripts.tiny.scenes import FASTEST, STEERED, TRAVEL, Camera, make_scene, speed, waves
+from scripts.tiny.steering import steering_field
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,16 @@ def pictures() -> list[Image.Image]:
 
 
 def scene(pictures: list[Image.Image], seed: int, bucket: float, fps: float = 8) -> Tensor:
+    guide = torch.randn(2, 8, 12, generator=torch.Generator().manual_seed(seed))
     return make_scene(
-        pictures, random.Random(seed), num_frames=6, height=32, width=48, motion_bucket_id=bucket, fps=fps
+        pictures,
+        random.Random(seed),
+        num_frames=6,
+        height=32,
+        width=48,
+        motion_bucket_id=bucket,
+        fps=fps,
+        steering=steering_field(guide),
     )
 
 
@@ -56,23 +64,42 @@ def test_a_scene_has_the_asked_shape_and_stays_in_range(pictures: list[Image.Ima
     assert clip.min() >= -1 and clip.max() <= 1
 
 
-def test_a_camera_starts_at_rest_and_arrives_after_the_whole_way() -> None:
+def test_a_camera_starts_at_rest_and_travels() -> None:
+    grid = torch.zeros(1, 1, 2)
     for seed in range(20):
         camera = Camera.draw(random.Random(seed))
-        progress = camera.progress(14)
-        assert progress[0] == 0
-        assert progress[-1] == pytest.approx(13)
-        assert (progress.diff() > 0).all()
-        assert camera.zoom < 0, "it comes nearer"
+        places = camera.places(grid, torch.tensor([0.0, 1.0, 10.0]))[:, 0, 0]
+        torch.testing.assert_close(places, torch.tensor([[0.0, 0.0], [-TRAVEL, 0.0], [-10 * TRAVEL, 0.0]]))
 
 
-@pytest.mark.parametrize("flow", [waves, drift])
-def test_a_flow_starts_at_rest_and_is_about_as_fast_as_asked(flow: Callable[..., Tensor]) -> None:
+def test_a_steered_scene_moves_where_its_directions_point(pictures: list[Image.Image]) -> None:
+    """Against the camera's travel it stands still, along with it it moves twice as far."""
+    opposite = torch.tensor([-TRAVEL / STEERED, 0.0])[:, None, None].expand(2, 8, 12)
+    changes = []
+    for steering in (opposite, -opposite):
+        total = 0.0
+        for seed in range(6):
+            clip = make_scene(
+                pictures,
+                random.Random(seed),
+                num_frames=4,
+                height=32,
+                width=48,
+                motion_bucket_id=127,
+                fps=8,
+                steering=steering,
+            )
+            total += float(clip.diff(dim=0).abs().mean())
+        changes.append(total)
+    assert changes[0] < 0.5 * changes[1]
+
+
+def test_waves_start_at_rest_and_are_about_as_fast_as_asked() -> None:
     y, x = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(48) - 23.5, indexing="ij")
     grid = torch.stack([x, y], dim=-1)
     speeds = []
     for seed in range(30):
-        places = flow(grid, 8, 1.5, random.Random(seed))
+        places = waves(grid, 8, 1.5, random.Random(seed))
         assert places.shape == (8, 32, 48, 2)
         assert not places[0].any()
         speeds.append(float(places.diff(dim=0).norm(dim=-1).mean()))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from img2vid import paths
 from img2vid.engine import load_engine
 from img2vid.engine.config import load_config
-from scripts.tiny.autoencoder import build_picture_autoencoder, cosine, start_linear
+from scripts.tiny.autoencoder import build_picture_autoencoder, cosine, scale_latents, start_linear
 from scripts.tiny.pictures import KEPT_APART, LOMIRI, SCIKIT_IMAGE
 from scripts.tiny.stages import Recipe, Training
 from scripts.tiny.training import WARM_STEPS, Average, Stage, psnr
@@ -57,11 +57,58 @@ def test_the_learning_rate_rises_and_falls_to_its_share(tmp_path: Path) -> None:
     rates = {}
     for step in (0, WARM_STEPS - 1, 1000, 2000):
         stage.step = step
-        rates[step] = stage.learning_rate() / 0.01
+        rates[step] = stage.share()
     assert rates[0] == pytest.approx(1 / WARM_STEPS)
     assert rates[WARM_STEPS - 1] > 0.95
     assert rates[1000] == pytest.approx(0.75)
     assert rates[2000] == pytest.approx(0.5)
+
+
+def test_inner_weights_have_an_optimiser_of_their_own_and_are_taken_up_again(tmp_path: Path) -> None:
+    def stage_of_two() -> tuple[nn.Module, Stage]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+        stage = Stage(
+            "two",
+            {"two": model},
+            tmp_path,
+            steps=8,
+            rate=0.01,
+            is_inner=lambda name, parameter: name == "two.0.weight",
+            inner_rate=0.1,
+        )
+        return model, stage
+
+    model, stage = stage_of_two()
+    with pytest.raises(KeyboardInterrupt):
+        train(model, stage, stop_at=4)
+    again, resumed = stage_of_two()
+    assert resumed.step == 4
+    weight = again.get_parameter("0.weight")
+    kept = resumed.optimisers[1].state[weight]["average"]
+    torch.testing.assert_close(kept, stage.optimisers[1].state[model.get_parameter("0.weight")]["average"])
+    train(again, resumed)
+    assert resumed.step == 8
+    assert not torch.equal(weight, model.get_parameter("0.weight"))
+
+
+def test_latents_are_scaled_by_what_they_do_to_the_picture() -> None:
+    torch.manual_seed(0)
+    model = build_picture_autoencoder(load_config(CONFIG))
+    start_linear(model)
+    pictures = torch.nn.functional.interpolate(torch.rand(4, 3, 24, 24) * 2 - 1, (64, 64), mode="bicubic")
+    with torch.no_grad():
+        before = model.decode(model.encode_mode(pictures))
+        scale_latents(model, pictures)
+        z = model.encode_mode(pictures)
+        torch.testing.assert_close(model.decode(z), before, atol=1e-4, rtol=1e-3)
+        answers = []
+        for latent in range(z.shape[1]):
+            changed = z.clone()
+            changed[:, latent] += 0.05 * torch.randn_like(z[:, latent])
+            answers.append((model.decode(changed) - before).square().mean().sqrt() / 0.05)
+    answer = torch.stack(answers)
+    assert float(answer.std() / answer.mean()) < 0.1, "every latent answers to a change with as much of the picture"
 
 
 def test_the_average_follows_the_weights_slowly() -> None:

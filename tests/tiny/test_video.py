@@ -12,14 +12,14 @@ from img2vid import paths
 from img2vid.engine.config import load_config
 from img2vid.engine.model import SvdModel
 from scripts.tiny.clips import Clip, Size
+from scripts.tiny.start import start_still
 from scripts.tiny.video import (
     SIGMA_MEAN,
     VideoStage,
     denoising_loss,
     encode_clip,
-    is_temporal,
+    is_inner,
     noise_levels,
-    start_still,
     train_network,
 )
 
@@ -42,7 +42,7 @@ def still_clip(model: SvdModel, strength: float, brightness: float) -> Clip:
     first = torch.randn(1, 3, 48, 80, generator=torch.Generator().manual_seed(3)).clamp(-1, 1)
     latents = encode_clip(model, first)
     latents = strength * (latents - latents.mean()) / latents.std() + brightness
-    return Clip(latents.expand(14, -1, -1, -1), first, 0.0, 6.0)
+    return Clip(latents.expand(14, -1, -1, -1), first, 0.0, 6.0, torch.randn(2, 12, 20))
 
 
 @pytest.mark.parametrize(("strength", "brightness"), [(0.5, 0.0), (1.0, 0.0), (0.7, 0.6), (0.7, -0.6)])
@@ -64,26 +64,24 @@ def test_noise_levels_are_log_normal() -> None:
     assert bool(noise_levels([0.0, 1.0]).isfinite().all())
 
 
-def test_spatial_and_temporal_layers_are_told_apart_by_name() -> None:
-    assert is_temporal("input_blocks.1.0.time_stack.in_layers.0.weight")
-    assert is_temporal("middle_block.1.time_pos_embed.2.bias")
-    assert is_temporal("middle_block.1.time_mixer.mix_factor")
-    assert not is_temporal("time_embed.0.weight")
-    assert not is_temporal("middle_block.1.transformer_blocks.0.attn1.to_q.weight")
+def test_inner_weights_are_told_apart_by_name_and_shape() -> None:
+    matrix, vector = torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))
+    assert is_inner("network.input_blocks.1.0.time_stack.in_layers.2.weight", matrix)
+    assert is_inner("network.middle_block.1.transformer_blocks.0.attn1.to_q.weight", matrix)
+    for name in ("input_blocks.0.0.weight", "out.2.weight", "time_embed.0.weight", "label_emb.0.0.weight"):
+        assert not is_inner(f"network.{name}", matrix)
+    assert not is_inner("network.output_blocks.5.0.skip_connection.weight", matrix)
+    assert not is_inner("network.middle_block.0.in_layers.2.bias", vector)
+    assert not is_inner("clip.open_clip.model.visual.proj", matrix)
 
 
-def plan(*, pictures_only: bool) -> VideoStage:
-    return VideoStage("short", Size(3, 16, 32), 2, 2, 1e-3, 1.0, fresh=0, pictures_only=pictures_only)
-
-
-@pytest.mark.parametrize("pictures_only", [True, False])
-def test_training_on_pictures_leaves_the_temporal_layers_alone(
-    tmp_path: Path, pictures: list[Image.Image], pictures_only: bool
-) -> None:
+def test_a_step_trains_the_network_and_the_clip_and_nothing_else(tmp_path: Path, pictures: list[Image.Image]) -> None:
     model = fresh_model()
-    before = {name: value.clone() for name, value in model.network.named_parameters()}
-    train_network(model, pictures, pictures, tmp_path, plan(pictures_only=pictures_only), minutes=1, seed=1)
-    changed = {name for name, value in model.network.named_parameters() if not torch.equal(value, before[name])}
-    assert [name for name in changed if not is_temporal(name)]
-    assert bool([name for name in changed if is_temporal(name)]) is not pictures_only
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    plan = VideoStage("short", Size(3, 16, 32), 2, 2, 1e-3, 1.0, fresh=0)
+    train_network(model, pictures, pictures, tmp_path, plan, minutes=1, seed=1)
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    trained = ("model.diffusion_model.", "conditioner.embedders.0.")
+    assert {prefix for prefix in trained if any(name.startswith(prefix) for name in changed)} == set(trained)
+    assert all(name.startswith(trained) for name in changed)
     assert not [name for name, value in model.named_parameters() if value.requires_grad]

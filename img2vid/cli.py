@@ -5,13 +5,14 @@ errors go to standard error. Exit codes: 0 done, 1 a failure, 2 bad input, 130 s
 """
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,7 +25,12 @@ from img2vid.media.pictures import list_pictures, load_picture
 from img2vid.settings import SampleSettings, requirement
 from img2vid.versions import ModelVersion, find_version, load_versions
 
+if TYPE_CHECKING:
+    from img2vid.jobs.desk import Desk
+    from img2vid.jobs.job import Job, StoredResult
+
 STAGES = {
+    "wait": "waiting for a worker",
     "load": "loading the model",
     "condition": "looking at the picture",
     "sample": "sampling",
@@ -125,8 +131,21 @@ class ProgressBar:
             self._stage = event.stage
             description = " ".join(filter(None, (self.title, STAGES[event.stage])))
             self._task = self._progress.add_task(description, total=event.total, count="")
-        count = "" if event.stage in ("load", "write") else f"{event.step}/{event.total}"
+        count = "" if event.stage in ("wait", "load", "write") else f"{event.step}/{event.total}"
         self._progress.update(self._task, completed=event.step, total=event.total, count=count)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `sample` was asked for."""
+
+    version: ModelVersion
+    settings: SampleSettings
+    choice: pipeline.EngineChoice
+    pictures: Sequence[Path]
+    folder: Path
+    animation: str | None
+    as_json: bool
 
 
 def sample(arguments: argparse.Namespace) -> int:
@@ -146,44 +165,102 @@ def sample(arguments: argparse.Namespace) -> int:
     )
     folder = arguments.out if arguments.out is not None else paths.home()
     paths.require_writable(folder)
-    refused = 0
-    with ExitStack() as stack:
-        bar = stack.enter_context(ProgressBar())
-        model = pipeline.load(version, choice, bar)
-        for index, path in enumerate(pictures, start=1):
-            bar.title = f"{index}/{len(pictures)} {path.name}:" if len(pictures) > 1 else ""
-            try:
-                for result in pipeline.run(
-                    model,
-                    load_picture(path),
-                    settings,
-                    folder,
-                    name=path.stem,
-                    animation=arguments.animation,
-                    on_event=bar,
-                ):
-                    _print_result(result, arguments.json)
-            except BadInput as error:
-                if len(pictures) == 1:
-                    raise
-                refused += 1
-                _print_error(str(error))
+    plan = Plan(version, settings, choice, pictures, folder, arguments.animation, arguments.json)
+    # Two programs on one card would get in each other's way: where a dashboard runs, its workers do this too.
+    from img2vid.jobs.following import desk_is_there
+
+    with ProgressBar() as bar:
+        refused = _sample_on_desk(plan, bar) if desk_is_there() else _sample_here(plan, bar)
     return 2 if refused else 0
 
 
-def _print_result(result: pipeline.Result, as_json: bool) -> None:
-    if as_json:
+def _sample_here(plan: Plan, bar: ProgressBar) -> int:
+    """Makes the videos in this process; returns how many pictures could not be used."""
+    model = pipeline.load(plan.version, plan.choice, bar)
+    refused = 0
+    for index, path in enumerate(plan.pictures, start=1):
+        bar.title = f"{index}/{len(plan.pictures)} {path.name}:" if len(plan.pictures) > 1 else ""
+        try:
+            picture = load_picture(path)
+            for result in pipeline.run(
+                model,
+                picture,
+                plan.settings,
+                plan.folder,
+                name=path.stem,
+                animation=plan.animation,
+                picture_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+                on_event=bar,
+            ):
+                _print_notice(path.stem, result.notice)
+                _print_result(plan, result)
+        except BadInput as error:
+            refused += _refuse(plan, error)
+    return refused
+
+
+def _sample_on_desk(plan: Plan, bar: ProgressBar) -> int:
+    """Has the videos made by the workers of the home's desk; returns how many pictures could not be used."""
+    from img2vid.jobs import following
+
+    refused = 0
+    with following.reserve_desk() as desk:
+        if not desk.is_elsewhere():
+            plan.version.require_checkpoint()
+        jobs: list[Job] = []
+        with following.cancelling(desk, jobs):
+            for path in plan.pictures:
+                try:
+                    load_picture(path)
+                    jobs.append(_add(plan, desk, path))
+                except BadInput as error:
+                    refused += _refuse(plan, error)
+            for index, job in enumerate(jobs, start=1):
+                bar.title = f"{index}/{len(jobs)} {job.picture_name}:" if len(jobs) > 1 else ""
+                try:
+                    done = following.follow(desk, job, bar, lambda result: _print_result(plan, result))
+                    _print_notice(job.picture_name, done.notice)
+                except BadInput as error:
+                    refused += _refuse(plan, error)
+    return refused
+
+
+def _add(plan: Plan, desk: "Desk", path: Path) -> "Job":
+    picture = path.read_bytes()
+    folder, animation = plan.folder, plan.animation
+    return desk.store.add(plan.settings, plan.choice, picture, path.stem, path.suffix, folder, animation)
+
+
+def _refuse(plan: Plan, error: BadInput) -> int:
+    """Reports a picture that cannot be used; where it is the only one, that ends the command."""
+    if len(plan.pictures) == 1:
+        raise error
+    _print_error(str(error))
+    return 1
+
+
+def _print_notice(name: str, notice: str) -> None:
+    if notice:
+        _print_error(f"{name}: {notice}")
+
+
+def _print_result(plan: Plan, result: "pipeline.Result | StoredResult") -> None:
+    def shown(path: Path) -> str:
+        # A desk knows whole paths alone; here a folder is called what the user called it.
+        return str(plan.folder / path.name if path.parent == plan.folder.absolute() else path)
+
+    if plan.as_json:
         row = {
-            "video": str(result.video),
-            "still": str(result.still),
-            "settings_file": str(result.sidecar),
-            **({"animation": str(result.animation)} if result.animation else {}),
+            "video": shown(result.video),
+            "still": shown(result.still),
+            "settings_file": shown(result.sidecar),
+            **({"animation": shown(result.animation)} if result.animation else {}),
             "seconds": round(result.seconds, 3),
             **result.metadata,
         }
         line = json.dumps(row)
     else:
-        line = str(result.video)
+        line = shown(result.video)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

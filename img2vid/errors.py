@@ -25,9 +25,17 @@ class EngineUnavailable(Img2VidError):
     """The engine that was asked for cannot run here; the message holds the command that mends it."""
 
 
+class OutOfMemory(Img2VidError):
+    """A stage needed more memory than there is; the message names the setting that helps."""
+
+
 class MediaError(Img2VidError):
     """A video could not be encoded or written."""
 
 
 class Cancelled(Img2VidError):
     """The user stopped the run; raised between two steps, never in the middle of writing a file."""
+
+
+class StoreError(Img2VidError):
+    """The store of jobs cannot be read or written."""

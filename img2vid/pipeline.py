@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 import img2vid
-from img2vid.errors import BadInput, ConfigError
+from img2vid.errors import BadInput, ConfigError, Img2VidError, OutOfMemory
 from img2vid.media.animations import write_animation
 from img2vid.media.pictures import prepare_picture
 from img2vid.media.videos import write_json, write_still, write_video
@@ -23,7 +24,7 @@ from img2vid.settings import MAX_SEED, SampleSettings
 from img2vid.versions import ModelVersion
 
 if TYPE_CHECKING:
-    from img2vid.engine import Clip, Engine, SamplerSettings
+    from img2vid.engine import Clip, Engine, Latents, Progress, SamplerSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Event:
     """Where a run is. Stages are load, condition, sample, decode and write.
 
     step of total are done in this stage; elapsed and seconds_left belong to this stage, seconds_left is None until it
-    can be told. sigma and preview, (T, h, w, 3) at the latents' size, come while sampling.
+    can be told. sigma and preview, (T, h, w, 3) at the latents' size, come while sampling. notice tells in a sentence
+    what goes otherwise than asked for; the stage then begins anew.
     """
 
     stage: str
@@ -41,6 +43,7 @@ class Event:
     seconds_left: float | None = None
     sigma: float | None = None
     preview: NDArray[np.uint8] | None = None
+    notice: str = ""
 
 
 OnEvent = Callable[[Event], None]
@@ -70,7 +73,10 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run wrote: the video, beside it its first frame, its settings, and an animation if that was asked for."""
+    """What a run wrote: the video, beside it its first frame, its settings, and an animation if that was asked for.
+
+    notice: what went otherwise than asked for, or nothing. The settings in `metadata` are those that were used.
+    """
 
     video: Path
     still: Path
@@ -79,6 +85,7 @@ class Result:
     seconds: float
     metadata: dict[str, Any]
     animation: Path | None = None
+    notice: str = ""
 
 
 class StageClock:
@@ -97,14 +104,15 @@ class StageClock:
         *,
         sigma: float | None = None,
         preview: NDArray[np.uint8] | None = None,
+        notice: str = "",
     ) -> None:
         """Sends an event; an exception raised by its receiver stops the run."""
         now = time.monotonic()
-        if stage != self._stage:
+        if stage != self._stage or notice:
             self._stage, self._started = stage, now
         elapsed = now - self._started
         left = elapsed / step * (total - step) if step else None
-        self._on_event(Event(stage, step, total, elapsed, left, sigma, preview))
+        self._on_event(Event(stage, step, total, elapsed, left, sigma, preview, notice))
 
 
 def ignore(event: Event) -> None:
@@ -120,22 +128,59 @@ def load(version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore
     clock = StageClock(on_event)
     clock.report("load", 0, 1)
     from img2vid.engine import load_engine
-    from img2vid.engine.loading import choose_device, choose_precision
 
-    provider = "native" if choice.provider == "auto" else choice.provider
-    device = choose_device(choice.device)
-    precision = choose_precision(choice.precision, device)
+    choice = resolve(choice)
     engine = load_engine(
         version.config_path,
         checkpoint,
-        provider=provider,
-        device=device,
-        precision=precision,
+        provider=choice.provider,
+        device=choice.device,
+        precision=choice.precision,
         allow_pickle=choice.allow_pickle,
         on_bytes=lambda done, total: clock.report("load", done, total),
     )
     _require_agreement(version, engine)
-    return LoadedModel(engine, version, provider, device, precision, checkpoint)
+    return LoadedModel(engine, version, choice.provider, choice.device, choice.precision, checkpoint)
+
+
+def resolve(choice: EngineChoice) -> EngineChoice:
+    """What `auto` stands for on this machine."""
+    from img2vid.engine.loading import choose_device, choose_precision
+
+    provider = "native" if choice.provider == "auto" else choice.provider
+    device = choose_device(choice.device)
+    return EngineChoice(provider, device, choose_precision(choice.precision, device), choice.allow_pickle)
+
+
+def device_name(device: str) -> str:
+    """What the device is called by its maker; CPU for a CPU."""
+    from img2vid.engine.loading import choose_device
+    from img2vid.engine.memory import device_name as name_of
+
+    return name_of(choose_device(device))
+
+
+def device_works(device: str) -> bool:
+    """Whether the device still computes; a fault on a card can leave it deaf to the process that caused it."""
+    from img2vid.engine.memory import works
+
+    return works(device)
+
+
+def memory_in_use(device: str) -> int:
+    """Bytes that this process holds: on the card, for the name of a card, else in the machine's own memory."""
+    if device.startswith("cpu"):
+        return psutil.Process().memory_info().rss
+    from img2vid.engine.memory import in_use_on_card
+
+    return in_use_on_card(device)
+
+
+def release_memory() -> None:
+    """Gives memory of models that nothing refers to any more back."""
+    from img2vid.engine.memory import release
+
+    release()
 
 
 def _require_agreement(version: ModelVersion, engine: "Engine") -> None:
@@ -155,13 +200,14 @@ def run(
     *,
     name: str,
     animation: str | None = None,
+    picture_sha256: str | None = None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Result]:
     """Makes `settings.num_samples` videos of a picture, one after the other, each with the next seed.
 
     Every video is on disk when its result is given, named after the picture `name`. `animation`, "gif" or "webp", asks
-    for one more file beside it. An exception raised from `on_event` stops the run between two steps; what was finished
-    stays.
+    for one more file beside it. `picture_sha256`, the checksum of the picture's file, goes into the metadata. An
+    exception raised from `on_event` stops the run between two steps; what was finished stays.
     """
     if settings.version != model.version.name:
         raise BadInput(f"the settings are for {settings.version}, the loaded model is {model.version.name}")
@@ -171,34 +217,46 @@ def run(
     )
     for index in range(settings.num_samples):
         one = settings.model_copy(update={"seed": (settings.seed + index) % (MAX_SEED + 1), "num_samples": 1})
-        yield _run_one(model, frame, one, folder, name, animation, on_event)
+        yield _run_one(model, _Source(frame, name, picture_sha256), one, folder, animation, on_event)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a video starts from: a frame (3, H, W) in [-1, 1], and where that comes from."""
+
+    frame: NDArray[np.float32]
+    name: str
+    sha256: str | None
 
 
 def _run_one(
     model: LoadedModel,
-    picture: NDArray[np.float32],
+    source: _Source,
     settings: SampleSettings,
     folder: Path,
-    name: str,
     animation: str | None,
     on_event: OnEvent,
 ) -> Result:
-    from img2vid.engine import Progress, render
+    from img2vid.engine import sample_latents
 
     started = time.monotonic()
     clock = StageClock(on_event)
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: "Progress") -> None:
         clock.report(progress.stage, progress.step, progress.total, sigma=progress.sigma, preview=progress.preview)
 
-    frames = render(model.engine, picture, clip_of(settings), on_progress)
+    latents = sample_latents(model.engine, source.frame, clip_of(settings), on_progress)
+    frames, decode_t, notices = _decode(model.engine, latents, settings.decode_t, on_progress, clock)
+    settings = settings.model_copy(update={"decode_t": decode_t})
 
     clock.report("write", 0, 1)
     marked = settings.watermark and can_carry_watermark(settings.height, settings.width)
     if marked:
         frames = embed_watermark(frames)
-    metadata = describe(model, settings, name, marked)
-    stem = f"{name}_{settings.version}_seed{settings.seed}"
+    metadata = describe(model, settings, source.name, marked)
+    if source.sha256 is not None:
+        metadata["picture_sha256"] = source.sha256
+    stem = f"{source.name}_{settings.version}_seed{settings.seed}"
     video = write_video(folder / f"{stem}.mp4", frames, fps=settings.file_fps, metadata=metadata)
     still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
     animated = video.with_suffix(f".{animation}") if animation else None
@@ -212,7 +270,44 @@ def _run_one(
             path.unlink(missing_ok=True)
         raise
     clock.report("write", 1, 1)
-    return Result(video, still, sidecar, settings.seed, time.monotonic() - started, metadata, animated)
+    seconds = time.monotonic() - started
+    return Result(video, still, sidecar, settings.seed, seconds, metadata, animated, "; ".join(notices))
+
+
+def _decode(
+    engine: "Engine",
+    latents: "Latents",
+    decode_t: int,
+    on_progress: Callable[["Progress"], None],
+    clock: StageClock,
+) -> tuple[NDArray[np.uint8], int, list[str]]:
+    """The frames, the decode_t that made them, and what went otherwise than asked for.
+
+    Sampling takes longest, so its latents are not given up: where memory runs out, fewer frames are decoded at a time,
+    and any other failure, such as a card that another program upset, gets a second chance.
+    """
+    from img2vid.engine import decode_latents
+
+    notices: list[str] = []
+    second_chance = True
+    while True:
+        try:
+            return decode_latents(engine, latents, decode_t, on_progress), decode_t, notices
+        except OutOfMemory:
+            if decode_t == 1:
+                raise
+            decode_t = max(min(decode_t, len(latents)) // 2, 1)
+            notices.append(f"decode_t was halved to {decode_t}, because memory ran out")
+        except Img2VidError:
+            raise
+        except Exception as error:
+            if not second_chance:
+                raise
+            second_chance = False
+            notices.append(f"decoding failed with {type(error).__name__} and was tried again")
+        # Only here, after the error is gone, nothing refers to what the failed try had in memory.
+        release_memory()
+        clock.report("decode", 0, len(latents), notice=notices[-1])
 
 
 def clip_of(settings: SampleSettings) -> "Clip":

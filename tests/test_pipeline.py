@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from img2vid import pipeline
-from img2vid.errors import BadInput, Cancelled, CheckpointError, ConfigError, MediaError
+from img2vid.errors import BadInput, Cancelled, CheckpointError, ConfigError, MediaError, OutOfMemory
 from img2vid.media.pictures import load_picture
 from img2vid.media.videos import read_frames, read_metadata
 from img2vid.media.watermark import has_watermark
@@ -222,6 +222,90 @@ def test_loading_tells_how_far_it_is(tiny: ModelVersion) -> None:
     assert steps[0] == 0
     assert events[-1].step == events[-1].total > 1_000_000
     assert (loaded.provider, loaded.device, loaded.precision) == ("native", "cpu", "fp32")
+
+
+def test_memory_in_use_grows_with_what_is_held() -> None:
+    before = pipeline.memory_in_use("cpu")
+    held = np.ones(2**28, np.uint8)
+    assert pipeline.memory_in_use("cpu") - before > 2**27
+    del held
+
+
+def test_auto_stands_for_what_this_machine_has() -> None:
+    resolved = pipeline.resolve(EngineChoice())
+    assert resolved.provider == "native"
+    assert (resolved.device, resolved.precision) in (("cpu", "fp32"), ("cuda", "fp16"))
+    assert pipeline.resolve(EngineChoice("sgm", "cpu", "bf16", True)) == EngineChoice("sgm", "cpu", "bf16", True)
+    assert pipeline.device_name("cpu") == "CPU"
+    assert pipeline.device_works("cpu")
+
+
+# When decoding fails
+
+
+@pytest.fixture
+def decoding(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Makes decoding fail; gives the list of the decode_t with which it was tried."""
+
+    def fail(error: Exception, *, above: int = 0, times: int = 99) -> list[int]:
+        decode, tried = model.engine.decode, list[int]()
+
+        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None) -> Any:
+            tried.append(decode_t)
+            if decode_t > above and len(tried) <= times:
+                raise error
+            return decode(latents, decode_t, on_chunk)
+
+        monkeypatch.setattr(model.engine, "decode", decode_or_fail)
+        return tried
+
+    return fail
+
+
+@pytest.mark.parametrize(("above", "tried"), [(2, [5, 2]), (1, [5, 2, 1])])
+def test_where_memory_runs_out_fewer_frames_are_decoded_at_a_time(
+    make: Make, decoding: Callable[..., list[int]], above: int, tried: list[int]
+) -> None:
+    """The latents are kept: sampling comes once. The video is the one of the smaller decode_t, and says so."""
+    (expected,) = make("expected", num_frames=5, decode_t=tried[-1])
+    calls = decoding(MemoryError(), above=above)
+    events: list[Event] = []
+    (result,) = make("result", num_frames=5, decode_t=14, on_event=events.append)
+    assert calls == [14, *tried[1:]]
+    assert result.video.read_bytes() == expected.video.read_bytes()
+    assert result.metadata["settings"]["decode_t"] == tried[-1]
+    notices = [f"decode_t was halved to {number}, because memory ran out" for number in tried[1:]]
+    assert result.notice == "; ".join(notices)
+    assert [event.notice for event in events if event.notice] == notices
+    assert len([event for event in events if (event.stage, event.step) == ("sample", 1)]) == 1
+    again = next(event for event in events if event.notice)
+    assert (again.stage, again.step, again.seconds_left) == ("decode", 0, None)
+
+
+def test_memory_that_is_too_small_for_one_frame_is_told(make: Make, decoding: Callable[..., list[int]]) -> None:
+    tried = decoding(MemoryError())
+    with pytest.raises(OutOfMemory, match="set decode_t to a smaller number"):
+        make(num_frames=5)
+    assert tried == [14, 2, 1]
+
+
+def test_decoding_that_failed_is_tried_once_more(make: Make, plain: Result, decoding: Callable[..., list[int]]) -> None:
+    tried = decoding(RuntimeError("the card was upset"), times=1)
+    (result,) = make()
+    assert tried == [14, 14]
+    assert result.video.read_bytes() == plain.video.read_bytes()
+    assert result.notice == "decoding failed with RuntimeError and was tried again"
+
+
+@pytest.mark.parametrize(("error", "tries"), [(RuntimeError("the card is gone"), 2), (BadInput("no"), 1)])
+def test_decoding_that_fails_for_good_is_told(
+    make: Make, decoding: Callable[..., list[int]], tmp_path: Path, error: Exception, tries: int
+) -> None:
+    tried = decoding(error)
+    with pytest.raises(type(error), match=str(error)):
+        make()
+    assert len(tried) == tries
+    assert names(tmp_path) == []
 
 
 # Stopping and refusing

@@ -2,18 +2,21 @@
 
 from img2vid.engine.interface import Conditioning, Engine, OnStep, Precision, Provider, SamplerSettings, StepInfo
 from img2vid.engine.loading import load_engine
-from img2vid.engine.render import Clip, Progress, render
+from img2vid.engine.render import Clip, Latents, Progress, decode_latents, render, sample_latents
 
 __all__ = [
     "Clip",
     "Conditioning",
     "Engine",
+    "Latents",
     "OnStep",
     "Precision",
     "Progress",
     "Provider",
     "SamplerSettings",
     "StepInfo",
+    "decode_latents",
     "load_engine",
     "render",
+    "sample_latents",
 ]

@@ -1,4 +1,4 @@
-"""What to do about memory: errors that say which knob helps, and letting go of a model."""
+"""What to do about memory: errors that say which knob helps, letting go of a model, and how much is in use."""
 
 import ctypes
 import gc
@@ -8,12 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from img2vid.errors import Img2VidError
-
-
-class OutOfMemory(Img2VidError):
-    """A stage needed more memory than there is."""
-
+from img2vid.errors import OutOfMemory
 
 ADVICE = {
     "load": "choose precision fp16, or close other programs that use the card",
@@ -42,6 +37,33 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def in_use_on_card(device: str) -> int:
+    """Bytes that this process holds on a card."""
+    if torch.device(device).type == "mps":
+        return torch.mps.driver_allocated_memory()
+    return torch.cuda.memory_reserved(device)
+
+
+def device_name(device: str) -> str:
+    """What the device is called by its maker; CPU for a CPU."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return device.upper()
+
+
+def works(device: str) -> bool:
+    """Whether the device still computes for this process."""
+    try:
+        return bool(torch.ones(1, device=device).add(1).item() == 2)
+    except RuntimeError:
+        return False
+
+
+def count_cards() -> int:
+    """How many NVIDIA cards torch sees."""
+    return torch.cuda.device_count()
 
 
 def keep_freed_memory() -> None:

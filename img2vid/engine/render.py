@@ -13,6 +13,9 @@ from img2vid.engine.memory import out_of_memory_explained
 from img2vid.engine.preview import LatentPreview
 from img2vid.errors import Img2VidError
 
+Latents = Tensor
+"""What is sampled and then decoded: (T, z, h, w), float32."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -44,7 +47,14 @@ class Progress:
 def render(
     engine: Engine, picture: NDArray[np.float32], clip: Clip, on_progress: Callable[[Progress], None]
 ) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) of a picture (3, H, W) in [-1, 1].
+    """Frames (T, H, W, 3) of a picture (3, H, W) in [-1, 1]: `sample_latents`, then `decode_latents`."""
+    return decode_latents(engine, sample_latents(engine, picture, clip, on_progress), clip.decode_t, on_progress)
+
+
+def sample_latents(
+    engine: Engine, picture: NDArray[np.float32], clip: Clip, on_progress: Callable[[Progress], None]
+) -> Latents:
+    """Clean latents (T, z, h, w) of a clip that starts from a picture (3, H, W) in [-1, 1].
 
     The seed makes one CPU generator: the noise on the conditioning frame is drawn first, then the latents', then what
     the sampler adds. An exception raised from `on_progress` stops the run.
@@ -76,11 +86,20 @@ def render(
     with out_of_memory_explained("sample"):
         latents = engine.sample(noise, cond, uncond, clip.sampler, on_step=on_step, generator=generator)
     _require_finite(latents, "latents")
+    return latents
 
-    on_progress(Progress("decode", 0, clip.num_frames))
+
+def decode_latents(
+    engine: Engine, latents: Latents, decode_t: int, on_progress: Callable[[Progress], None]
+) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3) of latents (T, z, h, w), which stay as they are: the same may be decoded again.
+
+    Raises OutOfMemory where `decode_t` frames at a time are too many. An exception from `on_progress` stops it.
+    """
+    on_progress(Progress("decode", 0, len(latents)))
     with out_of_memory_explained("decode"):
         frames = engine.decode(
-            latents, clip.decode_t, on_chunk=lambda done, total: on_progress(Progress("decode", done, total))
+            latents, decode_t, on_chunk=lambda done, total: on_progress(Progress("decode", done, total))
         )
     _require_finite(frames, "frames")
     return ((frames.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()

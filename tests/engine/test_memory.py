@@ -9,7 +9,8 @@ import weakref
 import pytest
 import torch
 
-from img2vid.engine.memory import ADVICE, OutOfMemory, out_of_memory_explained, release
+from img2vid.engine.memory import ADVICE, out_of_memory_explained, release
+from img2vid.errors import OutOfMemory
 
 TOO_MUCH = 2**50
 """Bytes that no machine has."""

@@ -9,10 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from img2vid.engine import Clip, Conditioning, Engine, Progress, SamplerSettings, StepInfo, render
-from img2vid.engine.memory import OutOfMemory
+from img2vid.engine import (
+    Clip,
+    Conditioning,
+    Engine,
+    Progress,
+    SamplerSettings,
+    StepInfo,
+    decode_latents,
+    render,
+    sample_latents,
+)
 from img2vid.engine.native import NativeEngine
-from img2vid.errors import Cancelled, Img2VidError
+from img2vid.errors import Cancelled, Img2VidError, OutOfMemory
 
 SAMPLER = SamplerSettings("EulerAncestralSampler", 2)
 FRAMES, HEIGHT, WIDTH = 3, 32, 48
@@ -136,6 +145,16 @@ def test_frames_are_clamped_and_rounded_to_bytes(grey: float, byte: int) -> None
 def test_values_that_are_no_numbers_are_an_error_and_not_a_black_video(engine: RecordingEngine, what: str) -> None:
     with pytest.raises(Img2VidError, match=f"the {what} hold values that are no numbers.*choose precision fp32"):
         render_with(engine)
+
+
+def test_latents_that_were_kept_give_the_same_frames_again(small_engine: NativeEngine) -> None:
+    whole, _ = render_with(small_engine)
+    latents = sample_latents(small_engine, picture(), clip(), lambda progress: None)
+    other = decode_latents(small_engine, latents, 1, lambda progress: None)
+    events: Events = []
+    again = decode_latents(small_engine, latents, 2, events.append)
+    assert whole.tobytes() == again.tobytes() != other.tobytes()
+    assert [(event.stage, event.step, event.total) for event in events] == [("decode", step, 3) for step in (0, 2, 3)]
 
 
 @pytest.mark.parametrize("stage", ["condition", "sample", "decode"])

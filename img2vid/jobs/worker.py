@@ -1,0 +1,312 @@
+"""What runs on a worker: it keeps one loaded model, makes one video at a time, and tells how far it is.
+
+Everything comes with the order and goes back with the outcome, as bytes: a worker needs the program and its
+checkpoints, and no disk that it shares with others. torch is imported only when there is something to do.
+"""
+
+import hashlib
+import logging
+import os
+import socket
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import img2vid
+from img2vid import pipeline
+from img2vid.errors import Cancelled, Img2VidError
+from img2vid.jobs.preview import preview_gif
+from img2vid.media.pictures import load_picture
+from img2vid.pipeline import EngineChoice, Event, LoadedModel
+from img2vid.settings import SampleSettings
+from img2vid.versions import find_version
+
+EVENT_EVERY, PREVIEW_EVERY = 0.1, 0.25
+"""Seconds between two events of one stage, and between two previews; a stage's first and last event always go."""
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[dict[str, Any]], None]
+Wanted = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One video to make. `topic` is where events go, `task` what they are marked with."""
+
+    task: str
+    topic: str
+    settings: SampleSettings
+    choice: EngineChoice
+    picture: bytes
+    name: str
+    animation: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an order: files by suffix, or an error, or, with neither, that it was cancelled.
+
+    stages: seconds by stage; seconds: all of them together, without loading the model. model_memory, memory: bytes in
+    use when the model was loaded, and at most.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    stem: str = ""
+    seed: int = 0
+    seconds: float = 0.0
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    stages: dict[str, float] = field(default_factory=dict[str, float])
+    model_memory: int = 0
+    memory: int = 0
+    notice: str = ""
+    error: str = ""
+    error_type: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Who a worker is. `device` is the name of its graphics card, or CPU."""
+
+    name: str
+    host: str
+    device: str
+    version: str
+
+
+class Reporter:
+    """Sends the events of one order, no more than are of use, and stops the run when nobody wants it any more."""
+
+    def __init__(self, task: str, report: Report, wanted: Wanted) -> None:
+        self._task, self._report, self._wanted = task, report, wanted
+        self._stage = ""
+        self._sent = self._shown = float("-inf")
+        self.device = "cpu"
+        self.stages: dict[str, float] = {}
+        self.memory = 0
+        """The most bytes that were seen in use."""
+
+    def __call__(self, event: Event) -> None:
+        """Takes an event of the pipeline; raises Cancelled where the order was withdrawn."""
+        if not self._wanted():
+            raise Cancelled("stopped")
+        self.stages[event.stage] = event.elapsed
+        now = time.monotonic()
+        of_use = event.stage != self._stage or event.step == event.total or event.notice
+        if not of_use and now - self._sent < EVENT_EVERY:
+            return
+        self._stage, self._sent = event.stage, now
+        preview = b""
+        if event.preview is not None and now - self._shown >= PREVIEW_EVERY:
+            self._shown = now
+            preview = preview_gif(event.preview)
+        memory = pipeline.memory_in_use(self.device)
+        self.memory = max(self.memory, memory)
+        self._report(
+            {
+                "kind": "progress",
+                "task": self._task,
+                "stage": event.stage,
+                "step": event.step,
+                "total": event.total,
+                "sigma": event.sigma,
+                "left": event.seconds_left,
+                "memory": memory,
+                "preview": preview,
+                "notice": event.notice,
+            }
+        )
+
+    def tell_model(self, **status: Any) -> None:
+        """Sends what the worker's memory holds; the names are those of ModelStatus."""
+        self._report({"kind": "model", "task": self._task, "status": status})
+
+    def tell_trouble(self, sentence: str) -> None:
+        """Sends the last words of a worker."""
+        self._report({"kind": "trouble", "task": self._task, "sentence": sentence})
+
+
+class Bench:
+    """Where a worker's model stands: at most one, and one order at a time.
+
+    `load` and `run` are the pipeline's.
+    """
+
+    def __init__(
+        self,
+        load: Callable[..., LoadedModel] = pipeline.load,
+        run: Callable[..., Iterator[pipeline.Result]] = pipeline.run,
+    ) -> None:
+        self._load, self._run = load, run
+        self._lock = threading.Lock()
+        self._model: LoadedModel | None = None
+        self._is: object = None
+        self._model_memory = 0
+
+    def make(self, order: Order, report: Reporter, scratch: str | None = None) -> Outcome:
+        """Makes a video, with the model that it needs; `scratch` is a folder for temporary files."""
+        with self._lock:
+            return self._settle(lambda: self._make(order, report, scratch))
+
+    def load(self, version: str, choice: EngineChoice, report: Reporter) -> Outcome:
+        """Loads a model in place of the one that is there."""
+        with self._lock:
+            return self._settle(lambda: self._prepare(version, choice, report) and Outcome())
+
+    def release(self) -> None:
+        """Lets go of the model and its memory."""
+        self._model = self._is = None
+        pipeline.release_memory()
+
+    def _make(self, order: Order, report: Reporter, scratch: str | None) -> Outcome:
+        model = self._prepare(order.settings.version, order.choice, report)
+        picture = load_picture(order.picture, name=order.name)
+        with tempfile.TemporaryDirectory(prefix="img2vid-", dir=scratch, ignore_cleanup_errors=True) as folder:
+            (result,) = self._run(
+                model,
+                picture,
+                order.settings,
+                Path(folder),
+                name=order.name,
+                animation=order.animation,
+                picture_sha256=hashlib.sha256(order.picture).hexdigest(),
+                on_event=report,
+            )
+            written = [result.video, result.still, result.sidecar, *filter(None, [result.animation])]
+            files = {path.suffix: path.read_bytes() for path in written}
+        return Outcome(
+            files,
+            result.video.stem,
+            result.seed,
+            result.seconds,
+            result.metadata,
+            dict(report.stages),
+            self._model_memory,
+            report.memory,
+            result.notice,
+        )
+
+    def _prepare(self, version_name: str, choice: EngineChoice, report: Reporter) -> LoadedModel:
+        """The model, loaded if it is not the one that is there; the old one goes before the new one comes."""
+        version = find_version(version_name)
+        checkpoint = version.require_checkpoint()
+        choice = pipeline.resolve(choice)
+        report.device = choice.device
+        facts = checkpoint.stat()
+        wanted = (version, choice, checkpoint, facts.st_size, facts.st_mtime_ns)
+        if self._model is not None and self._is == wanted:
+            return self._model
+        self.release()
+        status: dict[str, Any] = {
+            "version": version.name,
+            "provider": choice.provider,
+            "device": choice.device,
+            "precision": choice.precision,
+        }
+        report.tell_model(state="loading", **status)
+        try:
+            self._model = self._load(version, choice, report)
+        except Cancelled:
+            report.tell_model(state="none")
+            raise
+        except Exception as error:
+            report.tell_model(state="failed", error=_sentence(error), **status)
+            raise
+        self._is = wanted
+        self._model_memory = memory = pipeline.memory_in_use(choice.device)
+        report.tell_model(state="ready", done=facts.st_size, total=facts.st_size, memory=memory, **status)
+        return self._model
+
+    def _settle(self, work: Callable[[], Outcome]) -> Outcome:
+        """The outcome of some work, whatever happens in it."""
+        try:
+            return work()
+        except Cancelled:
+            return Outcome()
+        except Img2VidError as error:
+            failed = Outcome(error=str(error), error_type=type(error).__name__)
+        except Exception as error:  # the outermost place on a worker: what failed is told, and the worker lives on
+            logger.exception("an order failed")
+            details = "".join(traceback.format_exception(error))
+            failed = Outcome(error=_sentence(error), error_type=type(error).__name__, details=details)
+        # Only here, after the error is gone, nothing refers to what it had in memory.
+        pipeline.release_memory()
+        return failed
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, Img2VidError):
+        return str(error)
+    return " ".join(f"failed with {type(error).__name__}: {error}".split())
+
+
+# What is submitted to Dask
+
+BENCH = Bench()
+"""The one of this process."""
+
+
+def hello() -> Hello:
+    """Says who this worker is; by then it has imported torch, so that the first order does not wait for that."""
+    worker = _worker()
+    return Hello(str(worker.name), socket.gethostname(), pipeline.device_name("auto"), img2vid.__version__)
+
+
+def rest() -> None:
+    """Does nothing; when it has, the worker had left what it did before."""
+
+
+def make_video(order: Order) -> Outcome:
+    """Makes a video on this worker."""
+    report = reporter(order.task, order.topic)
+    return _leave_if_broken(BENCH.make(order, report, _worker().local_directory), report)
+
+
+def load_model(task: str, topic: str, version: str, choice: EngineChoice) -> Outcome:
+    """Loads a model on this worker."""
+    report = reporter(task, topic)
+    return _leave_if_broken(BENCH.load(version, choice, report), report)
+
+
+def release_model(task: str, topic: str) -> Outcome:
+    """Frees this worker's memory."""
+    BENCH.release()
+    reporter(task, topic).tell_model(state="none")
+    return Outcome()
+
+
+def _leave_if_broken(outcome: Outcome, report: Reporter) -> Outcome:
+    """After some faults a card refuses everything that this process asks: then it ends, and Dask starts another."""
+    if outcome.details and not pipeline.device_works(report.device):
+        report.tell_trouble(outcome.error)
+        time.sleep(1)  # Dask sends events in batches
+        os._exit(1)
+    return outcome
+
+
+def reporter(task: str, topic: str) -> Reporter:
+    """A reporter of the Dask task that runs in this thread; the run is stopped when Dask has no use for it any more.
+
+    That is so when the task was cancelled, and when the desk that asked for it is gone.
+    """
+    worker = _worker()
+    key = worker.get_current_task()
+
+    def wanted() -> bool:
+        state = worker.state.tasks.get(key)
+        return state is not None and state.state == "executing"
+
+    return Reporter(task, lambda event: worker.log_event(topic, event), wanted)
+
+
+def _worker() -> Any:
+    """Dask's worker, to which this thread belongs."""
+    from distributed import get_worker
+
+    return get_worker()

@@ -1,0 +1,109 @@
+"""What the tests of this folder use to give jobs, to wait for what becomes of them, and to find the processes."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from img2vid import paths
+from img2vid.jobs.job import Job, JobProgress
+from img2vid.jobs.store import Store
+from img2vid.pipeline import EngineChoice
+from img2vid.settings import SampleSettings
+from img2vid.versions import find_version
+
+PATIENCE = 90.0
+"""Seconds after which a test gives up waiting; none of them measures time."""
+CPU = EngineChoice(device="cpu")
+PHOTO = paths.PROJECT / "assets" / "dandelion.jpg"
+
+
+def until(condition: Callable[[], Any], what: str = "it") -> Any:
+    """What the condition gives as soon as it gives something."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} never happened"
+        time.sleep(0.02)
+    return found
+
+
+def small(version: str = "svd_tiny", **changes: Any) -> SampleSettings:
+    """Settings of a video that is made in a second."""
+    return find_version(version).settings({"height": 64, "width": 64, "num_frames": 3, "num_steps": 2, **changes})
+
+
+class Client:
+    """Gives jobs to a store and waits for what becomes of them."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store, self.folder = store, folder
+        self.runs_file = folder / "runs"
+
+    def photo(self, name: str = "photo", choice: EngineChoice = CPU, **changes: Any) -> Job:
+        """A job for the real pipeline."""
+        return self.store.add(small(**changes), choice, PHOTO.read_bytes(), name, ".jpg", self.folder / "videos")
+
+    def stand_in(self, name: str, choice: EngineChoice = CPU, animation: str | None = None, **settings: Any) -> Job:
+        """A job for the stand-in of that name."""
+        picture = str(self.runs_file).encode()
+        return self.store.add(
+            SampleSettings(**settings), choice, picture, name, "", self.folder / "videos", animation=animation
+        )
+
+    def open_gate(self) -> None:
+        """Lets gated jobs end."""
+        self.runs_file.with_suffix(".gate").touch()
+
+    def runs(self) -> list[str]:
+        """The names of the stand-ins that have begun, in order."""
+        return self.runs_file.read_text(encoding="utf-8").split() if self.runs_file.is_file() else []
+
+    def end(self, job: Job) -> Job:
+        """The job when it has ended."""
+        return until(lambda: job_if(self.store.job(job.id)), f"the end of {job.picture_name}")
+
+    def at(self, job: Job, stage: str, step: int = 0) -> JobProgress:
+        """The progress of a job that has come to a stage, or to a step of it."""
+
+        def there() -> JobProgress | None:
+            now = self.store.progress(job.id)
+            return now if now is not None and now.stage == stage and now.step >= step else None
+
+        return until(there, f"{stage} {step} of {job.picture_name}")
+
+    def files(self) -> list[str]:
+        """The names in the folder of the videos."""
+        folder = self.folder / "videos"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def job_if(job: Job) -> Job | None:
+    return job if job.state.ended else None
+
+
+def worker_processes(parent: int | None = None) -> list[psutil.Process]:
+    """The processes in which the workers of a cluster below this process run; the first is a worker."""
+    processes = psutil.Process(parent).children(recursive=True)
+    return [process for process in processes if "multiprocessing.spawn" in " ".join(_words(process))]
+
+
+def cluster_processes(parent: int | None = None) -> list[psutil.Process]:
+    """The processes that hold a scheduler, below this process."""
+    processes = psutil.Process(parent).children(recursive=True)
+    return [process for process in processes if "img2vid.jobs.local" in _words(process)]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def kill(process: psutil.Process) -> None:
+    """Ends a process at once, whatever it is doing."""
+    os.kill(process.pid, signal.SIGKILL)

@@ -1,0 +1,114 @@
+"""Which cluster is opened, what its workers see, and what is said when there is none."""
+
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from img2vid.errors import BadInput
+from img2vid.jobs import cluster, local
+from img2vid.jobs.cluster import ClusterError, open_cluster, scheduler_address
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://localhost:8786", "tls://render-1.home:8786", "tcp://10.0.0.7:1", "tls://[fe80::1]:8786"]
+)
+def test_the_users_scheduler_is_named_by_a_variable(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    assert scheduler_address() is None
+    monkeypatch.setenv("IMG2VID_SCHEDULER", f" {address} ")
+    assert scheduler_address() == address
+    monkeypatch.setenv("IMG2VID_SCHEDULER", "")
+    assert scheduler_address() is None
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:8786", "http://localhost:8786", "tcp://localhost", "tcp://:8786", "yes"]
+)
+def test_what_is_no_address_is_told(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("IMG2VID_SCHEDULER", address)
+    with pytest.raises(BadInput, match="IMG2VID_SCHEDULER must be like tcp://host:8786 or tls://host:8786, got"):
+        scheduler_address()
+
+
+def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    monkeypatch.setenv("IMG2VID_SCHEDULER", f"tcp://127.0.0.1:{port}")
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
+    with (
+        pytest.raises(ClusterError, match=f"the scheduler tcp://127.0.0.1:{port} does not answer"),
+        open_cluster(tmp_path),
+    ):
+        pytest.fail("there is no cluster")
+
+
+def test_a_certificate_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMG2VID_SCHEDULER", "tls://127.0.0.1:9")
+    with pytest.raises(ClusterError, match="a certificate is needed, and none is named"), open_cluster(tmp_path):
+        pytest.fail("there is no cluster")
+
+
+def test_a_scheduler_that_is_asked_again_and_again_leaves_no_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt of Dask's own kind of connection that fails leaves a thread behind."""
+    monkeypatch.setenv("IMG2VID_SCHEDULER", "tcp://127.0.0.1:9")
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.1)
+    before = threading.active_count()
+    for _ in range(3):
+        with pytest.raises(ClusterError), open_cluster(tmp_path):
+            pytest.fail("there is no cluster")
+    assert threading.active_count() == before
+
+
+def test_a_cluster_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dask").mkdir()
+    (tmp_path / "dask" / "__init__.py").write_text("raise SystemExit('a broken dask')", encoding="utf-8")
+    monkeypatch.setattr(cluster.paths, "PROJECT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(cluster.__file__).parents[2]), *sys.path]))
+    with (
+        pytest.raises(ClusterError, match=r"the workers did not start; .*cluster\.log says why"),
+        open_cluster(tmp_path),
+    ):
+        pytest.fail("there is no cluster")
+    assert "a broken dask" in (tmp_path / "cluster.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("visible", "installed", "usable", "workers"),
+    [
+        (None, [], 0, {"local": {}}),
+        (None, ["0"], 1, {"local": {}}),
+        (None, ["0", "1"], 0, {"local": {}}),
+        (None, ["0", "1"], 2, {"cuda:0": {"CUDA_VISIBLE_DEVICES": "0"}, "cuda:1": {"CUDA_VISIBLE_DEVICES": "1"}}),
+        ("3,GPU-f0", ["0"], 2, {"cuda:0": {"CUDA_VISIBLE_DEVICES": "3"}, "cuda:1": {"CUDA_VISIBLE_DEVICES": "GPU-f0"}}),
+        ("", ["0", "1"], 0, {"local": {}}),
+        ("1", ["0", "1"], 1, {"local": {}}),
+    ],
+)
+def test_each_card_has_a_worker_that_sees_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    installed: list[str],
+    usable: int,
+    workers: dict[str, dict[str, str]],
+) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(local, "_installed_cards", lambda: installed)
+    monkeypatch.setattr(local, "_usable_cards", lambda: usable)
+    assert local.worker_environments() == workers
+
+
+def test_cards_are_listed_by_their_driver_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert local._installed_cards() == []
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 0\necho 1\n", encoding="utf-8")
+    driver.chmod(0o755)
+    assert local._installed_cards() == ["0", "1"]
+    driver.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
+    assert local._installed_cards() == []

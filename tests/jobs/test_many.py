@@ -1,0 +1,77 @@
+"""Many programs at once, and one after the other: each job runs once, whoever added it and whoever has the desk."""
+
+import multiprocessing
+import threading
+from pathlib import Path
+
+import stand_ins
+from job_client import Client, cluster_processes, until
+
+from img2vid.jobs.desk import Desk
+from img2vid.jobs.job import State
+from img2vid.jobs.store import Store
+
+PROCESSES, JOBS = 8, 50
+
+
+def add_jobs(path: Path, folder: Path, process: int) -> None:
+    client = Client(Store(path), folder)
+    for index in range(process, JOBS, PROCESSES):
+        client.stand_in(f"quick-{index}")
+
+
+def test_fifty_jobs_of_eight_processes_run_once_each(client: Client) -> None:
+    context = multiprocessing.get_context("spawn")
+    arguments = (client.store.path, client.folder)
+    processes = [context.Process(target=add_jobs, args=(*arguments, number)) for number in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    jobs = [job for job in client.store.jobs(limit=500) if job.folder == client.folder / "videos"]
+    assert len(jobs) == JOBS
+    done = [client.end(job) for job in jobs]
+    assert {(job.state, job.attempts, len(job.results)) for job in done} == {(State.DONE, 1, 1)}
+    assert sorted(client.runs()) == sorted(f"quick-{index}" for index in range(JOBS))
+    assert len(client.files()) == 3 * JOBS
+
+
+def test_of_two_desks_one_is_active_and_the_other_takes_over(tmp_path: Path) -> None:
+    before = len(cluster_processes())
+    store = Store(tmp_path / "home" / "img2vid.sqlite")
+    client = Client(store, tmp_path)
+    first, second = (Desk(Store(store.path), make=stand_ins.make, greet=stand_ins.greet) for _ in range(2))
+    try:
+        first.start()
+        until(lambda: first.status() is None)
+        second.start()
+        job = client.stand_in("gated")
+        client.at(job, "sample")
+        assert len(cluster_processes()) == before + 1
+        assert (second.status(), second.workers()) == (None, first.workers())
+        first.stop(put_back=True)
+        client.open_gate()
+        done = client.end(job)
+        assert (done.state, done.attempts) == (State.DONE, 2)
+        assert client.runs() == ["gated", "gated"]
+    finally:
+        first.stop()
+        second.stop()
+
+
+def test_a_desk_that_is_stopped_leaves_no_process_and_says_what_was_interrupted(tmp_path: Path) -> None:
+    before = {process.pid for process in cluster_processes()}
+    threads = set(threading.enumerate())
+    client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
+    desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
+    desk.start()
+    job = client.stand_in("gated")
+    client.at(job, "sample")
+    desk.stop()
+    stopped = client.store.job(job.id)
+    assert stopped.state is State.INTERRUPTED
+    assert stopped.error == "the program was closed while the job was running; run it again"
+    assert {process.pid for process in cluster_processes()} == before
+    assert not [thread for thread in set(threading.enumerate()) - threads if "desk" in thread.name]
+    desk.stop()

@@ -1,0 +1,258 @@
+"""What runs on a worker, without a cluster: one model, events no more than are of use, an outcome whatever happens."""
+
+import gc
+import io
+import json
+import os
+import shutil
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from job_client import CPU, PHOTO, small
+from PIL import Image
+
+from img2vid import pipeline
+from img2vid.errors import Cancelled, OutOfMemory
+from img2vid.jobs import worker
+from img2vid.jobs.worker import Bench, Order, Outcome, Reporter
+from img2vid.pipeline import EngineChoice, Event, LoadedModel
+from img2vid.versions import find_version
+
+Sent = list[dict[str, Any]]
+
+
+class Model(SimpleNamespace):
+    """Stands for a loaded model, which it is known when it is gone."""
+
+
+@pytest.fixture
+def sent() -> Sent:
+    return []
+
+
+@pytest.fixture
+def reporter(sent: Sent) -> Reporter:
+    return Reporter("job", sent.append, lambda: True)
+
+
+def order(**changes: Any) -> Order:
+    return Order("job", "topic", small(**changes), CPU, PHOTO.read_bytes(), "photo", None)
+
+
+def states(sent: Sent) -> list[tuple[str, str]]:
+    return [
+        (event["status"]["state"], event["status"].get("version", "")) for event in sent if event["kind"] == "model"
+    ]
+
+
+def any_model(*arguments: Any) -> Any:
+    return Model()
+
+
+def no_videos(*arguments: Any, **more: Any) -> Iterator[pipeline.Result]:
+    raise OutOfMemory("there is no more")
+
+
+# The model
+
+
+def test_the_old_model_is_released_before_the_new_one_is_loaded(reporter: Reporter, sent: Sent) -> None:
+    """Two models at once are more than a card holds."""
+    loaded: list[weakref.ref[Model]] = []
+
+    def load(*arguments: Any) -> Any:
+        gc.collect()
+        assert [model() for model in loaded] == [None] * len(loaded)
+        model = Model()
+        loaded.append(weakref.ref(model))
+        return model
+
+    bench = Bench(load)
+    for version in ("svd_tiny", "svd_tiny_xt", "svd_tiny"):
+        assert bench.load(version, CPU, reporter) == Outcome()
+    assert len(loaded) == 3
+    assert loaded[2]() is not None
+    assert states(sent) == [
+        (state, version) for version in ("svd_tiny", "svd_tiny_xt", "svd_tiny") for state in ("loading", "ready")
+    ]
+    bench.release()
+    gc.collect()
+    assert loaded[2]() is None
+
+
+def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
+    reporter: Reporter, tmp_path: Path, random_checkpoint: Path, configs: Callable[..., Path]
+) -> None:
+    checkpoint = tmp_path / "own.safetensors"
+    shutil.copy(random_checkpoint, checkpoint)
+    row = {**find_version("svd_tiny").model_dump(exclude={"name"}), "checkpoint": str(checkpoint)}
+    configs(json.dumps({"own": row}))
+    loads: list[EngineChoice] = []
+
+    def load(version: Any, choice: EngineChoice, report: Any) -> Any:
+        loads.append(choice)
+        return Model()
+
+    bench = Bench(load)
+    resolved = EngineChoice("native", "cpu", "fp32")
+    for choice in (CPU, CPU, resolved):
+        bench.load("own", choice, reporter)
+    assert loads == [resolved]
+    bench.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
+    assert len(loads) == 2
+    shutil.copy(random_checkpoint, checkpoint)
+    os.utime(checkpoint, (1, 1))
+    bench.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
+    assert len(loads) == 3, "the file is another one now"
+
+
+def test_a_model_that_does_not_load_is_told_and_the_next_one_loads(reporter: Reporter, sent: Sent) -> None:
+    def load(version: Any, *arguments: Any) -> Any:
+        if version.name == "svd_tiny":
+            raise OutOfMemory("memory ran out")
+        return Model()
+
+    bench = Bench(load)
+    failed = bench.load("svd_tiny", CPU, reporter)
+    assert (failed.error, failed.error_type, failed.details) == ("memory ran out", "OutOfMemory", "")
+    assert sent[-1]["status"]["error"] == "memory ran out"
+    assert bench.load("svd_tiny_xt", CPU, reporter) == Outcome()
+    assert states(sent)[-3:] == [("failed", "svd_tiny"), ("loading", "svd_tiny_xt"), ("ready", "svd_tiny_xt")]
+
+
+def test_loading_can_be_cancelled_and_leaves_no_model(sent: Sent) -> None:
+    wanted = [True]
+
+    def load(version: Any, choice: Any, report: Reporter) -> Any:
+        report(Event("load", 1, 2, 0.1))
+        wanted[0] = False
+        report(Event("load", 2, 2, 0.2))
+        return Model()
+
+    outcome = Bench(load).load("svd_tiny", CPU, Reporter("job", sent.append, lambda: wanted[0]))
+    assert outcome == Outcome()
+    assert states(sent) == [("loading", "svd_tiny"), ("none", "")]
+
+
+# Outcomes
+
+
+def test_a_video_comes_back_as_bytes_and_nothing_stays(reporter: Reporter, sent: Sent, tmp_path: Path) -> None:
+    outcome = Bench().make(order(), reporter, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(outcome.files) == [".json", ".mp4", ".png"]
+    assert (outcome.stem, outcome.seed, outcome.error) == ("photo_svd_tiny_seed23", 23, "")
+    assert outcome.stages.keys() == {"load", "condition", "sample", "decode", "write"}
+    assert outcome.seconds >= outcome.stages["sample"] > 0
+    stages = list(dict.fromkeys(event["stage"] for event in sent if event["kind"] == "progress"))
+    assert stages == ["load", "condition", "sample", "decode", "write"]
+
+
+def test_errors_are_outcomes(reporter: Reporter) -> None:
+    def mistake(*arguments: Any, **more: Any) -> Iterator[pipeline.Result]:
+        raise ZeroDivisionError("one by nothing")
+
+    known = Bench(any_model, no_videos).make(order(), reporter)
+    assert (known.error, known.error_type, known.details) == ("there is no more", "OutOfMemory", "")
+    unknown = Bench(any_model, mistake).make(order(), reporter)
+    assert (unknown.error, unknown.error_type) == ("failed with ZeroDivisionError: one by nothing", "ZeroDivisionError")
+    assert unknown.details.startswith("Traceback")
+    assert "in mistake" in unknown.details
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_worker_whose_card_is_broken_ends_after_its_last_words(
+    reporter: Reporter, sent: Sent, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(code: int) -> None:
+        raise Ended
+
+    monkeypatch.setattr(pipeline, "device_works", lambda device: works)
+    monkeypatch.setattr(worker.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(os, "_exit", end)
+    for harmless in (Outcome(), Outcome(error="bad input", error_type="BadInput")):
+        assert worker._leave_if_broken(harmless, reporter) is harmless
+    fault = Outcome(
+        error="failed with AcceleratorError: CUDA error", error_type="AcceleratorError", details="Traceback"
+    )
+    if works:
+        assert worker._leave_if_broken(fault, reporter) is fault
+        assert sent == []
+        return
+    with pytest.raises(Ended):
+        worker._leave_if_broken(fault, reporter)
+    assert sent == [{"kind": "trouble", "task": "job", "sentence": "failed with AcceleratorError: CUDA error"}]
+
+
+# Events
+
+
+def test_an_order_that_is_withdrawn_stops_at_the_next_event(sent: Sent) -> None:
+    steps: list[int] = []
+
+    def run(model: LoadedModel, *arguments: Any, on_event: Callable[[Event], None], **more: Any) -> Any:
+        for step in range(100):
+            steps.append(step)
+            on_event(Event("sample", step, 100, 0.0))
+        yield None
+
+    outcome = Bench(any_model, run).make(order(), Reporter("job", sent.append, lambda: len(steps) < 8))
+    assert outcome == Outcome()
+    assert len(steps) == 8
+
+
+def test_events_of_a_fast_stage_are_thinned_out_but_not_its_ends(
+    reporter: Reporter, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    for step in range(101):
+        reporter(Event("sample", step, 100, 0.0))
+        now[0] += worker.EVENT_EVERY / 10
+    reporter(Event("decode", 0, 3, 0.0))
+    reporter(Event("decode", 0, 3, 0.0, notice="once more"))
+    steps = [(event["stage"], event["step"]) for event in sent]
+    assert steps[0] == ("sample", 0)
+    assert ("sample", 100) in steps
+    assert len(steps) < 16
+    assert steps[-2:] == [("decode", 0), ("decode", 0)]
+    assert sent[-1]["notice"] == "once more"
+
+
+def test_previews_are_small_animations_and_come_not_too_often(
+    reporter: Reporter, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    frames = np.random.default_rng(0).integers(0, 256, (5, 12, 20, 3), np.uint8)
+    for step in range(3):
+        reporter(Event("sample", step, 25, 0.0, preview=frames))
+        now[0] += worker.PREVIEW_EVERY * 0.6
+    shown = [event["preview"] for event in sent]
+    assert [bool(preview) for preview in shown] == [True, False, True]
+    with Image.open(io.BytesIO(shown[0])) as image:
+        assert (image.format, image.size, getattr(image, "n_frames", 1)) == ("GIF", (20, 12), 5)
+        assert image.info["loop"] == 0
+        close = np.abs(np.asarray(image.convert("RGB")).astype(int) - frames[0]).mean()
+        assert close < 40
+
+
+def test_events_hold_nothing_that_dask_cannot_send(reporter: Reporter, sent: Sent) -> None:
+    import msgpack
+
+    Bench().make(order(), reporter)
+    assert find_version("svd_tiny").name in str(msgpack.unpackb(msgpack.packb(sent)))
+
+
+def test_cancelled_is_the_only_way_in_which_an_event_stops_a_run(sent: Sent) -> None:
+    with pytest.raises(Cancelled):
+        Reporter("job", sent.append, lambda: False)(Event("sample", 1, 2, 0.0))
+    assert sent == []

@@ -44,9 +44,21 @@ PARAMS: dict[str, tuple[str, ...]] = {
 MAX_SEED = 2**32 - 1
 
 
-def control(default: Any, label: str, help_text: str, *, unit: str = "", **limits: Any) -> Any:
-    """A field with what a page needs to draw it: the reference demo's label, a help text, a unit, a range."""
-    return Field(default, title=label, description=help_text, json_schema_extra={"unit": unit}, **limits)
+def control(
+    default: Any,
+    label: str,
+    help_text: str,
+    *,
+    unit: str = "",
+    trained: tuple[float, float] | None = None,
+    **limits: Any,
+) -> Any:
+    """A field with what a page needs to draw it: the reference demo's label, a help text, a unit, a range.
+
+    `trained` is the range that Stable Video Diffusion was trained on, where there is one for all versions.
+    """
+    extra: dict[str, Any] = {"unit": unit, "trained": None if trained is None else list(trained)}
+    return Field(default, title=label, description=help_text, json_schema_extra=extra, **limits)
 
 
 class SampleSettings(BaseModel):
@@ -74,18 +86,25 @@ class SampleSettings(BaseModel):
     fps: int = control(
         6,
         "fps",
-        "Frame rate that the model is told; between 5 and 30 works best.",
+        "Frame rate that the model is told; 5 to 30 was trained.",
         unit="frames per second",
+        trained=(5, 30),
         ge=1,
         le=1000,
     )
     motion_bucket_id: int = control(
-        127, "motion bucket id", "How much moves: higher is more. Up to 255 was trained.", ge=0, le=511
+        127,
+        "motion bucket id",
+        "How much moves: higher is more. Up to 255 was trained.",
+        trained=(0, 255),
+        ge=0,
+        le=511,
     )
     cond_aug: float = control(
         0.02,
         "Conditioning augmentation",
-        "Noise added to the input picture; more lets the video depart further from it.",
+        "Noise added to the input picture; more lets the video depart further from it. Up to 0.14 was trained.",
+        trained=(0, 0.14),
         ge=0,
         le=10,
         allow_inf_nan=False,
@@ -108,7 +127,14 @@ class SampleSettings(BaseModel):
         "EDMDiscretization", "Discretization", "How the noise levels are spread over the steps."
     )
     sigma_min: float = control(0.002, "sigma_min", "Lowest noise level above zero.", ge=1e-4, le=1e6)
-    sigma_max: float = control(700.0, "sigma_max", "Noise level at the start.", ge=1e-4, le=1e6)
+    sigma_max: float = control(
+        700.0,
+        "sigma_max",
+        "Noise level at the start; the models were trained to begin with hardly anything but noise.",
+        trained=(80, 1000),
+        ge=1e-4,
+        le=1e6,
+    )
     rho: float = control(7.0, "rho", "How strongly steps crowd at low noise levels.", ge=0.5, le=100)
 
     guider: Guider = control(
@@ -215,5 +241,20 @@ def limits_of(name: str) -> dict[str, float]:
 
 def unit_of(name: str) -> str:
     """The unit of a setting, or nothing."""
+    return str(_extra(name).get("unit", ""))
+
+
+def trained_range(name: str) -> tuple[float, float] | None:
+    """What Stable Video Diffusion was trained on, both ends included; None where training says nothing about it."""
+    low_high = _extra(name).get("trained")
+    return None if low_high is None else (low_high[0], low_high[1])
+
+
+def label_of(name: str) -> str:
+    """What the page calls a setting: the reference demo's words."""
+    return SampleSettings.model_fields[name].title or name
+
+
+def _extra(name: str) -> dict[str, Any]:
     extra = SampleSettings.model_fields[name].json_schema_extra
-    return str(cast(dict[str, Any], extra).get("unit", "")) if isinstance(extra, dict) else ""
+    return cast(dict[str, Any], extra) if isinstance(extra, dict) else {}

@@ -10,7 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from img2vid import paths
 from img2vid.errors import BadInput, CheckpointError, ConfigError
-from img2vid.settings import SampleSettings, limits_of, make_settings
+from img2vid.settings import SampleSettings, label_of, limits_of, make_settings, trained_range, unit_of
+
+OWN_FIELDS = ("height", "width", "num_frames")
+"""Settings that a version was trained at, one value each."""
+
+OUTSIDE = {
+    "fps": "motion may look unnatural",
+    "motion_bucket_id": "the picture may tear",
+    "cond_aug": "the video may lose the picture",
+    "sigma_max": "traces of the noise may stay",
+}
+"""What to expect of a value outside of its trained range."""
 
 
 class ModelVersion(BaseModel):
@@ -41,9 +52,8 @@ class ModelVersion(BaseModel):
     @field_validator("defaults")
     @classmethod
     def _known(cls, value: dict[str, Any]) -> dict[str, Any]:
-        own_fields = {"version", "height", "width", "num_frames"}
         for name in value:
-            if name not in SampleSettings.model_fields or name in own_fields:
+            if name not in SampleSettings.model_fields or name in ("version", *OWN_FIELDS):
                 raise ValueError(f"{name!r} is no setting that has a default of its own")
         make_settings(value)
         return value
@@ -103,6 +113,64 @@ class ModelVersion(BaseModel):
                 lowest, highest = math.ceil(limits["ge"] / self.size_step), int(limits["le"]) // self.size_step
                 near = min(max(round(side / self.size_step), lowest), highest) * self.size_step
                 raise BadInput(f"{name} must be a multiple of {self.size_step} for {self.name}, got {side}; try {near}")
+
+    def help_text(self, name: str) -> str:
+        """What a setting does, and the value that this model was trained at or starts with."""
+        value = getattr(self.settings({}), name)
+        text = SampleSettings.model_fields[name].description or ""
+        if name in OWN_FIELDS:
+            return f"{text} {self.name} was trained at {value} {unit_of(name)}."
+        if self._tuned(name):
+            return f"{text} {self.name} was tuned at {_words(value)}."
+        return text if value is None or name == "version" else f"{text} Default: {_words(value)}."
+
+    def warnings(self, settings: SampleSettings) -> list[str]:
+        """A sentence for each setting outside of what this model was trained for; such runs are still allowed."""
+        found: list[str] = []
+        if (settings.width, settings.height) != (self.width, self.height):
+            found.append(
+                f"{self.name} was trained at {self.width} x {self.height}; at {settings.width} x {settings.height} "
+                "it may move less, repeat itself or blur."
+            )
+        if settings.num_frames != self.num_frames:
+            found.append(
+                f"{self.name} was trained on {self.num_frames} frames; a video of {settings.num_frames} may fall apart."
+            )
+        found.extend(self._range_warnings(settings))
+        if settings.discretization == "LegacyDDPMDiscretization":
+            found.append(
+                "LegacyDDPMDiscretization begins at a noise level of about 15; traces of the noise may stay, "
+                "because the models were trained to begin far higher."
+            )
+        return found
+
+    def _range_warnings(self, settings: SampleSettings) -> list[str]:
+        found: list[str] = []
+        used = settings.params_of(settings.discretization)
+        for name, outcome in OUTSIDE.items():
+            value: float = getattr(settings, name)
+            low, high = trained_range(name) or (-math.inf, math.inf)
+            if name == "sigma_max" and name not in used:
+                continue
+            if self._tuned(name) and value != self.defaults[name]:
+                found.append(
+                    f"{self.name} was tuned at {label_of(name)} {self.defaults[name]} alone; with {value:g} {outcome}."
+                )
+            elif not low <= value <= high:
+                trained = f"up to {high:g}" if low == 0 else f"from {low:g} to {high:g}"
+                found.append(f"{label_of(name)} was trained {trained}; with {value:g} {outcome}.")
+        return found
+
+    def _tuned(self, name: str) -> bool:
+        """Whether the row gives a default of its own to a setting that other models know in a range."""
+        return name in self.defaults and trained_range(name) is not None
+
+
+def _words(value: object) -> str:
+    """A default for a help text: on and off for a switch, numbers without needless zeros."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def load_versions() -> dict[str, ModelVersion]:

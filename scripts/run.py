@@ -1,6 +1,6 @@
 """Sets up the project's environment where needed, then starts the program; needs nothing but Python.
 
-python3 scripts/run.py                   opens the dashboard in the browser
+python3 scripts/run.py                   opens the dashboard in the browser; Ctrl-C ends it
 python3 scripts/run.py sample PICTURE    makes a video (`sample --help` lists the options)
 python3 scripts/run.py COMMAND ...       any other command of img2vid
 python3 scripts/run.py --setup-only      only sets up
@@ -22,11 +22,8 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments:
         return become([python, "-m", "img2vid", *arguments])
-    page = PROJECT / "streamlit_app.py"
-    if page.is_file():
-        return become([python, "-m", "streamlit", "run", str(page)])
-    print("The dashboard is not part of this version yet; `python3 scripts/run.py sample PICTURE` makes a video.")
-    return 0
+    # Streamlit finds .streamlit/config.toml beside the page, wherever it was started from.
+    return become([python, "-m", "streamlit", "run", str(PROJECT / "streamlit_app.py")])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,69 @@ def test_an_unknown_version_is_refused_with_the_names_that_there_are(configs: Ca
     configs(row(), "yours:\n" + row().partition("\n")[2])
     with pytest.raises(BadInput, match=r"^there is no model version 'his'; choose one of mine, yours$"):
         find_version("his")
+
+
+# What a model was trained for
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_defaults_of_a_shipped_version_are_what_it_was_trained_for(name: str) -> None:
+    version = find_version(name)
+    assert version.warnings(version.settings({})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("svd", {"width": 576, "height": 1024}, r"^svd was trained at 1024 x 576; at 576 x 1024 it may move less"),
+        ("svd_xt", {"num_frames": 26}, r"^svd_xt was trained on 25 frames; a video of 26 may"),
+        ("svd", {"fps": 4}, r"^fps was trained from 5 to 30; with 4 motion"),
+        ("svd", {"fps": 31}, r"^fps was trained from 5 to 30; with 31 motion"),
+        ("svd_xt_1_1", {"fps": 7}, r"^svd_xt_1_1 was tuned at fps 6 alone; with 7 motion"),
+        ("svd_xt_1_1", {"motion_bucket_id": 126}, r"^svd_xt_1_1 was tuned at motion bucket id 127 alone; with 126 the"),
+        ("svd", {"motion_bucket_id": 256}, r"^motion bucket id was trained up to 255; with 256 the"),
+        ("svd", {"cond_aug": 0.15}, r"^Conditioning augmentation was trained up to 0\.14; with 0\.15 the"),
+        ("svd", {"sigma_max": 79.0}, r"^sigma_max was trained from 80 to 1000; with 79 traces"),
+        ("svd", {"discretization": "LegacyDDPMDiscretization"}, r"^LegacyDDPMDiscretization begins at"),
+    ],
+)
+def test_a_setting_outside_of_what_was_trained_is_allowed_and_told(
+    name: str, values: dict[str, Any], said: str
+) -> None:
+    version = find_version(name)
+    (sentence,) = version.warnings(version.settings(values))
+    assert re.match(said, sentence)
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("svd", {"fps": 5}),
+        ("svd", {"fps": 30}),
+        ("svd", {"motion_bucket_id": 255}),
+        ("svd", {"cond_aug": 0.14}),
+        ("svd", {"sigma_max": 1.0, "discretization": "LegacyDDPMDiscretization"}),
+    ],
+)
+def test_the_ends_of_a_trained_range_belong_to_it_and_what_is_not_used_does_not_count(
+    name: str, values: dict[str, Any]
+) -> None:
+    version = find_version(name)
+    assert not [text for text in version.warnings(version.settings(values)) if not text.startswith("LegacyDDPM")]
+
+
+def test_help_texts_name_the_trained_value_or_the_default_of_the_version() -> None:
+    svd, tuned = find_version("svd"), find_version("svd_xt_1_1")
+    assert svd.help_text("height") == "Height of the video. svd was trained at 576 pixels."
+    assert svd.help_text("num_frames").endswith("svd was trained at 14 frames.")
+    assert svd.help_text("fps").endswith("5 to 30 was trained. Default: 6.")
+    assert tuned.help_text("fps").endswith("svd_xt_1_1 was tuned at 6.")
+    assert tuned.help_text("num_steps").endswith("Default: 30.")
+    assert tuned.help_text("max_scale").endswith("Default: 3.")
+    assert svd.help_text("watermark").endswith("Default: on.")
+    for name, field in SampleSettings.model_fields.items():
+        assert (field.description or "?") in svd.help_text(name)
 
 
 # Rows that users add

@@ -37,12 +37,15 @@ _DAMAGE = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, LookupErro
 _pillow_limit = threading.Lock()
 
 
-def load_picture(source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_picture(
+    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS, enough: int = _ENOUGH
+) -> Image.Image:
     """A picture file, or the contents of one, as an upright 8-bit sRGB image of mode RGB.
 
     Reads JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF. The first frame of an animation is taken, EXIF rotation is applied,
     colour profiles are converted, 16-bit grey is scaled, and transparency is laid over white. JPEGs far larger than
-    any frame come back at a half, a quarter or an eighth of their size. `name` is what errors call the picture.
+    any frame come back at a half, a quarter or an eighth of their size: as long as both sides keep `enough` pixels.
+    `name` is what errors call the picture.
 
     Raises BadInput for whatever cannot be read as a picture, or has more than `max_pixels` pixels.
     """
@@ -55,7 +58,7 @@ def load_picture(source: Path | bytes, *, name: str | None = None, max_pixels: i
             raise BadInput(
                 f"{label} has {width} x {height} pixels, and at most {max_pixels:,} can be read; scale it down first"
             )
-        _decode(image, label)
+        _decode(image, label, enough)
         return plain_rgb(image, label)
 
 
@@ -140,9 +143,9 @@ def _other_kind(data: bytes) -> str:
     return "is not a picture that can be read; use JPEG, PNG or WebP"
 
 
-def _decode(image: Image.Image, label: str) -> None:
+def _decode(image: Image.Image, label: str, enough: int) -> None:
     try:
-        image.draft(None, (_ENOUGH, _ENOUGH))
+        image.draft(None, (enough, enough))
         image.load()
     except MemoryError as error:
         raise BadInput(f"{label} does not fit into the memory of this machine; scale it down first") from error

@@ -225,3 +225,16 @@ def test_example_pictures_load_and_are_credited() -> None:
         assert max(load_picture(path).size) >= 1024
         assert path.stat().st_size < 350_000
         assert f"`{path.name}`" in credits
+
+
+def test_a_jpeg_is_decoded_no_larger_than_asked_for() -> None:
+    data = as_jpeg(Image.new("RGB", (1280, 960), (200, 60, 20)))
+    assert load_picture(data).size == (1280, 960)
+    assert load_picture(data, enough=300).size == (640, 480)
+    assert load_picture(data, enough=240).size == (320, 240)
+
+
+def as_jpeg(image: Image.Image) -> bytes:
+    packed = io.BytesIO()
+    image.save(packed, format="JPEG")
+    return packed.getvalue()

@@ -53,13 +53,7 @@ def test_a_second_start_installs_nothing_and_is_quick(project: Project):
     assert time.perf_counter() - begin < 2
 
 
-def test_without_the_page_one_sentence_says_what_works(project: Project):
-    done = project.start()
-    assert done.returncode == 0
-    assert "run.py sample PICTURE" in done.stdout
-
-
-def test_with_the_page_the_dashboard_is_started(project: Project, tmp_path: Path):
+def test_without_arguments_the_dashboard_is_started(project: Project, tmp_path: Path):
     page = project.folder / "streamlit_app.py"
     page.touch()
     (project.folder / "streamlit.py").write_text(PAGE, encoding="utf-8")

@@ -1,0 +1,163 @@
+"""What the page knows of its tab: the controls, which are the truth that widgets only show, and what to tell the user.
+
+Widgets take their values from here before they are drawn and put the user's changes back in a callback, so that nothing
+depends on which of them happen to be drawn. Every change is written to disk at once.
+"""
+
+import logging
+import os
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+import streamlit as st
+
+from img2vid.errors import Img2VidError
+from img2vid.settings import SampleSettings
+from img2vid.ui import tabs, words
+from img2vid.ui.tabs import Picture, Tab
+from img2vid.versions import ModelVersion, load_versions
+
+log = logging.getLogger(__name__)
+
+Place = Literal["input", "sample"]
+"""Beside which part of the page a note stands: where the user looked when it came about."""
+ADDRESS = "tab"
+"""The parameter of the page's address that names the tab."""
+DISMISSED = 200
+"""Jobs that are remembered as dismissed; older ones are not looked at any more."""
+_KEY = "page"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the last thing that the user did came to."""
+
+    kind: Literal["done", "info", "error"]
+    text: str
+    details: str = ""
+    place: Place = "sample"
+
+
+@dataclass
+class PageState:
+    """One tab, as long as it is open."""
+
+    name: str
+    tab: Tab
+    versions: dict[str, ModelVersion]
+    note: Note | None = None
+    uploads: int = 0
+    """How many files were dropped; the drop zone is a new one after each."""
+    seen: object = None
+    """What the page was drawn from; when that changes, it is drawn again."""
+
+    @property
+    def version(self) -> ModelVersion:
+        """The chosen model version."""
+        return self.versions[self.tab.controls["version"]]
+
+    def settings(self) -> SampleSettings:
+        """The controls as settings; raises BadInput where they do not fit together."""
+        return self.version.settings(self.tab.controls)
+
+    def save(self) -> None:
+        """Writes the tab to disk; a disk that is full is told, and the page goes on."""
+        try:
+            tabs.write(self.name, self.tab)
+        except OSError as error:
+            log.warning("The tab cannot be kept: %s", error)
+            self.note = Note("error", f"What you set cannot be kept on disk ({error.strerror}); is it full?")
+
+    def set(self, **values: Any) -> None:
+        """Changes controls."""
+        self.tab.controls.update(values)
+        self.save()
+
+    def set_picture(self, picture: Picture | None) -> None:
+        """Changes the input."""
+        self.tab.picture = picture
+        self.save()
+
+    def set_choice(self, **values: Any) -> None:
+        """Changes how the model is run."""
+        self.tab.choice = replace(self.tab.choice, **values)
+        self.save()
+
+    def show(self, job_id: str) -> None:
+        """Shows a job's result, or the newest for an empty id."""
+        self.tab.shown = job_id
+        self.save()
+
+    def dismiss(self, job_id: str) -> None:
+        """Says no more about a job that did not finish."""
+        self.tab.dismissed = (*self.tab.dismissed, job_id)[-DISMISSED:]
+        self.save()
+
+
+def current() -> PageState:
+    """The state of this tab; at its first use after a reload what was kept on disk. Raises ConfigError."""
+    versions = load_versions()
+    page = cast("PageState | None", st.session_state.get(_KEY))
+    if page is None:
+        page = st.session_state[_KEY] = _open(versions)
+    page.versions = versions
+    if page.tab.controls["version"] not in versions:  # its row was taken out while the page was open
+        page.tab = tabs.fresh(versions)
+    if st.query_params.get(ADDRESS) != page.name:
+        st.query_params[ADDRESS] = page.name
+    return page
+
+
+def _open(versions: dict[str, ModelVersion]) -> PageState:
+    asked = st.query_params.get(ADDRESS)
+    name = asked if asked is not None and tabs.is_name(asked) else tabs.new_name()
+    provider = os.environ.get("IMG2VID_ENGINE") or "auto"
+    tab = tabs.read(name, versions) or tabs.newest(versions) or tabs.fresh(versions, provider)
+    return PageState(name, tab, versions)
+
+
+@contextmanager
+def noting(page: PageState, place: Place = "sample") -> Generator[None, None, None]:
+    """For callbacks: what goes wrong in the block is told on the page, and nothing is lost."""
+    page.note = None
+    try:
+        yield
+    except Img2VidError as error:
+        page.note = Note("error", words.sentence(error), place=place)
+    except Exception as error:  # the outermost place on the page's side
+        log.exception("An action of the page failed")
+        page.note = Note("error", _unforeseen(error), traceback.format_exc(), place)
+
+
+@contextmanager
+def drawing(what: str) -> Generator[None, None, None]:
+    """For parts of the page: one that cannot be drawn says so and leaves the others alone."""
+    try:
+        yield
+    except Img2VidError as error:
+        st.error(words.sentence(error))
+    except Exception as error:  # the outermost place on the page's side
+        log.exception("%s could not be drawn", what)
+        show_note(Note("error", f"{what} could not be shown. {_unforeseen(error)}", traceback.format_exc()))
+
+
+def show_note(note: Note | None) -> None:
+    """A short sentence; what only helps who mends the program is folded away."""
+    if note is None:
+        return
+    if note.kind == "error":
+        st.error(words.plain(note.text))
+    else:
+        mark = ":green[:material/check_circle:]" if note.kind == "done" else ":blue[:material/info:]"
+        st.caption(f"{mark} {words.plain(note.text)}")
+    if note.details:
+        with st.expander("Details"):
+            st.code(note.details, language=None, wrap_lines=True)
+
+
+def _unforeseen(error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"Something unforeseen happened: {type(error).__name__}{f', {reason}' if reason else ''}."

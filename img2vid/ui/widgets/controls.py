@@ -1,0 +1,93 @@
+"""One widget for a field of SampleSettings, drawn from what settings.py says about it: label, help, range, choices."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast, get_args
+
+import streamlit as st
+
+from img2vid.settings import SampleSettings, label_of, limits_of
+from img2vid.ui.state import PageState, current
+
+STEPS = {
+    "cond_aug": 0.01,
+    "s_churn": 0.1,
+    "s_tmin": 0.1,
+    "s_tmax": 1.0,
+    "s_noise": 0.01,
+    "eta": 0.1,
+    "sigma_min": 0.001,
+    "sigma_max": 10.0,
+    "rho": 0.5,
+    "max_scale": 0.1,
+    "min_scale": 0.1,
+    "scale": 0.1,
+    "period": 0.1,
+    "saving_fps": 1.0,
+}
+"""How far one press on plus or minus goes; 1 for whole numbers."""
+
+
+def control(page: PageState, name: str) -> None:
+    """Draws the widget of a setting under the setting's own name as its key."""
+    annotation = SampleSettings.model_fields[name].annotation
+    if annotation is bool:
+        _show(name, page.tab.controls[name])
+        st.checkbox(label_of(name), key=name, help=page.version.help_text(name), on_change=keep, args=(name,))
+    elif choices := [choice for choice in get_args(annotation) if isinstance(choice, str)]:
+        _choice(page, name, choices)
+    else:
+        _number(page, name, whole=annotation is int)
+
+
+def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = None) -> None:
+    """Draws several settings side by side; on a narrow window they stand below each other."""
+    places = st.columns(widths or len(names), gap="small", vertical_alignment="bottom")
+    for place, name in zip(places, names, strict=True):
+        with place:
+            control(page, name)
+
+
+def keep(name: str) -> None:
+    """Takes over what the user did to a widget."""
+    value = st.session_state[name]
+    page = current()
+    page.note = None
+    if value is not None:
+        page.set(**{name: value})
+
+
+def _number(page: PageState, name: str, *, whole: bool) -> None:
+    limits = limits_of(name)
+    kind: Callable[[float], Any] = int if whole else float
+    step: Any = page.version.size_step if name in ("height", "width") else 1 if whole else STEPS[name]
+    _show(name, kind(page.tab.controls[name]))
+    st.number_input(
+        label_of(name),
+        min_value=kind(limits["ge"]),
+        max_value=kind(limits["le"]),
+        step=step,
+        format="%d" if whole else "%g",
+        key=name,
+        help=page.version.help_text(name),
+        on_change=keep,
+        args=(name,),
+    )
+
+
+def _choice(page: PageState, name: str, choices: Sequence[str]) -> None:
+    _show(name, page.tab.controls[name])
+    select(label_of(name), choices, name, page.version.help_text(name), keep, name)
+
+
+def select(
+    label: str, options: Sequence[str], key: str, help_text: str, on_change: Callable[..., None], *args: str
+) -> None:
+    """A selectbox of names that shows what the session holds under `key`."""
+    # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
+    cast(Any, st).selectbox(label, options, key=key, help=help_text, on_change=on_change, args=args)
+
+
+def _show(name: str, value: Any) -> None:
+    """Makes the widget show the control's value; only possible before the widget is drawn."""
+    if st.session_state.get(name) != value:
+        st.session_state[name] = value

@@ -1,0 +1,106 @@
+"""Model Version and Load Model: which model, and what is in memory."""
+
+import streamlit as st
+
+from img2vid.errors import CheckpointError
+from img2vid.jobs.job import ModelStatus
+from img2vid.ui import desks, words
+from img2vid.ui.state import PageState, current, drawing, noting
+from img2vid.ui.switching import switched
+from img2vid.ui.widgets.controls import select
+from img2vid.versions import ModelVersion
+
+LOAD_HELP = (
+    "Puts the model into memory now, so that the first video need not wait for it; unticking lets go of it. "
+    "Sample also loads what it needs by itself."
+)
+
+
+def model_row(page: PageState, *, every: float) -> None:
+    """Draws the row; what is in memory is looked up every few seconds, without drawing the rest of the page again."""
+    choose, load = st.columns([2, 5], vertical_alignment="bottom")
+    with choose:
+        st.session_state["version"] = page.tab.controls["version"]
+        about = words.sentence(f"{page.version.name}: {page.version.note}") if page.version.note else ""
+        select("Model Version", list(page.versions), "version", f"{page.version.help_text('version')} {about}", _switch)
+    with load:
+        st.fragment(_in_memory, run_every=every)()
+
+
+def _in_memory() -> None:
+    with drawing("The model's state"):
+        page = current()
+        version = page.version
+        status = desks.open_desk().store.model()
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
+            st.session_state["load_model"] = wanted(status, version)
+            st.checkbox(
+                "Load Model",
+                key="load_model",
+                help=LOAD_HELP,
+                disabled=bool(missing_checkpoint(version)),
+                on_change=_load_or_let_go,
+            )
+            _state(status, version)
+
+
+def wanted(status: ModelStatus, version: ModelVersion) -> bool:
+    """Whether Load Model is ticked: the chosen version is in memory, or was asked for and has not failed."""
+    here = status.version == version.name
+    if here and status.state in ("loading", "ready"):
+        return True
+    return status.wanted and status.wanted_version == version.name and not (here and status.state == "failed")
+
+
+def _state(status: ModelStatus, version: ModelVersion) -> None:
+    here = status.version == version.name
+    if missing_checkpoint(version):
+        st.caption("The checkpoint is not there yet; the page notices when it comes.")
+    elif status.state == "loading":
+        share = min(status.done / status.total, 1.0) if status.total else 0.0
+        amount = f", {words.size(status.done)} of {words.size(status.total)}" if status.total > 1 else ""
+        st.progress(share, text=f"Loading {words.plain(status.version)}{amount}")
+    elif wanted(status, version) and not here:
+        st.caption(f":material/hourglass_empty: {words.plain(version.name)} is loaded as soon as the worker is free.")
+    elif status.state == "ready":
+        where = f"{words.device(status.device)}, {words.size(status.memory)}"
+        st.caption(f":green[:material/check_circle:] {words.plain(status.version)} on {where}, ready")
+    elif status.state == "failed" and here:
+        st.caption(f":red[:material/error: {words.plain(words.sentence(status.error))}]")
+    else:
+        st.caption("No model in memory; Sample loads it.")
+
+
+def missing_checkpoint(version: ModelVersion) -> str:
+    """Which file to put where, its size and its source, as a sentence; nothing where the checkpoint is there.
+
+    Machines of the user's own cluster have checkpoints of their own, of which this one knows nothing.
+    """
+    if desks.open_desk().is_elsewhere():
+        return ""
+    try:
+        version.require_checkpoint()
+    except CheckpointError as error:
+        return words.sentence(error)
+    return ""
+
+
+def _switch() -> None:
+    page = current()
+    with noting(page):
+        old, new = page.version, page.versions[st.session_state["version"]]
+        page.set(**switched(page.tab.controls, old, new))
+        desk = desks.open_desk()
+        status = desk.store.model()
+        if wanted(status, old) and not missing_checkpoint(new):
+            desk.load(new.name, page.tab.choice)
+
+
+def _load_or_let_go() -> None:
+    page = current()
+    with noting(page):
+        desk = desks.open_desk()
+        if st.session_state["load_model"]:
+            desk.load(page.version.name, page.tab.choice)
+        else:
+            desk.unload()

@@ -1,0 +1,142 @@
+"""The sidebar: size, seed, where videos go, and, folded away, sampler, discretization, guider and engine."""
+
+import secrets
+
+import streamlit as st
+
+from img2vid import paths
+from img2vid.settings import PARAMS
+from img2vid.ui import desks
+from img2vid.ui.state import PageState, current, noting
+from img2vid.ui.switching import reset
+from img2vid.ui.widgets.controls import control, row, select
+from img2vid.ui.widgets.model import wanted
+
+DICE = 1_000_000
+"""Seeds that the dice throws lie below this: enough of them, and short enough to be read and told."""
+PROVIDERS = ("auto", "native", "sgm")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+ON_THE_PAGE = ("max_scale", "scale")
+"""Parameters of guiders that stand on the page, as in the reference demo."""
+
+
+def sidebar(page: PageState) -> None:
+    """Draws all of it."""
+    row(page, ("height", "width", "num_frames"))
+    _seed(page)
+    _saving(page)
+    _group(page, "Sampler", "sampler")
+    _group(page, "Discretization", "discretization")
+    _group(page, "Guider", "guider")
+    _engine(page)
+    st.button(
+        f"Defaults of {page.version.name}",
+        key="defaults",
+        icon=":material/restart_alt:",
+        type="tertiary",
+        help="Sets every control back; the input, the seed and the folder stay.",
+        on_click=_reset,
+    )
+
+
+def random_seed() -> int:
+    """A seed that nobody can foresee."""
+    return secrets.randbelow(DICE)
+
+
+def _seed(page: PageState) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        control(page, "seed")
+        st.button("Dice", key="dice", icon=":material/casino:", help="Another seed, by chance", on_click=_throw_dice)
+
+
+def _throw_dice() -> None:
+    page = current()
+    with noting(page):
+        page.set(seed=random_seed())
+
+
+def _saving(page: PageState) -> None:
+    st.session_state["save_locally"] = page.tab.save_locally
+    st.checkbox(
+        "Save images locally",
+        key="save_locally",
+        help="Puts the video, its first frame and its settings into a folder of your choice. Switched off, the page "
+        "still shows it: it is then kept among the program's own files. Default: on.",
+        on_change=_keep_saving,
+    )
+    if page.tab.save_locally:
+        st.session_state["save_path"] = page.tab.save_path
+        st.text_input(
+            "Save path",
+            key="save_path",
+            placeholder=str(paths.home() / page.version.name),
+            help="The folder for videos; it is made if need be. Left empty, it is the one shown in grey.",
+            on_change=_keep_saving,
+        )
+
+
+def _keep_saving() -> None:
+    page = current()
+    with noting(page):
+        page.tab.save_locally = st.session_state["save_locally"]
+        page.tab.save_path = st.session_state.get("save_path", page.tab.save_path).strip()
+        page.save()
+
+
+def _group(page: PageState, title: str, choice: str) -> None:
+    """A choice and its parameters; the expander's title names what was chosen."""
+    chosen: str = page.tab.controls[choice]
+    with st.expander(title, key=f"{choice}_group"):
+        control(page, choice)
+        for name in PARAMS[chosen]:
+            if name not in ON_THE_PAGE:
+                control(page, name)
+
+
+def _engine(page: PageState) -> None:
+    choice = page.tab.choice
+    with st.expander("Engine, precision, memory", key="engine_group"):
+        _of_choice("Engine", "provider", PROVIDERS, choice.provider, _ENGINE_HELP)
+        _of_choice("Device", "device", DEVICES, choice.device, _DEVICE_HELP)
+        _of_choice("Precision", "precision", PRECISIONS, choice.precision, _PRECISION_HELP)
+        st.session_state["allow_pickle"] = choice.allow_pickle
+        st.checkbox(
+            "Allow .ckpt files",
+            key="allow_pickle",
+            help="Also reads checkpoints in the older .ckpt form, as weights alone. Default: off.",
+            on_change=_keep_choice,
+            args=("allow_pickle",),
+        )
+        control(page, "watermark")
+        for name, host, device in desks.open_desk().workers():
+            st.caption(f"{name} on {host}, {device}")
+
+
+_ENGINE_HELP = (
+    "Who computes: native is img2vid's own engine, sgm the reference package where it is installed; auto is native."
+)
+_DEVICE_HELP = "Where it is computed; auto is the graphics card where torch sees one, else the processor."
+_PRECISION_HELP = "Number format of the network; auto is fp32 on a processor, else fp16, which needs half the memory."
+
+
+def _of_choice(label: str, name: str, options: tuple[str, ...], value: str, help_text: str) -> None:
+    known = options if value in options else (*options, value)
+    st.session_state[name] = value
+    select(label, known, name, help_text, _keep_choice, name)
+
+
+def _keep_choice(name: str) -> None:
+    page = current()
+    with noting(page):
+        desk = desks.open_desk()
+        page.set_choice(**{name: st.session_state[name]})
+        if wanted(desk.store.model(), page.version):
+            desk.load(page.version.name, page.tab.choice)
+
+
+def _reset() -> None:
+    page = current()
+    with noting(page):
+        page.set(**reset(page.tab.controls, page.version))

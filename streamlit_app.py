@@ -1,0 +1,16 @@
+"""The dashboard: `python3 scripts/run.py`, or `streamlit run streamlit_app.py`, opens it in the browser."""
+
+import streamlit as st
+
+import img2vid
+from img2vid.ui.look import ICON, LOGO
+from img2vid.ui.pages.sample import sample
+
+st.set_page_config(
+    page_title="img2vid",
+    page_icon=ICON,
+    layout="wide",
+    menu_items={"About": f"img2vid {img2vid.__version__}: one picture in, a short video out."},
+)
+st.logo(LOGO, icon_image=ICON)
+st.navigation([st.Page(sample, title="Sample", icon=":material/movie:", default=True)]).run()

@@ -1,0 +1,45 @@
+"""The whole page without a browser, on a home of its own, with a desk whose worker does what the test says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from driving import Open
+from fake_desk import FakeDesk
+from streamlit.testing.v1 import AppTest
+
+from img2vid import paths
+from img2vid.jobs.store import Store
+from img2vid.ui import desks
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home"
+    monkeypatch.setenv("IMG2VID_HOME", str(folder))
+    monkeypatch.delenv("IMG2VID_ENGINE", raising=False)
+    monkeypatch.delenv("IMG2VID_CHECKPOINTS", raising=False)
+    return paths.home()
+
+
+@pytest.fixture
+def desk(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
+    fake = FakeDesk(Store())
+    monkeypatch.setattr(desks, "open_desk", lambda: fake)
+    yield fake
+    fake.store.close()
+
+
+@pytest.fixture
+def open_page(desk: FakeDesk) -> Open:
+    """Opens a tab, a new one or, by its name, one that was open before."""
+
+    def open_one(tab: str | None = None) -> AppTest:
+        page = AppTest.from_file(str(paths.PROJECT / "streamlit_app.py"), default_timeout=30)
+        if tab is not None:
+            page.query_params["tab"] = tab
+        page.run()
+        assert not page.exception
+        return page
+
+    return open_one

@@ -1,0 +1,151 @@
+"""A desk that does nothing by itself: tests say what its worker would have done, on the real store."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from img2vid.errors import BadInput
+from img2vid.jobs.job import Job, JobProgress, ModelStatus, State, StoredResult
+from img2vid.jobs.store import Store
+from img2vid.media.videos import write_json, write_still, write_video
+from img2vid.pipeline import EngineChoice
+from img2vid.settings import SampleSettings
+from img2vid.versions import find_version
+
+
+class FakeDesk:
+    """The interface of img2vid.jobs.desk.Desk, and what a worker does as methods of its own."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.calls: list[tuple[Any, ...]] = []
+        self.sentence: str | None = None
+        self.elsewhere = False
+        self.wrong_address = ""
+
+    def start(self) -> None:
+        if self.wrong_address:
+            raise BadInput(self.wrong_address)
+
+    def submit(
+        self,
+        settings: SampleSettings,
+        choice: EngineChoice,
+        picture: bytes,
+        picture_name: str,
+        suffix: str,
+        folder: Path | None = None,
+        animation: str | None = None,
+    ) -> Job:
+        if not self.elsewhere:
+            find_version(settings.version).require_checkpoint()
+        return self.store.add(settings, choice, picture, picture_name, suffix, folder, animation)
+
+    def cancel(self, job_id: str) -> None:
+        self.store.cancel(job_id)
+
+    def again(self, job_id: str) -> Job:
+        return self.store.again(job_id)
+
+    def move(self, job_id: str, place: int) -> None:
+        self.store.move(job_id, place)
+
+    def empty_queue(self) -> int:
+        return self.store.empty_queue()
+
+    def load(self, version: str, choice: EngineChoice) -> None:
+        self.calls.append(("load", version, choice))
+        self.store.make_wish(version, choice)
+
+    def unload(self) -> None:
+        self.calls.append(("unload",))
+        self.store.make_wish("", EngineChoice())
+
+    def status(self) -> str | None:
+        return self.sentence
+
+    def workers(self) -> list[tuple[str, str, str]]:
+        return [("worker 1", "this computer", "cpu")]
+
+    def is_elsewhere(self) -> bool:
+        return self.elsewhere
+
+    # What the worker does
+
+    def has_loaded(self, version: str) -> None:
+        status = ModelStatus("ready", version, "native", "cpu", "fp32", 15_000_000, 15_000_000, 120_000_000)
+        self.store.record_model("worker 1", status)
+
+    def is_loading(self, version: str, done: int, total: int) -> None:
+        self.store.record_model("worker 1", ModelStatus("loading", version, "native", "cpu", "fp32", done, total))
+
+    def has_failed_to_load(self, version: str, error: str) -> None:
+        self.store.record_model("worker 1", ModelStatus("failed", version, error=error))
+
+    def begins(self, job: Job) -> None:
+        assert self.store.start(job.id)
+
+    def is_at(
+        self,
+        job: Job,
+        stage: str,
+        step: int,
+        total: int,
+        seconds_left: float | None = None,
+        memory: int = 400_000_000,
+    ) -> None:
+        event = JobProgress(stage, step, total, 3.5, 12.0, seconds_left, memory, moving_picture())
+        self.store.record_progress(job.id, event)
+
+    def finishes(self, job: Job) -> Job:
+        """Writes small real files for every video of a job and ends it."""
+        if job.state is State.WAITING:
+            self.begins(job)
+        for index in range(job.settings.num_samples):
+            self.store.record_result(job.id, write_result(job, job.settings.seed + index))
+        self.store.finish(job.id, State.DONE)
+        return self.store.job(job.id)
+
+    def fails(self, job: Job, error: str, details: str = "") -> None:
+        self.begins(job)
+        self.store.finish(job.id, State.FAILED, error, "OutOfMemory", details)
+
+
+def frames_of(seed: int, count: int = 5) -> NDArray[np.uint8]:
+    """(T, 32, 48, 3): every frame and every seed of its own colour."""
+    frames = np.zeros((count, 32, 48, 3), np.uint8)
+    for index, frame in enumerate(frames):
+        frame[:] = (40 * index, 20 * (seed % 12), 120)
+    return frames
+
+
+def write_result(job: Job, seed: int) -> StoredResult:
+    settings = job.settings.model_copy(update={"seed": seed, "num_samples": 1})
+    metadata: dict[str, Any] = {
+        "program": "img2vid test",
+        "picture": job.picture_name,
+        "settings": settings.model_dump(),
+        "provider": "native",
+        "device": "cpu",
+        "precision": "fp32",
+    }
+    frames = frames_of(seed)
+    path = job.folder / f"{job.picture_name}_{settings.version}_seed{seed}.mp4"
+    video = write_video(path, frames, fps=settings.file_fps, metadata=metadata)
+    still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
+    write_still(still, frames[0])
+    write_json(sidecar, metadata)
+    return StoredResult(video, still, sidecar, None, seed, 12.0, json.loads(json.dumps(metadata)))
+
+
+def moving_picture() -> bytes:
+    """A small animated GIF, as previews are."""
+    frames = [Image.fromarray(frame) for frame in frames_of(3)]
+    packed = io.BytesIO()
+    frames[0].save(packed, format="GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)
+    return packed.getvalue()

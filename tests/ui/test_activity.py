@@ -1,0 +1,146 @@
+"""What is going on: progress, the queue, and Cancel."""
+
+from base64 import b64decode
+from dataclasses import replace
+
+import pytest
+from driving import PHOTO, Open, bars, caption, drop, markdown
+from fake_desk import FakeDesk, moving_picture
+from streamlit.testing.v1 import AppTest
+
+from img2vid.jobs.job import Job, JobProgress, State
+from img2vid.ui.widgets import activity
+
+
+def sample(page: AppTest, *seeds: int) -> AppTest:
+    """Queues a video for each seed."""
+    for seed in seeds:
+        page.number_input(key="seed").set_value(seed).run()
+        page.button(key="sample").click().run()
+    return page
+
+
+@pytest.fixture
+def page(open_page: Open) -> AppTest:
+    return drop(open_page(), PHOTO)
+
+
+def first(desk: FakeDesk) -> Job:
+    return desk.store.jobs()[-1]
+
+
+def test_a_running_job_shows_stage_step_time_and_a_preview(page: AppTest, desk: FakeDesk) -> None:
+    sample(page, 1)
+    desk.begins(first(desk))
+    page.run()
+    assert bars(page) == [(0, "Starting")]
+    desk.is_at(first(desk), "sample", 5, 20, 45.2)
+    page.run()
+    assert bars(page) == [(25, "Sampling, step 5 of 20 · about 45 s left")]
+    assert "12 s so far · noise level 3.5 · 0.4 GB in use" in caption(page)
+    assert "dogs, svd_tiny, seed 1" in markdown(page)
+    (preview,) = [image for image in page.image if "so far" in image.proto.imgs[0].alt]
+    assert b64decode(preview.value[0].removeprefix("data:image/gif;base64,")) == moving_picture()
+
+
+def test_cancel_stops_what_runs_and_then_what_waits(page: AppTest, desk: FakeDesk) -> None:
+    assert page.button(key="cancel").disabled
+    sample(page, 1, 2)
+    desk.begins(first(desk))
+    page.run()
+    page.button(key="cancel").click().run()
+    assert desk.store.to_cancel() == {first(desk).id}
+    assert "dogs, seed 1: cancelled" in caption(page)
+    assert "Stops after this step." in caption(page)
+    desk.store.finish(first(desk).id, State.CANCELLED)
+    page.run()
+    page.button(key="cancel").click().run()
+    assert [job.state for job in desk.store.jobs()] == [State.CANCELLED, State.CANCELLED]
+    assert page.button(key="cancel").disabled
+
+
+def test_the_queue_can_be_seen_reordered_shortened_and_emptied(page: AppTest, desk: FakeDesk) -> None:
+    sample(page, 1, 2, 3, 4)
+
+    def seeds() -> list[int]:
+        return [job.settings.seed for job in desk.store.queue()]
+
+    def key(what: str, seed: int) -> str:
+        return f"{what}_{next(job.id for job in desk.store.queue() if job.settings.seed == seed)}"
+
+    assert "Queue: 4 waiting" in [box.label for box in page.expander]
+    assert page.button(key=key("up", 1)).disabled
+    assert page.button(key=key("down", 4)).disabled
+    page.button(key=key("up", 3)).click().run()
+    assert seeds() == [1, 3, 2, 4]
+    page.button(key=key("down", 1)).click().run()
+    assert seeds() == [3, 1, 2, 4]
+    assert "2. dogs, svd_tiny, seed 1" in markdown(page)
+    page.button(key=key("remove", 2)).click().run()
+    assert seeds() == [3, 1, 4]
+    page.button(key="empty_queue").click().run()
+    assert seeds() == []
+    assert not [box for box in page.expander if box.label.startswith("Queue")]
+
+
+def test_a_long_queue_is_listed_in_part(page: AppTest, desk: FakeDesk) -> None:
+    sample(page, 1)
+    for _ in range(activity.LISTED + 4):
+        desk.store.again(first(desk).id)
+    page.run()
+    assert "and 5 more" in caption(page)
+    assert len([button for button in page.button if str(button.key).startswith("up_")]) == activity.LISTED
+
+
+def test_several_running_jobs_are_stopped_one_by_one(page: AppTest, desk: FakeDesk) -> None:
+    sample(page, 1, 2)
+    newer, older = desk.store.jobs()
+    desk.begins(older)
+    desk.begins(newer)
+    page.run()
+    page.button(key=f"stop_{newer.id}").click().run()
+    assert desk.store.to_cancel() == {newer.id}
+
+
+def test_a_cluster_that_is_not_there_is_told_while_something_waits(page: AppTest, desk: FakeDesk) -> None:
+    desk.sentence = "the worker is starting"
+    assert "The worker is starting" not in caption(page.run())
+    sample(page, 1)
+    assert "The worker is starting." in caption(page)
+
+
+def test_the_page_is_drawn_again_when_a_job_ends(page: AppTest, desk: FakeDesk) -> None:
+    """The fragment looks every second; where what it sees is not what the page was drawn from, all is drawn."""
+    sample(page, 1)
+    state = page.session_state["page"]
+    before = activity.snapshot(state)
+    assert state.seen == before
+    desk.begins(first(desk))
+    desk.is_at(first(desk), "sample", 1, 20)
+    running = activity.snapshot(state)
+    desk.is_at(first(desk), "sample", 2, 20)
+    assert activity.snapshot(state) == running != before
+    desk.finishes(desk.store.job(first(desk).id))
+    assert activity.snapshot(state) != running
+
+
+def test_looks_are_seldom_while_nothing_goes_on(page: AppTest, desk: FakeDesk) -> None:
+    assert activity.pace(page.session_state["page"]) == activity.IDLE
+    sample(page, 1)
+    assert activity.pace(page.session_state["page"]) == activity.BUSY
+
+
+@pytest.mark.parametrize(
+    ("now", "elapsed", "left"), [(1012.0, 12.0, 45.0), (1022.0, 22.0, 35.0), (1090.0, 90.0, 0.0), (1000.0, 12.0, 45.0)]
+)
+def test_the_clock_goes_on_between_two_events(
+    page: AppTest, desk: FakeDesk, now: float, elapsed: float, left: float
+) -> None:
+    sample(page, 1)
+    job = replace(first(desk), started=1000.0)
+    event = JobProgress("sample", 1, 20, None, 12.0, 45.0, 0)
+    assert activity.by_now(job, event, now) == replace(event, elapsed=elapsed, seconds_left=left)
+    assert activity.by_now(job, replace(event, seconds_left=None), now) == replace(
+        event, elapsed=elapsed, seconds_left=None
+    )
+    assert activity.by_now(job, None, now) is None

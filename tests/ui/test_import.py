@@ -1,0 +1,25 @@
+"""The first paint waits for nothing heavy: importing the page brings neither torch nor the cluster."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from img2vid.paths import PROJECT
+
+HEAVY = ("torch", "torchvision", "open_clip", "safetensors", "omegaconf", "distributed", "dask", "pandas", "matplotlib")
+PROGRAM = f"""
+import sys
+import img2vid.ui.pages.sample, img2vid.jobs.desk
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+
+
+def test_importing_the_page_imports_no_torch_and_says_and_writes_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["IMG2VID_HOME"] = str(tmp_path / "home")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    assert list(tmp_path.iterdir()) == []

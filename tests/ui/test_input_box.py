@@ -1,0 +1,124 @@
+"""Input: pictures, examples, the crop, files that cannot be used, and videos that bring their settings back."""
+
+import io
+import json
+
+import pytest
+from driving import PHOTO, Open, caption, drop, drop_bytes, said
+from fake_desk import FakeDesk
+from PIL import Image
+
+from img2vid import paths
+from img2vid.media.pictures import frame_picture, load_picture
+from img2vid.ui import pictures
+
+
+def test_the_preview_is_the_frame_that_the_model_gets(open_page: Open) -> None:
+    page = drop(open_page(), PHOTO)
+    page.slider(key="crop_offset").set_value(0.2).run()
+    assert "dogs, as the model gets it" in caption(page)
+    kept = next((paths.home() / "inputs").iterdir())
+    shown = Image.open(io.BytesIO(pictures.framed(kept, 160, 96, "crop", 0.2)))
+    assert list(shown.get_flattened_data()) == list(
+        frame_picture(load_picture(PHOTO), 160, 96, offset=0.2).get_flattened_data()
+    )
+
+
+def test_the_offset_is_offered_only_where_something_does_not_fit(open_page: Open) -> None:
+    page = drop(open_page(), PHOTO)
+    assert page.slider(key="crop_offset").value == 0.5
+    square = io.BytesIO()
+    Image.new("RGB", (320, 192)).save(square, format="PNG")
+    drop_bytes(page, square.getvalue(), "same shape.png")
+    assert not page.slider
+    page.number_input(key="height").set_value(128).run()
+    assert page.slider(key="crop_offset").value == 0.5
+
+
+def test_the_examples_are_offered_until_there_is_an_input(open_page: Open) -> None:
+    page = open_page()
+    offered = [button.label for button in page.button if str(button.key).startswith("example_")]
+    assert offered == ["brook", "dandelion", "dogs", "mountains"]
+    page.button(key="example_brook").click().run()
+    assert "brook, as the model gets it" in caption(page)
+    assert not [button for button in page.button if str(button.key).startswith("example_")]
+    page.button(key="remove_input").click().run()
+    assert page.button(key="sample").disabled
+    assert [button for button in page.button if str(button.key).startswith("example_")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("notes.txt", b"hello", "'notes.txt' is not a picture that can be read; use JPEG, PNG or WebP."),
+        ("empty.png", b"", "'empty.png' is empty; choose a JPEG, PNG or WebP picture."),
+        ("cut.jpg", PHOTO.read_bytes()[:3000], "'cut.jpg' is damaged or incomplete; save or download it again."),
+        ("phone.heic", b"\0\0\0\x18ftypheic" + bytes(16), "is a HEIC picture, which cannot be read here"),
+        ("film.mp4", b"\0\0\0\x18ftypisom" + bytes(16), "'film.mp4' is not a video made by img2vid; drop a picture"),
+        ("list.json", b'{"a": 1}', "'list.json' holds no settings of img2vid"),
+        ("torn.json", b'{"settings": ', "'torn.json' cannot be read as JSON"),
+        ("old.json", b'{"settings": {"version": "svd9"}}', "There is no model version 'svd9'"),
+        ("odd.json", b'{"settings": {"version": "svd", "fps": 0}}', "Fps must be a whole number from 1 to 1000"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence_and_the_input_stays(
+    open_page: Open, name: str, data: bytes, told: str
+) -> None:
+    page = drop(open_page(), PHOTO)
+    drop_bytes(page, data, name)
+    text = said(page.error)
+    assert told in text
+    assert "\n" not in text
+    assert "dogs, as the model gets it" in caption(page)
+    assert not page.button(key="sample").disabled
+    page.number_input(key="fps").set_value(9).run()
+    assert not page.error
+
+
+def test_a_windows_path_as_a_name_is_only_a_name(open_page: Open) -> None:
+    page = drop(open_page(), PHOTO, r"C:\pictures\two dogs.jpg")
+    assert "two dogs, as the model gets it" in caption(page)
+
+
+def test_a_dropped_video_brings_settings_and_the_stored_input_back(open_page: Open, desk: FakeDesk) -> None:
+    page = drop(open_page(), PHOTO)
+    page.number_input(key="motion_bucket_id").set_value(80).run()
+    page.selectbox(key="sampler").set_value("DPMPP2MSampler").run()
+    page.button(key="sample").click().run()
+    made = desk.finishes(desk.store.jobs()[0])
+    video, sidecar = made.results[0].video, made.results[0].sidecar
+    for path in (video, sidecar):
+        page.button(key="remove_input").click().run()
+        page.button(key="defaults").click().run()
+        drop(page, path)
+        assert f"Settings and input of {path.name} are back." in caption(page)
+        assert page.number_input(key="motion_bucket_id").value == 80
+        assert page.selectbox(key="sampler").value == "DPMPP2MSampler"
+        assert "dogs, as the model gets it" in caption(page)
+
+
+def test_a_video_from_elsewhere_stands_in_for_its_picture(open_page: Open, desk: FakeDesk) -> None:
+    page = drop(open_page(), PHOTO)
+    page.number_input(key="seed").set_value(77).run()
+    page.button(key="sample").click().run()
+    result = desk.finishes(desk.store.jobs()[0]).results[0]
+    video, settings = result.video.read_bytes(), result.sidecar.read_bytes()
+    desk.store.path.unlink()
+    desk.store.close()
+    page.button(key="remove_input").click().run()
+    page.button(key="dice").click().run()
+    drop_bytes(page, settings, "found.json")
+    assert page.number_input(key="seed").value == 77
+    assert "drop that too" in caption(page)
+    assert page.button(key="sample").disabled
+    drop_bytes(page, video, "found.mp4")
+    assert "first frame stands for it" in caption(page)
+    assert "dogs, as the model gets it" in caption(page)
+    assert not page.button(key="sample").disabled
+
+
+def test_settings_without_newer_fields_take_their_defaults(open_page: Open) -> None:
+    page = open_page()
+    drop_bytes(page, json.dumps({"settings": {"version": "svd_tiny", "fps": 9}}).encode(), "old.json")
+    assert page.number_input(key="fps").value == 9
+    assert page.number_input(key="num_steps").value == 25

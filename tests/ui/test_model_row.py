@@ -1,0 +1,134 @@
+"""Model Version and Load Model: what is in memory, on its way, missing or broken."""
+
+from pathlib import Path
+
+import pytest
+from driving import PHOTO, Open, bars, caption, drop, said
+from fake_desk import FakeDesk
+
+from img2vid.pipeline import EngineChoice
+
+
+def test_ticking_loads_the_chosen_version_and_unticking_lets_go(open_page: Open, desk: FakeDesk) -> None:
+    page = open_page()
+    assert not page.checkbox(key="load_model").value
+    assert "No model in memory" in caption(page)
+    page.checkbox(key="load_model").check().run()
+    assert desk.calls == [("load", "svd_tiny", EngineChoice())]
+    assert page.checkbox(key="load_model").value
+    assert "as soon as the worker is free" in caption(page)
+    page.checkbox(key="load_model").uncheck().run()
+    assert desk.calls[1:] == [("unload",)]
+    assert not page.checkbox(key="load_model").value
+
+
+def test_loading_is_counted_in_bytes(open_page: Open, desk: FakeDesk) -> None:
+    desk.load("svd_tiny", EngineChoice())
+    desk.is_loading("svd_tiny", 2_400_000_000, 9_600_000_000)
+    page = open_page()
+    assert bars(page) == [(25, "Loading svd\\_tiny, 2.4 GB of 9.6 GB")]
+    assert page.checkbox(key="load_model").value
+
+
+def test_a_loaded_model_is_told_with_its_place_and_size(open_page: Open, desk: FakeDesk) -> None:
+    desk.load("svd_tiny", EngineChoice())
+    desk.has_loaded("svd_tiny")
+    page = open_page()
+    assert "svd_tiny on CPU, 0.1 GB, ready" in caption(page)
+    assert page.checkbox(key="load_model").value
+    drop(page, PHOTO)
+    assert "2.3 s of video, time known after the first run, 0.1 GB" in caption(page)
+
+
+def test_a_model_that_a_job_loaded_by_itself_is_ticked_and_can_be_let_go(open_page: Open, desk: FakeDesk) -> None:
+    desk.has_loaded("svd_tiny")
+    page = open_page()
+    page.checkbox(key="load_model").uncheck().run()
+    assert desk.calls == [("unload",)]
+
+
+def test_what_went_wrong_while_loading_is_one_sentence_and_can_be_tried_again(open_page: Open, desk: FakeDesk) -> None:
+    desk.load("svd_tiny", EngineChoice())
+    desk.has_failed_to_load("svd_tiny", "the file is cut off; download it again")
+    page = open_page()
+    assert "The file is cut off; download it again." in caption(page)
+    assert not page.checkbox(key="load_model").value
+    page.checkbox(key="load_model").check().run()
+    assert desk.calls[-1] == ("load", "svd_tiny", EngineChoice())
+
+
+def test_a_missing_checkpoint_says_which_file_to_put_where_and_the_page_stays_usable(
+    open_page: Open, desk: FakeDesk
+) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    page.selectbox(key="version").set_value("svd_xt").run()
+    text = said(page.info)
+    for part in ("svd_xt.safetensors", "9.56 GB", "checkpoints", "stable-video-diffusion-img2vid-xt"):
+        assert part in text
+    assert page.button(key="sample").disabled
+    assert "The checkpoint of svd_xt is missing" in caption(page)
+    assert page.checkbox(key="load_model").disabled
+    page.selectbox(key="version").set_value("svd_tiny").run()
+    assert not page.info
+    assert not page.button(key="sample").disabled
+
+
+def test_every_full_version_tells_the_size_of_its_missing_checkpoint(open_page: Open) -> None:
+    page = open_page()
+    for name in ("svd", "svd_image_decoder", "svd_xt", "svd_xt_image_decoder", "svd_xt_1_1"):
+        page.selectbox(key="version").set_value(name).run()
+        assert " GB" in said(page.info)
+
+
+@pytest.fixture
+def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """svd_tiny_xt has a file where checkpoints are looked for; nothing reads it here."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "svd_tiny_xt.safetensors").write_bytes(b"weights")
+    monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(tmp_path / "more"))
+    return "svd_tiny_xt"
+
+
+def test_with_load_model_ticked_another_version_is_loaded_at_once(
+    desk: FakeDesk, second_version: str, open_page: Open
+) -> None:
+    desk.load("svd_tiny", EngineChoice())
+    desk.has_loaded("svd_tiny")
+    page = open_page()
+    page.selectbox(key="version").set_value(second_version).run()
+    assert desk.calls[-1] == ("load", second_version, EngineChoice())
+    assert page.checkbox(key="load_model").value
+
+
+def test_without_load_model_ticked_another_version_loads_nothing(
+    desk: FakeDesk, second_version: str, open_page: Open
+) -> None:
+    page = open_page()
+    page.selectbox(key="version").set_value(second_version).run()
+    assert not desk.calls
+    assert not page.checkbox(key="load_model").value
+
+
+def test_another_engine_loads_a_ticked_model_anew(open_page: Open, desk: FakeDesk) -> None:
+    desk.load("svd_tiny", EngineChoice())
+    desk.has_loaded("svd_tiny")
+    page = open_page()
+    page.selectbox(key="provider").set_value("native").run()
+    assert desk.calls[-1] == ("load", "svd_tiny", EngineChoice(provider="native"))
+
+
+def test_the_engine_of_the_environment_is_where_a_new_tab_begins(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMG2VID_ENGINE", "sgm")
+    assert open_page().selectbox(key="provider").value == "sgm"
+
+
+def test_on_a_cluster_elsewhere_checkpoints_are_not_looked_for_here(open_page: Open, desk: FakeDesk) -> None:
+    desk.elsewhere = True
+    page = drop(open_page(), PHOTO)
+    page.selectbox(key="version").set_value("svd_xt").run()
+    assert not page.info
+    page.button(key="sample").click().run()
+    assert desk.store.jobs()[0].settings.version == "svd_xt"

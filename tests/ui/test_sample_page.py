@@ -1,0 +1,252 @@
+"""The page as a whole: what stands where, what is kept, and what a press on Sample sends away."""
+
+from typing import Any
+
+from driving import PHOTO, Open, caption, drop, labels, markdown, said, tab_of
+from fake_desk import FakeDesk
+from streamlit.testing.v1 import AppTest
+
+from img2vid.jobs.job import State
+from img2vid.settings import SampleSettings
+from img2vid.versions import find_version
+
+MAIN = [
+    "Model Version",
+    "fps",
+    "motion bucket id",
+    "Conditioning augmentation",
+    "num cols",
+    "steps",
+    "max-cfg-scale",
+    "Decode t frames at a time",
+    "Overwrite fps in mp4 generator",
+]
+
+
+def test_the_controls_stand_in_the_reference_demos_order_under_its_labels(open_page: Open) -> None:
+    page = open_page()
+    shown = [label for label in labels(page.main) if label in MAIN]
+    assert shown == MAIN
+    assert labels(page.sidebar)[:7] == ["H", "W", "T", "seed", "Dice", "Save images locally", "Save path"]
+    assert [box.label for box in page.sidebar.expander] == [
+        "Sampler",
+        "Discretization",
+        "Guider",
+        "Engine, precision, memory",
+    ]
+    assert [box.label for box in page.file_uploader] == ["Input"]
+    assert [button.label for button in page.button if button.key in ("sample", "cancel")] == ["Sample", "Cancel"]
+
+
+def test_every_control_starts_at_the_versions_default_and_has_a_help_text(open_page: Open) -> None:
+    page = open_page()
+    version = find_version("svd_tiny")
+    settings = version.settings({})
+    drawn: list[Any] = [*page.number_input, *page.selectbox, *page.checkbox]
+    for widget in drawn:
+        assert widget.help, widget.label
+        if widget.key in SampleSettings.model_fields:
+            assert widget.value == getattr(settings, widget.key), widget.key
+    keys = {widget.key for widget in drawn}
+    resting = {"saving_fps", "eta", "order", "scale", "period", "period_fusing", "fitting", "crop_offset"}
+    assert set(SampleSettings.model_fields) - keys == resting
+
+
+def test_only_the_parameters_of_the_chosen_sampler_and_guider_are_drawn(open_page: Open) -> None:
+    page = open_page()
+    page.selectbox(key="sampler").set_value("LinearMultistepSampler").run()
+    page.selectbox(key="guider").set_value("VanillaCFG").run()
+    page.selectbox(key="discretization").set_value("LegacyDDPMDiscretization").run()
+    keys = {widget.key for widget in page.number_input}
+    assert {"order", "scale"} <= keys
+    assert not keys & {"s_churn", "min_scale", "max_scale", "sigma_max"}
+    page.selectbox(key="sampler").set_value("EulerEDMSampler").run()
+    assert {"s_churn", "s_tmin", "s_tmax", "s_noise"} <= {widget.key for widget in page.number_input}
+
+
+def test_without_an_input_sample_cannot_be_pressed_and_says_why(open_page: Open) -> None:
+    page = open_page()
+    assert page.button(key="sample").disabled
+    assert "Drop a picture into Input first" in caption(page)
+
+
+def test_sample_sends_the_controls_and_the_picture_away(open_page: Open, desk: FakeDesk) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    page.number_input(key="motion_bucket_id").set_value(80).run()
+    page.number_input(key="num_steps").set_value(4).run()
+    page.selectbox(key="precision").set_value("fp32").run()
+    page.button(key="sample").click().run()
+    (job,) = desk.store.jobs()
+    assert job.state is State.WAITING
+    assert job.settings == find_version("svd_tiny").settings({"motion_bucket_id": 80, "num_steps": 4})
+    assert (job.choice.precision, job.picture_name) == ("fp32", "dogs")
+    assert job.picture.read_bytes() == PHOTO.read_bytes()
+    assert job.folder == desk.store.home / "svd_tiny"
+
+
+def test_the_same_video_is_not_queued_twice_but_another_seed_is(open_page: Open, desk: FakeDesk) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    page.button(key="sample").click().run()
+    page.button(key="sample").click().run()
+    assert len(desk.store.jobs()) == 1
+    assert "is being made already" in caption(page)
+    page.number_input(key="seed").set_value(24).run()
+    page.button(key="sample").click().run()
+    assert len(desk.store.jobs()) == 2
+
+
+def test_save_path_and_saving_nothing_choose_the_folder(open_page: Open, desk: FakeDesk) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    page.text_input(key="save_path").set_value(str(desk.store.home / "mine")).run()
+    page.button(key="sample").click().run()
+    page.checkbox(key="save_locally").uncheck().run()
+    assert not [box for box in page.text_input if box.key == "save_path"]
+    page.button(key="sample").click().run()
+    kept, mine = desk.store.jobs()
+    assert (mine.folder.name, kept.folder.name) == ("mine", "kept")
+
+
+def test_the_dice_throws_another_seed_and_the_rest_stays(open_page: Open) -> None:
+    page = open_page()
+    page.number_input(key="fps").set_value(9).run()
+    thrown = {page.button(key="dice").click().run().number_input(key="seed").value for _ in range(3)}
+    assert len(thrown - {23}) >= 2
+    assert page.number_input(key="fps").value == 9
+
+
+def test_settings_that_do_not_fit_together_stop_sample_with_a_sentence(open_page: Open) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    page.number_input(key="height").set_value(100).run()
+    assert page.button(key="sample").disabled
+    assert "must be a multiple of 16" in caption(page)
+    page.number_input(key="height").set_value(112).run()
+    assert not page.button(key="sample").disabled
+
+
+def test_settings_outside_of_the_training_are_warned_about_and_not_blocked(open_page: Open) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    assert "trained" not in caption(page)
+    page.number_input(key="motion_bucket_id").set_value(400).run()
+    assert "motion bucket id was trained up to 255" in caption(page)
+    assert not page.button(key="sample").disabled
+
+
+def test_the_length_and_the_expected_time_are_told_before(open_page: Open, desk: FakeDesk) -> None:
+    from img2vid.jobs.estimate import Timing
+
+    page = open_page()
+    drop(page, PHOTO)
+    assert "2.3 s of video, time known after the first run" in caption(page)
+    timing = Timing.of(find_version("svd_tiny").settings({}), 30.0, 8.0, 40.0)
+    desk.store.record_timing("svd_tiny", {"provider": "native", "device": "cpu", "precision": "fp32"}, timing)
+    page.run()
+    assert "2.3 s of video, about 40 s" in caption(page)
+    page.number_input(key="num_samples").set_value(2).run()
+    page.number_input(key="fps").set_value(7).run()
+    assert "2 x 2.0 s of video, about 80 s" in caption(page)
+
+
+def test_the_memory_that_such_a_run_took_is_told_before_the_next(open_page: Open, desk: FakeDesk) -> None:
+    page = drop(open_page(), PHOTO)
+    assert "a model of 15 MB" in caption(page)
+    page.button(key="sample").click().run()
+    (job,) = desk.store.jobs()
+    desk.begins(job)
+    for memory in (300_000_000, 900_000_000, 400_000_000):
+        desk.is_at(job, "sample", 1, 20, memory=memory)
+        page.run()
+    desk.finishes(desk.store.job(job.id))
+    page.run()
+    assert "2.3 s of video, time known after the first run, 0.9 GB" in caption(page)
+    page.number_input(key="decode_t").set_value(1).run()
+    assert "0.9 GB" not in caption(page)
+
+
+def test_another_frame_rate_for_the_file_is_asked_for_when_it_is_ticked(open_page: Open) -> None:
+    page = open_page()
+    assert "saving_fps" not in {widget.key for widget in page.number_input}
+    page.checkbox(key="overwrite_fps").check().run()
+    assert page.number_input(key="saving_fps").value == 6
+    page.number_input(key="saving_fps").set_value(12.0).run()
+    assert "1.2 s of video" in outlook_with_input(page)
+    page.checkbox(key="overwrite_fps").uncheck().run()
+    assert "2.3 s of video" in caption(page)
+
+
+def outlook_with_input(page: AppTest) -> str:
+    return caption(drop(page, PHOTO))
+
+
+def test_switching_the_version_changes_its_own_settings(open_page: Open) -> None:
+    page = open_page()
+    page.number_input(key="fps").set_value(9).run()
+    page.number_input(key="decode_t").set_value(1).run()
+    page.selectbox(key="version").set_value("svd_xt").run()
+    values = {widget.key: widget.value for widget in page.number_input}
+    assert (values["height"], values["width"], values["num_frames"]) == (576, 1024, 25)
+    assert (values["num_steps"], values["max_scale"], values["min_scale"]) == (30, 3.0, 1.5)
+    assert (values["fps"], values["decode_t"]) == (9, 1)
+    assert page.number_input(key="height").step == 64
+
+
+def test_defaults_brings_every_control_back_but_not_the_seed(open_page: Open) -> None:
+    page = open_page()
+    page.number_input(key="seed").set_value(5).run()
+    page.number_input(key="fps").set_value(9).run()
+    page.selectbox(key="sampler").set_value("HeunEDMSampler").run()
+    page.button(key="defaults").click().run()
+    assert page.number_input(key="fps").value == 6
+    assert page.selectbox(key="sampler").value == "EulerEDMSampler"
+    assert page.number_input(key="seed").value == 5
+
+
+def test_a_reload_finds_controls_and_input_again(open_page: Open) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    page.number_input(key="fps").set_value(9).run()
+    page.slider(key="crop_offset").set_value(0.2).run()
+    page.selectbox(key="sampler").set_value("DPMPP2MSampler").run()
+    page.selectbox(key="device").set_value("cpu").run()
+    again = open_page(tab_of(page))
+    assert tab_of(again) == tab_of(page)
+    assert again.number_input(key="fps").value == 9
+    assert again.slider(key="crop_offset").value == 0.2
+    assert again.selectbox(key="sampler").value == "DPMPP2MSampler"
+    assert again.selectbox(key="device").value == "cpu"
+    assert "dogs, as the model gets it" in caption(again)
+    assert not again.button(key="sample").disabled
+
+
+def test_a_second_tab_begins_like_the_first_and_goes_its_own_way(open_page: Open) -> None:
+    first = open_page()
+    first.number_input(key="fps").set_value(9).run()
+    second = open_page()
+    assert tab_of(second) != tab_of(first)
+    assert second.number_input(key="fps").value == 9
+    second.number_input(key="fps").set_value(20).run()
+    assert first.run().number_input(key="fps").value == 9
+    assert open_page(tab_of(first)).number_input(key="fps").value == 9
+    assert open_page(tab_of(second)).number_input(key="fps").value == 20
+
+
+def test_a_broken_list_of_versions_is_one_sentence(open_page: Open, configs: Any) -> None:
+    configs("svd_tiny: nonsense\n")
+    page = open_page()
+    (error,) = page.error
+    assert "the fields of a version belong here" in error.value
+    assert not page.button
+    assert "Traceback" not in markdown(page)
+
+
+def test_an_address_of_a_cluster_that_is_none_is_one_sentence_and_the_page_is_there(
+    open_page: Open, desk: FakeDesk
+) -> None:
+    desk.wrong_address = "IMG2VID_SCHEDULER must be an address like tcp://host:8786, got 'here'"
+    page = open_page()
+    assert said(page.error) == "IMG2VID_SCHEDULER must be an address like tcp://host:8786, got 'here'."
+    assert page.button(key="sample")

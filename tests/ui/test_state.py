@@ -1,0 +1,85 @@
+"""What the page says when something goes wrong that nobody foresaw, and when the disk takes nothing any more."""
+
+from pathlib import Path
+
+import pytest
+from driving import PHOTO, Open, caption, drop, said
+from fake_desk import FakeDesk
+
+from img2vid.jobs.store import Store
+from img2vid.ui import tabs
+from img2vid.ui.pages import sample
+from img2vid.ui.widgets import start
+
+
+def broken(*_: object) -> None:
+    raise RuntimeError("the shelf\nfell down")
+
+
+def test_a_part_that_cannot_be_drawn_leaves_the_others_alone(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "result_box", broken)
+    page = open_page()
+    assert said(page.error) == (
+        "The result could not be shown. Something unforeseen happened: RuntimeError, the shelf fell down."
+    )
+    details = next(box for box in page.expander if box.label == "Details")
+    assert "Traceback" in details.code[0].value
+    drop(page, PHOTO)
+    assert not page.button(key="sample").disabled
+
+
+def test_an_action_that_fails_in_an_unforeseen_way_is_one_sentence(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = drop(open_page(), PHOTO)
+    with monkeypatch.context() as patched:
+        patched.setattr(start, "submit", broken)
+        page.button(key="sample").click().run()
+    assert said(page.error) == "Something unforeseen happened: RuntimeError, the shelf fell down."
+    assert next(box for box in page.expander if box.label == "Details").code
+    page.number_input(key="fps").set_value(7).run()
+    assert not page.error
+
+
+def test_a_store_that_cannot_be_read_is_told_in_a_sentence(open_page: Open, desk: FakeDesk, tmp_path: Path) -> None:
+    page = open_page()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "img2vid.sqlite").write_text("no database at all, but long enough to be looked at" * 40)
+    desk.store.close()
+    desk.store = Store(tmp_path / "broken" / "img2vid.sqlite")
+    page.run()
+    assert "img2vid.sqlite cannot be used" in said(page.error)
+    assert page.number_input(key="fps").value == 6
+    assert "Traceback" not in said(page.error)
+
+
+def test_a_disk_that_takes_nothing_is_told_and_the_page_goes_on(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tabs, "write", full)
+    page.number_input(key="fps").set_value(9).run()
+    assert "cannot be kept on disk (No space left on device)" in said(page.error)
+    assert page.number_input(key="fps").value == 9
+
+
+def test_a_checkpoint_that_arrives_is_noticed_by_itself(
+    open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from img2vid.ui.widgets import activity
+
+    monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(tmp_path))
+    page = drop(open_page(), PHOTO)
+    page.selectbox(key="version").set_value("svd_tiny_xt").run()
+    state = page.session_state["page"]
+    assert page.button(key="sample").disabled
+    assert activity.snapshot(state) == state.seen
+    (tmp_path / "svd_tiny_xt.safetensors").write_bytes(b"weights")
+    assert activity.snapshot(state) != state.seen
+    page.run()
+    assert not page.button(key="sample").disabled
+    assert "missing" not in caption(page)

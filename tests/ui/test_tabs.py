@@ -1,0 +1,125 @@
+"""What a tab keeps on disk, and what is made of files that somebody or something has spoilt."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from other_settings import OTHER_VALUES
+
+from img2vid.pipeline import EngineChoice
+from img2vid.settings import SampleSettings
+from img2vid.ui import tabs
+from img2vid.ui.tabs import Picture, Tab
+from img2vid.versions import find_version, load_versions
+
+VERSIONS = load_versions()
+PICTURE = Picture("a" * 64 + ".jpg", "dogs")
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path) -> None:
+    (home / "inputs").mkdir(parents=True)
+    (home / "inputs" / PICTURE.file).write_bytes(b"a picture")
+
+
+def full() -> Tab:
+    """A tab in which nothing is as it was at first."""
+    choice = EngineChoice("sgm", "cuda:1", "bf16", True)
+    return Tab(dict(OTHER_VALUES), choice, False, "/videos", PICTURE, "job", ("one", "two"))
+
+
+def test_everything_comes_back() -> None:
+    tabs.write("0" * 12, full())
+    assert tabs.read("0" * 12, VERSIONS) == full()
+    assert set(full().controls) == set(SampleSettings.model_fields)
+
+
+def test_an_unknown_tab_is_none_and_a_new_one_has_the_defaults() -> None:
+    assert tabs.read("0" * 12, VERSIONS) is None
+    assert tabs.newest(VERSIONS) is None
+    tab = tabs.fresh(VERSIONS, "sgm")
+    assert tab.controls == find_version("svd_tiny").settings({}).model_dump()
+    assert tab.choice == EngineChoice(provider="sgm")
+
+
+def test_a_new_tab_begins_as_the_last_one_but_looks_at_the_newest_result(home: Path) -> None:
+    tabs.write("1" * 12, full())
+    other = tabs.fresh(VERSIONS)
+    tabs.write("2" * 12, other)
+    os.utime(home / "tabs" / f"{'2' * 12}.json", (1, 1))
+    found = tabs.newest(VERSIONS)
+    assert found is not None
+    assert (found.controls, found.shown) == (full().controls, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fps", "many"),
+        ("fps", 0),
+        ("fps", 1e9),
+        ("fps", None),
+        ("fps", True),
+        ("cond_aug", float("nan")),
+        ("sampler", "Unknown"),
+        ("sampler", 3),
+        ("version", "no such version"),
+        ("crop_offset", 7),
+        ("watermark", "perhaps"),
+    ],
+)
+def test_a_value_that_no_control_can_show_is_left_at_its_default(home: Path, name: str, value: Any) -> None:
+    tabs.write("1" * 12, full())
+    path = home / "tabs" / f"{'1' * 12}.json"
+    kept = json.loads(path.read_text())
+    kept["controls"][name] = value
+    path.write_text(json.dumps(kept))
+    tab = tabs.read("1" * 12, VERSIONS)
+    assert tab is not None
+    version = find_version("svd_tiny" if name == "version" else "svd_xt")
+    assert tab.controls[name] == getattr(version.settings({}), name)
+    others = {key: item for key, item in full().controls.items() if key not in (name, "version")}
+    assert {key: tab.controls[key] for key in others} == others
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '"word"', '{"controls": 3, "choice": [], "picture": "x", "dismissed": 1}', "\udcff", "{}"],
+)
+def test_a_spoilt_file_never_stops_the_page(home: Path, text: str) -> None:
+    (home / "tabs").mkdir()
+    (home / "tabs" / f"{'1' * 12}.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    tab = tabs.read("1" * 12, VERSIONS)
+    assert tab is None or tab.controls == tabs.fresh(VERSIONS).controls
+
+
+@pytest.mark.parametrize("file", ["../../etc/passwd", "..", "", "a" * 64 + "/../x.jpg", "b" * 64 + ".jpg", 3, None])
+def test_an_input_that_is_not_among_the_inputs_is_forgotten(home: Path, file: Any) -> None:
+    tabs.write("1" * 12, full())
+    path = home / "tabs" / f"{'1' * 12}.json"
+    kept = json.loads(path.read_text())
+    kept["picture"]["file"] = file
+    path.write_text(json.dumps(kept))
+    tab = tabs.read("1" * 12, VERSIONS)
+    assert tab is not None
+    assert tab.picture is None
+
+
+@pytest.mark.parametrize("name", ["", "../secret", "ABCDEF012345", "0123456789ab\n", "0123456789a", None, ["0" * 12]])
+def test_only_names_that_were_given_are_names(name: Any) -> None:
+    assert not tabs.is_name(name)
+    assert tabs.is_name(tabs.new_name())
+    assert tabs.new_name() != tabs.new_name()
+
+
+def test_only_the_newest_tabs_are_kept_and_nothing_unfinished_is_left(home: Path) -> None:
+    for number in range(tabs.KEPT + 3):
+        tabs.write(f"{number:012x}", tabs.fresh(VERSIONS))
+        os.utime(home / "tabs" / f"{number:012x}.json", (number, number))
+    tabs.write("f" * 12, tabs.fresh(VERSIONS))
+    left = sorted(path.name for path in (home / "tabs").iterdir())
+    assert len(left) == tabs.KEPT
+    assert left[-1] == f"{'f' * 12}.json"
+    assert f"{0:012x}.json" not in left

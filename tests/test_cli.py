@@ -1,5 +1,6 @@
 """The command line inside this process: options, output, exit codes and errors."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """Runs a command of a project whose checkpoints folder is empty and whose home is the test's folder."""
     monkeypatch.setattr(paths, "PROJECT", tmp_path / "project")
     monkeypatch.setenv("IMG2VID_HOME", str(tmp_path / "home"))
-    for name in ("IMG2VID_CHECKPOINTS", "IMG2VID_ENGINE", "IMG2VID_TRACEBACK"):
+    for name in ("IMG2VID_CHECKPOINTS", "IMG2VID_ENGINE", "IMG2VID_SCHEDULER", "IMG2VID_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: object) -> Said:
@@ -104,6 +105,38 @@ def test_an_animation_is_written_and_named_in_json(command: Command, tmp_path: P
     assert Path(json.loads(line)["animation"]) == tmp_path / "home" / "dandelion_svd_tiny_seed23.webp"
     assert Path(json.loads(line)["animation"]).is_file()
     assert "--animation" in refused(command("sample", PHOTO, "--animation", "avi"))
+
+
+@pytest.mark.usefixtures("with_model")
+def test_what_went_otherwise_than_asked_for_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = pipeline.load
+
+    def load_stingy(*arguments: Any) -> pipeline.LoadedModel:
+        model = load(*arguments)
+        decode = model.engine.decode
+
+        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None) -> Any:
+            if decode_t > 1:
+                raise MemoryError
+            return decode(latents, decode_t, on_chunk)
+
+        monkeypatch.setattr(model.engine, "decode", decode_or_fail)
+        return model
+
+    monkeypatch.setattr(pipeline, "load", load_stingy)
+    said = command("sample", PHOTO, *SMALL, "--json")
+    assert said.code == 0
+    assert said.err == "img2vid: dandelion: decode_t was halved to 1, because memory ran out\n"
+    row = json.loads(said.out)
+    assert row["settings"]["decode_t"] == 1
+    assert row["picture_sha256"] == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
+
+
+def test_a_scheduler_that_is_none_is_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMG2VID_SCHEDULER", "my cluster")
+    assert refused(command("sample", PHOTO)) == (
+        "IMG2VID_SCHEDULER must be like tcp://host:8786 or tls://host:8786, got 'my cluster'"
+    )
 
 
 @pytest.mark.usefixtures("with_model")

@@ -22,7 +22,15 @@ LONG = ["--num-frames", "14", "--num-steps", "1000", "--device", "cpu"]
 
 @pytest.fixture
 def environment(tmp_path: Path, random_checkpoint: Path) -> dict[str, str]:
-    dropped = ("IMG2VID_ENGINE", "IMG2VID_TRACEBACK", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
+    dropped = (
+        "IMG2VID_ENGINE",
+        "IMG2VID_SCHEDULER",
+        "IMG2VID_TRACEBACK",
+        "COLUMNS",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "TTY_COMPATIBLE",
+    )
     return {
         **{name: value for name, value in os.environ.items() if name not in dropped},
         "IMG2VID_HOME": str(tmp_path / "home"),

@@ -94,7 +94,7 @@ class Promise:
 
         try:
             return self._fetched.result()
-        except (KilledWorker, CancelledError, AsyncCancelledError, TimeoutError, OSError) as error:
+        except (KilledWorker, CancelledError, AsyncCancelledError, asyncio.TimeoutError, OSError) as error:
             raise WorkerLost(f"the worker is gone ({type(error).__name__})") from error
 
     def withdraw(self) -> None:

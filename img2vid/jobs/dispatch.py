@@ -49,6 +49,8 @@ class Dispatcher:
         """Jobs that go on before those of the queue."""
         self._events: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._looked = float("-inf")
+        self._lost_over: dict[int, int] = {}
+        """By the number of a wish, how many workers were lost while they followed it."""
 
     def attach(self, cluster: Cluster) -> None:
         """Works with the workers of this cluster from now on."""
@@ -137,6 +139,8 @@ class Dispatcher:
         self._store.forget_models([hand.address])
         if hand.work is not None:
             self._lose_work(hand.work, f" ({hand.trouble})" if hand.trouble else "")
+        elif hand.busy and hand.settle == self._rested:
+            self._lost_over[hand.wish] = self._lost_over.get(hand.wish, 0) + 1
         hand.promise.withdraw()
         del self._hands[hand.address]
 
@@ -170,7 +174,7 @@ class Dispatcher:
             self._follow_wish(hand)
 
     def _work_of(self, job: Job) -> Work:
-        return Work(job, self._usual(job))
+        return Work(job, self._usual(job), index=len(job.results))
 
     def _usual(self, job: Job) -> Expected | None:
         """How long one of its videos will take, judged by the past ones."""
@@ -183,10 +187,7 @@ class Dispatcher:
         if work.given or self._store.start(work.job.id, hand.name):
             work.given = True
             work.started = work.started or time.time()
-            try:
-                order = order_for(hand, work, self._here.topic)
-            except BadInput as error:
-                self._store.finish(work.job.id, State.FAILED, str(error), type(error).__name__)
+            order = self._order(hand, work)
         if work in self._works:
             self._works.remove(work)
         if order is None:
@@ -195,12 +196,29 @@ class Dispatcher:
         self._ask(hand, self._collect, self._make, order)
         return True
 
+    def _order(self, hand: Hand, work: Work) -> Order | None:
+        """The next video of a job; None where there is none, and the job is ended."""
+        if work.index >= work.videos:  # it was put back when all was done but this
+            self._store.finish(work.job.id, State.DONE)
+            return None
+        try:
+            return order_for(hand, work, self._here.topic)
+        except BadInput as error:
+            self._store.finish(work.job.id, State.FAILED, str(error), type(error).__name__)
+            return None
+
     def _follow_wish(self, hand: Hand) -> None:
         """A worker that has nothing else to do loads the model that the user wants, or lets go of the one it has."""
         wish = self._store.wish()
         if wish is None or wish.number <= hand.wish:
             return
         hand.wish, hand.asked = wish.number, wish.choice
+        if self._lost_over.get(wish.number, 0) >= LOSSES:
+            error = (
+                f"the worker was lost {LOSSES} times while it loaded the model; it may need more memory than there is"
+            )
+            self._note_model(hand, ModelStatus("failed", wish.version, error=error))
+            return
         arguments = (hand.address, self._here.topic)
         if wish.version:
             self._ask(hand, self._rested, worker.load_model, *arguments, wish.version, wish.choice)

@@ -56,7 +56,7 @@ def cancelling(desk: Desk, jobs: Sequence[Job]) -> Generator[None, None, None]:
 def follow(desk: Desk, job: Job, on_event: OnEvent, on_result: Callable[[StoredResult], None]) -> Job:
     """Waits until a job is done and returns it as it is then; `on_result` gets each video as soon as it is there.
 
-    A job whose desk went away is run again. `on_event` hears how far it is, with the stage "wait" before it begins.
+    A job whose desk went away goes on, once. `on_event` hears how far it is, with the stage "wait" before it begins.
     Raises BadInput or another Img2VidError where it failed, and where no cluster can be reached.
     """
     told = 0
@@ -70,8 +70,8 @@ def follow(desk: Desk, job: Job, on_event: OnEvent, on_result: Callable[[StoredR
         if job.state is State.DONE:
             return job
         if job.state is State.INTERRUPTED and not interrupted:
-            interrupted, told = True, 0
-            job = desk.again(job.id)
+            interrupted = True
+            desk.store.put_back(job.id)
         elif job.state.ended:
             raise _error_of(job)
         _report(desk, job, on_event)

@@ -21,7 +21,7 @@ class State(str, Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
-    """The program that ran it went away; `Store.again` runs it anew."""
+    """The program that ran it went away; `Store.again` runs it anew, `Store.put_back` lets it go on."""
 
     @property
     def ended(self) -> bool:

@@ -26,6 +26,8 @@ CONFIG: dict[str, Any] = {
     # Previews travel as events; of those, the scheduler keeps only so many.
     "distributed.admin.low-level-log-length": 50,
     "distributed.scheduler.work-stealing": False,
+    # That a worker here is gone shows at once; a machine that slept must not lose those that are well.
+    "distributed.scheduler.worker-ttl": None,
     "distributed.worker.profile.enabled": False,
 }
 

@@ -193,14 +193,13 @@ class Store:
             return changed.rowcount == 1
 
     def put_back(self, job_id: str) -> None:
-        """A running job waits again, before all others; what it had finished is forgotten, its files stay."""
+        """A running or interrupted job waits again, before all others; it goes on after the videos that it has."""
         with self._writing(durable=True) as db:
             db.execute(
-                "UPDATE jobs SET state = ?, started = NULL, place = (SELECT MIN(place) - 1 FROM jobs) "
-                "WHERE id = ? AND state = ?",
-                (State.WAITING, job_id, State.RUNNING),
+                "UPDATE jobs SET state = ?, started = NULL, finished = NULL, error = '', "
+                "place = (SELECT MIN(place) - 1 FROM jobs) WHERE id = ? AND state IN (?, ?)",
+                (State.WAITING, job_id, State.RUNNING, State.INTERRUPTED),
             )
-            db.execute("DELETE FROM results WHERE job = ?", (job_id,))
             db.execute("DELETE FROM progress WHERE job = ?", (job_id,))
 
     def finish(self, job_id: str, state: State, error: str = "", error_type: str = "", details: str = "") -> None:
@@ -250,7 +249,7 @@ class Store:
         with self._writing() as db:
             db.execute(
                 "INSERT INTO progress SELECT id, :event, :preview FROM jobs WHERE id = :job AND state = :running "
-                "ON CONFLICT DO UPDATE SET event = :event, "
+                "ON CONFLICT (job) DO UPDATE SET event = :event, "
                 "preview = CASE WHEN LENGTH(:preview) THEN :preview ELSE preview END",
                 {"event": json.dumps(event), "preview": preview, "job": job_id, "running": State.RUNNING},
             )

@@ -28,6 +28,8 @@ from img2vid.versions import find_version
 
 EVENT_EVERY, PREVIEW_EVERY = 0.1, 0.25
 """Seconds between two events of one stage, and between two previews; a stage's first and last event always go."""
+PREVIEW_SHARE = 0.05
+"""Of its time, a worker spends no more than this on previews."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ class Reporter:
     def __init__(self, task: str, report: Report, wanted: Wanted) -> None:
         self._task, self._report, self._wanted = task, report, wanted
         self._stage = ""
-        self._sent = self._shown = float("-inf")
+        self._sent = self._next_preview = float("-inf")
         self.device = "cpu"
         self.stages: dict[str, float] = {}
         self.memory = 0
@@ -103,9 +105,10 @@ class Reporter:
             return
         self._stage, self._sent = event.stage, now
         preview = b""
-        if event.preview is not None and now - self._shown >= PREVIEW_EVERY:
-            self._shown = now
+        if event.preview is not None and now >= self._next_preview:
             preview = preview_gif(event.preview)
+            after = time.monotonic()
+            self._next_preview = after + max(PREVIEW_EVERY, (after - now) / PREVIEW_SHARE)
         memory = pipeline.memory_in_use(self.device)
         self.memory = max(self.memory, memory)
         self._report(

@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import psutil
@@ -52,6 +53,7 @@ def test_events_tell_stage_step_noise_level_time_memory_and_show_a_preview(clien
         progress = client.store.progress(job.id)
         if progress is not None and progress not in seen:
             seen.append(progress)
+        time.sleep(0.01)
     assert client.store.job(job.id).state is State.DONE
     sampling = [progress for progress in seen if progress.stage == "sample" and progress.step > 0]
     assert len(sampling) > 3

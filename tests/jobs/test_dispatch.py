@@ -13,7 +13,7 @@ from img2vid.errors import StoreError
 from img2vid.jobs import dispatch, worker
 from img2vid.jobs.cluster import WorkerLost
 from img2vid.jobs.dispatch import Dispatcher
-from img2vid.jobs.job import Job, JobProgress, ModelStatus, State
+from img2vid.jobs.job import Job, JobProgress, ModelStatus, State, StoredResult
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import Hello, Order, Outcome
 from img2vid.pipeline import EngineChoice
@@ -181,6 +181,25 @@ def test_each_video_of_a_job_is_an_order_with_the_next_seed(house: House) -> Non
     assert house.workers.newest().order.name == "2"
 
 
+@pytest.mark.parametrize(("finished", "seeds"), [(1, [24, 25]), (3, [])])
+def test_a_job_that_was_put_back_goes_on_after_the_videos_that_it_has(
+    house: House, finished: int, seeds: list[int]
+) -> None:
+    job = house.add("1", num_samples=3)
+    house.store.start(job.id)
+    for seed in range(23, 23 + finished):
+        file = house.store.home / str(seed)
+        house.store.record_result(job.id, StoredResult(file, file, file, None, seed, 1.0, {}))
+    house.store.put_back(job.id)
+    house.tick()
+    for seed in seeds:
+        assert house.workers.newest().order.settings.seed == seed
+        house.finish(replace(DONE, seed=seed))
+    done = house.store.job(job.id)
+    assert (done.state, [result.seed for result in done.results]) == (State.DONE, [23, 24, 25])
+    assert len(house.workers.orders()) == len(seeds)
+
+
 # Models
 
 
@@ -209,6 +228,24 @@ def test_a_new_worker_loads_the_wanted_model(house: House) -> None:
     house.come("b")
     house.tick()
     assert (house.workers.newest().address, house.workers.newest().function) == ("b", worker.load_model)
+
+
+def test_a_model_that_costs_two_workers_is_not_loaded_for_ever(house: House) -> None:
+    """Where the system kills whoever takes too much memory, each new worker loaded the same model and was killed."""
+    house.store.make_wish("svd", AUTO)
+    house.tick()
+    for old, new in ("ab", "bc"):
+        assert house.workers.newest().function is worker.load_model
+        del house.workers.there[old]
+        house.come(new)
+        house.tick()
+    assert house.workers.newest().function is worker.hello
+    status = house.store.model()
+    assert (status.state, status.version) == ("failed", "svd")
+    assert status.error.startswith("the worker was lost 2 times while it loaded the model")
+    house.store.make_wish("svd", AUTO)
+    house.tick()
+    assert house.workers.newest().function is worker.load_model
 
 
 # Workers that come, go, and cannot be used

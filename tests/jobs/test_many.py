@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 from pathlib import Path
 
+import pytest
 import stand_ins
 from job_client import Client, cluster_processes, until
 
@@ -58,6 +59,24 @@ def test_of_two_desks_one_is_active_and_the_other_takes_over(tmp_path: Path) -> 
     finally:
         first.stop()
         second.stop()
+
+
+def test_a_home_that_cannot_be_used_is_told_and_used_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("img2vid.jobs.desk.AGAIN_AFTER", 0.1)
+    (tmp_path / "home").write_text("a file where the folder was", encoding="utf-8")
+    client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
+    desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
+    try:
+        desk.start()
+        assert "the home failed with" in until(desk.failure)
+        assert desk.status() == desk.failure()
+        (tmp_path / "home").unlink()
+        assert client.end(client.stand_in("quick")).state is State.DONE
+        assert desk.status() is None
+    finally:
+        desk.stop()
 
 
 def test_a_desk_that_is_stopped_leaves_no_process_and_says_what_was_interrupted(tmp_path: Path) -> None:

@@ -172,7 +172,15 @@ def test_a_job_that_was_put_back_is_the_next_to_run(store: Store, tmp_path: Path
     store.record_result(ids["b"], result(tmp_path))
     store.put_back(ids["b"])
     assert names(store.queue()) == ["b", "a", "c"]
-    assert store.job(ids["b"]).results == ()
+    assert len(store.job(ids["b"]).results) == 1
+    store.start(ids["b"])
+    store.finish(ids["b"], State.INTERRUPTED, "the program ended")
+    store.put_back(ids["b"])
+    back = store.job(ids["b"])
+    assert (back.state, back.error, back.started, back.finished) == (State.WAITING, "", None, None)
+    store.cancel(ids["a"])
+    store.put_back(ids["a"])
+    assert names(store.queue()) == ["b", "c"]
 
 
 # What happens to a job

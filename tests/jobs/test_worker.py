@@ -232,7 +232,8 @@ def test_previews_are_small_animations_and_come_not_too_often(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
-    frames = np.random.default_rng(0).integers(0, 256, (5, 12, 20, 3), np.uint8)
+    rise = np.linspace(0, 255, 5 * 12 * 20 * 3).astype(np.uint8)
+    frames = rise.reshape(3, 5, 12, 20).transpose(1, 2, 3, 0).copy()
     for step in range(3):
         reporter(Event("sample", step, 25, 0.0, preview=frames))
         now[0] += worker.PREVIEW_EVERY * 0.6
@@ -242,7 +243,24 @@ def test_previews_are_small_animations_and_come_not_too_often(
         assert (image.format, image.size, getattr(image, "n_frames", 1)) == ("GIF", (20, 12), 5)
         assert image.info["loop"] == 0
         close = np.abs(np.asarray(image.convert("RGB")).astype(int) - frames[0]).mean()
-        assert close < 40
+        assert close < 8
+
+
+def test_previews_that_take_long_come_seldom(reporter: Reporter, sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a fast card a preview with every step would take a third of the time."""
+    now = [100.0]
+
+    def slow(frames: Any) -> bytes:
+        now[0] += 1.0
+        return b"GIF"
+
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(worker, "preview_gif", slow)
+    for step in range(60):
+        reporter(Event("sample", step, 100, 0.0, preview=np.zeros((1, 2, 2, 3), np.uint8)))
+        now[0] += 1.0
+    assert len(sent) == 60
+    assert [bool(event["preview"]) for event in sent].count(True) == 3
 
 
 def test_events_hold_nothing_that_dask_cannot_send(reporter: Reporter, sent: Sent) -> None:

@@ -288,7 +288,7 @@ def test_wrong_files_and_settings_are_refused_as_by_the_native_engine(
 
 
 @pytest.mark.sgm
-@pytest.mark.parametrize("name", ["svd_tiny"])
+@pytest.mark.parametrize("name", ["svd_tiny", "svd_tiny_xt"])
 def test_the_small_checkpoints_agree(name: str) -> None:
     pytest.importorskip("sgm")
     version = find_version(name)

@@ -7,7 +7,7 @@ from img2vid.versions import find_version
 from scripts.tiny import measures
 from scripts.tiny.evaluation import TARGETS, Evaluation
 
-VERSIONS = ["svd_tiny"]
+VERSIONS = ["svd_tiny", "svd_tiny_xt"]
 
 
 @pytest.mark.parametrize("name", VERSIONS)

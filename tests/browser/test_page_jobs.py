@@ -1,0 +1,123 @@
+"""Jobs as the user meets them: cancelled, from two tabs, beside another version, with a worker that dies."""
+
+import re
+import shutil
+
+from dashboard import Dashboard, until
+from playwright.sync_api import expect
+from visitor import NAMES, SMALL, Visit
+
+from img2vid import paths
+from img2vid.jobs.job import State
+
+MANY = 400
+"""Steps of a run that is never to come to its end."""
+
+
+def test_cancel_stops_within_a_step_and_the_next_run_is_made(visit: Visit, dashboard: Dashboard) -> None:
+    visitor = visit().ready_with({"seed": 1, "steps": MANY})
+    visitor.press("Sample")
+    visitor.wait_for_step(1, MANY)
+    visitor.picture("cancel_before")
+    visitor.press("Cancel")
+    visitor.wait_for("dogs, seed 1: cancelled.")
+    expect(visitor.text("Sampling, step")).to_have_count(0)
+    expect(visitor.button("Cancel")).to_be_disabled()
+    visitor.wait_for("The video appears here.")
+    visitor.picture("cancel_after")
+    (cancelled,) = dashboard.store().jobs()
+    assert (cancelled.state, cancelled.results) == (State.CANCELLED, ())
+
+    visitor.set({**SMALL, "seed": 2})
+    visitor.press("Sample")
+    visitor.wait_for_result(2)
+    visitor.played()
+    assert [job.state for job in dashboard.store().jobs()] == [State.DONE, State.CANCELLED]
+
+
+def test_what_is_typed_quickly_is_not_lost(visit: Visit, dashboard: Dashboard) -> None:
+    """Faster than the page is drawn; the last number is not even confirmed before Sample is pressed."""
+    visitor = visit().ready_with({**SMALL})
+    typed = {"seed": 3, "fps": 8, "motion bucket id": 77, "steps": 4, "Decode t frames at a time": 2}
+    for label, value in typed.items():
+        visitor.number(label).fill(str(value))
+    visitor.press("Sample")
+    visitor.wait_for_result(3)
+    settings = dashboard.store().jobs()[0].settings.model_dump()
+    assert {label: settings[NAMES[label]] for label in typed} == typed
+
+
+def test_two_tabs_share_the_queue_and_keep_their_own_controls(visit: Visit, dashboard: Dashboard) -> None:
+    one = visit().ready_with({**SMALL, "seed": 11, "steps": 40, "fps": 7})
+    one.press("Sample")
+    one.wait_for_step(1, 40)
+    two = visit()
+    assert two.tab != one.tab
+    expect(two.number("fps")).to_have_value("7")  # a new tab begins as the last one was left
+    expect(two.input).to_be_visible()
+    two.wait_for(re.compile("Sampling, step"))
+    two.set({"seed": 12, "steps": 2, "fps": 9, "motion bucket id": 30})
+    two.press("Sample")
+    for visitor in (one, two):
+        visitor.wait_for("Queue: 1 waiting")
+    one.picture("two_tabs_first")
+    two.picture("two_tabs_second")
+    for visitor in (one, two):
+        visitor.wait_for_result(12)
+        expect(visitor.button("seed 11")).to_be_enabled()
+    two.press("seed 11")
+    two.wait_for_result(11)
+    one.wait_for_result(12)
+    for visitor, values in ((one, ("11", "40", "7", "127")), (two, ("12", "2", "9", "30"))):
+        visitor.reload()
+        for label, value in zip(("seed", "steps", "fps", "motion bucket id"), values, strict=True):
+            expect(visitor.number(label)).to_have_value(value)
+    two.wait_for_result(11)
+    jobs = {job.settings.seed: job.settings for job in dashboard.store().jobs(limit=2)}
+    assert {seed: (job.num_steps, job.fps, job.motion_bucket_id) for seed, job in jobs.items()} == {
+        11: (40, 7, 127),
+        12: (2, 9, 30),
+    }
+
+
+def test_another_version_is_loaded_when_the_running_job_is_done(visit: Visit, dashboard: Dashboard) -> None:
+    if not (paths.PROJECT / "checkpoints" / "svd_tiny_xt.safetensors").is_file():
+        tiny = paths.PROJECT / "checkpoints" / "svd_tiny.safetensors"
+        shutil.copy(tiny, dashboard.checkpoints / "svd_tiny_xt.safetensors")
+    visitor = visit().ready_with({**SMALL, "seed": 21, "steps": 60})
+    expect(visitor.box("Load Model")).to_be_checked()
+    visitor.press("Sample")
+    visitor.wait_for_step(1, 60)
+    visitor.choose("Model Version", "svd_tiny_xt")
+    visitor.wait_for("svd_tiny_xt is loaded as soon as the worker is free.")
+    expect(visitor.number("T")).to_have_value("25")
+    expect(visitor.text(re.compile("Sampling, step"))).to_be_visible()
+    visitor.picture("switch_while_running")
+    visitor.wait_for_result(21)
+    visitor.wait_for(re.compile("svd_tiny_xt on CPU, .+, ready"))
+    expect(visitor.box("Load Model")).to_be_checked()
+    visitor.picture("switch_done")
+    job = dashboard.store().jobs()[0]
+    assert (job.settings.version, job.settings.num_frames, job.state) == ("svd_tiny", 3, State.DONE)
+    visitor.tick("Load Model")
+    visitor.wait_for("No model in memory; Sample loads it.")
+    expect(visitor.box("Load Model")).not_to_be_checked()
+
+
+def test_a_job_whose_worker_is_killed_finishes_by_itself(visit: Visit, dashboard: Dashboard) -> None:
+    visitor = visit()
+    visitor.choose("Model Version", "svd_tiny")
+    visitor.ready_with({**SMALL, "seed": 31, "steps": 60})
+    visitor.press("Sample")
+    visitor.wait_for_step(2, 60)
+    worker = dashboard.worker()
+    worker.kill()
+    until(lambda: dashboard.store().jobs()[0].notice, "a word about the lost worker")
+    visitor.picture("worker_killed")
+    visitor.wait_for_result(31)
+    visitor.played()
+    visitor.wait_for("The worker was lost in the stage 'sample'")
+    visitor.picture("worker_killed_result")
+    assert dashboard.worker() != worker
+    job = dashboard.store().jobs()[0]
+    assert (job.state, job.attempts, job.error) == (State.DONE, 2, "")

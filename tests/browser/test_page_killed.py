@@ -1,0 +1,80 @@
+"""`kill -9` of the dashboard in the middle of a job: after the restart what was done is there, the rest a click away."""
+
+import os
+import re
+
+import pytest
+from dashboard import Dashboard, until
+from playwright.sync_api import expect
+from visitor import SMALL, Visit
+
+from img2vid.jobs.job import State
+from img2vid.media.videos import read_frames
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+
+
+@pytest.mark.parametrize(
+    ("stage", "numbers"),
+    [
+        ("sample", {**SMALL, "steps": 60}),
+        ("decode", {"H": 128, "W": 160, "T": 14, "steps": 2, "Decode t frames at a time": 1}),
+    ],
+)
+def test_nothing_is_lost_when_the_dashboard_is_killed(
+    visit: Visit, dashboard: Dashboard, stage: str, numbers: dict[str, int]
+) -> None:
+    finished, interrupted = (11, 12) if stage == "sample" else (21, 22)
+    visitor = visit().ready_with({**SMALL, "seed": finished})
+    visitor.press("Sample")
+    visitor.wait_for_result(finished)
+    visitor.set({**numbers, "seed": interrupted})
+    visitor.press("Sample")
+
+    store = dashboard.store()
+    job = until(lambda: next(iter(store.jobs(states=[State.RUNNING])), None), "the start of the job")
+    until(lambda: (now := store.progress(job.id)) and now.stage == stage and now.step >= 2, f"the stage {stage}")
+    visitor.expects_to_lose_the_server = True
+    dashboard.kill()
+    assert store.job(job.id).state is State.RUNNING
+    assert not list(dashboard.home.rglob(f"*seed{interrupted}*"))  # results are there whole or not at all
+
+    dashboard.start()
+    visitor.reload()
+    visitor.wait_for("The program ended while the job was running; run it again.")
+    visitor.wait_for_result(finished)
+    visitor.played()
+    visitor.picture(f"killed_in_{stage}")
+    for label, value in {**numbers, "seed": interrupted}.items():
+        expect(visitor.number(label)).to_have_value(str(value))
+
+    visitor.press("Run again")
+    visitor.wait_for_result(interrupted)
+    visitor.played()
+    expect(visitor.text("The program ended while the job was running")).to_have_count(0)
+    expect(visitor.button(f"seed {finished}")).to_be_visible()
+    visitor.picture(f"killed_in_{stage}_run_again")
+    again, old = store.jobs(limit=2)
+    assert (again.state, old.state, again.settings) == (State.DONE, State.INTERRUPTED, old.settings)
+    assert len(list(read_frames(again.results[0].video))) == numbers["T"]
+
+
+def test_an_open_tab_comes_back_by_itself_and_what_waits_goes_on(visit: Visit, dashboard: Dashboard) -> None:
+    visitor = visit().ready_with({**SMALL, "seed": 31, "steps": 400})
+    visitor.press("Sample")
+    visitor.wait_for_step(2, 400)
+    visitor.set({"seed": 32, "steps": 2})
+    visitor.press("Sample")
+    visitor.wait_for("Queue: 1 waiting")
+    visitor.expects_to_lose_the_server = True
+    dashboard.kill()
+    dashboard.start()
+    visitor.wait_for(re.compile("seed 31: The program ended while the job was running"))
+    visitor.wait_for_result(32)
+    expect(visitor.number("seed")).to_have_value("32")
+    visitor.picture("killed_tab_came_back")
+    visitor.press("Dismiss")
+    expect(visitor.text("The program ended while the job was running")).to_have_count(0)
+    visitor.reload()
+    visitor.wait_for_result(32)
+    expect(visitor.text("The program ended while the job was running")).to_have_count(0)

@@ -1,8 +1,7 @@
 """The whole program in a real browser: Chromium in front of a server of each module's own.
 
 Without Chromium these tests are skipped, or, where IMG2VID_BROWSER_TESTS is "required", fail. Screenshots go to the
-folder
-IMG2VID_SCREENSHOTS, else to one of pytest's temporary folders; each test that fails leaves one more.
+folder IMG2VID_SCREENSHOTS, else to one of pytest's temporary folders; each test that fails leaves one more.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`kill -9` of the dashboard in the middle of a job: after the restart what was done is there, the rest a click away."""
+"""`kill -9` of the dashboard in the middle of a job: what was done is there afterwards, the rest a click away."""
 
 import os
 import re

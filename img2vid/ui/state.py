@@ -111,6 +111,29 @@ def current() -> PageState:
     return page
 
 
+def acting() -> PageState:
+    """The state of this tab, for callbacks.
+
+    Where the user has already done the next thing, Streamlit ends a callback at its first look into the session, and
+    never calls it again: what was entered would be lost. The one look at which it does not is that at all of it.
+    """
+    return cast(PageState, st.session_state.to_dict()[_KEY])
+
+
+def entered(key: str) -> Any:
+    """What a widget holds, or None where there is no such widget; for callbacks, for the same reason."""
+    return st.session_state.to_dict().get(key)
+
+
+def show(key: str, value: Any) -> None:
+    """Makes a widget show a value, before it is drawn.
+
+    Only where it shows another one: a widget that is told its value anew forgets what is being typed into it.
+    """
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+
+
 def _open(versions: dict[str, ModelVersion]) -> PageState:
     asked = st.query_params.get(ADDRESS)
     name = asked if asked is not None and tabs.is_name(asked) else tabs.new_name()

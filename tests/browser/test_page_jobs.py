@@ -48,9 +48,10 @@ def test_what_is_typed_quickly_is_not_lost(visit: Visit, dashboard: Dashboard) -
 
 
 def test_two_tabs_share_the_queue_and_keep_their_own_controls(visit: Visit, dashboard: Dashboard) -> None:
-    one = visit().ready_with({**SMALL, "seed": 11, "steps": 40, "fps": 7})
+    long = 120
+    one = visit().ready_with({**SMALL, "seed": 11, "steps": long, "fps": 7, "motion bucket id": 127})
     one.press("Sample")
-    one.wait_for_step(1, 40)
+    one.wait_for_step(1, long)
     two = visit()
     assert two.tab != one.tab
     expect(two.number("fps")).to_have_value("7")  # a new tab begins as the last one was left
@@ -68,14 +69,14 @@ def test_two_tabs_share_the_queue_and_keep_their_own_controls(visit: Visit, dash
     two.press("seed 11")
     two.wait_for_result(11)
     one.wait_for_result(12)
-    for visitor, values in ((one, ("11", "40", "7", "127")), (two, ("12", "2", "9", "30"))):
+    for visitor, values in ((one, ("11", str(long), "7", "127")), (two, ("12", "2", "9", "30"))):
         visitor.reload()
         for label, value in zip(("seed", "steps", "fps", "motion bucket id"), values, strict=True):
             expect(visitor.number(label)).to_have_value(value)
     two.wait_for_result(11)
     jobs = {job.settings.seed: job.settings for job in dashboard.store().jobs(limit=2)}
     assert {seed: (job.num_steps, job.fps, job.motion_bucket_id) for seed, job in jobs.items()} == {
-        11: (40, 7, 127),
+        11: (long, 7, 127),
         12: (2, 9, 30),
     }
 

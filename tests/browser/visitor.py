@@ -144,16 +144,19 @@ class Visitor:
         for label, value in numbers.items():
             self.number(label).fill(str(value))
             self.number(label).press("Enter")
-            until(lambda label=label, value=value: self.kept()[NAMES[label]] == value, f"{label} {value}")
+            until(lambda label=label, value=value: self.kept().get(NAMES[label]) == value, f"{label} {value}")
 
     def kept(self) -> dict[str, Any]:
-        """The tab's controls as the program has them on disk."""
-        return json.loads((self.home / "tabs" / f"{self.tab}.json").read_text(encoding="utf-8"))["controls"]
+        """The tab's controls as the program has them on disk; nothing before the first of them was touched."""
+        file = self.home / "tabs" / f"{self.tab}.json"
+        return json.loads(file.read_text(encoding="utf-8"))["controls"] if file.is_file() else {}
 
     def drop(self, *, path: Path | None = None, name: str = "", data: bytes = b"", kind: str = "") -> None:
         """Gives Input a file of the disk, or one that is made up."""
         given: Path | FilePayload = path or {"name": name, "mimeType": kind, "buffer": data}
-        self.page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(given)
+        zone = self.page.locator("[data-testid=stFileUploader] input[type=file]")
+        expect(zone).to_have_count(1)  # after each file a new one takes the place of the old one
+        zone.set_input_files(given)
 
     def ready_with(self, numbers: dict[str, int]) -> "Visitor":
         """Chooses svd_tiny, drops a photo and sets numbers, until only Sample is left to be pressed."""

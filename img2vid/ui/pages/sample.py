@@ -4,7 +4,7 @@ import streamlit as st
 
 from img2vid.settings import PARAMS
 from img2vid.ui import desks, words
-from img2vid.ui.state import PageState, current, drawing
+from img2vid.ui.state import PageState, acting, current, drawing, entered, show
 from img2vid.ui.widgets.activity import activity_box, pace
 from img2vid.ui.widgets.controls import control, row
 from img2vid.ui.widgets.model import missing_checkpoint, model_row
@@ -68,7 +68,7 @@ def _decoding(page: PageState) -> None:
     with decode:
         control(page, "decode_t")
     with overwrite:
-        st.session_state["overwrite_fps"] = overwritten
+        show("overwrite_fps", overwritten)
         st.checkbox(
             "Overwrite fps in mp4 generator",
             key="overwrite_fps",
@@ -80,5 +80,5 @@ def _decoding(page: PageState) -> None:
 
 
 def _overwrite() -> None:
-    page = current()
-    page.set(saving_fps=float(page.tab.controls["fps"]) if st.session_state["overwrite_fps"] else None)
+    page = acting()
+    page.set(saving_fps=float(page.tab.controls["fps"]) if entered("overwrite_fps") else None)

@@ -10,7 +10,7 @@ import streamlit as st
 from img2vid.jobs.job import Job, JobProgress, State
 from img2vid.jobs.store import Store
 from img2vid.ui import desks, peaks, words
-from img2vid.ui.state import PageState, current, drawing, noting
+from img2vid.ui.state import PageState, acting, current, drawing, noting
 
 BUSY, IDLE = 1.0, 3.0
 """Seconds between two looks, while something is going on and while nothing is."""
@@ -122,15 +122,15 @@ def _small(label: str, key: str, disabled: bool, act: Callable[..., None], *args
 
 
 def _move(job_id: str, place: int) -> None:
-    with noting(current()):
+    with noting(acting()):
         desks.open_desk().move(job_id, place)
 
 
 def _stop(job_id: str) -> None:
-    with noting(current()):
+    with noting(acting()):
         desks.open_desk().cancel(job_id)
 
 
 def _empty() -> None:
-    with noting(current()):
+    with noting(acting()):
         desks.open_desk().empty_queue()

@@ -6,7 +6,7 @@ from typing import Any, cast, get_args
 import streamlit as st
 
 from img2vid.settings import SampleSettings, label_of, limits_of
-from img2vid.ui.state import PageState, current
+from img2vid.ui.state import PageState, acting, entered, show
 
 STEPS = {
     "cond_aug": 0.01,
@@ -31,7 +31,7 @@ def control(page: PageState, name: str) -> None:
     """Draws the widget of a setting under the setting's own name as its key."""
     annotation = SampleSettings.model_fields[name].annotation
     if annotation is bool:
-        _show(name, page.tab.controls[name])
+        show(name, page.tab.controls[name])
         st.checkbox(label_of(name), key=name, help=page.version.help_text(name), on_change=keep, args=(name,))
     elif choices := [choice for choice in get_args(annotation) if isinstance(choice, str)]:
         _choice(page, name, choices)
@@ -49,8 +49,8 @@ def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = 
 
 def keep(name: str) -> None:
     """Takes over what the user did to a widget."""
-    value = st.session_state[name]
-    page = current()
+    value = entered(name)
+    page = acting()
     page.note = None
     if value is not None:
         page.set(**{name: value})
@@ -60,7 +60,7 @@ def _number(page: PageState, name: str, *, whole: bool) -> None:
     limits = limits_of(name)
     kind: Callable[[float], Any] = int if whole else float
     step: Any = page.version.size_step if name in ("height", "width") else 1 if whole else STEPS[name]
-    _show(name, kind(page.tab.controls[name]))
+    show(name, kind(page.tab.controls[name]))
     st.number_input(
         label_of(name),
         min_value=kind(limits["ge"]),
@@ -75,7 +75,7 @@ def _number(page: PageState, name: str, *, whole: bool) -> None:
 
 
 def _choice(page: PageState, name: str, choices: Sequence[str]) -> None:
-    _show(name, page.tab.controls[name])
+    show(name, page.tab.controls[name])
     select(label_of(name), choices, name, page.version.help_text(name), keep, name)
 
 
@@ -85,9 +85,3 @@ def select(
     """A selectbox of names that shows what the session holds under `key`."""
     # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
     cast(Any, st).selectbox(label, options, key=key, help=help_text, on_change=on_change, args=args)
-
-
-def _show(name: str, value: Any) -> None:
-    """Makes the widget show the control's value; only possible before the widget is drawn."""
-    if st.session_state.get(name) != value:
-        st.session_state[name] = value

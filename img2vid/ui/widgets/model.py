@@ -5,7 +5,7 @@ import streamlit as st
 from img2vid.errors import CheckpointError
 from img2vid.jobs.job import ModelStatus
 from img2vid.ui import desks, words
-from img2vid.ui.state import PageState, current, drawing, noting
+from img2vid.ui.state import PageState, acting, current, drawing, entered, noting, show
 from img2vid.ui.switching import switched
 from img2vid.ui.widgets.controls import select
 from img2vid.versions import ModelVersion
@@ -20,7 +20,7 @@ def model_row(page: PageState, *, every: float) -> None:
     """Draws the row; what is in memory is looked up every few seconds, without drawing the rest of the page again."""
     choose, load = st.columns([2, 5], vertical_alignment="bottom")
     with choose:
-        st.session_state["version"] = page.tab.controls["version"]
+        show("version", page.tab.controls["version"])
         about = words.sentence(f"{page.version.name}: {page.version.note}") if page.version.note else ""
         select("Model Version", list(page.versions), "version", f"{page.version.help_text('version')} {about}", _switch)
     with load:
@@ -33,7 +33,7 @@ def _in_memory() -> None:
         version = page.version
         status = desks.open_desk().store.model()
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
-            st.session_state["load_model"] = wanted(status, version)
+            show("load_model", wanted(status, version))
             st.checkbox(
                 "Load Model",
                 key="load_model",
@@ -86,9 +86,9 @@ def missing_checkpoint(version: ModelVersion) -> str:
 
 
 def _switch() -> None:
-    page = current()
+    page = acting()
     with noting(page):
-        old, new = page.version, page.versions[st.session_state["version"]]
+        old, new = page.version, page.versions[entered("version")]
         page.set(**switched(page.tab.controls, old, new))
         desk = desks.open_desk()
         status = desk.store.model()
@@ -97,10 +97,10 @@ def _switch() -> None:
 
 
 def _load_or_let_go() -> None:
-    page = current()
+    page = acting()
     with noting(page):
         desk = desks.open_desk()
-        if st.session_state["load_model"]:
+        if entered("load_model"):
             desk.load(page.version.name, page.tab.choice)
         else:
             desk.unload()

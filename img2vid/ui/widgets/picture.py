@@ -8,7 +8,7 @@ from img2vid import paths
 from img2vid.media.pictures import list_pictures
 from img2vid.ui import desks, drops, pictures, words
 from img2vid.ui.drops import keep_picture, take
-from img2vid.ui.state import Note, PageState, current, drawing, noting, show_note
+from img2vid.ui.state import Note, PageState, acting, drawing, entered, noting, show, show_note
 from img2vid.ui.widgets.controls import control
 
 EXAMPLES = paths.PROJECT / "assets"
@@ -38,9 +38,9 @@ def input_box(page: PageState) -> None:
 
 
 def _dropped(key: str) -> None:
-    page = current()
+    page = acting()
     with noting(page, "input"):
-        given = st.session_state[key]
+        given = entered(key)
         if given is None:
             return
         page.uploads += 1  # the drop zone is empty again, for the input is shown beside it
@@ -66,7 +66,7 @@ def _fitting(page: PageState, path: Path) -> None:
 
 
 def _offset(page: PageState) -> None:
-    st.session_state["crop_offset"] = page.tab.controls["crop_offset"]
+    show("crop_offset", page.tab.controls["crop_offset"])
     st.slider(
         "Crop offset",
         0.0,
@@ -79,9 +79,9 @@ def _offset(page: PageState) -> None:
 
 
 def _keep_offset() -> None:
-    page = current()
+    page = acting()
     with noting(page):
-        page.set(crop_offset=st.session_state["crop_offset"])
+        page.set(crop_offset=entered("crop_offset"))
 
 
 def _preview(page: PageState) -> None:
@@ -97,7 +97,7 @@ def _preview(page: PageState) -> None:
 
 
 def _remove() -> None:
-    page = current()
+    page = acting()
     with noting(page):
         page.set_picture(None)
 
@@ -115,6 +115,6 @@ def _examples() -> None:
 
 
 def _take_example(path: Path) -> None:
-    page = current()
+    page = acting()
     with noting(page, "input"):
         page.set_picture(keep_picture(path.read_bytes(), path.name))

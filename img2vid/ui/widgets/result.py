@@ -11,7 +11,7 @@ from img2vid.jobs.job import Job, State, StoredResult
 from img2vid.media.exports import animation_of, frames_as_zip, last_frame
 from img2vid.ui import desks, pictures, words
 from img2vid.ui.drops import keep_picture
-from img2vid.ui.state import Note, PageState, current, drawing, noting
+from img2vid.ui.state import Note, PageState, acting, drawing, noting
 from img2vid.ui.tabs import Picture
 from img2vid.ui.widgets.sidebar import random_seed
 from img2vid.ui.widgets.start import submit
@@ -201,24 +201,24 @@ def _earlier(made: list[Job], shown: Job) -> None:
 
 
 def _show(job_id: str) -> None:
-    page = current()
+    page = acting()
     with noting(page):
         page.show(job_id)
 
 
 def _again(job_id: str) -> None:
-    with noting(current()):
+    with noting(acting()):
         desks.open_desk().again(job_id)
 
 
 def _dismiss(job_id: str) -> None:
-    page = current()
+    page = acting()
     with noting(page):
         page.dismiss(job_id)
 
 
 def _new_seed(job_id: str) -> None:
-    page = current()
+    page = acting()
     with noting(page):
         job = desks.open_desk().store.job(job_id)
         settings = job.settings.model_copy(update={"seed": random_seed()})
@@ -226,7 +226,7 @@ def _new_seed(job_id: str) -> None:
 
 
 def _continue(job_id: str, video: Path) -> None:
-    page = current()
+    page = acting()
     with noting(page):
         job = desks.open_desk().store.job(job_id)
         page.set_picture(keep_picture(last_frame(video), f"{job.picture_name}_last.png"))
@@ -234,7 +234,7 @@ def _continue(job_id: str, video: Path) -> None:
 
 
 def _take_over(job_id: str, seed: int) -> None:
-    page = current()
+    page = acting()
     with noting(page):
         job = desks.open_desk().store.job(job_id)
         page.set(**{**job.settings.model_dump(), "seed": seed, "num_samples": 1})

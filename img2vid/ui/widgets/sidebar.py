@@ -7,7 +7,7 @@ import streamlit as st
 from img2vid import paths
 from img2vid.settings import PARAMS
 from img2vid.ui import desks
-from img2vid.ui.state import PageState, current, noting
+from img2vid.ui.state import PageState, acting, entered, noting, show
 from img2vid.ui.switching import reset
 from img2vid.ui.widgets.controls import control, row, select
 from img2vid.ui.widgets.model import wanted
@@ -52,13 +52,13 @@ def _seed(page: PageState) -> None:
 
 
 def _throw_dice() -> None:
-    page = current()
+    page = acting()
     with noting(page):
         page.set(seed=random_seed())
 
 
 def _saving(page: PageState) -> None:
-    st.session_state["save_locally"] = page.tab.save_locally
+    show("save_locally", page.tab.save_locally)
     st.checkbox(
         "Save images locally",
         key="save_locally",
@@ -67,7 +67,7 @@ def _saving(page: PageState) -> None:
         on_change=_keep_saving,
     )
     if page.tab.save_locally:
-        st.session_state["save_path"] = page.tab.save_path
+        show("save_path", page.tab.save_path)
         st.text_input(
             "Save path",
             key="save_path",
@@ -78,10 +78,12 @@ def _saving(page: PageState) -> None:
 
 
 def _keep_saving() -> None:
-    page = current()
+    page = acting()
     with noting(page):
-        page.tab.save_locally = st.session_state["save_locally"]
-        page.tab.save_path = st.session_state.get("save_path", page.tab.save_path).strip()
+        page.tab.save_locally = entered("save_locally")
+        path = entered("save_path")
+        if path is not None:
+            page.tab.save_path = path.strip()
         page.save()
 
 
@@ -101,7 +103,7 @@ def _engine(page: PageState) -> None:
         _of_choice("Engine", "provider", PROVIDERS, choice.provider, _ENGINE_HELP)
         _of_choice("Device", "device", DEVICES, choice.device, _DEVICE_HELP)
         _of_choice("Precision", "precision", PRECISIONS, choice.precision, _PRECISION_HELP)
-        st.session_state["allow_pickle"] = choice.allow_pickle
+        show("allow_pickle", choice.allow_pickle)
         st.checkbox(
             "Allow .ckpt files",
             key="allow_pickle",
@@ -123,20 +125,20 @@ _PRECISION_HELP = "Number format of the network; auto is fp32 on a processor, el
 
 def _of_choice(label: str, name: str, options: tuple[str, ...], value: str, help_text: str) -> None:
     known = options if value in options else (*options, value)
-    st.session_state[name] = value
+    show(name, value)
     select(label, known, name, help_text, _keep_choice, name)
 
 
 def _keep_choice(name: str) -> None:
-    page = current()
+    page = acting()
     with noting(page):
         desk = desks.open_desk()
-        page.set_choice(**{name: st.session_state[name]})
+        page.set_choice(**{name: entered(name)})
         if wanted(desk.store.model(), page.version):
             desk.load(page.version.name, page.tab.choice)
 
 
 def _reset() -> None:
-    page = current()
+    page = acting()
     with noting(page):
         page.set(**reset(page.tab.controls, page.version))

@@ -11,7 +11,7 @@ from img2vid.jobs.store import Store
 from img2vid.pipeline import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.ui import desks, peaks, words
-from img2vid.ui.state import Note, PageState, current, noting, show_note
+from img2vid.ui.state import Note, PageState, acting, noting, show_note
 from img2vid.ui.widgets.model import missing_checkpoint
 from img2vid.versions import ModelVersion
 
@@ -106,7 +106,7 @@ def submit(page: PageState, settings: SampleSettings, choice: EngineChoice, pict
 
 
 def _sample() -> None:
-    page = current()
+    page = acting()
     with noting(page):
         if page.tab.picture is None:
             raise BadInput("there is no input; drop a picture into Input first")
@@ -114,7 +114,7 @@ def _sample() -> None:
 
 
 def _cancel() -> None:
-    page = current()
+    page = acting()
     with noting(page):
         desk = desks.open_desk()
         job = being_made(desk.store)

@@ -176,12 +176,16 @@ def sample(arguments: argparse.Namespace) -> int:
 
 def _sample_here(plan: Plan, bar: ProgressBar) -> int:
     """Makes the videos in this process; returns how many pictures could not be used."""
+    from img2vid.jobs.latents import Shelf, ShelfOfRun
+
     model = pipeline.load(plan.version, plan.choice, bar)
     refused = 0
     for index, path in enumerate(plan.pictures, start=1):
         bar.title = f"{index}/{len(plan.pictures)} {path.name}:" if len(plan.pictures) > 1 else ""
         try:
             picture = load_picture(path)
+            checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+            keeping = ShelfOfRun(Shelf(paths.home()), model, plan.choice, checksum)
             for result in pipeline.run(
                 model,
                 picture,
@@ -189,9 +193,11 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
                 plan.folder,
                 name=path.stem,
                 animation=plan.animation,
-                picture_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+                picture_sha256=checksum,
+                keeping=keeping,
                 on_event=bar,
             ):
+                keeping.drop(SampleSettings(**result.metadata["settings"]))
                 _print_notice(path.stem, result.notice)
                 _print_result(plan, result)
         except BadInput as error:

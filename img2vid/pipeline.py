@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import psutil
@@ -86,6 +86,18 @@ class Result:
     metadata: dict[str, Any]
     animation: Path | None = None
     notice: str = ""
+
+
+class Keeping(Protocol):
+    """Keeps what was sampled until its video is on disk, so that a run that failed later need not sample again."""
+
+    def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
+        """The latents (T, z, h, w) that such a run of the same model has sampled before, or None."""
+        ...
+
+    def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
+        """Takes the latents of a run, before they are decoded."""
+        ...
 
 
 class StageClock:
@@ -183,6 +195,13 @@ def release_memory() -> None:
     release()
 
 
+def made_by(model: LoadedModel) -> str:
+    """Which model it is, down to its file: the same text, the same weights and the same arithmetic."""
+    facts = model.checkpoint.stat()
+    file = (model.checkpoint.name, facts.st_size, facts.st_mtime_ns)
+    return " ".join(map(str, (model.version.name, model.provider, model.device, model.precision, *file)))
+
+
 def _require_agreement(version: ModelVersion, engine: "Engine") -> None:
     """A row with a finer size_step than the network has would fail only in the middle of a run."""
     if version.downsampling != engine.downsampling or version.size_step % engine.size_step:
@@ -201,13 +220,15 @@ def run(
     name: str,
     animation: str | None = None,
     picture_sha256: str | None = None,
+    keeping: Keeping | None = None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Result]:
     """Makes `settings.num_samples` videos of a picture, one after the other, each with the next seed.
 
     Every video is on disk when its result is given, named after the picture `name`. `animation`, "gif" or "webp", asks
-    for one more file beside it. `picture_sha256`, the checksum of the picture's file, goes into the metadata. An
-    exception raised from `on_event` stops the run between two steps; what was finished stays.
+    for one more file beside it. `picture_sha256`, the checksum of the picture's file, goes into the metadata. `keeping`
+    is asked for latents before sampling, and given them after it. An exception raised from `on_event` stops the run
+    between two steps; what was finished stays.
     """
     if settings.version != model.version.name:
         raise BadInput(f"the settings are for {settings.version}, the loaded model is {model.version.name}")
@@ -217,7 +238,7 @@ def run(
     )
     for index in range(settings.num_samples):
         one = settings.model_copy(update={"seed": (settings.seed + index) % (MAX_SEED + 1), "num_samples": 1})
-        yield _run_one(model, _Source(frame, name, picture_sha256), one, folder, animation, on_event)
+        yield _run_one(model, _Source(frame, name, picture_sha256), one, folder, animation, keeping, on_event)
 
 
 @dataclass(frozen=True)
@@ -235,18 +256,18 @@ def _run_one(
     settings: SampleSettings,
     folder: Path,
     animation: str | None,
+    keeping: Keeping | None,
     on_event: OnEvent,
 ) -> Result:
-    from img2vid.engine import sample_latents
-
     started = time.monotonic()
     clock = StageClock(on_event)
 
     def on_progress(progress: "Progress") -> None:
         clock.report(progress.stage, progress.step, progress.total, sigma=progress.sigma, preview=progress.preview)
 
-    latents = sample_latents(model.engine, source.frame, clip_of(settings), on_progress)
+    latents, kept = _sample(model.engine, source.frame, settings, keeping, on_progress)
     frames, decode_t, notices = _decode(model.engine, latents, settings.decode_t, on_progress, clock)
+    notices = [*kept, *notices]
     settings = settings.model_copy(update={"decode_t": decode_t})
 
     clock.report("write", 0, 1)
@@ -272,6 +293,25 @@ def _run_one(
     clock.report("write", 1, 1)
     seconds = time.monotonic() - started
     return Result(video, still, sidecar, settings.seed, seconds, metadata, animated, "; ".join(notices))
+
+
+def _sample(
+    engine: "Engine",
+    frame: NDArray[np.float32],
+    settings: SampleSettings,
+    keeping: Keeping | None,
+    on_progress: Callable[["Progress"], None],
+) -> tuple["Latents", list[str]]:
+    """The latents, sampled or kept from a run that did not come to its end, and what went otherwise than asked for."""
+    from img2vid.engine import latents_of, sample_latents
+
+    kept = None if keeping is None else keeping.recall(settings)
+    if kept is not None:
+        return latents_of(kept), ["an earlier try had sampled it already, so that it was only decoded"]
+    latents = sample_latents(engine, frame, clip_of(settings), on_progress)
+    if keeping is not None:
+        keeping.keep(settings, latents.numpy())
+    return latents, []
 
 
 def _decode(

@@ -2,7 +2,7 @@
 
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,20 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(random_checkpoint: Path) -> ModelVersion:
     """The version svd_tiny with the random checkpoint."""
     return find_version("svd_tiny").model_copy(update={"checkpoint": str(random_checkpoint)})
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For pictures as small as those of the tests, several threads only get in each other's way.
+
+    What the last bits of a result are depends on how many there are.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

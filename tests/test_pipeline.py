@@ -1,7 +1,7 @@
 """From a picture and settings to files on disk, with what is told on the way and what is left when it stops."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,7 @@ SMALL = {"height": 64, "width": 64, "num_frames": 3, "num_steps": 2}
 STAGES = ["condition", "sample", "decode", "write"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """For pictures this small, several threads only get in each other's way."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

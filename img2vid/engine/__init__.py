@@ -2,7 +2,7 @@
 
 from img2vid.engine.interface import Conditioning, Engine, OnStep, Precision, Provider, SamplerSettings, StepInfo
 from img2vid.engine.loading import load_engine
-from img2vid.engine.render import Clip, Latents, Progress, decode_latents, render, sample_latents
+from img2vid.engine.render import Clip, Latents, Progress, decode_latents, latents_of, render, sample_latents
 
 __all__ = [
     "Clip",
@@ -16,6 +16,7 @@ __all__ = [
     "SamplerSettings",
     "StepInfo",
     "decode_latents",
+    "latents_of",
     "load_engine",
     "render",
     "sample_latents",

@@ -14,7 +14,7 @@ from img2vid.engine.preview import LatentPreview
 from img2vid.errors import Img2VidError
 
 Latents = Tensor
-"""What is sampled and then decoded: (T, z, h, w), float32."""
+"""What is sampled and then decoded: (T, z, h, w), float32, in the machine's own memory."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def sample_latents(
 
     on_progress(Progress("sample", 0, clip.sampler.num_steps))
     with out_of_memory_explained("sample"):
-        latents = engine.sample(noise, cond, uncond, clip.sampler, on_step=on_step, generator=generator)
+        latents = engine.sample(noise, cond, uncond, clip.sampler, on_step=on_step, generator=generator).float().cpu()
     _require_finite(latents, "latents")
     return latents
 
@@ -103,6 +103,11 @@ def decode_latents(
         )
     _require_finite(frames, "frames")
     return ((frames.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def latents_of(values: NDArray[np.float32]) -> Latents:
+    """Latents (T, z, h, w) that were kept outside of the engine."""
+    return torch.as_tensor(values)
 
 
 def _require_finite(values: Tensor, name: str) -> None:

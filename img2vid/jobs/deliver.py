@@ -55,6 +55,8 @@ def keep(store: Store, job: Job, outcome: Outcome) -> None:
     facts = (outcome.seed, outcome.seconds, outcome.metadata)
     store.record_result(job.id, StoredResult(files[".mp4"], files[".png"], files[".json"], animation, *facts))
     stages = outcome.stages
+    if "sample" not in stages:
+        return  # it was only decoded, which says little about the next one
     seconds = (stages.get("sample", 0.0), stages.get("decode", 0.0), outcome.seconds)
     timing = Timing.of(job.settings, *seconds, outcome.model_memory, outcome.memory)
     store.record_timing(job.settings.version, outcome.metadata, timing)

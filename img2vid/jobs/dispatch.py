@@ -22,6 +22,7 @@ from img2vid.jobs.deliver import keep
 from img2vid.jobs.estimate import Expected, expected
 from img2vid.jobs.hands import Hand, Work, best_hand, choice_for, order_for
 from img2vid.jobs.job import Job, ModelStatus, State
+from img2vid.jobs.latents import Shelf, latents_key
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import Hello, Order, Outcome
 
@@ -47,6 +48,7 @@ class Dispatcher:
         """Workers that cannot be used, and why."""
         self._works: list[Work] = []
         """Jobs that go on before those of the queue."""
+        self._shelf = Shelf(store.home)
         self._events: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._looked = float("-inf")
         self._lost_over: dict[int, int] = {}
@@ -202,7 +204,7 @@ class Dispatcher:
             self._store.finish(work.job.id, State.DONE)
             return None
         try:
-            return order_for(hand, work, self._here.topic)
+            return order_for(hand, work, self._here.topic, self._shelf)
         except BadInput as error:
             self._store.finish(work.job.id, State.FAILED, str(error), type(error).__name__)
             return None
@@ -282,6 +284,7 @@ class Dispatcher:
             except MediaError as error:
                 self._store.finish(job.id, State.FAILED, str(error), type(error).__name__)
                 return
+            self._shelf.drop(latents_key(job, work.index))
             work.index += 1
             work.usual = self._usual(job)
             if work.index < work.videos:
@@ -315,6 +318,8 @@ class Dispatcher:
                 hand.trouble = event["sentence"]
             elif event["kind"] == "model":
                 self._note_model(hand, ModelStatus(**event["status"]))
+            elif event["kind"] == "latents":
+                self._keep_latents(hand.work, event)
             else:
                 event["preview"] = event["preview"] or newest.get(hand.address, {}).get("preview", b"")
                 newest[hand.address] = event
@@ -322,6 +327,13 @@ class Dispatcher:
                     self._store.record_notice(hand.work.job.id, event["notice"])
         for address, event in newest.items():
             self._note_progress(self._hands[address], event)
+
+    def _keep_latents(self, work: Work | None, event: dict[str, Any]) -> None:
+        """Puts what a worker has sampled on the shelf, unless its video is there by now."""
+        if work is None or work.job.id != event["task"]:
+            return
+        if work.job.settings_of(work.index).seed == event["seed"]:
+            self._shelf.put(latents_key(work.job, work.index), event["packet"])
 
     def _note_model(self, hand: Hand, status: ModelStatus) -> None:
         hand.status = status

@@ -9,9 +9,9 @@ from img2vid.errors import BadInput
 from img2vid.jobs.cluster import Promise
 from img2vid.jobs.estimate import Expected, seconds_left
 from img2vid.jobs.job import Job, JobProgress, ModelStatus
+from img2vid.jobs.latents import Shelf, latents_key
 from img2vid.jobs.worker import Hello, Order
 from img2vid.pipeline import EngineChoice
-from img2vid.settings import MAX_SEED
 
 
 @dataclass(eq=False)
@@ -104,13 +104,13 @@ def choice_for(hand: Hand, job: Job) -> EngineChoice:
     return replace(job.choice, device="cuda") if hand.name == job.choice.device else job.choice
 
 
-def order_for(hand: Hand, work: Work, topic: str) -> Order:
-    """The next video of a job, for one worker; BadInput where its picture is gone."""
+def order_for(hand: Hand, work: Work, topic: str, shelf: Shelf) -> Order:
+    """The next video of a job, with what is kept of it, for one worker; BadInput where its picture is gone."""
     job = work.job
     try:
         picture = job.picture.read_bytes()
     except OSError as error:
         raise BadInput(f"the picture {job.picture} cannot be read any more ({error.strerror})") from error
-    seed = (job.settings.seed + work.index) % (MAX_SEED + 1)
-    settings = job.settings.model_copy(update={"seed": seed, "num_samples": 1})
-    return Order(job.id, topic, settings, choice_for(hand, job), picture, job.picture_name, job.animation)
+    settings = job.settings_of(work.index)
+    packet = shelf.get(latents_key(job, work.index))
+    return Order(job.id, topic, settings, choice_for(hand, job), picture, job.picture_name, job.animation, packet)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from img2vid.pipeline import EngineChoice
-from img2vid.settings import SampleSettings
+from img2vid.settings import MAX_SEED, SampleSettings
 
 
 class State(str, Enum):
@@ -74,6 +74,11 @@ class Job:
     """The name of the worker that it was given to last, or nothing."""
     results: tuple[StoredResult, ...]
     """The videos that are finished."""
+
+    def settings_of(self, index: int) -> SampleSettings:
+        """The settings of its `index`-th video alone."""
+        seed = (self.settings.seed + index) % (MAX_SEED + 1)
+        return self.settings.model_copy(update={"seed": seed, "num_samples": 1})
 
 
 @dataclass(frozen=True)

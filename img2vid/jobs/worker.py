@@ -17,9 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import img2vid
 from img2vid import pipeline
 from img2vid.errors import Cancelled, Img2VidError
+from img2vid.jobs.latents import pack, unpack
 from img2vid.jobs.preview import preview_gif
 from img2vid.media.pictures import load_picture
 from img2vid.pipeline import EngineChoice, Event, LoadedModel
@@ -48,6 +52,8 @@ class Order:
     picture: bytes
     name: str
     animation: str | None
+    latents: bytes = b""
+    """What an earlier try has sampled, as a packet, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +136,28 @@ class Reporter:
         """Sends what the worker's memory holds; the names are those of ModelStatus."""
         self._report({"kind": "model", "task": self._task, "status": status})
 
+    def tell_latents(self, seed: int, packet: bytes) -> None:
+        """Sends what was sampled, before it is decoded."""
+        self._report({"kind": "latents", "task": self._task, "seed": seed, "packet": packet})
+
     def tell_trouble(self, sentence: str) -> None:
         """Sends the last words of a worker."""
         self._report({"kind": "trouble", "task": self._task, "sentence": sentence})
+
+
+class Keeping:
+    """Latents come with an order and go with an event, as all else that a worker needs and makes."""
+
+    def __init__(self, packet: bytes, model: LoadedModel, report: Reporter) -> None:
+        self._packet, self._model, self._report = packet, model, report
+
+    def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
+        """What came with the order, if this very model made it."""
+        return unpack(self._packet, pipeline.made_by(self._model))
+
+    def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
+        """Sends the latents to the desk."""
+        self._report.tell_latents(settings.seed, pack(latents, pipeline.made_by(self._model)))
 
 
 class Bench:
@@ -179,6 +204,7 @@ class Bench:
                 name=order.name,
                 animation=order.animation,
                 picture_sha256=hashlib.sha256(order.picture).hexdigest(),
+                keeping=Keeping(order.latents, model, report),
                 on_event=report,
             )
             written = [result.video, result.still, result.sidecar, *filter(None, [result.animation])]

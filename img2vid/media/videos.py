@@ -2,7 +2,8 @@
 
 The colours are converted with the BT.709 matrix and tagged as such: without tags players guess another matrix for small
 videos than for large ones, and colours shift. The same frames and metadata give the same bytes: no time stamps are
-written, and the number of encoder threads, on which x264's decisions depend, does not follow the machine.
+written, and the number of encoder threads, on which x264's decisions depend, does not follow the machine. Nor does
+anything follow from x264's look ahead, whose results vary with what the memory held before.
 """
 
 import json
@@ -31,7 +32,12 @@ Frame = npt.NDArray[np.uint8]
 COMPANIONS = (".png", ".json", ".gif", ".webp")
 """Suffixes of the files that may lie beside a video under its name: its first frame, its settings, an animation."""
 
-_ENCODER = {"crf": "18", "preset": "medium", "threads": "4"}
+_ENCODER = {
+    "crf": "18",
+    "preset": "medium",
+    "threads": "4",
+    "x264-params": "mbtree=0:b-adapt=0:scenecut=0",
+}
 
 # Flags of FFmpeg's scaler by number, since older releases of PyAV do not name the last four: how chroma is averaged and
 # spread out again, and that rounding is exact and the same on every processor.

@@ -44,6 +44,8 @@ def test_nothing_is_lost_when_the_dashboard_is_killed(
     visitor.wait_for("The program ended while the job was running; run it again.")
     visitor.wait_for_result(finished)
     visitor.played()
+    kept = visitor.text("What was sampled is kept: run again, it is only decoded.")
+    expect(kept).to_have_count(1 if stage == "decode" else 0)
     visitor.picture(f"killed_in_{stage}")
     for label, value in {**numbers, "seed": interrupted}.items():
         expect(visitor.number(label)).to_have_value(str(value))

@@ -1,4 +1,4 @@
-"""A desk with a real cluster, which the tests of this folder share as starting one takes seconds."""
+"""A desk with a real cluster, which the tests of a module share as starting one takes seconds."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def checkpoints(random_checkpoint: Path) -> Path:
     return random_checkpoint.parent
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def surroundings(checkpoints: Path) -> Iterator[None]:
     """What processes that the tests start inherit: their checkpoints, one thread, and the stand-ins on their path."""
     with pytest.MonkeyPatch.context() as patch:
@@ -33,8 +33,8 @@ def surroundings(checkpoints: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+@pytest.fixture(scope="module")
+def desk(surroundings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A desk that works; jobs whose names say so are done by stand-ins."""
     desk = Desk(Store(tmp_path_factory.mktemp("home") / "img2vid.sqlite"), make=stand_ins.make, greet=stand_ins.greet)
     desk.start()

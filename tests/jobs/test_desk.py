@@ -30,6 +30,7 @@ def names(jobs: list[Job]) -> list[str]:
 # From the picture to the video
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_photo_becomes_the_video_that_the_pipeline_makes(client: Client, tmp_path: Path) -> None:
     job = client.end(client.photo())
     assert (job.state, job.attempts, job.error, job.notice) == (State.DONE, 1, "", "")

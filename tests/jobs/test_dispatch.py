@@ -127,6 +127,48 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path, "a")
 
 
+# What was sampled
+
+
+def shelved(house: House) -> list[Path]:
+    return list((house.store.home / "latents").glob("*"))
+
+
+def test_a_job_that_failed_in_decoding_is_given_its_latents_when_it_runs_again(house: House) -> None:
+    job = house.add("1")
+    house.tick()
+    assert house.workers.newest().order.latents == b""
+    house.tell("a", kind="latents", task=job.id, seed=23, packet=b"packet")
+    house.finish(Outcome(error="memory ran out", error_type="OutOfMemory"))
+    assert house.store.job(job.id).state is State.FAILED
+    house.store.again(job.id)
+    house.add("1", decode_t=1)
+    house.add("1", seed=24)
+    for expected in (b"packet", b"packet", b""):
+        house.tick()
+        assert house.workers.newest().order.latents == expected
+        assert len(shelved(house)) == 1
+        house.finish(Outcome(error="memory ran out", error_type="OutOfMemory"))
+
+
+def test_latents_go_when_their_video_is_there(house: House) -> None:
+    job = house.add("1", num_samples=2)
+    house.tick()
+    house.tell("a", kind="latents", task=job.id, seed=23, packet=b"first")
+    house.tick()
+    assert len(shelved(house)) == 1
+    house.finish(replace(DONE, seed=23))
+    assert shelved(house) == []
+    house.tell("a", kind="latents", task=job.id, seed=23, packet=b"late")
+    house.tell("a", kind="latents", task="another", seed=24, packet=b"of nobody")
+    house.tick()
+    assert shelved(house) == []
+    house.tell("a", kind="latents", task=job.id, seed=24, packet=b"second")
+    house.finish(replace(DONE, seed=24))
+    assert shelved(house) == []
+    assert house.store.job(job.id).state is State.DONE
+
+
 # Which job goes where
 
 

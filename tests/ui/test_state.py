@@ -74,11 +74,11 @@ def test_a_checkpoint_that_arrives_is_noticed_by_itself(
 
     monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(tmp_path))
     page = drop(open_page(), PHOTO)
-    page.selectbox(key="version").set_value("svd_tiny_xt").run()
+    page.selectbox(key="version").set_value("svd").run()
     state = page.session_state["page"]
     assert page.button(key="sample").disabled
     assert activity.snapshot(state) == state.seen
-    (tmp_path / "svd_tiny_xt.safetensors").write_bytes(b"weights")
+    (tmp_path / "svd.safetensors").write_bytes(b"weights")
     assert activity.snapshot(state) != state.seen
     page.run()
     assert not page.button(key="sample").disabled

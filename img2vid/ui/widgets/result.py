@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from img2vid.jobs.job import Job, State, StoredResult
+from img2vid.jobs.latents import Shelf, latents_key
 from img2vid.media.exports import animation_of, frames_as_zip, last_frame
 from img2vid.ui import desks, pictures, words
 from img2vid.ui.drops import keep_picture
@@ -68,6 +69,8 @@ def _unfinished(job: Job) -> None:
         with st.container(horizontal=True, gap="small"):
             st.button("Run again", key=f"again_{job.id}", icon=":material/replay:", on_click=_again, args=(job.id,))
             st.button("Dismiss", key=f"dismiss_{job.id}", type="tertiary", on_click=_dismiss, args=(job.id,))
+        if Shelf(desks.open_desk().store.home).has(latents_key(job, len(job.results))):
+            st.caption("What was sampled is kept: run again, it is only decoded.")
         if job.details:
             with st.expander("Details"):
                 st.code(job.details, language=None, wrap_lines=True)

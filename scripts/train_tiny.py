@@ -2,10 +2,10 @@
 
 python scripts/train_tiny.py --pictures DIR [--stage STAGE] [--minutes M] [--device cuda --batches 32]
 
-Stages: autoencoder; temporal (its temporal decoder); image (the spatial layers); half (video of half the width and
-height); video; longer (25 frames). Each can be stopped and is taken up again where it was; its log is log.jsonl in the
-folder of --work. With --begin-from CHECKPOINT, one --stage goes on from a finished checkpoint without that folder.
-Needs requirements/train.txt. checkpoints/README.md says what made the files that are shipped.
+Stages: autoencoder; temporal (its temporal decoder); half (video of half the width and height); video; longer (25
+frames). Each can be stopped and is taken up again where it was; its log is log.jsonl in the folder of --work. With
+--begin-from CHECKPOINT, one --stage goes on from a finished checkpoint without that folder. Needs
+requirements/train.txt. checkpoints/README.md says what made the files that are shipped.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`kill -9` of the dashboard in the middle of a job: what was done is there afterwards, the rest a click away."""
+"""`kill -9` of the dashboard in the middle of a job, and of its worker too: what was done is there afterwards."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from img2vid.media.videos import read_frames
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
 
+@pytest.mark.parametrize("with_worker", [False, True], ids=["dashboard", "both"])
 @pytest.mark.parametrize(
     ("stage", "numbers"),
     [
@@ -22,9 +23,11 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
     ],
 )
 def test_nothing_is_lost_when_the_dashboard_is_killed(
-    visit: Visit, dashboard: Dashboard, stage: str, numbers: dict[str, int]
+    visit: Visit, dashboard: Dashboard, stage: str, numbers: dict[str, int], with_worker: bool
 ) -> None:
-    finished, interrupted = (11, 12) if stage == "sample" else (21, 22)
+    """The worker is killed first where both are, so that the dashboard may just be about to begin the job again."""
+    finished = {"sample": 11, "decode": 21}[stage] + 30 * with_worker
+    interrupted = finished + 1
     visitor = visit().ready_with({**SMALL, "seed": finished})
     visitor.press("Sample")
     visitor.wait_for_result(finished)
@@ -35,6 +38,8 @@ def test_nothing_is_lost_when_the_dashboard_is_killed(
     job = until(lambda: next(iter(store.jobs(states=[State.RUNNING])), None), "the start of the job")
     until(lambda: (now := store.progress(job.id)) and now.stage == stage and now.step >= 2, f"the stage {stage}")
     visitor.expects_to_lose_the_server = True
+    if with_worker:
+        dashboard.worker().kill()
     dashboard.kill()
     assert store.job(job.id).state is State.RUNNING
     assert not list(dashboard.home.rglob(f"*seed{interrupted}*"))  # results are there whole or not at all
@@ -62,21 +67,21 @@ def test_nothing_is_lost_when_the_dashboard_is_killed(
 
 
 def test_an_open_tab_comes_back_by_itself_and_what_waits_goes_on(visit: Visit, dashboard: Dashboard) -> None:
-    visitor = visit().ready_with({**SMALL, "seed": 31, "steps": 400})
+    visitor = visit().ready_with({**SMALL, "seed": 91, "steps": 400})
     visitor.press("Sample")
     visitor.wait_for_step(2, 400)
-    visitor.set({"seed": 32, "steps": 2})
+    visitor.set({"seed": 92, "steps": 2})
     visitor.press("Sample")
     visitor.wait_for("Queue: 1 waiting")
     visitor.expects_to_lose_the_server = True
     dashboard.kill()
     dashboard.start()
-    visitor.wait_for(re.compile("seed 31: The program ended while the job was running"))
-    visitor.wait_for_result(32)
-    expect(visitor.number("seed")).to_have_value("32")
+    visitor.wait_for(re.compile("seed 91: The program ended while the job was running"))
+    visitor.wait_for_result(92)
+    expect(visitor.number("seed")).to_have_value("92")
     visitor.picture("killed_tab_came_back")
     visitor.press("Dismiss")
     expect(visitor.text("The program ended while the job was running")).to_have_count(0)
     visitor.reload()
-    visitor.wait_for_result(32)
+    visitor.wait_for_result(92)
     expect(visitor.text("The program ended while the job was running")).to_have_count(0)

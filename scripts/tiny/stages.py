@@ -31,7 +31,7 @@ class Recipe:
     network: tuple[VideoStage, ...] = field(
         default=(
             VideoStage("half", HALF, 4, 1950, 4e-4, 0.08, fresh=0.5, quick=750),
-            VideoStage("video", WHOLE, 1, 800, 1.5e-4, 0.05, fresh=0.25),
+            VideoStage("video", WHOLE, 1, 800, 1.5e-4, 0.05, fresh=0.25, kept=0.5),
             VideoStage("longer", LONGER, 1, 200, 1e-4, 0.05, fresh=0.25),
         )
     )

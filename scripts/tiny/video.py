@@ -45,6 +45,8 @@ class VideoStage:
     """New scenes a step."""
     quick: int = 0
     """For so many steps new scenes move fast."""
+    kept: float = 0.0
+    """Share of the weights before the stage in those after it (weight averaging; Izmailov et al. 2018)."""
 
 
 def train_network(
@@ -63,6 +65,7 @@ def train_network(
     embedder.requires_grad_(True)
     model.network.requires_grad_(True)
     modules = {"network": model.network, "clip": embedder}
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()} if plan.kept else {}
     stage = Stage(
         plan.name,
         modules,
@@ -91,6 +94,9 @@ def train_network(
     stage.run(loss_of, minutes=minutes, measure=lambda: {"apart": loss_apart(model, tested)})
     stage.use_average()
     model.requires_grad_(False)
+    for name, tensor in model.state_dict().items():
+        if name in before:
+            tensor.lerp_(before[name], plan.kept)
 
 
 @torch.no_grad()

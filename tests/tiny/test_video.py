@@ -85,3 +85,17 @@ def test_a_step_trains_the_network_and_the_clip_and_nothing_else(tmp_path: Path,
     assert {prefix for prefix in trained if any(name.startswith(prefix) for name in changed)} == set(trained)
     assert all(name.startswith(trained) for name in changed)
     assert not [name for name, value in model.named_parameters() if value.requires_grad]
+
+
+def test_weights_before_a_stage_have_their_share_in_those_after_it(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    before = dict(fresh_model().named_parameters())
+    trained: list[dict[str, torch.Tensor]] = []
+    for kept in (0.0, 0.25):
+        model = fresh_model()
+        plan = VideoStage("short", Size(3, 16, 32), 2, 2, 1e-3, 1.0, fresh=0, kept=kept)
+        train_network(model, pictures, pictures, tmp_path / str(kept), plan, minutes=1, seed=1)
+        trained.append(dict(model.named_parameters()))
+    for name, value in before.items():
+        expected = 0.75 * trained[0][name] + 0.25 * value
+        torch.testing.assert_close(trained[1][name], expected, rtol=1e-4, atol=1e-6)
+    assert any(not torch.equal(trained[0][name], value) for name, value in before.items())

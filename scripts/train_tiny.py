@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from img2vid import paths
 from img2vid.engine.memory import keep_freed_memory
 from scripts.tiny.pictures import kept_apart_pictures, training_pictures
-from scripts.tiny.stages import STAGES, Recipe, Training
+from scripts.tiny.stages import BEFORE, STAGES, Recipe, Training
 
 EXPORTS = {"video": "svd_tiny.safetensors", "longer": "svd_tiny_xt.safetensors"}
 
@@ -44,7 +44,7 @@ def main() -> None:
         if arguments.begin_from is not None:
             training.begin_from(arguments.begin_from)
         elif stage != STAGES[0]:
-            training.take_up(STAGES[STAGES.index(stage) - 1])
+            training.take_up(BEFORE[stage])
         training.run(stage, pictures, apart, arguments.minutes)
         if stage in EXPORTS:
             training.export(arguments.out / EXPORTS[stage])

@@ -19,7 +19,7 @@ from scripts.tiny.scenes import make_scene
 from scripts.tiny.start import start_still
 from scripts.tiny.video import VideoStage, train_network
 
-HALF, WHOLE, LONGER = Size(14, 48, 80), Size(14, 96, 160), Size(25, 96, 160)
+HALF, WHOLE, LONGER = Size(14, 48, 80), Size(14, 96, 160), Size(25, 48, 80)
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,17 @@ class Recipe:
     temporal_steps: int = 400
     network: tuple[VideoStage, ...] = field(
         default=(
-            VideoStage("half", HALF, 4, 1950, 4e-4, 0.08, fresh=0.5, quick=750),
-            VideoStage("video", WHOLE, 1, 800, 1.5e-4, 0.05, fresh=0.25, kept=0.5),
-            VideoStage("longer", LONGER, 1, 200, 1e-4, 0.05, fresh=0.25),
+            VideoStage("half", "temporal", HALF, 4, 1950, 4e-4, 0.08, fresh=0.5, quick=750),
+            VideoStage("video", "half", WHOLE, 1, 800, 1.5e-4, 0.05, fresh=0.25, kept=0.5),
+            VideoStage("longer", "half", LONGER, 2, 113, 1e-4, 0.05, fresh=0.25),
         )
     )
     seed: int = 1
 
 
-STAGES = ("autoencoder", "temporal", *(stage.name for stage in Recipe().network))
+BEFORE = {"temporal": "autoencoder", **{stage.name: stage.after for stage in Recipe().network}}
+"""For each stage but the first, the one that it begins from."""
+STAGES = ("autoencoder", *BEFORE)
 """In their order."""
 
 

@@ -35,6 +35,8 @@ class VideoStage:
     """One stage of the network's training."""
 
     name: str
+    after: str
+    """The stage whose weights it begins with."""
     size: Size
     batch: int
     steps: int

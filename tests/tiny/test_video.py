@@ -78,7 +78,7 @@ def test_inner_weights_are_told_apart_by_name_and_shape() -> None:
 def test_a_step_trains_the_network_and_the_clip_and_nothing_else(tmp_path: Path, pictures: list[Image.Image]) -> None:
     model = fresh_model()
     before = {name: value.clone() for name, value in model.named_parameters()}
-    plan = VideoStage("short", Size(3, 16, 32), 2, 2, 1e-3, 1.0, fresh=0)
+    plan = VideoStage("short", "", Size(3, 16, 32), 2, 2, 1e-3, 1.0, fresh=0)
     train_network(model, pictures, pictures, tmp_path, plan, minutes=1, seed=1)
     changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     trained = ("model.diffusion_model.", "conditioner.embedders.0.")
@@ -92,7 +92,7 @@ def test_weights_before_a_stage_have_their_share_in_those_after_it(tmp_path: Pat
     trained: list[dict[str, torch.Tensor]] = []
     for kept in (0.0, 0.25):
         model = fresh_model()
-        plan = VideoStage("short", Size(3, 16, 32), 2, 2, 1e-3, 1.0, fresh=0, kept=kept)
+        plan = VideoStage("short", "", Size(3, 16, 32), 2, 2, 1e-3, 1.0, fresh=0, kept=kept)
         train_network(model, pictures, pictures, tmp_path / str(kept), plan, minutes=1, seed=1)
         trained.append(dict(model.named_parameters()))
     for name, value in before.items():

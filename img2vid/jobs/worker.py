@@ -1,4 +1,4 @@
-"""What runs on a worker: it keeps one loaded model, makes one video at a time, and tells how far it is.
+"""What runs on a worker: it keeps its loaded model, makes one video at a time, and tells how far it is.
 
 Everything comes with the order and goes back with the outcome, as bytes: a worker needs the program and its
 checkpoints, and no disk that it shares with others. torch is imported only when there is something to do.
@@ -24,6 +24,7 @@ import img2vid
 from img2vid import pipeline
 from img2vid.errors import Cancelled, Img2VidError
 from img2vid.jobs.latents import pack, unpack
+from img2vid.jobs.models import Held, Models, in_a_sentence
 from img2vid.jobs.preview import preview_gif
 from img2vid.media.pictures import load_picture
 from img2vid.pipeline import EngineChoice, Event, LoadedModel
@@ -161,7 +162,7 @@ class Keeping:
 
 
 class Bench:
-    """Where a worker's model stands: at most one, and one order at a time.
+    """Where a worker's models stand, and where one order is worked at a time.
 
     `load` and `run` are the pipeline's.
     """
@@ -171,11 +172,9 @@ class Bench:
         load: Callable[..., LoadedModel] = pipeline.load,
         run: Callable[..., Iterator[pipeline.Result]] = pipeline.run,
     ) -> None:
-        self._load, self._run = load, run
+        self._run = run
         self._lock = threading.Lock()
-        self._model: LoadedModel | None = None
-        self._is: object = None
-        self._model_memory = 0
+        self._models = Models(load)
 
     def make(self, order: Order, report: Reporter, scratch: str | None = None) -> Outcome:
         """Makes a video, with the model that it needs; `scratch` is a folder for temporary files."""
@@ -183,28 +182,27 @@ class Bench:
             return self._settle(lambda: self._make(order, report, scratch))
 
     def load(self, version: str, choice: EngineChoice, report: Reporter) -> Outcome:
-        """Loads a model in place of the one that is there."""
+        """Loads a model, by default in place of the one that is there."""
         with self._lock:
             return self._settle(lambda: self._prepare(version, choice, report) and Outcome())
 
     def release(self) -> None:
-        """Lets go of the model and its memory."""
-        self._model = self._is = None
-        pipeline.release_memory()
+        """Lets go of the models and their memory."""
+        self._models.release()
 
     def _make(self, order: Order, report: Reporter, scratch: str | None) -> Outcome:
-        model = self._prepare(order.settings.version, order.choice, report)
+        held = self._prepare(order.settings.version, order.choice, report)
         picture = load_picture(order.picture, name=order.name)
         with tempfile.TemporaryDirectory(prefix="img2vid-", dir=scratch, ignore_cleanup_errors=True) as folder:
             (result,) = self._run(
-                model,
+                held.model,
                 picture,
                 order.settings,
                 Path(folder),
                 name=order.name,
                 animation=order.animation,
                 picture_sha256=hashlib.sha256(order.picture).hexdigest(),
-                keeping=Keeping(order.latents, model, report),
+                keeping=Keeping(order.latents, held.model, report),
                 on_event=report,
             )
             written = [result.video, result.still, result.sidecar, *filter(None, [result.animation])]
@@ -216,41 +214,15 @@ class Bench:
             result.seconds,
             result.metadata,
             dict(report.stages),
-            self._model_memory,
+            held.memory,
             report.memory,
             result.notice,
         )
 
-    def _prepare(self, version_name: str, choice: EngineChoice, report: Reporter) -> LoadedModel:
-        """The model, loaded if it is not the one that is there; the old one goes before the new one comes."""
-        version = find_version(version_name)
-        checkpoint = version.require_checkpoint()
-        choice = pipeline.resolve(choice)
-        report.device = choice.device
-        facts = checkpoint.stat()
-        wanted = (version, choice, checkpoint, facts.st_size, facts.st_mtime_ns)
-        if self._model is not None and self._is == wanted:
-            return self._model
-        self.release()
-        status: dict[str, Any] = {
-            "version": version.name,
-            "provider": choice.provider,
-            "device": choice.device,
-            "precision": choice.precision,
-        }
-        report.tell_model(state="loading", **status)
-        try:
-            self._model = self._load(version, choice, report)
-        except Cancelled:
-            report.tell_model(state="none")
-            raise
-        except Exception as error:
-            report.tell_model(state="failed", error=_sentence(error), **status)
-            raise
-        self._is = wanted
-        self._model_memory = memory = pipeline.memory_in_use(choice.device)
-        report.tell_model(state="ready", done=facts.st_size, total=facts.st_size, memory=memory, **status)
-        return self._model
+    def _prepare(self, version: str, choice: EngineChoice, report: Reporter) -> Held:
+        resolved = pipeline.resolve(choice)
+        report.device = resolved.device
+        return self._models.get(find_version(version), resolved, report, report.tell_model)
 
     def _settle(self, work: Callable[[], Outcome]) -> Outcome:
         """The outcome of some work, whatever happens in it."""
@@ -263,16 +235,10 @@ class Bench:
         except Exception as error:  # the outermost place on a worker: what failed is told, and the worker lives on
             logger.exception("an order failed")
             details = "".join(traceback.format_exception(error))
-            failed = Outcome(error=_sentence(error), error_type=type(error).__name__, details=details)
+            failed = Outcome(error=in_a_sentence(error), error_type=type(error).__name__, details=details)
         # Only here, after the error is gone, nothing refers to what it had in memory.
         pipeline.release_memory()
         return failed
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, Img2VidError):
-        return str(error)
-    return " ".join(f"failed with {type(error).__name__}: {error}".split())
 
 
 # What is submitted to Dask

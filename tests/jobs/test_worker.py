@@ -111,6 +111,61 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
     assert len(loads) == 3, "the file is another one now"
 
 
+def test_with_room_for_two_models_the_one_that_was_used_longest_ago_goes(
+    reporter: Reporter, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMG2VID_MODELS_IN_MEMORY", "2")
+    loads: list[str] = []
+
+    def load(version: Any, choice: EngineChoice, report: Any) -> Any:
+        loads.append(f"{version.name} {choice.precision}")
+        return Model()
+
+    bench = Bench(load)
+    bf16 = EngineChoice(device="cpu", precision="bf16")
+    for version, choice in (
+        ("svd_tiny", CPU),
+        ("svd_tiny_xt", CPU),
+        ("svd_tiny", CPU),
+        ("svd_tiny_xt", bf16),
+        ("svd_tiny", CPU),
+        ("svd_tiny_xt", CPU),
+    ):
+        bench.load(version, choice, reporter)
+    assert loads == ["svd_tiny fp32", "svd_tiny_xt fp32", "svd_tiny_xt bf16", "svd_tiny_xt fp32"]
+    ready = [version for state, version in states(sent) if state == "ready"]
+    assert ready == ["svd_tiny", "svd_tiny_xt", "svd_tiny", "svd_tiny_xt", "svd_tiny", "svd_tiny_xt"]
+
+
+def test_where_two_models_do_not_fit_after_all_the_first_one_goes(
+    reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMG2VID_MODELS_IN_MEMORY", "2")
+    loaded: list[weakref.ref[Model]] = []
+
+    def load(*arguments: Any) -> Any:
+        gc.collect()
+        if any(model() for model in loaded):
+            raise OutOfMemory("memory ran out")
+        model = Model()
+        loaded.append(weakref.ref(model))
+        return model
+
+    bench = Bench(load)
+    for version in ("svd_tiny", "svd_tiny_xt"):
+        assert bench.load(version, CPU, reporter) == Outcome()
+    assert [model() is not None for model in loaded] == [False, True]
+
+
+@pytest.mark.parametrize("text", ["0", "two", "-1", "17", "1.5"])
+def test_a_number_of_models_that_is_none_is_told(
+    reporter: Reporter, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("IMG2VID_MODELS_IN_MEMORY", text)
+    outcome = Bench(any_model).load("svd_tiny", CPU, reporter)
+    assert outcome.error == f"IMG2VID_MODELS_IN_MEMORY must be a whole number from 1 to 16, got '{text}'"
+
+
 def test_a_model_that_does_not_load_is_told_and_the_next_one_loads(reporter: Reporter, sent: Sent) -> None:
     def load(version: Any, *arguments: Any) -> Any:
         if version.name == "svd_tiny":

@@ -96,16 +96,15 @@ class ShelfOfRun:
     """A shelf for runs in this very process, as the pipeline wants it; `pipeline.Keeping` says how."""
 
     def __init__(self, shelf: Shelf, model: LoadedModel, choice: EngineChoice, picture_sha256: str) -> None:
-        self._shelf, self._choice, self._picture = shelf, choice, picture_sha256
-        self._made_by = made_by(model)
+        self._shelf, self._model, self._choice, self._picture = shelf, model, choice, picture_sha256
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
         """What was kept of such a run."""
-        return unpack(self._shelf.get(self._key(settings)), self._made_by)
+        return unpack(self._shelf.get(self._key(settings)), made_by(self._model))
 
     def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
         """Keeps what was sampled."""
-        self._shelf.put(self._key(settings), pack(latents, self._made_by))
+        self._shelf.put(self._key(settings), pack(latents, made_by(self._model)))
 
     def drop(self, settings: SampleSettings) -> None:
         """Lets go of it, for the video is on disk."""

@@ -1,0 +1,118 @@
+"""All checks, in the order of the page. One that fails in a way that nobody thought of is a problem of its own."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from img2vid import paths
+from img2vid.doctor import cards, machine, models
+from img2vid.doctor.asking import Answers, Question, ask
+from img2vid.doctor.report import Finding, problem
+
+if TYPE_CHECKING:
+    from img2vid.versions import ModelVersion
+
+REPORT_IT = "`IMG2VID_TRACEBACK=1 img2vid versions` may say more; else report it with this page."
+
+
+@dataclass(frozen=True)
+class Found:
+    """What several checks need: the versions, what was answered about torch and them, and the cards of the driver."""
+
+    versions: Sequence["ModelVersion"]
+    answers: Answers
+    installed: Sequence[cards.InstalledCard]
+
+    @property
+    def torch(self) -> cards.TorchFacts | None:
+        """What torch said, where it said anything."""
+        facts = self.answers.facts.get("torch")
+        return None if facts is None else cards.TorchFacts.of(facts)
+
+
+def look() -> list[Finding]:
+    """Makes every check; raises nothing."""
+    findings: list[Finding] = []
+    versions: list[ModelVersion] = []
+
+    def read_versions() -> list[Finding]:
+        from img2vid.versions import load_versions
+
+        versions.extend(load_versions().values())
+        return []
+
+    findings += guarded("versions", read_versions)
+    found = Found(versions, ask(_questions(versions)), cards.installed_cards())
+    for name, check in CHECKS.items():
+        findings += guarded(name, lambda check=check: check(found))
+    return findings
+
+
+def guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """The findings of a check, or the one problem that it could not be made."""
+    try:
+        return check()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what fails is told, and the other checks go on
+        reason = " ".join(str(error).split())[:400].rstrip(".")
+        return [problem(name, f"This could not be looked at: {type(error).__name__}: {reason}.", REPORT_IT)]
+
+
+def _questions(versions: Sequence["ModelVersion"]) -> list[Question]:
+    there = [(version, version.checkpoint_path) for version in versions]
+    return [
+        Question(version.name, version.config_path, path)
+        for version, path in there
+        if path is not None and path.suffix == ".safetensors"
+    ]
+
+
+def _torch(found: Found) -> list[Finding]:
+    return [cards.judge_torch(found.torch, found.answers.reason("torch"), found.installed)]
+
+
+def _cards(found: Found) -> list[Finding]:
+    return cards.judge_cards(found.torch, found.installed, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _card_memory(found: Found) -> list[Finding]:
+    return [cards.judge_card_memory(card) for card in (found.torch.cards if found.torch else ())]
+
+
+def _port(found: Found) -> list[Finding]:
+    from img2vid.jobs.lock import is_held
+
+    return [machine.check_port(os.environ.get("STREAMLIT_SERVER_PORT"), is_held(paths.home()))]
+
+
+def _checkpoints(found: Found) -> list[Finding]:
+    findings = [models.judge_checkpoints(found.versions)]
+    for version in found.versions:
+        path, topic = version.checkpoint_path, f"checkpoint {version.name}"
+        if path is not None:
+            facts, reason = found.answers.facts.get(topic), found.answers.reason(topic)
+            findings.append(models.judge_checkpoint(version, path, path.stat().st_size, facts, reason))
+    return findings
+
+
+def _sgm(found: Found) -> list[Finding]:
+    known = "sgm" in found.answers.facts
+    reason = "" if known else found.answers.reason("sgm")
+    return [models.judge_sgm(found.answers.facts.get("sgm"), reason, os.environ.get("IMG2VID_ENGINE") == "sgm")]
+
+
+CHECKS: dict[str, Callable[[Found], list[Finding]]] = {
+    "Python": lambda found: [machine.check_python()],
+    "packages": lambda found: [machine.check_packages(paths.PROJECT / "requirements" / "runtime.txt")],
+    "torch": _torch,
+    "graphics card": _cards,
+    "card memory": _card_memory,
+    "memory": lambda found: [machine.check_memory()],
+    "disk": lambda found: machine.check_disk(paths.home(), paths.checkpoint_folders()),
+    "home": lambda found: [machine.check_home(paths.home())],
+    "video encoder": lambda found: [machine.check_encoder()],
+    "port": _port,
+    "checkpoints": _checkpoints,
+    "sgm": _sgm,
+}
+"""Each check by its name on the page."""

@@ -110,6 +110,7 @@ class ProgressBar:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),  # results that go to a file or a pipe have to arrive there
         )
         self._task: TaskID | None = None
         self._stage = ""

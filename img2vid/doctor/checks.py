@@ -13,7 +13,7 @@ from img2vid.doctor.report import Finding, problem
 if TYPE_CHECKING:
     from img2vid.versions import ModelVersion
 
-REPORT_IT = "`IMG2VID_TRACEBACK=1 img2vid versions` may say more; else report it with this page."
+REPORT_IT = "Mend what the reason names; where it names nothing of yours, report it together with this page."
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,21 @@ def test_a_row_of_versions_that_cannot_be_read_is_a_problem(configs: Any) -> Non
     assert "the fields of a version belong here" in broken.found
 
 
+@pytest.mark.usefixtures("answers")
+def test_the_page_in_docs_explains_every_check() -> None:
+    page = (paths.PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    table = page.partition("| Check | What is done |")[2].partition("\n\n")[0]
+    explained = re.findall(r"^\| (\w[\w: ]*) \|", table, re.MULTILINE)
+    assert {*explained} == {finding.check for finding in checks.look()} | {"card memory"}
+
+
+def test_the_page_in_docs_names_the_oldest_drivers() -> None:
+    page = (paths.PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+)\.[\dx]+ \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    told = {int(cuda): tuple(tuple(map(int, name.split("."))) for name in (linux, win)) for cuda, win, linux in rows}
+    assert told == cards.DRIVERS
+
+
 # The other process
 
 

@@ -28,6 +28,8 @@ from img2vid.media.videos import read_frames
 NOTEBOOK = paths.PROJECT / "notebooks" / "img2vid_colab.ipynb"
 SMALL = "--height 64 --width 64 --num-frames 3 --num-steps 2 --device cpu"
 REPOSITORY = "https://example.org/img2vid.git"
+STARTING = ("server.port", "server.headless")
+"""Options of the dashboard that any start might have; the others are about Colab's proxy."""
 COPIED = ("img2vid", "assets", "configs", "requirements", ".streamlit")
 
 
@@ -182,6 +184,14 @@ def test_magics_become_calls() -> None:
     assert to_python(source) == (
         "a = 1\n    _exit_code = shell(f'git clone \"{a}\" it\\'s')\nchange_to(f'{a}')\nb = not a  # !no\nc = a % 2"
     )
+
+
+def test_the_page_in_docs_lists_the_cells_and_the_options_of_the_dashboard() -> None:
+    page = (paths.PROJECT / "docs" / "colab.md").read_text(encoding="utf-8")
+    titles = [source.partition("\n")[0].removeprefix("# @title ") for source in cells()]
+    assert re.findall(r"^\| (\d\. [\w ]+) \|", page, re.MULTILINE) == titles
+    set_there = {name for name in re.findall(r'"(server\.\w+)":', cells()[4]) if name not in STARTING}
+    assert {*re.findall(r"^\| `--(server\.\w+)`", page, re.MULTILINE)} == set_there
 
 
 # The cells

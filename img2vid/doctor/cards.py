@@ -195,6 +195,8 @@ def _judge_seen(facts: TorchFacts, card: SeenCard, driver: str) -> Finding:
         found = f"{facts.build} has no code for {name}; it serves {served}."
         return problem("graphics card", found, _install_build(card.capability, driver))
     found = f"{name} does not compute: {card.fault}."
+    if "out of memory" in card.fault:
+        return problem("graphics card", found, "Close other programs that use the card.")
     return problem("graphics card", found, RESTART)
 
 

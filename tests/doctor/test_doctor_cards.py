@@ -203,12 +203,19 @@ def test_for_a_card_that_no_build_serves_there_is_the_processor() -> None:
     assert "`--device cpu`" in only(cards.judge_cards(machine, [K40], None)).remedy
 
 
-def test_a_card_that_fails_for_another_reason_is_a_problem_with_that_reason() -> None:
-    machine = facts(architectures=CU118, cards=[seen("NVIDIA GeForce RTX 4090", (8, 9), "CUDA error: out of memory")])
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [
+        ("CUDA error: unspecified launch failure", cards.RESTART),
+        ("CUDA out of memory. Tried to allocate 2.00 MiB", "Close other programs that use the card."),
+    ],
+)
+def test_a_card_that_fails_for_another_reason_is_a_problem_with_that_reason(fault: str, remedy: str) -> None:
+    machine = facts(architectures=CU118, cards=[seen("NVIDIA GeForce RTX 4090", (8, 9), fault)])
     finding = only(cards.judge_cards(machine, [RTX_4090], None))
     assert finding.state is State.PROBLEM
-    assert finding.found.endswith("does not compute: CUDA error: out of memory.")
-    assert finding.remedy == cards.RESTART
+    assert finding.found.endswith(f"does not compute: {fault}.")
+    assert finding.remedy == remedy
 
 
 def test_every_card_is_judged() -> None:

@@ -197,7 +197,7 @@ class Health(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def streamlit_port() -> Iterator[int]:
     server = http.server.HTTPServer(("127.0.0.1", 0), Health)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield server.server_port
     server.shutdown()

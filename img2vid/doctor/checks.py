@@ -1,8 +1,8 @@
 """All checks, in the order of the page. One that fails in a way that nobody thought of is a problem of its own."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from img2vid import paths
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 REPORT_IT = "Mend what the reason names; where it names nothing of yours, report it together with this page."
 
 
-@dataclass(frozen=True)
+@dataclass
 class Found:
     """What several checks need: the versions, what was answered about torch and them, and the cards of the driver."""
 
-    versions: Sequence["ModelVersion"]
-    answers: Answers
-    installed: Sequence[cards.InstalledCard]
+    versions: list["ModelVersion"] = field(default_factory=list["ModelVersion"])
+    answers: Answers = field(default_factory=Answers)
+    installed: list[cards.InstalledCard] = field(default_factory=list[cards.InstalledCard])
 
     @property
     def torch(self) -> cards.TorchFacts | None:
@@ -33,18 +33,9 @@ class Found:
 
 def look() -> list[Finding]:
     """Makes every check; raises nothing."""
+    found = Found()
     findings: list[Finding] = []
-    versions: list[ModelVersion] = []
-
-    def read_versions() -> list[Finding]:
-        from img2vid.versions import load_versions
-
-        versions.extend(load_versions().values())
-        return []
-
-    findings += guarded("versions", read_versions)
-    found = Found(versions, ask(_questions(versions)), cards.installed_cards())
-    for name, check in CHECKS.items():
+    for name, check in {"versions": _read_versions, "answers": _gather, **CHECKS}.items():
         findings += guarded(name, lambda check=check: check(found))
     return findings
 
@@ -55,16 +46,30 @@ def guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
         return check()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what fails is told, and the other checks go on
         reason = " ".join(str(error).split())[:400].rstrip(".")
-        return [problem(name, f"This could not be looked at: {type(error).__name__}: {reason}.", REPORT_IT)]
+        remedy = f"Run `{cards.setup_command()}`." if isinstance(error, ModuleNotFoundError) else REPORT_IT
+        return [problem(name, f"This could not be looked at: {type(error).__name__}: {reason}.", remedy)]
 
 
-def _questions(versions: Sequence["ModelVersion"]) -> list[Question]:
-    there = [(version, version.checkpoint_path) for version in versions]
-    return [
+def _read_versions(found: Found) -> list[Finding]:
+    from img2vid.versions import load_versions
+
+    found.versions = list(load_versions().values())
+    if found.versions:
+        return []
+    place = paths.CONFIGS / "versions.yaml"
+    return [problem("versions", f"{place} names no model.", "Get img2vid's own file back, or write a row into it.")]
+
+
+def _gather(found: Found) -> list[Finding]:
+    found.installed = cards.installed_cards()
+    there = [(version, version.checkpoint_path) for version in found.versions]
+    questions = [
         Question(version.name, version.config_path, path)
         for version, path in there
         if path is not None and path.suffix == ".safetensors"
     ]
+    found.answers = ask(questions)
+    return []
 
 
 def _torch(found: Found) -> list[Finding]:
@@ -86,6 +91,8 @@ def _port(found: Found) -> list[Finding]:
 
 
 def _checkpoints(found: Found) -> list[Finding]:
+    if not found.versions:
+        return []  # why there are none was told
     findings = [models.judge_checkpoints(found.versions)]
     for version in found.versions:
         path, topic = version.checkpoint_path, f"checkpoint {version.name}"

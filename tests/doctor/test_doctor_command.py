@@ -180,6 +180,7 @@ def test_a_row_of_versions_that_cannot_be_read_is_a_problem(configs: Any) -> Non
     (broken,) = rows("versions")
     assert broken.state is State.PROBLEM
     assert "the fields of a version belong here" in broken.found
+    assert rows("checkpoints") == [], "that there are none would be no news"
 
 
 @pytest.mark.usefixtures("answers")
@@ -195,6 +196,32 @@ def test_the_page_in_docs_names_the_oldest_drivers() -> None:
     rows = re.findall(r"^\| (\d+)\.[\dx]+ \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
     told = {int(cuda): tuple(tuple(map(int, name.split("."))) for name in (linux, win)) for cuda, win, linux in rows}
     assert told == cards.DRIVERS
+
+
+@pytest.mark.usefixtures("answers")
+def test_a_project_without_versions_is_a_problem(configs: Any) -> None:
+    configs("")
+    assert rows("versions")[0].found.endswith("versions.yaml names no model.")
+
+
+def test_what_fails_before_the_checks_does_not_keep_them_from_being_made(
+    answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(questions: list[Question]) -> Answers:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checks, "ask", ask)
+    findings = checks.look()
+    states = {finding.check: finding.state for finding in findings}
+    assert (states["answers"], states["torch"], states["video encoder"]) == (State.PROBLEM, State.PROBLEM, State.OK)
+
+
+def test_a_missing_package_is_mended_by_setting_up() -> None:
+    def fail() -> list[Finding]:
+        raise ModuleNotFoundError("No module named 'psutil'", name="psutil")
+
+    (broken,) = checks.guarded("memory", fail)
+    assert broken.remedy == f"Run `{cards.setup_command()}`."
 
 
 # The other process

@@ -6,6 +6,7 @@ dashboard, which has to answer to what Colab's proxy would ask it, and a video b
 """
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -298,6 +299,17 @@ def handshake(port: int, host: str, origin: str) -> str:
         return connection.recv(4096).split(b"\r\n")[0].decode()
 
 
+def upload(port: int, host: str) -> int:
+    """The status of the answer to a file from a browser that has lost the page's cookie."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\nabc\r\n--x--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Host": host, "Origin": f"https://{host}"}
+    connection.request("PUT", "/_stcore/upload_file/no-such-session/file", body, headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
 def test_the_dashboard_answers_to_colabs_proxy_and_to_nobody_else(
     colab: Colab, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,6 +323,7 @@ def test_the_dashboard_answers_to_colabs_proxy_and_to_nobody_else(
     assert "403" in handshake(free_port, "example.org", "https://example.org")
     assert "403" in handshake(free_port, host, "https://example.org")
     assert "403" in handshake(free_port, f"localhost:{free_port}", "https://other-colab.googleusercontent.com")
+    assert upload(free_port, host) == 400, "the session is refused, as there is none, and not the missing cookie (403)"
     first = colab.memory["dashboard"]
     colab.run(5, PORT=free_port)
     assert colab.memory["dashboard"] is first, "run again, the cell keeps the dashboard that is there"

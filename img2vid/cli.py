@@ -20,6 +20,7 @@ from rich.table import Table
 
 import img2vid
 from img2vid import paths, pipeline
+from img2vid.doctor.command import add_doctor
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.media.pictures import list_pictures, load_picture
 from img2vid.settings import SampleSettings, requirement
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     versions = commands.add_parser("versions", help="list the models and which checkpoints are there")
     versions.add_argument("--json", action="store_true", help="print one JSON object per version")
     versions.set_defaults(command=list_versions)
+    add_doctor(commands)
     return parser
 
 
@@ -108,6 +110,7 @@ class ProgressBar:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),  # results that go to a file or a pipe have to arrive there
         )
         self._task: TaskID | None = None
         self._stage = ""

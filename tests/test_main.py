@@ -107,6 +107,22 @@ class Terminal:
         os.close(self._ours)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal")
+def test_a_result_goes_into_the_pipe_while_the_progress_is_on_a_terminal(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """The progress bar once took standard output along to the terminal, and `sample ... > file` left the file empty."""
+    terminal = Terminal()
+    with subprocess.Popen(
+        img2vid("sample", PHOTO, *SMALL), env=environment, stdout=subprocess.PIPE, stderr=terminal.theirs, text=True
+    ) as process:
+        terminal.start()
+        out, _ = process.communicate(timeout=120)
+    terminal.finish()
+    assert (process.returncode, out) == (0, f"{tmp_path / 'home' / 'dandelion_svd_tiny_seed23.mp4'}\n")
+    assert "writing the video" in terminal.text
+
+
 @pytest.fixture
 def sampling(tmp_path: Path, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Terminal]]:
     """A process in the middle of a long run, and the terminal on which it shows its progress."""

@@ -1,0 +1,125 @@
+"""All checks, in the order of the page. One that fails in a way that nobody thought of is a problem of its own."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from img2vid import paths
+from img2vid.doctor import cards, machine, models
+from img2vid.doctor.asking import Answers, Question, ask
+from img2vid.doctor.report import Finding, problem
+
+if TYPE_CHECKING:
+    from img2vid.versions import ModelVersion
+
+REPORT_IT = "Mend what the reason names; where it names nothing of yours, report it together with this page."
+
+
+@dataclass
+class Found:
+    """What several checks need: the versions, what was answered about torch and them, and the cards of the driver."""
+
+    versions: list["ModelVersion"] = field(default_factory=list["ModelVersion"])
+    answers: Answers = field(default_factory=Answers)
+    installed: list[cards.InstalledCard] = field(default_factory=list[cards.InstalledCard])
+
+    @property
+    def torch(self) -> cards.TorchFacts | None:
+        """What torch said, where it said anything."""
+        facts = self.answers.facts.get("torch")
+        return None if facts is None else cards.TorchFacts.of(facts)
+
+
+def look() -> list[Finding]:
+    """Makes every check; raises nothing."""
+    found = Found()
+    findings: list[Finding] = []
+    for name, check in {"versions": _read_versions, "answers": _gather, **CHECKS}.items():
+        findings += guarded(name, lambda check=check: check(found))
+    return findings
+
+
+def guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """The findings of a check, or the one problem that it could not be made."""
+    try:
+        return check()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what fails is told, and the other checks go on
+        reason = " ".join(str(error).split())[:400].rstrip(".")
+        remedy = f"Run `{cards.setup_command()}`." if isinstance(error, ModuleNotFoundError) else REPORT_IT
+        return [problem(name, f"This could not be looked at: {type(error).__name__}: {reason}.", remedy)]
+
+
+def _read_versions(found: Found) -> list[Finding]:
+    from img2vid.versions import load_versions
+
+    found.versions = list(load_versions().values())
+    if found.versions:
+        return []
+    place = paths.CONFIGS / "versions.yaml"
+    return [problem("versions", f"{place} names no model.", "Get img2vid's own file back, or write a row into it.")]
+
+
+def _gather(found: Found) -> list[Finding]:
+    found.installed = cards.installed_cards()
+    there = [(version, version.checkpoint_path) for version in found.versions]
+    questions = [
+        Question(version.name, version.config_path, path)
+        for version, path in there
+        if path is not None and path.suffix == ".safetensors"
+    ]
+    found.answers = ask(questions)
+    return []
+
+
+def _torch(found: Found) -> list[Finding]:
+    return [cards.judge_torch(found.torch, found.answers.reason("torch"), found.installed)]
+
+
+def _cards(found: Found) -> list[Finding]:
+    return cards.judge_cards(found.torch, found.installed, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _card_memory(found: Found) -> list[Finding]:
+    return [cards.judge_card_memory(card) for card in (found.torch.cards if found.torch else ())]
+
+
+def _port(found: Found) -> list[Finding]:
+    from img2vid.jobs.lock import is_held
+
+    return [machine.check_port(os.environ.get("STREAMLIT_SERVER_PORT"), is_held(paths.home()))]
+
+
+def _checkpoints(found: Found) -> list[Finding]:
+    if not found.versions:
+        return []  # why there are none was told
+    findings = [models.judge_checkpoints(found.versions)]
+    for version in found.versions:
+        path, topic = version.checkpoint_path, f"checkpoint {version.name}"
+        if path is not None:
+            facts, reason = found.answers.facts.get(topic), found.answers.reason(topic)
+            findings.append(models.judge_checkpoint(version, path, path.stat().st_size, facts, reason))
+    return findings
+
+
+def _sgm(found: Found) -> list[Finding]:
+    known = "sgm" in found.answers.facts
+    reason = "" if known else found.answers.reason("sgm")
+    return [models.judge_sgm(found.answers.facts.get("sgm"), reason, os.environ.get("IMG2VID_ENGINE") == "sgm")]
+
+
+CHECKS: dict[str, Callable[[Found], list[Finding]]] = {
+    "Python": lambda found: [machine.check_python()],
+    "packages": lambda found: [machine.check_packages(paths.PROJECT / "requirements" / "runtime.txt")],
+    "torch": _torch,
+    "graphics card": _cards,
+    "card memory": _card_memory,
+    "memory": lambda found: [machine.check_memory()],
+    "disk": lambda found: machine.check_disk(paths.home(), paths.checkpoint_folders()),
+    "home": lambda found: [machine.check_home(paths.home())],
+    "video encoder": lambda found: [machine.check_encoder()],
+    "port": _port,
+    "checkpoints": _checkpoints,
+    "sgm": _sgm,
+}
+"""Each check by its name on the page."""

@@ -1,0 +1,28 @@
+"""The subcommand `img2vid doctor`."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from img2vid.doctor.checks import look
+from img2vid.doctor.report import as_json, has_problem, print_page
+
+
+def add_doctor(commands: Any) -> None:
+    """Adds the subcommand to argparse's subparsers."""
+    parser = commands.add_parser("doctor", help="check this computer and say what to do about each problem")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(command=examine)
+
+
+def examine(arguments: argparse.Namespace) -> int:
+    """Prints the report; returns 0 where there is no problem, else 1."""
+    if sys.stderr.isatty():
+        sys.stderr.write("Looking at this computer; loading torch takes some seconds ...\n")
+    findings = look()
+    if arguments.json:
+        sys.stdout.write(json.dumps(as_json(findings)) + "\n")
+    else:
+        print_page(findings)
+    return 1 if has_problem(findings) else 0

@@ -1,0 +1,360 @@
+"""torch, card and driver: what is said about each kind of machine, from facts as such machines give them."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from img2vid.doctor import cards
+from img2vid.doctor.cards import InstalledCard, SeenCard, TorchFacts
+from img2vid.doctor.report import Finding, State
+
+GIB = 2**30
+CU118 = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
+CU128 = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120")
+NO_IMAGE = "CUDA error: no kernel image is available for execution on the device"
+
+
+def facts(**changes: Any) -> TorchFacts:
+    """torch 2.7.1 for CUDA 11.8 on a machine without a card, and what differs from that."""
+    usual: dict[str, Any] = {
+        "version": "2.7.1+cu118",
+        "cuda": "11.8",
+        "hip": None,
+        "architectures": [],
+        "unavailable": "",
+        "cpu_fault": "",
+        "mps": False,
+        "cards": [],
+    }
+    return TorchFacts.of({**usual, **changes})
+
+
+def seen(
+    name: str, capability: tuple[int, int], fault: str = "", total: int = 24, free: int | None = 23
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "capability": list(capability),
+        "memory": total * GIB,
+        "free": None if free is None else free * GIB,
+        "fault": fault,
+    }
+
+
+RTX_4090 = InstalledCard("NVIDIA GeForce RTX 4090", "551.86", (8, 9))
+RTX_5090 = InstalledCard("NVIDIA GeForce RTX 5090", "572.16", (12, 0))
+GTX_1080 = InstalledCard("NVIDIA GeForce GTX 1080", "566.36", (6, 1))
+K40 = InstalledCard("Tesla K40", "470.256.02", (3, 5))
+
+
+def only(findings: list[Finding]) -> Finding:
+    (finding,) = findings
+    return finding
+
+
+# What the driver lists
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("NVIDIA GeForce RTX 4090, 551.86, 8.9", RTX_4090),
+        ("Tesla K40, 470.256.02, 3.5", K40),
+        ("NVIDIA GeForce GTX 1080, 391.35", InstalledCard("NVIDIA GeForce GTX 1080", "391.35", None)),
+        ("NVIDIA GeForce GTX 1080, 391.35, [N/A]", InstalledCard("NVIDIA GeForce GTX 1080", "391.35", None)),
+        ("No devices were found", None),
+        ("", None),
+        ("NVIDIA-SMI has failed because it couldn't communicate, with the driver", None),
+    ],
+)
+def test_a_line_of_nvidia_smi_is_read(line: str, expected: InstalledCard | None) -> None:
+    assert cards.read_card(line) == expected
+
+
+def test_a_driver_that_does_not_know_the_capability_is_asked_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command[1])
+        if "compute_cap" in command[1]:
+            raise subprocess.CalledProcessError(2, command, 'Field "compute_cap" is not a valid field to query.')
+        return subprocess.CompletedProcess(command, 0, "NVIDIA GeForce GTX 1080, 391.35\n", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert cards.installed_cards() == [InstalledCard("NVIDIA GeForce GTX 1080", "391.35", None)]
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(), subprocess.TimeoutExpired("nvidia-smi", 30), PermissionError()])
+def test_without_nvidia_smi_there_is_no_card(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert cards.installed_cards() == []
+
+
+# torch
+
+
+def test_a_torch_that_computes_is_ok() -> None:
+    finding = cards.judge_torch(facts(), "", [])
+    assert finding == Finding("torch", State.OK, "torch 2.7.1+cu118 (CUDA 11.8) starts and computes on the processor.")
+
+
+def test_a_build_for_the_processor_beside_a_card_is_a_problem_with_the_command_that_mends_it() -> None:
+    finding = cards.judge_torch(facts(version="2.15.0+cpu", cuda=None), "", [RTX_4090])
+    assert finding.state is State.PROBLEM
+    assert finding.found == (
+        "torch 2.15.0+cpu (for the processor alone) cannot use the NVIDIA GeForce RTX 4090 that is here."
+    )
+    assert finding.remedy == (
+        f'Run `"{sys.executable}" -m pip install torch==2.7.1+cu118 torchvision==0.22.1+cu118 '
+        "--index-url https://download.pytorch.org/whl/cu118`."
+    )
+
+
+def test_a_build_for_the_processor_without_a_card_is_ok() -> None:
+    assert cards.judge_torch(facts(version="2.15.0+cpu", cuda=None), "", []).state is State.OK
+
+
+def test_a_build_for_amd_is_told_as_such() -> None:
+    assert "(ROCm 6.4)" in cards.judge_torch(facts(cuda=None, hip="6.4"), "", []).found
+
+
+def test_a_torch_that_computes_wrongly_is_a_problem() -> None:
+    finding = cards.judge_torch(facts(cpu_fault="16 and 36 are right, it computed 0 and 36"), "", [])
+    assert finding.state is State.PROBLEM
+    assert "delete the folder .venv" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("OSError: [WinError 126] Error loading c10.dll", "Install Microsoft's Visual C++ runtime"),
+        ("ImportError: DLL load failed while importing _C", "Install Microsoft's Visual C++ runtime"),
+        ("ModuleNotFoundError: No module named 'open_clip'", "Install what is missing: "),
+        ("RuntimeError: operator torchvision::nms does not exist", "torch and torchvision must come from one place"),
+        ("Python was ended by signal 11 while it worked on this", "Set up anew: "),
+    ],
+)
+def test_a_torch_that_does_not_start_is_explained(reason: str, remedy: str) -> None:
+    finding = cards.judge_torch(None, reason, [])
+    assert finding.state is State.PROBLEM
+    assert finding.found == f"torch, or a package that it needs, does not start: {reason}."
+    assert finding.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("platform", "remedy"),
+    [("win32", "run install_windows.ps1"), ("linux", "run `python3 scripts/run.py --setup-only`")],
+)
+def test_setting_up_is_told_in_the_words_of_the_system(
+    platform: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert cards.judge_torch(None, "it is torn", []).remedy == f"Set up anew: delete the folder .venv and {remedy}."
+
+
+# The card
+
+
+def test_a_card_that_computes_is_ok_whatever_the_list_of_architectures_says() -> None:
+    """Builds run on cards that their lists do not name: RTX 40xx by code for RTX 30xx."""
+    machine = facts(architectures=("sm_37",), cards=[seen("NVIDIA GeForce RTX 4090", (8, 9))])
+    finding = only(cards.judge_cards(machine, [RTX_4090], None))
+    assert finding == Finding(
+        "graphics card",
+        State.OK,
+        "NVIDIA GeForce RTX 4090 (compute capability 8.9, driver 551.86) computes correctly in float16.",
+    )
+
+
+def test_a_card_newer_than_the_build_needs_cu128_though_torch_says_that_it_is_available() -> None:
+    machine = facts(architectures=CU118, cards=[seen("NVIDIA GeForce RTX 5090", (12, 0), NO_IMAGE, free=None)])
+    finding = only(cards.judge_cards(machine, [RTX_5090], None))
+    assert finding.state is State.PROBLEM
+    assert finding.found == (
+        "torch 2.7.1+cu118 (CUDA 11.8) has no code for NVIDIA GeForce RTX 5090 (compute capability 12.0, "
+        f"driver 572.16); it serves {', '.join(CU118)}."
+    )
+    assert "torch==2.7.1+cu128 torchvision==0.22.1+cu128" in finding.remedy
+    assert finding.remedy.endswith("--index-url https://download.pytorch.org/whl/cu128`.")
+
+
+def test_a_card_older_than_the_build_needs_cu118() -> None:
+    machine = facts(
+        version="2.15.0",
+        cuda="13.2",
+        architectures=CU128,
+        cards=[seen("NVIDIA GeForce GTX 1080", (6, 1), NO_IMAGE, 8)],
+    )
+    finding = only(cards.judge_cards(machine, [GTX_1080], None))
+    assert finding.state is State.PROBLEM
+    assert "torch==2.7.1+cu118" in finding.remedy
+
+
+def test_for_a_card_that_no_build_serves_there_is_the_processor() -> None:
+    machine = facts(architectures=CU118, cards=[seen("Tesla K40", (3, 5), NO_IMAGE, 12)])
+    assert "`--device cpu`" in only(cards.judge_cards(machine, [K40], None)).remedy
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [
+        ("CUDA error: unspecified launch failure", cards.RESTART),
+        ("CUDA out of memory. Tried to allocate 2.00 MiB", "Close other programs that use the card."),
+    ],
+)
+def test_a_card_that_fails_for_another_reason_is_a_problem_with_that_reason(fault: str, remedy: str) -> None:
+    machine = facts(architectures=CU118, cards=[seen("NVIDIA GeForce RTX 4090", (8, 9), fault)])
+    finding = only(cards.judge_cards(machine, [RTX_4090], None))
+    assert finding.state is State.PROBLEM
+    assert finding.found.endswith(f"does not compute: {fault}.")
+    assert finding.remedy == remedy
+
+
+def test_every_card_is_judged() -> None:
+    machine = facts(architectures=CU118, cards=[seen("one", (8, 6)), seen("two", (12, 0), NO_IMAGE)])
+    assert [card.state for card in cards.judge_cards(machine, [], None)] == [State.OK, State.PROBLEM]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "platform", "floor"),
+    [
+        ("13.2", "551.86", "win32", "580"),
+        ("12.8", "516.94", "win32", "527.41"),
+        ("12.8", "515.105.01", "linux", "525.60.13"),
+        ("11.8", "452.06", "win32", "452.39"),
+        ("11.8", "450.51.06", "linux", "450.80.2"),
+    ],
+)
+def test_a_driver_that_is_too_old_is_named_with_the_one_that_would_do(
+    cuda: str, driver: str, platform: str, floor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    card = InstalledCard("NVIDIA GeForce RTX 3060", driver, (8, 6))
+    finding = only(cards.judge_cards(facts(cuda=cuda), [card], None))
+    assert finding.state is State.PROBLEM
+    assert finding.found.endswith(f"is too old for CUDA {cuda}; it needs {floor}.")
+    assert finding.remedy.startswith("Install the newest driver from https://www.nvidia.com/drivers")
+    assert ("+cu118" in finding.remedy) is not cuda.startswith("11"), "an older build is offered where it would do"
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "platform"),
+    [
+        ("13.2", "580.88", "win32"),
+        ("12.8", "527.41", "win32"),
+        ("12.8", "525.60.13", "linux"),
+        ("11.8", "551.86", "linux"),
+    ],
+)
+def test_a_driver_that_is_new_enough_is_not_blamed(
+    cuda: str, driver: str, platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    card = InstalledCard("NVIDIA GeForce RTX 3060", driver, (8, 6))
+    machine = facts(cuda=cuda, unavailable="CUDA initialization: unknown error")
+    finding = only(cards.judge_cards(machine, [card], None))
+    assert finding.state is State.PROBLEM
+    assert finding.found == (
+        f"torch sees no card, though the NVIDIA GeForce RTX 3060 is here with driver {driver}: "
+        "CUDA initialization: unknown error."
+    )
+    assert finding.remedy == cards.RESTART
+
+
+def test_a_cuda_of_the_future_is_not_judged_by_its_driver() -> None:
+    assert cards.old_driver("14.0", "1.0", windows=False) is None
+    assert cards.old_driver("", "1.0", windows=False) is None
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_a_card_that_the_user_hides_is_a_note(hidden: str) -> None:
+    finding = only(cards.judge_cards(facts(), [RTX_4090], hidden))
+    assert finding.state is State.NOTE
+    assert "CUDA_VISIBLE_DEVICES" in finding.found
+
+
+def test_a_machine_without_a_card_is_a_note() -> None:
+    finding = only(cards.judge_cards(facts(), [], None))
+    assert (finding.state, finding.found.startswith("No NVIDIA card was found")) == (State.NOTE, True)
+
+
+def test_an_apple_chip_is_a_note() -> None:
+    finding = only(cards.judge_cards(facts(cuda=None, mps=True), [], None))
+    assert (finding.state, finding.remedy) == (State.NOTE, "`--device mps` uses it.")
+
+
+@pytest.mark.parametrize("machine", [None, facts(cuda=None)])
+def test_a_card_that_torch_cannot_try_is_left_to_the_finding_about_torch(machine: TorchFacts | None) -> None:
+    finding = only(cards.judge_cards(machine, [RTX_4090], None))
+    assert finding == Finding(
+        "graphics card", State.NOTE, "Not tried: NVIDIA GeForce RTX 4090.", "Mend torch first, see above."
+    )
+
+
+# Its memory
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "state", "words"),
+    [
+        (24, 23, State.OK, ""),
+        (24, 9, State.NOTE, "Close other programs"),
+        (12, 11, State.NOTE, "set decode_t to 1"),
+        (6, 5, State.NOTE, "Use a small version"),
+        (24, None, State.NOTE, "Mend the card first"),
+    ],
+)
+def test_the_memory_of_a_card(total: int, free: int | None, state: State, words: str) -> None:
+    finding = cards.judge_card_memory(SeenCard.of(seen("a card", (8, 6), "", total, free)))
+    assert finding.state is state
+    assert words in finding.remedy
+    assert bool(finding.remedy) is (state is not State.OK)
+
+
+# Which build serves which card
+
+
+@pytest.mark.parametrize(
+    ("architectures", "capability", "expected"),
+    [
+        (CU118, (8, 9), True),  # binary code of the same generation
+        (CU118, (6, 1), True),
+        (CU118, (12, 0), False),
+        (CU128, (12, 0), True),
+        (CU128, (12, 1), True),
+        (CU128, (6, 1), False),
+        (("sm_80", "compute_80"), (12, 0), True),  # intermediate code serves all that is newer
+        (("sm_90a",), (9, 0), True),
+        (("sm_100a",), (10, 3), False),  # made for that one alone
+        (("sm_100f",), (10, 3), True),  # made for the family
+        (("gfx90a", "nonsense"), (9, 0), False),
+        ((), (9, 0), False),
+    ],
+)
+def test_which_build_serves_which_card(
+    architectures: tuple[str, ...], capability: tuple[int, int], expected: bool
+) -> None:
+    assert cards.serves(architectures, capability) is expected
+
+
+@given(major=st.integers(5, 13), built=st.integers(0, 9), minor=st.integers(0, 9))
+def test_binary_code_serves_its_own_generation_upwards_and_nothing_else(major: int, built: int, minor: int) -> None:
+    names = [f"sm_{major}{built}"]
+    assert cards.serves(names, (major, minor)) is (minor >= built)
+    assert not cards.serves(names, (major + 1, minor))
+    assert not cards.serves(names, (major - 1, minor))
+
+
+@given(st.lists(st.integers(0, 999), min_size=1, max_size=3), st.sampled_from(["11.8", "12.6", "13.0"]), st.booleans())
+def test_a_driver_is_too_old_exactly_below_the_floor(driver: list[int], cuda: str, windows: bool) -> None:
+    floor = cards.DRIVERS[int(cuda[:2])][windows]
+    told = cards.old_driver(cuda, ".".join(map(str, driver)), windows)
+    assert (told is not None) is (tuple(driver) < floor)

@@ -273,8 +273,8 @@ def test_a_missing_checkpoint_is_told_with_what_belongs_where(command: Command, 
     assert refused(command("sample", PHOTO, "--version", "svd_xt")) == (
         "the checkpoint of svd_xt is missing: put svd_xt.safetensors, 9.56 GB into "
         f"{tmp_path / 'project' / 'checkpoints'} "
-        "(source: huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt); `img2vid models download svd_xt` or the Models "
-        "page gets it"
+        "(source: huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt); "
+        "`img2vid models download svd_xt` or the Models page gets it"
     )
 
 

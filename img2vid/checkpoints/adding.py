@@ -31,7 +31,7 @@ def propose(
 
     A file does not say how many frames it was trained for: num_frames, or else 25 where its name holds "xt", else 14.
     config: a configuration of the user's own, in place of those of the known versions. Raises BadInput for a name in
-    use, a file that a version has already, and CheckpointError for one that is none or fits no configuration.
+    use, CheckpointError for a file that is no checkpoint or fits no configuration.
     """
     path = path.expanduser().absolute()
     if path.suffix != ".safetensors":

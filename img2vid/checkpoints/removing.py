@@ -1,10 +1,11 @@
 """Deletes checkpoints and the rows of one's own versions; says before what that would be."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from img2vid import paths
-from img2vid.checkpoints.download import broken_of, part_of, places
+from img2vid.checkpoints.download import alone, broken_of, part_of, places
 from img2vid.checkpoints.rows import is_own, remove_row
 from img2vid.errors import BadInput
 from img2vid.versions import ModelVersion, load_versions
@@ -42,7 +43,8 @@ def plan_removal(version: ModelVersion, *, shipped: bool = False) -> Removal:
     folders = [folder.resolve() for folder in paths.checkpoint_folders()]
     place = version.checkpoint_path
     candidates = [path for at in places(version) for path in (part_of(at), broken_of(at))]
-    if place is not None and any(folder in place.resolve().parents for folder in folders):
+    # Of a link the place counts, not what it leads to: that stays.
+    if place is not None and any(folder in (place.parent.resolve() / place.name).parents for folder in folders):
         candidates.insert(0, place)
     files = tuple(path for path in candidates if path.is_file())
     row = is_own(version.name)
@@ -57,14 +59,18 @@ def plan_removal(version: ModelVersion, *, shipped: bool = False) -> Removal:
 
 
 def remove(removal: Removal) -> None:
-    """Deletes what was planned. Raises BadInput where a file cannot be deleted."""
-    for path in removal.files:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise BadInput(
-                f"{path} cannot be deleted ({error.strerror}); if the model is loaded, untick Load Model or close the "
-                "program that uses it"
-            ) from error
+    """Deletes what was planned. Raises BadInput where a file cannot be deleted, or is being downloaded."""
+    with ExitStack() as stack:
+        for place in places(removal.version):
+            if part_of(place) in removal.files:
+                stack.enter_context(alone(place))
+        for path in removal.files:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise BadInput(
+                    f"{path} cannot be deleted ({error.strerror}); if the model is loaded, untick Load Model or close "
+                    "the program that uses it"
+                ) from error
     if removal.row:
         remove_row(removal.version.name)

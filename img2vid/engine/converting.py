@@ -16,6 +16,8 @@ from img2vid.errors import BadInput, CheckpointError
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """The formats that copies can have."""
+MAPPED = 1 << 28
+"""Bytes of the source that are mapped at once."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Converted:
 class _Plan:
     """The tensors in the order in which they are written, and the header that says so."""
 
-    names: tuple[str, ...]
+    sizes: Mapping[str, int]
+    """Bytes of each tensor in the source."""
     header: bytes
     changed: frozenset[str]
     total: int
@@ -63,7 +66,7 @@ def convert(
         done += len(data)
         if on_bytes is not None:
             on_bytes(done, size)
-    return Converted(size, digest.hexdigest(), len(plan.names), len(plan.changed))
+    return Converted(size, digest.hexdigest(), len(plan.sizes), len(plan.changed))
 
 
 def _plan(source: Path, precision: str) -> _Plan:
@@ -80,7 +83,7 @@ def _plan(source: Path, precision: str) -> _Plan:
     text = json.dumps({"__metadata__": _remarks(source) | {"format": "pt"}, **rows}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format wants the numbers to begin at a multiple of 8
     header = len(text).to_bytes(8, "little") + text
-    return _Plan(tuple(rows), header, changed, total)
+    return _Plan({name: entries[name].bytes for name in rows}, header, changed, total)
 
 
 def _rows(
@@ -120,11 +123,25 @@ def _pieces(source: Path, plan: _Plan, precision: str) -> Iterator[bytes | memor
     yield plan.header
     open_file: Any = safe_open  # safetensors declares no types for it
     try:
-        with open_file(str(source), framework="pt") as tensors:
-            for name in plan.names:
-                yield _data(source, name, tensors.get_tensor(name), precision if name in plan.changed else None)
+        for names in _batches(plan):
+            with open_file(str(source), framework="pt") as tensors:
+                for name in names:
+                    yield _data(source, name, tensors.get_tensor(name), precision if name in plan.changed else None)
     except SafetensorError as error:
         raise CheckpointError(f"{source} cannot be read: {error}; get it again") from error
+
+
+def _batches(plan: _Plan) -> Iterator[list[str]]:
+    """The names in groups of few bytes: what an open file has mapped counts as memory until it is closed."""
+    names: list[str] = []
+    taken = 0
+    for name, size in plan.sizes.items():
+        names.append(name)
+        taken += size
+        if taken > MAPPED:
+            yield names
+            names, taken = [], 0
+    yield names
 
 
 def _data(source: Path, name: str, tensor: Tensor, precision: str | None) -> memoryview:

@@ -19,8 +19,8 @@ STAGES = {"check": "Reading what is there", "download": "Downloading", "wait": "
 def version_box(version: ModelVersion) -> None:
     """Draws it."""
     task = tasks.open_tasks().of(version.name)
-    about, buttons = st.columns([5, 3], vertical_alignment="center", gap="medium")
-    with about:
+    about, buttons = st.columns([7, 3], vertical_alignment="center", gap="medium")
+    with about, st.container(gap="xsmall"):
         st.markdown(f"**{words.plain(version.name)}** &nbsp; {_state(version)}")
         st.caption(_figures(version))
         if version.note:

@@ -38,6 +38,8 @@ def propose(
         raise CheckpointError(f"{path} is not a .safetensors file; save the checkpoint in that form first")
     name = name or re.sub(r"[^\w.-]+", "_", path.stem).lstrip(".-")
     require_free(name)
+    if num_frames is not None and not 1 <= num_frames <= 128:
+        raise BadInput(f"num_frames must be a whole number from 1 to 128, got {num_frames}")
     versions = load_versions()
     configs = [config] if config else list(dict.fromkeys(version.config for version in versions.values()))
     fitting = fits(path, [paths.CONFIGS / Path(file).expanduser() for file in configs])

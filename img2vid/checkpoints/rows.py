@@ -32,7 +32,9 @@ def as_yaml(version: ModelVersion) -> str:
 
 
 def require_free(name: str) -> None:
-    """Raises BadInput where a version has that name already."""
+    """Raises BadInput where a version has that name already, or where it is none."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise BadInput(f"a version's name has letters, digits, _, - and . in it, got {name!r}; choose one with --name")
     if name in load_versions():
         raise BadInput(f"there is a model version {name} already; choose another name with --name")
 

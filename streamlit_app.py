@@ -4,6 +4,7 @@ import streamlit as st
 
 import img2vid
 from img2vid.ui.look import ICON, LOGO
+from img2vid.ui.pages.models import models
 from img2vid.ui.pages.sample import sample
 
 st.set_page_config(
@@ -13,4 +14,9 @@ st.set_page_config(
     menu_items={"About": f"img2vid {img2vid.__version__}: one picture in, a short video out."},
 )
 st.logo(LOGO, icon_image=ICON)
-st.navigation([st.Page(sample, title="Sample", icon=":material/movie:", default=True)]).run()
+st.navigation(
+    [
+        st.Page(sample, title="Sample", icon=":material/movie:", default=True),
+        st.Page(models, title="Models", icon=":material/deployed_code:"),
+    ]
+).run()

@@ -1,4 +1,4 @@
-"""The command line: `img2vid sample PICTURE...` makes videos, `img2vid versions` lists the models.
+"""The command line: `img2vid sample PICTURE...` makes videos, `img2vid models ...` is about checkpoints.
 
 Every field of SampleSettings is an option under its own name. Standard output carries results alone; progress and
 errors go to standard error. Exit codes: 0 done, 1 a failure, 2 bad input, 130 stopped with Ctrl-C.
@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 import img2vid
-from img2vid import paths, pipeline
+from img2vid import cli_models, paths, pipeline
 from img2vid.doctor.command import add_doctor
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.media.pictures import list_pictures, load_picture
 from img2vid.settings import SampleSettings, requirement
-from img2vid.versions import ModelVersion, find_version, load_versions
+from img2vid.versions import ModelVersion, find_version
 
 if TYPE_CHECKING:
     from img2vid.jobs.desk import Desk
@@ -62,9 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"img2vid {img2vid.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     _add_sample(commands.add_parser("sample", help="make videos of pictures", allow_abbrev=False))
-    versions = commands.add_parser("versions", help="list the models and which checkpoints are there")
-    versions.add_argument("--json", action="store_true", help="print one JSON object per version")
-    versions.set_defaults(command=list_versions)
+    cli_models.add_commands(commands.add_parser("models", help="get, check and add checkpoints", allow_abbrev=False))
     add_doctor(commands)
     return parser
 
@@ -272,37 +269,6 @@ def _print_result(plan: Plan, result: "pipeline.Result | StoredResult") -> None:
         line = shown(result.video)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def list_versions(arguments: argparse.Namespace) -> int:
-    """Prints every model version, and whether its checkpoint is there."""
-    versions = load_versions().values()
-    if arguments.json:
-        for version in versions:
-            path = version.checkpoint_path
-            row = {**version.model_dump(), "checkpoint_path": None if path is None else str(path)}
-            sys.stdout.write(json.dumps(row) + "\n")
-        return 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("version", "frames", "size"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("licence", "checkpoint"):
-        table.add_column(heading, overflow="fold")
-    for version in versions:
-        size = f"{version.width} x {version.height}"
-        table.add_row(version.name, str(version.num_frames), size, version.licence, _checkpoint_state(version))
-    # In a pipe there is no edge to wrap at: one line is one version.
-    width = None if sys.stdout.isatty() else 10_000
-    Console(width=width, markup=False, highlight=False).print(table)
-    return 0
-
-
-def _checkpoint_state(version: ModelVersion) -> str:
-    path = version.checkpoint_path
-    if path is not None:
-        return f"{path} ({path.stat().st_size / 1e9:.2f} GB)"
-    size = f" ({version.bytes / 1e9:.2f} GB)" if version.bytes else ""
-    return f"missing: {version.checkpoint}{size}, source: {version.source}"
 
 
 def _print_error(message: str) -> None:

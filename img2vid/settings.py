@@ -66,7 +66,9 @@ class SampleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    version: str = control("svd_tiny", "Model Version", "Which model makes the video; `img2vid versions` lists them.")
+    version: str = control(
+        "svd_tiny", "Model Version", "Which model makes the video; `img2vid models list` lists them."
+    )
     height: int = control(96, "H", "Height of the video.", unit="pixels", ge=64, le=2048)
     width: int = control(160, "W", "Width of the video.", unit="pixels", ge=64, le=2048)
     num_frames: int = control(

@@ -87,9 +87,15 @@ class ModelVersion(BaseModel):
         folder = file.parent if file.is_absolute() else paths.checkpoint_folders()[0]
         size = f", {self.bytes / 1e9:.2f} GB" if self.bytes else ""
         name = file.name if file.is_absolute() else self.checkpoint
+        how = f"; `img2vid models download {self.name}` or the Models page gets it" if self.is_on_hub else ""
         raise CheckpointError(
-            f"the checkpoint of {self.name} is missing: put {name}{size} into {folder} (source: {self.source})"
+            f"the checkpoint of {self.name} is missing: put {name}{size} into {folder} (source: {self.source}){how}"
         )
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether the source names a repository on Hugging Face."""
+        return self.source.startswith(("huggingface.co/", "https://huggingface.co/"))
 
     def settings(self, overrides: Mapping[str, Any]) -> SampleSettings:
         """This version's settings with some values replaced; raises BadInput for values that will not do."""

@@ -45,7 +45,8 @@ def make(file: Path, precision: str) -> dict[str, Any]:
 
 def inspect(file: Path, precision: str) -> dict[str, Any]:
     """Reads and checks the header against the configuration."""
-    from img2vid.engine.checkpoint import check, read_header
+    from img2vid.checkpoints.header import read_header
+    from img2vid.engine.checkpoint import check
     from img2vid.engine.config import load_config
     from img2vid.engine.model import build_meta
 

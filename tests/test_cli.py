@@ -273,7 +273,8 @@ def test_a_missing_checkpoint_is_told_with_what_belongs_where(command: Command, 
     assert refused(command("sample", PHOTO, "--version", "svd_xt")) == (
         "the checkpoint of svd_xt is missing: put svd_xt.safetensors, 9.56 GB into "
         f"{tmp_path / 'project' / 'checkpoints'} "
-        "(source: huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt)"
+        "(source: huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt); "
+        "`img2vid models download svd_xt` or the Models page gets it"
     )
 
 
@@ -306,25 +307,3 @@ def test_a_failure_is_one_sentence(
         monkeypatch.setenv("IMG2VID_TRACEBACK", "1")
         with pytest.raises(ValueError, match="one"):
             command("sample", PHOTO)
-
-
-# The list of versions
-
-
-@pytest.mark.usefixtures("with_model")
-def test_versions_are_listed_one_a_line_with_their_checkpoints(command: Command, random_checkpoint: Path) -> None:
-    said = command("versions")
-    assert (said.code, said.err) == (0, "")
-    lines = {line.split()[0]: line for line in said.out.splitlines()}
-    assert list(lines)[:3] == ["version", "svd_tiny", "svd_tiny_xt"]
-    assert str(random_checkpoint) in lines["svd_tiny"]
-    assert "25      1024 x 576" in lines["svd_xt"]
-    assert "missing: svd_xt.safetensors (9.56 GB), source: huggingface.co/stabilityai/" in lines["svd_xt"]
-
-
-@pytest.mark.usefixtures("with_model")
-def test_versions_as_json_are_one_object_a_line(command: Command, random_checkpoint: Path) -> None:
-    rows = {row["name"]: row for row in map(json.loads, command("versions", "--json").out.splitlines())}
-    assert rows["svd_tiny"]["checkpoint_path"] == str(random_checkpoint)
-    assert rows["svd_xt"]["checkpoint_path"] is None
-    assert (rows["svd_xt"]["num_frames"], rows["svd_xt"]["defaults"]["num_steps"]) == (25, 30)

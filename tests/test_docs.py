@@ -15,6 +15,7 @@ DOCS = paths.PROJECT / "docs"
 COMMAND_LINE = DOCS / "command-line.md"
 CONFIGURATION = DOCS / "configuration.md"
 OWN_CHECKPOINT = DOCS / "own-checkpoint.md"
+MODELS = ("list", "download", "verify", "add", "remove", "convert")
 BY_VERSION = {"height", "width", "num_frames", "num_steps", "max_scale", "min_scale", "decode_t"}
 
 
@@ -70,11 +71,11 @@ def test_the_versions_are_listed_with_their_defaults() -> None:
 
 def test_every_option_in_the_examples_exists(capsys: pytest.CaptureFixture[str]) -> None:
     known = ""
-    for command in (["--help"], ["sample", "--help"], ["versions", "--help"]):
+    for command in (["--help"], ["sample", "--help"], *(["models", name, "--help"] for name in MODELS)):
         with pytest.raises(SystemExit):
             cli.run(command)
         known += capsys.readouterr().out
-    for path in (COMMAND_LINE, OWN_CHECKPOINT):
+    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md"):
         written = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(path))} - {"--setup-only"}
         assert written
         assert not [option for option in written if not re.search(rf"{option}(?![\w-])", known)]

@@ -69,7 +69,7 @@ def test_a_path_that_the_output_cannot_spell_is_no_failure(tmp_path: Path, envir
     folder.mkdir()
     (folder / "svd.safetensors").touch()
     environment |= {"IMG2VID_CHECKPOINTS": str(folder), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    done = subprocess.run(img2vid("versions"), env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(img2vid("models", "list"), env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "svd.safetensors (0.00 GB)" in done.stdout
 

@@ -1,13 +1,10 @@
-"""Checkpoint files: what is in them, whether it fits, and the way into a model without a second copy in memory.
+"""Checkpoint files: whether they fit a model, and the way into it without a second copy in memory.
 
-A `.safetensors` file starts with eight bytes that hold the length of a JSON header; the header names every tensor with
-its number format, shape and place. Everything is checked against the header before a single weight is read.
+Everything is checked against the file's header before a single weight is read.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,85 +12,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from img2vid.checkpoints.header import FORMATS, TensorEntry, foreign_kind, read_header
 from img2vid.engine.interface import LoadOrder
 from img2vid.engine.model import SvdModel, build_meta
 from img2vid.errors import CheckpointError
 
-FORMATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-"""Number formats that weights may have, with their bytes."""
-MAX_HEADER = 100_000_000
-UNET = "model.diffusion_model."
 FRAME_ENCODER = "conditioner.embedders.3."
-
-
-@dataclass(frozen=True)
-class TensorEntry:
-    """One row of a header: shape, number format and the bytes it takes."""
-
-    shape: tuple[int, ...]
-    format: str
-    bytes: int
-
-
-def read_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors that a `.safetensors` file holds, by name; reads only the header.
-
-    Raises CheckpointError for a file that is missing, not of this format, or shorter than its header says.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or not 2 <= length <= MAX_HEADER:
-                raise CheckpointError(f"{path} is not a .safetensors file; download it again or choose another file")
-            header = file.read(length)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}; put the file there or name another one") from error
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error.strerror}); choose a readable .safetensors file"
-        ) from error
-    if len(header) < length:
-        raise truncated(path, size, 8 + length)
-    try:
-        rows = cast(dict[str, dict[str, Any]], json.loads(header))
-        rows.pop("__metadata__", None)
-        entries = {name: _entry(row) for name, row in rows.items()}
-        end = max((int(row["data_offsets"][1]) for row in rows.values()), default=0)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        message = f"{path} is not a .safetensors file: its header cannot be read; download it again"
-        raise CheckpointError(message) from error
-    if size < 8 + length + end:
-        raise truncated(path, size, 8 + length + end)
-    return entries
-
-
-def _entry(row: Mapping[str, Any]) -> TensorEntry:
-    start, end = row["data_offsets"]
-    return TensorEntry(tuple(int(n) for n in row["shape"]), str(row["dtype"]), int(end) - int(start))
-
-
-def truncated(path: Path, size: int, expected: int) -> CheckpointError:
-    """The error for a file that ends too early."""
-    return CheckpointError(
-        f"{path} is cut off: it has {size:,} bytes and needs {expected:,}; the download did not finish, start it again"
-    )
-
-
-def foreign_kind(entries: Mapping[str, TensorEntry]) -> str | None:
-    """What a file that is no SVD checkpoint seems to be, or None where it has SVD's UNet."""
-    names = entries.keys()
-    if any("lora" in name.lower() for name in names):
-        return "a LoRA, which holds only changes to a model"
-    if any(name.startswith(("down_blocks.", "mid_block.", "up_blocks.")) for name in names):
-        return "a part of a model in diffusers' form; Stability's single file is needed"
-    if not any(name.startswith(UNET) for name in names):
-        return "no Stable Video Diffusion checkpoint: no UNet is in it"
-    if not any(".time_stack." in name for name in names if name.startswith(UNET)):
-        first = entries.get(f"{UNET}input_blocks.0.0.weight")
-        channels = first.shape[1] if first is not None and len(first.shape) > 1 else "unknown"
-        return f"an image model such as Stable Diffusion 1.5, 2 or XL ({channels} input channels, no temporal layers)"
-    return None
 
 
 def check(path: Path, entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor]) -> None:

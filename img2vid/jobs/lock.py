@@ -23,8 +23,8 @@ FILE_NAME = "desk.lock"
 class HomeLock:
     """Held by at most one object on this machine at a time; not for threads to share."""
 
-    def __init__(self, home: Path) -> None:
-        self._path = home / FILE_NAME
+    def __init__(self, home: Path, name: str = FILE_NAME) -> None:
+        self._path = home / name
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:

@@ -31,9 +31,14 @@ def whole_file(path: Path) -> Generator[Path, None, None]:
     """A temporary path to write to; at the end of the block it takes the place of `path`, if nothing went wrong."""
     with temporary_file(path.parent) as part:
         yield part
-        _to_disk(part)
-        part.replace(path)
-        _folder_to_disk(path.parent)
+        put_in_place(part, path)
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Renames the finished file `part` to `path`, which it replaces, when its contents are on the disk."""
+    _to_disk(part)
+    part.replace(path)
+    _folder_to_disk(path.parent)
 
 
 def publish(part: Path, path: Path, *, companions: Sequence[str] = ()) -> Path:

@@ -11,8 +11,9 @@ from golden_models import golden_model, relative_error
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from img2vid.checkpoints.header import read_header
 from img2vid.engine import load_engine
-from img2vid.engine.checkpoint import read_header, read_tensors
+from img2vid.engine.checkpoint import read_tensors
 from img2vid.engine.config import load_config
 from img2vid.engine.model import build_meta
 from img2vid.engine.native import NativeEngine

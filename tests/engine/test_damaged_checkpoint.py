@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from img2vid.checkpoints.header import MAX_HEADER, read_header
 from img2vid.engine import load_engine
-from img2vid.engine.checkpoint import MAX_HEADER, read_header, read_tensors
+from img2vid.engine.checkpoint import read_tensors
 from img2vid.errors import CheckpointError
 
 SMALL = {"model.diffusion_model.time_stack.weight": torch.arange(12.0).reshape(3, 4), "model.bias": torch.zeros(2)}

@@ -7,10 +7,21 @@ from pathlib import Path
 
 from img2vid.paths import PROJECT
 
-HEAVY = ("torch", "torchvision", "open_clip", "safetensors", "omegaconf", "distributed", "dask", "pandas", "matplotlib")
+HEAVY = (
+    "torch",
+    "huggingface_hub",
+    "torchvision",
+    "open_clip",
+    "safetensors",
+    "omegaconf",
+    "distributed",
+    "dask",
+    "pandas",
+    "matplotlib",
+)
 PROGRAM = f"""
 import sys
-import img2vid.ui.pages.sample, img2vid.jobs.desk
+import img2vid.ui.pages.sample, img2vid.ui.pages.models, img2vid.jobs.desk
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
 

@@ -1,0 +1,65 @@
+"""A project whose checkpoint folder is empty, a version whose checkpoint is to be had, and the server that has it."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from file_server import FileServer, checkpoint_bytes
+
+from img2vid import paths
+from img2vid.checkpoints.download import Patience
+from img2vid.versions import ModelVersion, find_version
+
+DATA = checkpoint_bytes()
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    one = FileServer(DATA)
+    one.start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: FileServer) -> Path:
+    """The checkpoint folder; what is asked of Hugging Face is asked of the server, without a token."""
+    folder = tmp_path / "project" / "checkpoints"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(paths, "PROJECT", tmp_path / "project")
+    monkeypatch.setenv("IMG2VID_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    monkeypatch.setenv("NO_PROXY", "*")
+    for name in ("IMG2VID_CHECKPOINTS", "IMG2VID_TRACEBACK", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def version(project: Path) -> ModelVersion:
+    """svd_xt, as if its file were the server's."""
+    update = {
+        "bytes": len(DATA),
+        "sha256": hashlib.sha256(DATA).hexdigest(),
+        "source": "huggingface.co/owner/model",
+        "checkpoint": "model.safetensors",
+    }
+    return find_version("svd_xt").model_copy(update=update)
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """Seconds that were waited between attempts, in pieces; nothing really waits."""
+    return []
+
+
+@pytest.fixture
+def patience(pauses: list[float]) -> Callable[..., Patience]:
+    """Waits in no time."""
+
+    def make(timeout: float = 5.0, attempts: int = 4) -> Patience:
+        return Patience(timeout=timeout, attempts=attempts, sleep=pauses.append)
+
+    return make

@@ -1,0 +1,97 @@
+"""Downloads in the background: at most one for a version, cancelled, gone on with, and told when they end."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from file_server import FileServer, hold_after, status
+
+from img2vid.checkpoints.download import Patience
+from img2vid.checkpoints.tasks import Task, Tasks
+from img2vid.errors import BadInput
+from img2vid.versions import ModelVersion
+
+Make = Callable[..., Patience]
+PATIENCE = 60.0
+"""Seconds after which a test gives up waiting; none of them measures time."""
+
+
+@pytest.fixture
+def tasks(patience: Make) -> Tasks:
+    return Tasks(patience(timeout=0.3))
+
+
+def until(tasks: Tasks, name: str, condition: Callable[[Task], bool]) -> Task:
+    deadline = time.monotonic() + PATIENCE
+    while (task := tasks.of(name)) is None or not condition(task):
+        assert time.monotonic() < deadline, task
+        time.sleep(0.01)
+    return task
+
+
+def ended(task: Task) -> bool:
+    return not task.active
+
+
+def arriving(task: Task) -> bool:
+    return task.progress is not None and task.progress.done > 0
+
+
+def test_a_download_and_a_verification_end_with_a_sentence(
+    tasks: Tasks, version: ModelVersion, server: FileServer
+) -> None:
+    assert tasks.of("svd_xt") is None and not tasks.active()
+    tasks.download(version)
+    task = until(tasks, "svd_xt", ended)
+    assert (task.kind, task.state, task.text) == (
+        "download",
+        "done",
+        "all of it has arrived; model.safetensors is checked and ready",
+    )
+    tasks.verify(version)
+    task = until(tasks, "svd_xt", ended)
+    assert task.kind == "verify" and task.text.endswith("SHA-256 as expected")
+    tasks.forget("svd_xt")
+    assert tasks.of("svd_xt") is None
+
+
+def test_a_failure_is_a_sentence(tasks: Tasks, version: ModelVersion, server: FileServer) -> None:
+    server.script = [status(404)]
+    tasks.download(version)
+    task = until(tasks, "svd_xt", ended)
+    assert task.state == "failed" and task.text.startswith("there is no http")
+
+
+def test_a_second_press_begins_no_second_download(tasks: Tasks, version: ModelVersion, server: FileServer) -> None:
+    server.script = [hold_after(100_000)]
+    tasks.download(version)
+    until(tasks, "svd_xt", lambda task: bool(server.requests))
+    tasks.download(version)
+    tasks.verify(version)
+    tasks.forget("svd_xt")
+    assert tasks.active()
+    assert tasks.of("svd_xt") is not None
+    assert until(tasks, "svd_xt", ended).state == "done"
+    assert server.ranges() == [None, "bytes=100000-"]
+
+
+def test_a_cancelled_download_goes_on_where_it_was(
+    tasks: Tasks, version: ModelVersion, server: FileServer, project: Path
+) -> None:
+    server.script = [hold_after(100_000)]
+    tasks.download(version)
+    until(tasks, "svd_xt", lambda task: bool(server.requests))
+    tasks.cancel("svd_xt")
+    assert until(tasks, "svd_xt", ended).state == "cancelled"
+    assert not (project / "model.safetensors").exists()
+    tasks.download(version)
+    assert until(tasks, "svd_xt", ended).state == "done"
+    tasks.cancel("svd_xt")
+    assert tasks.of("svd_xt") is not None and not tasks.active()
+
+
+def test_a_version_without_a_source_is_refused_at_once(tasks: Tasks, version: ModelVersion) -> None:
+    with pytest.raises(BadInput, match="there is no place to download svd_xt from"):
+        tasks.download(version.model_copy(update={"source": "a friend"}))
+    assert tasks.of("svd_xt") is None

@@ -1,5 +1,6 @@
 """The Windows installation carried out as far as it goes here: with small wheels, from an index in a folder."""
 
+import ast
 import json
 import os
 import subprocess
@@ -286,6 +287,11 @@ def test_a_bad_place_for_a_copy_is_refused(copy: Callable[[Path], None], tmp_pat
     with pytest.raises(SetupError, match=r"-InstallDir .* name "):
         copy(tmp_path / place)
     assert contents(tmp_path / "full") == {"letter.txt"}
+
+
+@pytest.mark.parametrize("path", [SCRIPTS / "setup_windows.py", *sorted((SCRIPTS / "windows").glob("*.py"))])
+def test_the_oldest_python_can_read_it(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
 
 
 def test_the_installer_needs_nothing_but_python() -> None:

@@ -60,7 +60,7 @@ def test_a_card_without_programs_is_told_with_what_torch_says(
 ) -> None:
     """What torch.cuda.is_available() does not notice."""
 
-    def no_image(_: object) -> float:
+    def no_image(*_: object, **__: object) -> float:
         raise RuntimeError("CUDA error: no kernel image is available\nfor execution on the device")
 
     monkeypatch.setattr(kernel, "compare", no_image)
@@ -72,12 +72,9 @@ def test_a_card_without_programs_is_told_with_what_torch_says(
 
 @pytest.mark.parametrize("difference", [0.5, float("nan"), float("inf")])
 def test_a_card_that_computes_wrongly_is_found(monkeypatch: pytest.MonkeyPatch, difference: float) -> None:
-    monkeypatch.setattr(kernel, "compare", lambda _: difference)
+    monkeypatch.setattr(kernel, "compare", lambda *_, **__: difference)
     assert kernel.report("card", "cuda") == 1
 
 
-def test_half_precision_alone_stays_within_the_tolerance() -> None:
-    generator = torch.Generator().manual_seed(1)
-    values = torch.randn(1000, generator=generator)
-    rounding = float((values.half().float() - values).norm() / values.norm())
-    assert rounding < kernel.TOLERANCE / 10
+def test_half_precision_stays_well_within_the_tolerance() -> None:
+    assert 0 < kernel.compare("cpu", half=True) < kernel.TOLERANCE / 5

@@ -15,9 +15,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, NoReturn
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -28,6 +28,7 @@ TESTS = (*RUNTIME, "dev.txt", "train.txt", "watermark.txt")
 WITHOUT_DEPENDENCIES = ("watermark.txt",)
 OLDEST, NEWEST = (3, 10), (3, 13)
 LOCK_NAME = "setup.lock"
+HELD_NAME = "held.json"
 
 
 class SetupError(Exception):
@@ -148,28 +149,38 @@ def locked(file: IO[str]) -> bool:
 
 def set_up(files: tuple[str, ...]) -> None:
     """Makes or mends the environment and installs what is missing; what is there and fits is left alone."""
-    report = compare(files)
-    if report is None:
+    if compare(files) is None:
         say(f"Setting up img2vid in {VENV}: done once, downloads up to 3 GB and takes 2 to 10 minutes.")
         create()
-        report = compare(files)
-    if report is None:
-        raise SetupError(f"The environment in {VENV} does not run; delete this folder and start again.")
+    install_held()
+    report = require_environment(compare(files))
     if report["missing"]:
-        for folder in map(Path, report["broken"]):
-            if VENV in folder.parents:  # pip takes a half-installed package for a whole one as long as this is there
-                shutil.rmtree(folder)
+        remove_broken(report)
         say(f"Installing what is missing: {', '.join(report['missing'])}")
         install(files, report["kept"])
     write_path_file()
 
 
-def compare(files: tuple[str, ...]) -> dict | None:
+def require_environment(report: dict | None) -> dict:
+    """The report, or SetupError where there is none."""
+    if report is None:
+        raise SetupError(f"The environment in {VENV} does not run; delete this folder and start again.")
+    return report
+
+
+def remove_broken(report: dict) -> None:
+    """Removes the folders that make pip take half-installed packages for whole ones."""
+    for folder in map(Path, report["broken"]):
+        if VENV in folder.parents:
+            shutil.rmtree(folder)
+
+
+def compare(files: tuple[str, ...], without_dependencies: tuple[str, ...] = WITHOUT_DEPENDENCIES) -> dict | None:
     """What `installed.py` reports about the environment, or None where the environment does not even run that."""
     if not python().is_file():
         return None
-    paths = [str(REQUIREMENTS / name) for name in files if name not in WITHOUT_DEPENDENCIES]
-    alone = [str(REQUIREMENTS / name) for name in files if name in WITHOUT_DEPENDENCIES]
+    paths = [str(REQUIREMENTS / name) for name in files if name not in without_dependencies]
+    alone = [str(REQUIREMENTS / name) for name in files if name in without_dependencies]
     command = [str(python()), "-I", str(PROJECT / "scripts" / "installed.py"), *paths, "--alone", *alone]
     try:
         done = subprocess.run(command, capture_output=True, check=True)
@@ -187,7 +198,7 @@ def create() -> None:
         )
     base = getattr(sys, "_base_executable", "") or sys.executable  # this script may run on the Python that goes away
     for entry in VENV.iterdir():
-        if entry.name == LOCK_NAME:
+        if entry.name in (LOCK_NAME, HELD_NAME):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -201,7 +212,7 @@ def install(files: tuple[str, ...], kept: dict[str, str]) -> None:
     """Lets pip install the files at the locked versions."""
     constraints = VENV / "constraints.txt"
     constraints.write_text("\n".join(constraint_lines(kept)) + "\n", encoding="utf-8")
-    command = [str(python()), "-I", "-m", "pip", "install", "--disable-pip-version-check", "-c", str(constraints)]
+    command = pip_install(python(), "-c", str(constraints))
     for options, names in (
         ([], [name for name in files if name not in WITHOUT_DEPENDENCIES]),
         (["--no-deps"], [name for name in files if name in WITHOUT_DEPENDENCIES]),
@@ -211,6 +222,43 @@ def install(files: tuple[str, ...], kept: dict[str, str]) -> None:
             raise SetupError(
                 "The packages could not be installed, pip's own words stand above; look after the network connection "
                 "and the free disk space (7 GB), then start the same command again: it goes on from here."
+            )
+
+
+def pip_install(python: PurePath, *arguments: str) -> list[str]:
+    """pip's command for an installation by the Python of an environment."""
+    return [str(python), "-I", "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+
+
+def hold(index: str, packages: Sequence[str]) -> None:
+    """From now on the environment has these packages ("torch==2.7.1+cu118") from this index, until others are held."""
+    (VENV / HELD_NAME).write_text(json.dumps({"index": index, "packages": packages}), encoding="utf-8")
+
+
+def install_held() -> None:
+    """Installs the held packages where they are missing, and makes every pip of the environment keep to them.
+
+    An environment that has to be made anew gets them again, and a pip that somebody starts by hand refuses what does
+    not fit them, instead of bringing another build.
+    """
+    file = VENV / HELD_NAME
+    if not file.is_file():
+        return
+    held = json.loads(file.read_text(encoding="utf-8"))
+    constraints = VENV / "held.txt"
+    constraints.write_text("\n".join(held["packages"]) + "\n", encoding="utf-8")
+    # Written at each set-up, as the path does not survive a move of the folder; a URL, as pip splits paths at spaces.
+    settings = VENV / ("pip.ini" if os.name == "nt" else "pip.conf")
+    settings.write_text(f"[global]\nconstraint = {constraints.as_uri()}\n", encoding="utf-8")
+    report = require_environment(compare((str(constraints),), (str(constraints),)))
+    if report["missing"]:
+        remove_broken(report)
+        say(f"Installing {', '.join(held['packages'])} from {held['index']}")
+        command = pip_install(python(), "--no-deps", "--index-url", held["index"], *held["packages"])
+        if call(command) != 0:
+            raise SetupError(
+                f"{' and '.join(held['packages'])} could not be installed from {held['index']}, pip's own words stand "
+                "above; look after the network connection and the free disk space, then start again."
             )
 
 

@@ -1,5 +1,6 @@
 """The set-up of `.venv`: what is installed, what is left alone, and what is mended after a stop or a damage."""
 
+import json
 import os
 import shutil
 import signal
@@ -62,6 +63,39 @@ def test_a_labelled_build_is_never_replaced(project: Project, tmp_path_factory: 
     done = project.start("--setup-only")
     assert done.returncode == 1
     assert project.version_of("bulb") == "1.1+cu118"
+
+
+@pytest.fixture
+def held(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose `bulb` is held at a labelled build, which an index of its own has."""
+    folder = tmp_path_factory.mktemp("an index") / "bulb"
+    write_wheel(folder, "bulb", "1.1+cu118")
+    (folder / "index.html").write_text('<a href="bulb-1.1+cu118-py3-none-any.whl">bulb</a>', encoding="utf-8")
+    text = json.dumps({"index": folder.parent.as_uri(), "packages": ["bulb==1.1+cu118"]})
+    (project.venv / "held.json").write_text(text, encoding="utf-8")
+    own = {name: folder.parent.as_uri() for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")}
+    project.environment.update(own)
+    for name in ("PIP_NO_INDEX", "PIP_CONFIG_FILE"):  # both would keep pip from what it has to read here
+        del project.environment[name]
+    (project.venv / STAMP).unlink()
+    return project
+
+
+def test_what_is_held_comes_from_its_index_and_comes_back_with_a_new_environment(held: Project):
+    held.start("--setup-only")
+    assert held.version_of("bulb") == "1.1+cu118"
+    leave_half_made(held)
+    assert held.start("--setup-only").returncode == 0
+    assert (held.version_of("lamp"), held.version_of("bulb")) == ("1.1", "1.1+cu118")
+
+
+def test_no_pip_of_the_environment_replaces_what_is_held(held: Project):
+    held.start("--setup-only")
+    assert " " in str(held.venv)
+    with pytest.raises(subprocess.CalledProcessError):
+        install(held, "bulb==1.2")
+    install(held, "lamp==1.2")
+    assert (held.version_of("lamp"), held.version_of("bulb")) == ("1.2", "1.1+cu118")
 
 
 def test_without_the_network_one_sentence_says_what_to_do_and_the_next_start_goes_on(project: Project):

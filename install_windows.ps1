@@ -1,0 +1,166 @@
+<#
+.SYNOPSIS
+    Installs img2vid on Windows 10 and 11, with the torch that the graphics card needs.
+.DESCRIPTION
+    Finds a Python and hands over to scripts\setup_windows.py, which announces each step as "n of N". Every step can be
+    repeated: after a failure, mend what the remedy names and start again. docs\windows.md is the guide.
+
+    Where the execution policy forbids scripts, start install_windows.cmd, which takes the same parameters.
+.PARAMETER Cuda
+    The build of torch: cu118 (CUDA 11.8, the default), cu126, cu128, cu130, cpu, or auto for the one that the card and
+    its driver need.
+.PARAMETER Python
+    The python.exe to use. By default one is looked for.
+.PARAMETER InstallDir
+    Where img2vid goes: it is copied there first. By default it stays in the folder of this script.
+.PARAMETER Models
+    Checkpoints to download, such as svd,svd_xt. Without it you are asked.
+.PARAMETER WithSgm
+    Also installs Stability's reference package. Without it you are asked.
+.PARAMETER NoLaunch
+    Does not open the dashboard at the end.
+.PARAMETER DryRun
+    Prints every step and command, and changes nothing.
+.PARAMETER Yes
+    Asks nothing: every question gets the answer that Enter gives.
+.PARAMETER LogPath
+    The log. By default install_windows.log in the folder of this script.
+.EXAMPLE
+    .\install_windows.ps1 -Cuda auto -Models svd_xt
+.EXAMPLE
+    .\install_windows.ps1 -InstallDir C:\img2vid -DryRun
+#>
+[CmdletBinding()]
+param(
+    [ValidateSet('auto', 'cu118', 'cu126', 'cu128', 'cu130', 'cpu')] [string] $Cuda,
+    [string] $Python,
+    [string] $InstallDir,
+    [string[]] $Models,
+    [switch] $WithSgm,
+    [switch] $NoLaunch,
+    [switch] $DryRun,
+    [switch] $Yes,
+    [string] $LogPath
+)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+. (Join-Path $PSScriptRoot 'scripts\windows\find_python.ps1')
+
+function Resolve-Folder {
+    <# The full path without a backslash at its end, which would swallow the quote that follows it. #>
+    param([string] $Path)
+    $full = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)
+    if ($full.Length -gt 3) {
+        return $full.TrimEnd('\')
+    }
+    return $full
+}
+
+function Install-Python {
+    <# Lets winget install a Python, after asking; returns whether it did. #>
+    param([bool] $Silent, [string] $Log)
+    $page = 'https://www.python.org/downloads/windows/'
+    $winget = Get-Command -Name 'winget.exe' -CommandType Application -ErrorAction SilentlyContinue
+    if (-not $winget) {
+        Write-Note -Text "Install Python 3.12, 64-bit, from $page and start again." -Log $Log
+        return $false
+    }
+    if (-not $Silent) {
+        $answer = Read-Host 'Shall winget install Python 3.12 for you? [Y/n]'
+        if ($answer -and ($answer -notmatch '^[yY]')) {
+            Write-Note -Text "Install Python 3.12, 64-bit, from $page and start again." -Log $Log
+            return $false
+        }
+    }
+    $arguments = @('install', '--id', 'Python.Python.3.12', '--exact', '--source', 'winget', '--scope', 'user')
+    $arguments += @('--architecture', 'x64', '--accept-package-agreements', '--accept-source-agreements')
+    & $winget.Path $arguments | Out-Host
+    if ($LASTEXITCODE -ne 0) {
+        Write-Note -Text "winget failed with exit code $LASTEXITCODE; install Python 3.12 from $page." -Log $Log
+        return $false
+    }
+    return $true
+}
+
+function Select-Python {
+    <# The Python to use, or $null after saying what is missing. #>
+    param([string] $Named, [bool] $Silent, [bool] $Dry, [string] $Log)
+    if ($Named) {
+        $tested = Test-Python -Program $Named -Arguments ''
+        if ($tested.Path -and (-not $tested.Reason)) {
+            return $tested.Path
+        }
+        $reason = $tested.Reason
+        if (-not $reason) {
+            $reason = "$Named does not run"
+        }
+        Write-Note -Text "-Python will not do: $reason." -Log $Log
+        return $null
+    }
+    $found = Find-Python -Log $Log
+    if ($found) {
+        return $found
+    }
+    Write-Note -Text 'No Python was found that will do: img2vid needs 3.10 to 3.13, 64-bit.' -Log $Log
+    if ($Dry) {
+        Write-Note -Text 'winget would be offered: winget install --id Python.Python.3.12 --exact --scope user' -Log ''
+        return $null
+    }
+    if (Install-Python -Silent $Silent -Log $Log) {
+        return Find-Python -Log $Log
+    }
+    return $null
+}
+
+function Get-SetupArgument {
+    <# The parameters of this script as those of setup_windows.py. #>
+    param([string] $Script, [hashtable] $Given, [string] $Log)
+    $arguments = @($Script, 'install')
+    if ($Given.ContainsKey('Cuda')) {
+        $arguments += @('--cuda', $Given['Cuda'])
+    }
+    if ($Given.ContainsKey('InstallDir')) {
+        $arguments += @('--install-dir', (Resolve-Folder -Path $Given['InstallDir']))
+    }
+    if ($Given.ContainsKey('Models')) {
+        $arguments += @('--models', ($Given['Models'] -join ','))
+    }
+    $switches = @{ WithSgm = '--with-sgm'; NoLaunch = '--no-launch'; DryRun = '--dry-run'; Yes = '--yes' }
+    foreach ($name in $switches.Keys) {
+        if ($Given.ContainsKey($name) -and $Given[$name]) {
+            $arguments += $switches[$name]
+        }
+    }
+    if ($Given.ContainsKey('Python')) {
+        $arguments += '--python-named'
+    }
+    if ($Log) {
+        $arguments += @('--log', $Log)
+    }
+    return $arguments
+}
+
+$log = ''
+if (-not $DryRun) {
+    if (-not $LogPath) {
+        $LogPath = Join-Path $PSScriptRoot 'install_windows.log'
+    }
+    $log = Resolve-Folder -Path $LogPath
+}
+$chosen = Select-Python -Named $Python -Silent $Yes.IsPresent -Dry $DryRun.IsPresent -Log $log
+if (-not $chosen) {
+    exit 1
+}
+$given = @{}
+foreach ($name in $PSBoundParameters.Keys) {
+    $given[$name] = $PSBoundParameters[$name]
+}
+$setup = Join-Path $PSScriptRoot 'scripts\setup_windows.py'
+$arguments = Get-SetupArgument -Script $setup -Given $given -Log $log
+& $chosen $arguments
+$code = $LASTEXITCODE
+if (($code -ne 0) -and $log) {
+    Write-Host "The log is $log"
+}
+exit $code

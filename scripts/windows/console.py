@@ -1,0 +1,82 @@
+"""What is said and asked on the console, and the log that keeps it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+
+class Tee:
+    """A stream of the console whose text goes to the log as well; programs that are started get the console itself."""
+
+    def __init__(self, stream: TextIO, log: TextIO) -> None:
+        self.stream = stream
+        self.log = log
+
+    def write(self, text: str) -> int:
+        encoding = self.stream.encoding or "ascii"
+        self.stream.write(text.encode(encoding, "replace").decode(encoding))  # a path may hold what the console has not
+        self.log.write(text)
+        self.log.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+
+@contextmanager
+def logged(path: Path | None) -> Iterator[None]:
+    """Keeps in `path` what is said in the block, and what every pip that it starts does; None keeps nothing."""
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    out, err = sys.stdout, sys.stderr
+    with path.open("a", encoding="utf-8") as log:
+        log.write(f"\n==== {time.strftime('%Y-%m-%d %H:%M:%S')} {sys.executable} {' '.join(sys.argv)}\n")
+        sys.stdout, sys.stderr = Tee(out, log), Tee(err, log)
+        os.environ["PIP_LOG"] = str(path)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = out, err
+            os.environ.pop("PIP_LOG", None)
+
+
+class Questions:
+    """Asks on the console. With `silent` nothing is asked, and every answer is the one that Enter gives."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self.silent = silent
+
+    def confirm(self, question: str, default: bool) -> bool:
+        if self.silent:
+            return default
+        while True:
+            answer = self._answer(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
+            if answer in ("", "y", "yes", "n", "no"):
+                return answer.startswith("y") if answer else default
+            print(f"Please answer y or n; {answer!r} is neither.")
+
+    def text(self, question: str) -> str:
+        """What was typed, "" for Enter."""
+        return "" if self.silent else self._answer(f"{question} ")
+
+    def _answer(self, question: str) -> str:
+        print(question, end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:  # nobody can answer
+            self.silent = True
+            print()
+        return line.strip()

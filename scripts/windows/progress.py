@@ -1,0 +1,46 @@
+"""Carries out a plan, step by step, and says at the end what is left to do."""
+
+from __future__ import annotations
+
+from environment import SetupError
+
+from windows.plan import Action, Plan, Step, heading
+
+DONE, STOPPED, PARTLY = 0, 1, 2
+
+
+def carry_out(plan: Plan) -> int:
+    """Returns DONE, STOPPED where a step failed that the rest needs, or PARTLY where another one did."""
+    left: list[Step] = []
+    for number, step in enumerate(plan.steps, 1):
+        print(f"\n{heading(number, plan.count, step)}", flush=True)
+        for note in step.notes:
+            print(f"    {note}")
+        for action in step.actions:
+            print(f"    > {action.shown}", flush=True)
+            problem = attempt(action)
+            if not problem:
+                continue
+            print(f"    {step.title} failed: {problem}\n    Remedy: {step.remedy}")
+            if action.required:
+                print("Stopped here. Every step can be repeated: mend that and start again, it goes on from here.")
+                return STOPPED
+            left.append(step)
+            break
+    for obstacle in plan.obstacles:
+        print(f"    Stop: {obstacle.problem}.\n    Remedy: {obstacle.remedy}.")
+    if plan.obstacles:
+        return STOPPED
+    for step in left:
+        print(f"Left to do: {step.title}. {step.remedy}")
+    print("\nimg2vid is installed. A double-click on run_dashboard.cmd opens it.")
+    return PARTLY if left else DONE
+
+
+def attempt(action: Action) -> str:
+    """Does it; returns "" or what went wrong."""
+    try:
+        code = action.do()
+    except (SetupError, OSError) as error:
+        return str(error)
+    return f"exit code {code}" if code else ""

@@ -1,0 +1,104 @@
+"""What the steps of the installation do; environment.py makes and fills the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+import environment
+
+from windows.builds import Build
+from windows.requirement_files import requirement_lines, without
+
+STARTER = "run_dashboard.cmd"
+STARTER_LINES = (
+    "@echo off",
+    "rem Opens the img2vid dashboard; written by install_windows.ps1. Ctrl-C in its window ends it.",
+    "setlocal",
+    'pushd "%~dp0"',
+    'if not exist ".venv\\Scripts\\python.exe" goto missing',
+    '".venv\\Scripts\\python.exe" "scripts\\run.py" %*',
+    "set code=%errorlevel%",
+    'if not "%code%"=="0" pause',
+    "popd",
+    "exit /b %code%",
+    ":missing",
+    "echo The Python environment is missing. Double-click install_windows.cmd to make it again.",
+    "pause",
+    "popd",
+    "exit /b 1",
+)
+
+
+def run(argv: Sequence[str], folder: Path) -> int:
+    """Runs a command in this console, so that its progress is seen; the log gets the command and its exit code."""
+    sys.stdout.flush()
+    surroundings = {**os.environ, "PYTHONSAFEPATH": "1"}
+    return subprocess.run(argv, cwd=folder, env=surroundings, check=False).returncode
+
+
+def make_environment() -> int:
+    environment.VENV.mkdir(parents=True, exist_ok=True)
+    with environment.one_at_a_time():
+        environment.create()
+    return 0
+
+
+def install_torch(build: Build) -> int:
+    """Holds torch and torchvision at a build from now on, and installs them."""
+    with environment.one_at_a_time():
+        environment.hold(build.index, build.packages)
+        environment.install_held()
+    return 0
+
+
+def strip(source: str, target: Path) -> int:
+    """Writes a requirement file in one piece with what it includes, without triton, and with sgm from its archive."""
+    lines = without(requirement_lines(environment.REQUIREMENTS / source))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(map(from_archive, lines)) + "\n", encoding="utf-8")
+    return 0
+
+
+def from_archive(line: str) -> str:
+    """A requirement that needs git, as the archive that GitHub makes of the same commit; other lines unchanged."""
+    found = re.fullmatch(r"([\w-]+) @ git\+(https://github\.com/[\w.-]+/[\w.-]+?)(?:\.git)?@([0-9a-f]{40})", line)
+    return f"{found[1]} @ {found[2]}/archive/{found[3]}.zip" if found else line
+
+
+def sgm_archive(project: Path) -> str:
+    """Where the reference package is downloaded from."""
+    lines = map(from_archive, requirement_lines(project / "requirements" / "sgm.txt"))
+    return next(line.partition(" @ ")[2] for line in lines if line.startswith("sgm @ "))
+
+
+def install(target: Path) -> int:
+    """Installs a stripped file at the locked versions, and notes for run.py that nothing is missing."""
+    environment.ensure(str(target))
+    environment.ensure(*environment.RUNTIME)
+    return 0
+
+
+def write_starter(path: Path) -> int:
+    path.write_bytes("\r\n".join((*STARTER_LINES, "")).encode("ascii"))
+    return 0
+
+
+def shortcut_command(root: PurePath, *, remove: bool = False) -> list[str]:
+    """The command that makes or removes the shortcuts on the desktop and in the Start menu."""
+    script = str(root / "scripts" / "windows" / "shortcuts.ps1")
+    shell = ["powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", script]
+    return [*shell, "-Target", str(root / STARTER), *(["-Remove"] if remove else [])]
+
+
+def open_file(path: Path) -> int:
+    """As a double-click does."""
+    if sys.platform == "win32":
+        os.environ.pop("PIP_LOG", None)  # the log is about the installation
+        os.startfile(path)
+        return 0
+    return 1

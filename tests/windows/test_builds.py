@@ -1,0 +1,105 @@
+"""Which build of torch a card and its driver get."""
+
+import pytest
+from windows.builds import BUILDS, CHOICES, PREFERRED, choose
+from windows.cards import Card
+
+NEW = (576, 52)
+
+
+def card(capability: tuple[int, int] | None, driver: tuple[int, int] = NEW, memory: int = 8192) -> Card:
+    return Card(f"Card {capability}", driver, memory, capability)
+
+
+@pytest.mark.parametrize(
+    ("capability", "driver", "tag"),
+    [
+        ((6, 1), NEW, "cu126"),
+        ((6, 1), (526, 98), "cu118"),
+        ((7, 0), NEW, "cu126"),
+        ((7, 5), NEW, "cu128"),
+        ((7, 5), (516, 94), "cu118"),
+        ((8, 6), (527, 41), "cu128"),
+        ((8, 6), (527, 40), "cu118"),
+        ((8, 9), (452, 39), "cu118"),
+        ((9, 0), NEW, "cu128"),
+        ((12, 0), NEW, "cu128"),
+        (None, NEW, "cu128"),
+        ((3, 5), NEW, "cpu"),
+        ((12, 9), NEW, "cpu"),
+    ],
+)
+def test_auto_takes_the_newest_build_for_card_and_driver(
+    capability: tuple[int, int] | None, driver: tuple[int, int], tag: str
+) -> None:
+    build = choose("auto", [card(capability, driver)]).build
+    assert build is not None
+    assert build.tag == tag
+
+
+def test_auto_without_a_card_is_the_cpu_build_and_says_why() -> None:
+    choice = choose("auto", [], "the fan is broken")
+    assert choice.build is BUILDS["cpu"]
+    assert "the fan is broken" in choice.remarks[0]
+
+
+@pytest.mark.parametrize(("capability", "driver"), [((8, 6), (452, 38)), ((12, 0), (527, 40))])
+def test_auto_with_a_driver_that_is_too_old_asks_for_a_new_one(
+    capability: tuple[int, int], driver: tuple[int, int]
+) -> None:
+    choice = choose("auto", [card(capability, driver)])
+    assert choice.build is None
+    assert "too old" in choice.problem
+    assert "install the newest driver" in choice.remedy
+
+
+@pytest.mark.parametrize("tag", [tag for tag in CHOICES if tag not in ("auto", "cpu")])
+def test_a_named_build_without_a_card_is_refused(tag: str) -> None:
+    choice = choose(tag, [], "none")
+    assert (choice.build, choice.instead) == (None, "cpu")
+
+
+@pytest.mark.parametrize("tag", ["cu118", "cu126"])
+def test_a_50_series_card_is_refused_early_with_the_tag_that_works(tag: str) -> None:
+    """On such a card is_available() is True, and every kernel fails."""
+    choice = choose(tag, [card((12, 0))])
+    assert choice.build is None
+    assert "no programs" in choice.problem
+    assert choice.remedy == "start again with -Cuda cu128"
+
+
+def test_a_named_build_for_a_newer_driver_names_the_one_that_works_now() -> None:
+    choice = choose("cu130", [card((8, 6), (551, 86))])
+    assert (choice.build, choice.instead) == (None, "cu128")
+    assert "580.00" in choice.problem
+    assert "-Cuda cu128" in choice.remedy
+
+
+def test_the_cpu_build_is_always_to_be_had_and_says_what_idles() -> None:
+    assert "will not be used" in choose("cpu", [card((8, 6))]).remarks[0]
+    assert choose("cpu", []).remarks == ()
+
+
+def test_a_weaker_card_that_the_build_cannot_use_is_a_remark_with_the_command_that_leaves_it_out() -> None:
+    choice = choose("cu118", [card((12, 0), memory=4096), card((8, 6), memory=24576)])
+    assert choice.build is BUILDS["cu118"]
+    assert choice.problem == ""
+    assert "setx CUDA_VISIBLE_DEVICES 1`" in choice.remarks[0]
+
+
+def test_a_build_that_only_the_weaker_card_can_use_is_a_problem_too() -> None:
+    choice = choose("cu118", [card((8, 9), memory=8188), card((12, 0), memory=16303)])
+    assert choice.build is BUILDS["cu118"]
+    assert choice.instead == "cu128"
+
+
+def test_auto_takes_the_build_that_runs_both_cards() -> None:
+    pair = [card((6, 1), memory=11264), card((8, 6), memory=24576)]
+    assert choose("auto", pair).build is BUILDS["cu126"]
+
+
+def test_packages_carry_the_label_and_the_index_the_tag() -> None:
+    assert BUILDS["cu118"].packages == ("torch==2.7.1+cu118", "torchvision==0.22.1+cu118")
+    assert BUILDS["cu118"].index == "https://download.pytorch.org/whl/cu118"
+    assert {*CHOICES} == {"auto", *BUILDS}
+    assert len({BUILDS[tag].torch for tag in PREFERRED}) == 1

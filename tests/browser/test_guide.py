@@ -1,6 +1,6 @@
 """What people were taught, step by step, and what they may do on the way.
 
-With IMG2VID_GUIDE the pictures of docs/guide.md are made anew, in that folder; the guide says how.
+With IMG2VID_GUIDE the pictures of docs/guide.md are made anew, in that folder.
 """
 
 import io
@@ -22,7 +22,14 @@ STEPS = 6
 """Fewer than the guide's, for the sake of time; the guide's own pictures are made with all of them."""
 MARK = "node => { node.style.outline = '3px solid #e0662f'; node.style.outlineOffset = '5px' }"
 UNMARK = "node => { node.style.outline = ''; node.style.outlineOffset = '' }"
-COLOURS = 160
+IN_THE_GUIDE = {
+    "1_version": "page",
+    "2_load": "loaded",
+    "3_input": "input",
+    "5_sampling": "running",
+    "7_video": "result",
+}
+"""Names of the pictures in docs/guide, by the steps that they show."""
 
 
 def illustrate(visitor: Visitor, name: str, *marked: Locator) -> None:
@@ -30,12 +37,9 @@ def illustrate(visitor: Visitor, name: str, *marked: Locator) -> None:
     for place in marked:
         place.evaluate(MARK)
     visitor.picture(f"guide_{name}")
-    if GUIDE:
-        screen = Image.open(io.BytesIO(visitor.page.screenshot()))
-        folder = Path(GUIDE)
-        folder.mkdir(parents=True, exist_ok=True)
-        small = screen.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        small.save(folder / f"{name}.png", optimize=True)
+    if GUIDE and name in IN_THE_GUIDE:
+        screen = Image.open(io.BytesIO(visitor.page.screenshot())).convert("RGB")
+        screen.save(Path(GUIDE) / f"{IN_THE_GUIDE[name]}.jpg", quality=85, optimize=True)
     for place in marked:
         place.evaluate(UNMARK)
 
@@ -52,7 +56,7 @@ def test_the_guide_word_for_word(visit: Visit, dashboard: Dashboard) -> None:
     visitor.choice("Model Version").click()
     option = visitor.page.get_by_role("option", name="svd_tiny", exact=True)
     expect(option).to_be_visible()
-    illustrate(visitor, "1_model_version", part(visitor, "version"))
+    illustrate(visitor, "1_version", part(visitor, "version"))
     option.click()
     if steps != 25:
         visitor.set({"steps": steps})
@@ -60,7 +64,7 @@ def test_the_guide_word_for_word(visit: Visit, dashboard: Dashboard) -> None:
     visitor.tick("Load Model")
     visitor.wait_for(re.compile("svd_tiny on CPU, .+, ready"))
     expect(visitor.box("Load Model")).to_be_checked()
-    illustrate(visitor, "2_load_model", part(visitor, "in_memory"))
+    illustrate(visitor, "2_load", part(visitor, "in_memory"))
 
     visitor.drop(path=PHOTO)
     expect(visitor.input).to_be_visible()

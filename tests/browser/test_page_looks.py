@@ -2,11 +2,10 @@
 
 import pytest
 from playwright.sync_api import expect
-from visitor import PHOTO, Visit
+from visitor import OVERHANG, PHOTO, Visit
 
 SHIFT_MAX = 60
 """Presses of Tab after which a control counts as out of reach."""
-OVERHANG = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def test_on_a_usual_window_nothing_of_the_way_to_a_video_is_out_of_sight(visit: Visit) -> None:

@@ -24,6 +24,8 @@ NAMES = {label_of(name): name for name in SampleSettings.model_fields}
 
 expect.set_options(timeout=PATIENCE)
 
+OVERHANG = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+"""Pixels by which the page is wider than its window."""
 PLAYED = """
 () => {
     const video = document.querySelector('video')

@@ -5,7 +5,7 @@ import shutil
 import streamlit as st
 
 from img2vid import paths
-from img2vid.ui import tasks, words
+from img2vid.ui import desks, tasks, words
 from img2vid.ui.state import PageState, current, drawing, show_note
 from img2vid.ui.widgets.version import version_box
 
@@ -31,6 +31,8 @@ def models() -> None:
         active = tasks.open_tasks().active()
         page.seen = active
         st.fragment(_versions, run_every=BUSY if active else IDLE)()
+        with drawing("The workers' state"):
+            desks.start()
 
 
 def _sidebar() -> None:

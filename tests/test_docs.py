@@ -123,3 +123,9 @@ def test_choices_of_the_choices_are_spelled_in_full() -> None:
     page = text(COMMAND_LINE)
     for name in ("sampler", "discretization", "guider"):
         assert all(choice in page for choice in get_args(SampleSettings.model_fields[name].annotation))
+
+
+def test_the_window_of_the_windows_install_is_one_that_the_tests_have_seen() -> None:
+    (shown,) = re.findall(r"```\n(1 of 9.*?)```", text(DOCS / "windows.md"), re.DOTALL)
+    seen = text(paths.PROJECT / "tests" / "data" / "windows-plans" / "rtx-2080-ti.txt").splitlines()
+    assert not [line for line in shown.splitlines() if line not in seen]

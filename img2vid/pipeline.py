@@ -3,6 +3,7 @@
 torch is imported only when a model is loaded or run, so that whoever just plans a run does not wait for it.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -196,9 +197,12 @@ def release_memory() -> None:
 
 
 def made_by(model: LoadedModel) -> str:
-    """Which model it is, down to its file: the same text, the same weights and the same arithmetic."""
-    facts = model.checkpoint.stat()
-    file = (model.checkpoint.name, facts.st_size, facts.st_mtime_ns)
+    """Which model it is: the same text, the same weights and arithmetic. One whose file is gone is like no other."""
+    try:
+        facts = model.checkpoint.stat()
+        file = (model.checkpoint.name, facts.st_size, facts.st_mtime_ns)
+    except OSError:
+        file = (model.checkpoint.name, secrets.token_hex(16))
     return " ".join(map(str, (model.version.name, model.provider, model.device, model.precision, *file)))
 
 

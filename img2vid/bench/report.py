@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def _stage_as_json(stage: Stage) -> dict[str, Any]:
         "floor": asdict(stage.floor),
         "engines": engines,
         "native_against": against,
-        "difference": stage.difference,
+        # JSON has no word for a value that is no number.
+        "difference": stage.difference if stage.difference is not None and isfinite(stage.difference) else None,
     }
 
 
@@ -144,8 +146,10 @@ def remarks(report: Report) -> list[str]:
         floor = stage.floor
         line = f"{stage.name}: {floor.operations / 1e12:.4g} TFLOP (counted on {floor.counted_on}), {floor.seconds:.3g}"
         line += " s at least"
-        if stage.difference is not None:
+        if stage.difference is not None and isfinite(stage.difference):
             line += f"; native differs from sgm by {stage.difference:.1e}"
+        elif stage.difference is not None:
+            line += "; native and sgm cannot be compared, for a result holds values that are no numbers"
         lines.append(line)
     lines += [f"{name} is left out: {reason}" for name, reason in report.left_out.items()]
     return [*lines, *report.notes]

@@ -40,11 +40,13 @@ def load(config: DiffusionConfig, folder: Path, device: str, precision: str) -> 
         ) from error
     dtype = DTYPES[precision]  # type: ignore[index]
     with torch.device(device):
-        network = made[0](**network_arguments(config)).eval().requires_grad_(False).to(dtype)
-        autoencoder = made[1](**autoencoder_arguments(config)).eval().requires_grad_(False).to(dtype)
-        shape = transformers.CLIPVisionConfig(**vision_arguments(config, folder))
-        clip = vision(shape).eval().requires_grad_(False).to(dtype)
-    return DiffusersSubject(config, diffusers, (network, autoencoder, clip), torch.device(device), dtype)
+        network = made[0](**network_arguments(config))
+        autoencoder = made[1](**autoencoder_arguments(config))
+        clip = vision(transformers.CLIPVisionConfig(**vision_arguments(config, folder)))
+    parts = [part.eval().requires_grad_(False) for part in (network, autoencoder, clip)]
+    if dtype != torch.float32:  # diffusers warns of every conversion
+        parts = [part.to(dtype) for part in parts]
+    return DiffusersSubject(config, diffusers, parts, torch.device(device), dtype)
 
 
 def network_arguments(config: DiffusionConfig) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class DiffusersSubject:
         self,
         config: DiffusionConfig,
         diffusers: Any,
-        parts: tuple[Any, Any, Any],
+        parts: list[Any],
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:

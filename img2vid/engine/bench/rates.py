@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,7 +31,8 @@ class Rates:
 def measure_rates(device: str, precision: str) -> Rates:
     """The best of several tries, as what is looked for is a floor."""
     dtype, kind = DTYPES[precision], torch.device(device)  # type: ignore[index]
-    with _products_like_convolutions(), torch.inference_mode():
+    like = products_like_convolutions() if kind.type == "cuda" else nullcontext()
+    with like, torch.inference_mode():
         side, seconds = _product(kind, dtype)
         source = torch.ones(COPIED.get(kind.type, 1 << 28) // dtype.itemsize, dtype=dtype, device=kind)
         target = torch.empty_like(source)
@@ -75,7 +76,7 @@ def _best(work: Callable[[], object], device: torch.device, tries: int | None = 
 
 
 @contextmanager
-def _products_like_convolutions() -> Generator[None, None, None]:
+def products_like_convolutions() -> Generator[None, None, None]:
     """Within this, float32 products on a card are rounded as its convolutions are.
 
     torch lets convolutions use the short TF32 format and products not; a floor from the slower of the two is none.

@@ -64,11 +64,9 @@ class Session:
                 with out_of_memory_explained(ADVISED[stage]):
                     run = subject.prepare(stage, self.shape)
                     if name == REFERENCE:
-                        operations, outputs[name] = count(run)
-                    else:
+                        operations = count(run)
+                    for _ in range(times):
                         outputs[name] = run()
-                    for _ in range(times - 1):
-                        run()
             except OutOfMemory as error:
                 self.left_out[name] = str(error)
                 del self.subjects[name]

@@ -48,7 +48,9 @@ def add_bench(commands: Any) -> None:
     how = parser.add_argument_group("how it is measured")
     how.add_argument("--repetitions", default="5", metavar="N", help="runs that count, of each engine (default: 5)")
     how.add_argument("--warm-up", default="1", metavar="N", help="runs before them (default: 1)")
-    how.add_argument("--no-peaks", action="store_true", help="leave out the memory, which needs a process for each row")
+    how.add_argument(
+        "--peaks", default="1", metavar="N", help="processes that measure the memory of each row; 0: none (default: 1)"
+    )
     how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
     how.add_argument("--precision", default="auto", choices=PRECISIONS, help="of the network (default: auto)")
     how.add_argument("--threads", default="0", metavar="N", help="threads of torch; 0: its own choice (default: 0)")
@@ -132,7 +134,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
         warm_up=whole_number("--warm-up", arguments.warm_up, 1, 100),
         steps=whole_number("--steps", arguments.steps, 1, 1000),
         threads=whole_number("--threads", arguments.threads, 0, 1024),
-        peaks=not arguments.no_peaks,
+        peaks=whole_number("--peaks", arguments.peaks, 0, 100),
         keep=arguments.keep,
         options={name: value for name, value in given.items() if value is not None},
     )

@@ -29,7 +29,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 @pytest.mark.usefixtures("one_thread")
 def test_the_tiny_size_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench.json"
-    assert run(*SMALL, "--repetitions", "1", "--no-peaks", "--json", file) == 0
+    assert run(*SMALL, "--repetitions", "1", "--peaks", "0", "--json", file) == 0
     out, err = capsys.readouterr()
     found = json.loads(file.read_text(encoding="utf-8"))
     assert list(found["stages"]) == ["condition", "step", "decode"]
@@ -112,6 +112,7 @@ def test_growth_names_its_plots(tmp_path: Path, quick_points: list[Order], capsy
         (("--stages", "step,step"), "--stages names something twice: step,step"),
         (("--repetitions", "0"), "--repetitions must be a whole number from 1 to 1000, got '0'"),
         (("--warm-up", "0"), "--warm-up must be a whole number from 1 to 100, got '0'"),
+        (("--peaks", "-1"), "--peaks must be a whole number from 0 to 100, got '-1'"),
         (("--threads", "many"), "--threads must be a whole number from 0 to 1024, got 'many'"),
         (("--width", "100"), "width must be a multiple of 16 for svd_tiny, got 100; try 96"),
         (("--num-frames", "0"), "num_frames"),

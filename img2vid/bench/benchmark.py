@@ -44,8 +44,8 @@ def compare_engines(request: Request, argv: list[str], say: Say, measure_cost: M
         if not session.subjects:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in session.left_out.items())
             raise EngineUnavailable(f"none of the engines can be measured; {reasons}")
-        stages, rates = _compare(session, request, say)
         facts = facts_of(request, model, argv)
+        stages, rates = _compare(session, request, say)
         session.subjects.clear()
         release()  # what the other processes need may be all that there is
         notes: list[str] = []
@@ -85,8 +85,10 @@ def _with_peaks(
     for name, measured in stage.engines.items():
         say(f"{stage.name}: measuring the memory of {name}")
         try:
-            cost = measure_cost(Order(name, model, shape, (stage.name,), threads=request.threads))
-            engines[name] = Measured(measured.seconds, cost.peak, cost.growth)
+            order = Order(name, model, shape, (stage.name,), threads=request.threads)
+            costs = sorted((measure_cost(order) for _ in range(request.peaks)), key=lambda cost: cost.growth or 0)
+            middle = costs[(len(costs) - 1) // 2]
+            engines[name] = Measured(measured.seconds, middle.peak, middle.growth)
         except Img2VidError as error:
             notes.append(f"the memory of {name} in the stage {stage.name} is not known: {error}")
             engines[name] = measured
@@ -155,4 +157,5 @@ def facts_of(request: Request, model: Model, argv: list[str]) -> dict[str, Any]:
         "engines": list(request.engines),
         "repetitions": request.repetitions,
         "warm_up": request.warm_up,
+        "peaks": request.peaks,
     }

@@ -39,12 +39,13 @@ def measure_growth(
     """The points of each axis, in plain values. Each point is measured in a process of its own."""
     with model_of(request, say) as model:
         size_step = load_config(Path(model.config)).size_step
+        facts = facts_of(request, model, argv)
         found = {
             axis: [vars(_point(axis, value, order, say, measure_cost)) for value, order in orders]
             for axis in axes
             for orders in [plan(axis, shape_of(request), model, request, size_step)]
         }
-        return {**facts_of(request, model, argv), "engines": ["native"], "growth": found}
+        return {**facts, "engines": ["native"], "growth": found}
 
 
 def plan(axis: str, shape: Shape, model: Model, request: Request, size_step: int) -> list[tuple[int, Order]]:

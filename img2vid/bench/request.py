@@ -24,6 +24,7 @@ SIZES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 @dataclass(frozen=True)
 class Request:
     """A benchmark, validated. settings hold width, height, num_frames and decode_t; the rest of them rests.
+    peaks: how many processes measure the memory of each engine in each stage.
 
     options: further arguments of `load_engine` for the native engine. keep: where checkpoints of random numbers stay.
     """
@@ -39,7 +40,7 @@ class Request:
     warm_up: int = 1
     steps: int = 1
     threads: int = 0
-    peaks: bool = True
+    peaks: int = 1
     keep: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

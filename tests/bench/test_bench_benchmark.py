@@ -91,11 +91,23 @@ def test_memory_that_could_not_be_measured_is_told_and_costs_nothing_else() -> N
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_of_several_processes_the_one_in_the_middle_counts() -> None:
+    peaks = iter([5000, 2000, 9000])
+
+    def next_cost(order: Order) -> Cost:
+        return Cost(1000, next(peaks), 1.0, 1.0, {})
+
+    report = compare_engines(request(stages=("condition",), peaks=3), [], lambda text: None, next_cost)
+    measured = report.stages[0].engines["native"]
+    assert (measured.peak, measured.growth) == (5000, 4000)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_without_peaks_no_process_is_started() -> None:
     def never(order: Order) -> Cost:
         pytest.fail("a process was started")
 
-    report = compare_engines(request(stages=("condition",), peaks=False), [], lambda text: None, never)
+    report = compare_engines(request(stages=("condition",), peaks=0), [], lambda text: None, never)
     assert report.stages[0].engines["native"].growth is None
 
 

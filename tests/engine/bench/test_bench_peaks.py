@@ -1,5 +1,6 @@
 """Memory and seconds from a process of its own: the meters, what an order runs, and what a failure says."""
 
+import io
 import json
 import sys
 import time
@@ -147,7 +148,20 @@ def test_a_new_process_measures_a_real_model(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
-    missing = replace(MODEL, checkpoint=str(tmp_path / "nothing.safetensors"))
-    with pytest.raises(Img2VidError, match=r"measuring native in a process of its own failed: .*nothing\.safetensors"):
-        measure(replace(ORDER, model=missing))
+def test_an_order_that_fails_is_answered_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = replace(ORDER, model=replace(MODEL, checkpoint=str(tmp_path / "nothing.safetensors")))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(asdict(missing))))
+    with pytest.raises(SystemExit, match="1"):
+        peaks.main()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "nothing.safetensors" in err
+    assert err.count("\n") == 1
+
+
+def test_the_last_words_of_a_process_that_fails_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peaks, "MODULE", "img2vid.no_such_module")
+    with pytest.raises(Img2VidError, match=r"measuring native in a process of its own failed: .*no_such_module"):
+        measure(ORDER)

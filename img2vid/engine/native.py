@@ -29,7 +29,7 @@ class NativeEngine:
     def __init__(self, model: SvdModel, device: torch.device, precision: Precision) -> None:
         self.model = model
         self.device = device
-        budget = Budget.for_device(device)
+        self.budget = budget = Budget.for_device(device)
         self.denoiser = Denoiser(FusedUNet(model.network, budget), DTYPES[precision])
         self.decoder = FusedDecoder(model.first_stage_model, budget)
         model.forget_fused()
@@ -100,7 +100,8 @@ class NativeEngine:
 
         x = noise * (1 + sigmas[0] ** 2).sqrt()
         sampler = SAMPLERS[settings.sampler]
-        return sampler(denoise, x, sigmas, after_step=after_step, draw=draw, **settings.sampler_params)
+        with self.budget.at_work():
+            return sampler(denoise, x, sigmas, after_step=after_step, draw=draw, **settings.sampler_params)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
@@ -109,7 +110,8 @@ class NativeEngine:
             raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
         frames: list[Tensor] = []
         for chunk in torch.split(latents.to(self.device), decode_t):
-            frames.append(self.decoder(chunk / self.scale_factor).cpu())
+            with self.budget.at_work():
+                frames.append(self.decoder(chunk / self.scale_factor).cpu())
             if on_chunk is not None:
                 on_chunk(sum(len(part) for part in frames), len(latents))
         return torch.cat(frames)

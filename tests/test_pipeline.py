@@ -10,13 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from img2vid import pipeline
+from img2vid import loading, pipeline
 from img2vid.errors import BadInput, Cancelled, CheckpointError, ConfigError, MediaError, OutOfMemory
+from img2vid.events import Event, ignore
+from img2vid.loading import EngineChoice, LoadedModel
 from img2vid.media.pictures import load_picture
 from img2vid.media.videos import read_frames, read_metadata
 from img2vid.media.watermark import has_watermark
 from img2vid.paths import PROJECT
-from img2vid.pipeline import EngineChoice, Event, LoadedModel, Result
+from img2vid.pipeline import Result
 from img2vid.settings import SampleSettings
 from img2vid.versions import ModelVersion
 
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def model(tiny: ModelVersion) -> LoadedModel:
-    return pipeline.load(tiny, CPU)
+    return loading.load(tiny, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def make(model: LoadedModel, photo: Image.Image, tmp_path: Path) -> Make:
 
     def run(
         folder: str = "",
-        on_event: Callable[[Event], None] = pipeline.ignore,
+        on_event: Callable[[Event], None] = ignore,
         animation: str | None = None,
         **changes: Any,
     ) -> list[Result]:
@@ -84,14 +86,18 @@ def test_video_and_sidecar_carry_all_settings(make: Make, tiny: ModelVersion) ->
     metadata = read_metadata(result.video)
     assert metadata == json.loads(result.sidecar.read_text(encoding="utf-8")) == result.metadata
     assert SampleSettings(**metadata["settings"]) == tiny.settings({**SMALL, "motion_bucket_id": 90, "saving_fps": 7.5})
-    told = {name: metadata[name] for name in ("picture", "checkpoint", "provider", "device", "precision")}
-    assert told == {
+    expected = {
         "picture": "photo",
         "checkpoint": "svd_tiny.safetensors",
         "provider": "native",
         "device": "cpu",
         "precision": "fp32",
+        "decoder_precision": "fp32",
+        "memory": "resident",
+        "compile": False,
+        "threads": 0,
     }
+    assert {name: metadata[name] for name in expected} == expected
 
 
 def test_the_settings_in_a_video_make_it_again(make: Make) -> None:
@@ -207,29 +213,20 @@ def test_while_sampling_noise_level_and_preview_are_told(make: Make, model: Load
 
 def test_loading_tells_how_far_it_is(tiny: ModelVersion) -> None:
     events: list[Event] = []
-    loaded = pipeline.load(tiny, CPU, events.append)
+    loaded = loading.load(tiny, CPU, events.append)
     assert {event.stage for event in events} == {"load"}
     steps = [event.step for event in events]
     assert steps == sorted(steps)
     assert steps[0] == 0
     assert events[-1].step == events[-1].total > 1_000_000
-    assert (loaded.provider, loaded.device, loaded.precision) == ("native", "cpu", "fp32")
+    assert loaded.choice == loading.resolve(CPU)
 
 
 def test_memory_in_use_grows_with_what_is_held() -> None:
-    before = pipeline.memory_in_use("cpu")
+    before = loading.memory_in_use("cpu")
     held = np.ones(2**28, np.uint8)
-    assert pipeline.memory_in_use("cpu") - before > 2**27
+    assert loading.memory_in_use("cpu") - before > 2**27
     del held
-
-
-def test_auto_stands_for_what_this_machine_has() -> None:
-    resolved = pipeline.resolve(EngineChoice())
-    assert resolved.provider == "native"
-    assert (resolved.device, resolved.precision) in (("cpu", "fp32"), ("cuda", "fp16"))
-    assert pipeline.resolve(EngineChoice("sgm", "cpu", "bf16", True)) == EngineChoice("sgm", "cpu", "bf16", True)
-    assert pipeline.device_name("cpu") == "CPU"
-    assert pipeline.device_works("cpu")
 
 
 # When decoding fails
@@ -388,11 +385,11 @@ def test_a_size_that_the_model_cannot_make_is_refused(model: LoadedModel, photo:
 def test_a_row_that_does_not_fit_its_configuration_is_refused(tiny: ModelVersion, change: dict[str, int]) -> None:
     """A size_step finer than the network's let sizes through at which the run broke off in the middle."""
     with pytest.raises(ConfigError, match=r"the row of svd_tiny says .* needs \d+ and \d+; change the row"):
-        pipeline.load(tiny.model_copy(update=change), CPU)
+        loading.load(tiny.model_copy(update=change), CPU)
 
 
 def test_a_missing_checkpoint_is_told_before_anything_is_loaded(tiny: ModelVersion) -> None:
     events: list[Event] = []
     with pytest.raises(CheckpointError, match="the checkpoint of svd_tiny is missing"):
-        pipeline.load(tiny.model_copy(update={"checkpoint": "none.safetensors"}), CPU, events.append)
+        loading.load(tiny.model_copy(update={"checkpoint": "none.safetensors"}), CPU, events.append)
     assert events == []

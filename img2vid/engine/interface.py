@@ -12,8 +12,10 @@ from img2vid.engine.config import DiffusionConfig
 
 Provider = Literal["native", "sgm"]
 Precision = Literal["fp32", "fp16", "bf16"]
+MemoryPlan = Literal["resident", "stages", "blocks"]
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+MEMORY_PLANS: tuple[MemoryPlan, ...] = ("resident", "stages", "blocks")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class LoadOrder:
     precision: Precision
     allow_pickle: bool = False
     on_bytes: Callable[[int, int], None] | None = None
+    memory: MemoryPlan = "resident"
+    decoder_precision: Precision = "fp32"
+    compile: bool = False
 
 
 class Engine(Protocol):

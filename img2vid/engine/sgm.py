@@ -65,6 +65,7 @@ class SgmEngine:
     @classmethod
     def load(cls, order: LoadOrder) -> "SgmEngine":
         """Builds the reference's model and fills it; what is checked of the file is what the native engine checks."""
+        _require_plain(order)
         util = import_sgm()
         expected = build_meta(order.config, order.config_path.parent)
         expected.forget_unused()
@@ -157,6 +158,19 @@ class SgmEngine:
             if on_chunk is not None:
                 on_chunk(sum(len(part) for part in frames), len(latents))
         return torch.cat(frames)
+
+
+def _require_plain(order: LoadOrder) -> None:
+    """Raises BadInput for what only the native engine can do."""
+    if order.memory != "resident":
+        raise BadInput(f"memory {order.memory} is not for the sgm engine; choose memory resident or the native engine")
+    if order.decoder_precision != "fp32":
+        raise BadInput(
+            f"decoder_precision {order.decoder_precision} is not for the sgm engine, which decodes in float32; choose "
+            "decoder_precision fp32 or the native engine"
+        )
+    if order.compile:
+        raise BadInput("compile is not for the sgm engine; leave it out or choose the native engine")
 
 
 def make_sampler(settings: SamplerSettings, num_frames: int) -> Any:

@@ -7,20 +7,23 @@ import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from job_client import CPU, PHOTO, small
 from PIL import Image
 
-from img2vid import pipeline
+from img2vid import loading, pipeline
 from img2vid.errors import Cancelled, OutOfMemory
+from img2vid.events import Event
 from img2vid.jobs import worker
 from img2vid.jobs.worker import Bench, Order, Outcome, Reporter
-from img2vid.pipeline import EngineChoice, Event, LoadedModel
+from img2vid.loading import EngineChoice, LoadedModel
 from img2vid.versions import find_version
 
 Sent = list[dict[str, Any]]
@@ -99,7 +102,7 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
         return Model()
 
     bench = Bench(load)
-    resolved = EngineChoice("native", "cpu", "fp32")
+    resolved = loading.resolve(CPU)
     for choice in (CPU, CPU, resolved):
         bench.load("own", choice, reporter)
     assert loads == [resolved]
@@ -109,6 +112,30 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
     os.utime(checkpoint, (1, 1))
     bench.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
     assert len(loads) == 3, "the file is another one now"
+
+
+def test_another_number_of_threads_acts_at_once_and_loads_nothing(
+    reporter: Reporter, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[EngineChoice] = []
+
+    def load(version: Any, choice: EngineChoice, report: Any) -> Any:
+        loads.append(choice)
+        return Model()
+
+    bench = Bench(load)
+
+    def computing_with(threads: int) -> int:
+        assert bench.load("svd_tiny", replace(CPU, threads=threads), reporter) == Outcome()
+        return torch.get_num_threads()
+
+    assert [computing_with(threads) for threads in (0, 3, 2, 0)] == [1, 3, 2, 1]
+    monkeypatch.setenv("IMG2VID_THREADS", "2")
+    assert [computing_with(threads) for threads in (0, 3)] == [2, 3]
+    monkeypatch.setenv("IMG2VID_THREADS", "two")
+    outcome = bench.load("svd_tiny", CPU, reporter)
+    assert outcome.error == "IMG2VID_THREADS must be a whole number from 0 to 1024, got 'two'"
+    assert len(loads) == 1
 
 
 def test_with_room_for_two_models_the_one_that_was_used_longest_ago_goes(
@@ -230,7 +257,7 @@ def test_a_worker_whose_card_is_broken_ends_after_its_last_words(
     def end(code: int) -> None:
         raise Ended
 
-    monkeypatch.setattr(pipeline, "device_works", lambda device: works)
+    monkeypatch.setattr(loading, "device_works", lambda device: works)
     monkeypatch.setattr(worker.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(os, "_exit", end)
     for harmless in (Outcome(), Outcome(error="bad input", error_type="BadInput")):

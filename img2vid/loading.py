@@ -111,7 +111,7 @@ def resolve(choice: EngineChoice) -> EngineChoice:
         device=device,
         precision=choose_precision(choice.precision, device),
         memory=choose_memory(choice.memory),
-        decoder_precision=choose_decoder_precision(choice.decoder_precision, device, provider),
+        decoder_precision=choose_decoder_precision(choice.decoder_precision),
         threads=choice.threads or threads_of(os.environ.get(THREADS_VARIABLE, "").strip() or "0", THREADS_VARIABLE),
     )
 

@@ -107,12 +107,23 @@ def _run_one(
     started = time.monotonic()
     clock = StageClock(on_event)
 
+    told: list[str] = []
+
     def on_progress(progress: "Progress") -> None:
-        clock.report(progress.stage, progress.step, progress.total, sigma=progress.sigma, preview=progress.preview)
+        if progress.notice:
+            told.append(progress.notice)
+        clock.report(
+            progress.stage,
+            progress.step,
+            progress.total,
+            sigma=progress.sigma,
+            preview=progress.preview,
+            notice=progress.notice,
+        )
 
     latents, kept = _sample(model.engine, source.frame, settings, keeping, on_progress)
     frames, decode_t, notices = _decode(model.engine, latents, settings.decode_t, on_progress, clock)
-    notices = [*kept, *notices]
+    notices = dict.fromkeys([*kept, *notices, *told])
     settings = settings.model_copy(update={"decode_t": decode_t})
 
     clock.report("write", 0, 1)

@@ -115,7 +115,7 @@ def test_what_went_otherwise_than_asked_for_is_told(command: Command, monkeypatc
         model = load(*arguments)
         decode = model.engine.decode
 
-        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None) -> Any:
+        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:
             if decode_t > 1:
                 raise MemoryError
             return decode(latents, decode_t, on_chunk)

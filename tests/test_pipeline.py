@@ -239,11 +239,11 @@ def decoding(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     def fail(error: Exception, *, above: int = 0, times: int = 99) -> list[int]:
         decode, tried = model.engine.decode, list[int]()
 
-        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None) -> Any:
+        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:
             tried.append(decode_t)
             if decode_t > above and len(tried) <= times:
                 raise error
-            return decode(latents, decode_t, on_chunk)
+            return decode(latents, decode_t, on_chunk, on_notice)
 
         monkeypatch.setattr(model.engine, "decode", decode_or_fail)
         return tried
@@ -269,6 +269,27 @@ def test_where_memory_runs_out_fewer_frames_are_decoded_at_a_time(
     assert len([event for event in events if (event.stage, event.step) == ("sample", 1)]) == 1
     again = next(event for event in events if event.notice)
     assert (again.stage, again.step, again.seconds_left) == ("decode", 0, None)
+
+
+def test_a_chunk_that_was_decoded_again_is_told_and_the_clock_goes_on(
+    make: Make, plain: Result, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = model.engine.decode
+
+    def noticing(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:
+        frames = decode(latents, decode_t, on_chunk, on_notice)
+        on_notice("decoded again in float32, because float16 overflowed")
+        return frames
+
+    monkeypatch.setattr(model.engine, "decode", noticing)
+    events: list[Event] = []
+    (result,) = make(on_event=events.append)
+    assert result.notice == "decoded again in float32, because float16 overflowed"
+    assert result.video.read_bytes() == plain.video.read_bytes()
+    (told,) = [event for event in events if event.notice]
+    done = [event for event in events if event.stage == "decode" and not event.notice][-1]
+    assert (told.stage, told.step, told.notice) == ("decode", 3, result.notice)
+    assert told.elapsed >= done.elapsed > 0
 
 
 def test_memory_that_is_too_small_for_one_frame_is_told(make: Make, decoding: Callable[..., list[int]]) -> None:

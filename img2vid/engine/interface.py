@@ -128,10 +128,17 @@ class Engine(Protocol):
         """
         ...
 
-    def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
-        """Frames (T, 3, H, W) in [-1, 1] but not clamped, decoded `decode_t` at a time.
+    def decode(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
+        """Frames (T, 3, H, W) in float32, in [-1, 1] but not clamped, decoded `decode_t` at a time.
 
         A temporal decoder sees only the frames of its chunk, so the split changes pixels. `on_chunk` is called with
-        the number of frames done and T after every chunk.
+        the number of frames done and T after every chunk; `on_notice` with a sentence where a chunk was decoded in
+        another number format than was asked for, once for each sentence.
         """
         ...

@@ -107,6 +107,6 @@ def choose_memory(name: str) -> str:
     return "resident" if name == "auto" else name
 
 
-def choose_decoder_precision(name: str, device: str, provider: str) -> str:
-    """`auto` is fp32: what the reference decodes with."""
+def choose_decoder_precision(name: str) -> str:
+    """`auto` is fp32, with which the reference decodes: shorter formats change what is seen, and so are asked for."""
     return "fp32" if name == "auto" else name

@@ -7,20 +7,21 @@ from torch import Tensor
 
 from img2vid.engine.checkpoint import load_model
 from img2vid.engine.choices import check_sampler_settings
-from img2vid.engine.config import DiffusionConfig
+from img2vid.engine.decoding import FrameDecoder, in_format
 from img2vid.engine.denoiser import Denoiser
 from img2vid.engine.discretization import make_sigmas
 from img2vid.engine.guiders import guide, make_scales
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, Precision, SamplerSettings, StepInfo
 from img2vid.engine.model import SvdModel
 from img2vid.engine.samplers import SAMPLERS
-from img2vid.errors import BadInput
 
 
 class NativeEngine:
     """Implements `img2vid.engine.interface.Engine` on torch alone."""
 
-    def __init__(self, model: SvdModel, device: torch.device, precision: Precision) -> None:
+    def __init__(
+        self, model: SvdModel, device: torch.device, precision: Precision, decoder_precision: Precision = "fp32"
+    ) -> None:
         self.model = model
         self.device = device
         self.denoiser = Denoiser(model.network, DTYPES[precision])
@@ -29,17 +30,13 @@ class NativeEngine:
         self.size_step = config.size_step
         self.downsampling = config.first_stage.downsampling
         self.latent_channels = config.network_config.out_channels
+        self.frame_decoder = FrameDecoder(model.first_stage_model, self.scale_factor, device, decoder_precision)
 
     @classmethod
     def load(cls, order: LoadOrder) -> "NativeEngine":
         """Loads a checkpoint; `load_model` says what is checked."""
-        dtype = DTYPES[order.precision]
-
-        def place(name: str, tensor: Tensor) -> Tensor:
-            return tensor.to(order.device, torch.float32 if _stays_float32(name, order.config) else dtype)
-
-        model = load_model(order, place)
-        return cls(model, order.device, order.precision)
+        model = load_model(order, lambda name, tensor: _place(name, tensor, order))
+        return cls(model, order.device, order.precision, order.decoder_precision)
 
     @torch.inference_mode()
     def condition(
@@ -94,19 +91,25 @@ class NativeEngine:
         return sampler(denoise, x, sigmas, after_step=after_step, draw=draw, **settings.sampler_params)
 
     @torch.inference_mode()
-    def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
+    def decode(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
         """See `Engine.decode`."""
-        if decode_t < 1:
-            raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
-        frames: list[Tensor] = []
-        for chunk in torch.split(latents.to(self.device), decode_t):
-            frames.append(self.model.first_stage_model.decode(chunk / self.scale_factor).cpu())
-            if on_chunk is not None:
-                on_chunk(sum(len(part) for part in frames), len(latents))
-        return torch.cat(frames)
+        return self.frame_decoder(latents, decode_t, on_chunk, on_notice)
 
 
-def _stays_float32(name: str, config: DiffusionConfig) -> bool:
-    """Autoencoders overflow in float16, which blackens frames; they are kept in float32 whatever the precision."""
-    frame_encoder = [entry.input_key for entry in config.conditioner_config.emb_models].index("cond_frames")
-    return name.startswith(("first_stage_model.", f"conditioner.embedders.{frame_encoder}."))
+def _place(name: str, tensor: Tensor, order: LoadOrder) -> Tensor:
+    """A weight as the model holds it.
+
+    The encoder of the conditioning frame runs once for a video, and what it gets wrong stays in every frame of it:
+    whatever the precision, it is kept in float32, so that latents do not depend on how frames are decoded.
+    """
+    if name.startswith("first_stage_model."):
+        return in_format(tensor, DTYPES[order.decoder_precision]).to(order.device)
+    keys = [entry.input_key for entry in order.config.conditioner_config.emb_models]
+    encodes_frame = name.startswith(f"conditioner.embedders.{keys.index('cond_frames')}.")
+    return tensor.to(order.device, torch.float32 if encodes_frame else DTYPES[order.precision])

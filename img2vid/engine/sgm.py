@@ -148,8 +148,14 @@ class SgmEngine:
         return self.model.model(x.to(self.dtype), c_noise, cast_c, **more).float()
 
     @torch.inference_mode()
-    def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
-        """See `Engine.decode`."""
+    def decode(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
+        """See `Engine.decode`. Always in float32, so that there is nothing to notice."""
         if decode_t < 1:
             raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
         frames: list[Tensor] = []

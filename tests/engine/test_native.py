@@ -148,7 +148,7 @@ def test_no_frames_at_a_time_are_refused(small_engine: NativeEngine, decode_t: i
 def test_half_precision_comes_near_and_spares_the_autoencoders(
     small_engine: NativeEngine, pair: Pair, precision: str, tolerance: float
 ) -> None:
-    """Autoencoders overflow in float16, which blackens frames."""
+    """The decoder has a precision of its own, and the frame's encoder stays exact."""
     half = load_engine(GOLDEN.config, GOLDEN.checkpoint, precision=precision)
     assert isinstance(half, NativeEngine)
     formats = {name: tensor.dtype for name, tensor in half.model.weights().items()}

@@ -79,10 +79,10 @@ def stingy(order: Order) -> Outcome:
         model = loading.load(*arguments)
         decode = model.engine.decode
 
-        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None) -> Any:
+        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:
             if decode_t > 2:
                 raise MemoryError
-            return decode(latents, decode_t, on_chunk)
+            return decode(latents, decode_t, on_chunk, on_notice)
 
         model.engine.decode = decode_or_fail
         return model

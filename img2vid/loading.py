@@ -17,7 +17,7 @@ from img2vid.events import OnEvent, StageClock, ignore
 from img2vid.versions import ModelVersion
 
 if TYPE_CHECKING:
-    from img2vid.engine import Engine
+    from img2vid.engine import Engine, Parts
 
 PROVIDERS = ("auto", "native", "sgm")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
@@ -69,9 +69,16 @@ class LoadedModel:
     choice: EngineChoice
     checkpoint: Path
 
+    @property
+    def parts(self) -> "Parts":
+        """What of it may serve the model that is loaded next, without being loaded again."""
+        return self.engine.parts
 
-def load(version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore) -> LoadedModel:
-    """Loads the model of a version; events count bytes.
+
+def load(
+    version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore, spare: "Parts | None" = None
+) -> LoadedModel:
+    """Loads the model of a version, but for the `spare` parts of another one that it shares; events count bytes.
 
     Raises CheckpointError, ConfigError, BadInput and EngineUnavailable.
     """
@@ -92,6 +99,7 @@ def load(version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore
         decoder_precision=choice.decoder_precision,
         compile=choice.compile,
         threads=choice.threads,
+        spare=spare,
         on_bytes=lambda done, total: clock.report("load", done, total),
     )
     _require_agreement(version, engine)

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from img2vid.engine.config import DiffusionConfig
+
+if TYPE_CHECKING:
+    from img2vid.engine.sharing import Part, Parts
 
 Provider = Literal["native", "sgm"]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -82,6 +85,7 @@ class LoadOrder:
     memory: MemoryPlan = "resident"
     decoder_precision: Precision = "fp32"
     compile: bool = False
+    spare: "Parts" = field(default_factory=dict[str, "Part"])
 
 
 class Engine(Protocol):
@@ -94,6 +98,8 @@ class Engine(Protocol):
     latent_channels: int
     scale_factor: float
     """Sampled latents are this many times the autoencoder's."""
+    parts: "Parts"
+    """What of it may serve a model that is loaded next; see `img2vid.engine.sharing`."""
 
     def condition(
         self,

@@ -9,6 +9,7 @@ from img2vid.engine.config import load_config
 from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOrder
 from img2vid.engine.memory import keep_freed_memory
 from img2vid.engine.native import NativeEngine
+from img2vid.engine.sharing import Parts
 from img2vid.engine.threads import use_threads
 from img2vid.errors import BadInput
 
@@ -25,6 +26,7 @@ def load_engine(
     decoder_precision: str = "fp32",
     compile: bool = False,
     threads: int = 0,
+    spare: Parts | None = None,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Engine:
     """Loads a model.
@@ -35,6 +37,7 @@ def load_engine(
     "fp32", "fp16" or "bf16"; decoder_precision: of the weights that turn latents into frames. The encoder of the
     conditioning frame stays in float32. memory: what stays on the device, "resident", "stages" or "blocks". compile:
     let torch make kernels of its own. threads: of the processor, for this process; 0 is as many as torch likes.
+    spare: parts of an engine that is let go; those whose weights are in the checkpoint too are kept and not loaded.
     on_bytes: bytes loaded so far, bytes in all.
 
     Raises ConfigError, CheckpointError, BadInput, and EngineUnavailable where sgm is asked for and does not import.
@@ -57,6 +60,7 @@ def load_engine(
         memory,
         decoder_precision,
         compile,
+        spare or {},
     )
     use_threads(threads)
     if order.device.type == "cpu":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from img2vid.engine.checkpoint import load_model
+from img2vid.engine.checkpoint import build_model, fill
 from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.decoding import FrameDecoder, in_format
 from img2vid.engine.denoiser import Denoiser
@@ -13,16 +13,19 @@ from img2vid.engine.discretization import make_sigmas
 from img2vid.engine.guiders import guide, make_scales
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, Precision, SamplerSettings, StepInfo
 from img2vid.engine.model import SvdModel
+from img2vid.engine.remembering import fingerprint
 from img2vid.engine.samplers import SAMPLERS
+from img2vid.engine.sharing import Parts, parts_of, take_over
 
 
 class NativeEngine:
     """Implements `img2vid.engine.interface.Engine` on torch alone."""
 
     def __init__(
-        self, model: SvdModel, device: torch.device, precision: Precision, decoder_precision: Precision = "fp32"
+        self, model: SvdModel, device: torch.device, precision: Precision, decoder_precision: Precision, parts: Parts
     ) -> None:
         self.model = model
+        self.parts = parts
         self.device = device
         self.denoiser = Denoiser(model.network, DTYPES[precision])
         config = model.config
@@ -34,9 +37,16 @@ class NativeEngine:
 
     @classmethod
     def load(cls, order: LoadOrder) -> "NativeEngine":
-        """Loads a checkpoint; `load_model` says what is checked."""
-        model = load_model(order, lambda name, tensor: _place(name, tensor, order))
-        return cls(model, order.device, order.precision, order.decoder_precision)
+        """Loads a checkpoint, but for the spare parts that it holds too; `read_tensors` says what is checked."""
+
+        def place(name: str, tensor: Tensor) -> Tensor:
+            return _place(name, tensor, order)
+
+        model = build_model(order)
+        taken = take_over(model, order, place, order.spare)
+        fill(model, order, place)
+        parts = parts_of(model, order, taken)
+        return cls(model, order.device, order.precision, order.decoder_precision, parts)
 
     @torch.inference_mode()
     def condition(
@@ -50,10 +60,20 @@ class NativeEngine:
         num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
         """See `Engine.condition`."""
-        image, cond_noise = image.to(self.device), cond_noise.to(self.device)
+        conditioner = self.model.conditioner
+
+        def noisy_frame() -> Tensor:
+            return image.to(self.device) + cond_aug * cond_noise.to(self.device)
+
+        embedding = self.parts["cond_frames_without_noise"].seen(
+            fingerprint(image), lambda: conditioner.embed_image(image.to(self.device))
+        )
+        latents = self.parts["cond_frames"].seen(
+            fingerprint(image, cond_noise, cond_aug), lambda: conditioner.encode_frame(noisy_frame())
+        )
         # The models were trained with the frame rate counted from zero.
         scalars = {"fps_id": fps - 1, "motion_bucket_id": motion_bucket_id, "cond_aug": cond_aug}
-        return self.model.conditioner.clip(image, image + cond_aug * cond_noise, scalars, num_frames)
+        return conditioner.clip(embedding, latents, scalars, num_frames)
 
     @torch.inference_mode()
     def sample(

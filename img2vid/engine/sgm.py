@@ -22,6 +22,7 @@ from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.config import DiffusionConfig, load_tree
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, SamplerSettings, StepInfo
 from img2vid.engine.model import build_meta
+from img2vid.engine.sharing import Parts
 from img2vid.errors import BadInput, EngineUnavailable
 
 PICTURE_KEYS = ["cond_frames", "cond_frames_without_noise"]
@@ -61,6 +62,7 @@ class SgmEngine:
         self.size_step = config.size_step
         self.downsampling = config.first_stage.downsampling
         self.latent_channels = config.network_config.out_channels
+        self.parts: Parts = {}
 
     @classmethod
     def load(cls, order: LoadOrder) -> "SgmEngine":

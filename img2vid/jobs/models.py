@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from img2vid import loading
 from img2vid.errors import BadInput, Cancelled, Img2VidError, OutOfMemory
@@ -14,7 +14,10 @@ from img2vid.versions import ModelVersion
 VARIABLE = "IMG2VID_MODELS_IN_MEMORY"
 MOST = 16
 
-Load = Callable[[ModelVersion, EngineChoice, OnEvent], LoadedModel]
+if TYPE_CHECKING:
+    from img2vid.engine import Parts
+
+Load = Callable[[ModelVersion, EngineChoice, OnEvent, "Parts"], LoadedModel]
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,21 @@ class Models:
         return held
 
     def _load_anew(self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent) -> Held:
+        # What the model that was used last shares with the new one stays; its network goes before the new one comes.
+        spare: Parts = self._held[next(reversed(self._held))].model.parts if self._held else {}
         for old in list(self._held)[: max(len(self._held) + 1 - room(), 0)]:
             del self._held[old]
         loading.release_memory()
         model = None
         try:
-            model = self._load(version, choice, on_event)
+            model = self._load(version, choice, on_event, spare)
         except OutOfMemory:
-            if not self._held:
+            if not self._held and not spare:
                 raise
         if model is None:  # only here, after the error is gone, nothing refers to what was loaded so far
+            spare = {}
             self.release()
-            model = self._load(version, choice, on_event)
+            model = self._load(version, choice, on_event, spare)
         return Held(model, loading.memory_in_use(choice.device))
 
 

@@ -13,6 +13,7 @@ from img2vid.engine import (
     Clip,
     Conditioning,
     Engine,
+    Parts,
     Progress,
     SamplerSettings,
     StepInfo,
@@ -49,6 +50,7 @@ class RecordingEngine:
     """An engine that keeps what it is given and decodes to a grey of its own choice."""
 
     size_step, downsampling, latent_channels, scale_factor = 8, 8, 4, 0.18215
+    parts: Parts = {}  # noqa: RUF012 - of the protocol's own type
 
     def __init__(self, latent: float = 0.0, grey: float = 0.0, notice: str = "") -> None:
         self.latent, self.grey, self.notice = latent, grey, notice

@@ -1,4 +1,4 @@
-"""In short number formats, norms and softmax take their statistics in float32, of numbers that would overflow or drown."""
+"""In short number formats, norms and softmax take their statistics in float32: nothing overflows or drowns."""
 
 from collections.abc import Callable
 

@@ -84,6 +84,7 @@ def build_model(order: LoadOrder) -> SvdModel:
     """
     model = build_meta(order.config, order.config_path.parent)
     model.forget_unused()
+    model.network.forget_unused()
     return model
 
 

@@ -9,10 +9,9 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from img2vid.engine.interface import DTYPES, Precision
-from img2vid.engine.nets.autoencoder import Autoencoder
 from img2vid.errors import BadInput
 
 NAMES: dict[torch.dtype, str] = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
@@ -21,11 +20,15 @@ DecodeChunk = Callable[[Tensor], Tensor]
 """(n, z, h, w) of consecutive latents, unscaled, in float32 -> (n, 3, H, W) in float32, not clamped."""
 
 
-def chunk_decoder(first_stage: Autoencoder, dtype: torch.dtype) -> DecodeChunk:
-    """The first stage's decoder in a number format; a copy of it where it has another one."""
-    same = first_stage.dtype == dtype
-    module = first_stage if same else copy.deepcopy(first_stage).to(dtype)
-    return lambda z: module.decode(z.to(dtype)).float()
+def chunk_decoder(decoder: nn.Module, dtype: torch.dtype) -> DecodeChunk:
+    """The decoder in a number format; a copy of it where it has another one."""
+    module = decoder if format_of(decoder) == dtype else copy.deepcopy(decoder).to(dtype)
+    return lambda z: module(z.to(dtype)).float()
+
+
+def format_of(module: nn.Module) -> torch.dtype:
+    """The number format of a module's weights."""
+    return next(module.parameters()).dtype
 
 
 def in_format(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -36,23 +39,27 @@ def in_format(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(torch.float32)
 
 
-class FrameDecoder:
-    """Decodes the latents of clips with the first stage of a model, whose weights are in `precision`.
+def in_one_format(module: nn.Module) -> None:
+    """Where some weights did not fit the format of the others, see `in_format`, all of them become float32."""
+    if len({weight.dtype for weight in module.parameters()}) > 1:
+        module.float()
 
-    Weights that did not fit the format, see `in_format`, leave the whole first stage in float32.
+
+class FrameDecoder:
+    """Decodes the latents of clips, by default in the number format of the decoder's weights.
+
+    decoder: (n, z, h, w) of consecutive latents -> (n, 3, H, W). precision: the format that was asked for; where the
+    weights are in another one, that is because they did not fit.
     """
 
-    def __init__(self, first_stage: Autoencoder, scale_factor: float, device: torch.device, precision: Precision):
-        self._first_stage = first_stage
+    def __init__(self, decoder: nn.Module, scale_factor: float, device: torch.device, precision: Precision):
+        self.decoder = decoder
+        self.dtype = format_of(decoder)
         self._scale_factor = scale_factor
         self._device = device
-        wanted = DTYPES[precision]
-        self._weights_fit = all(weight.dtype == wanted for weight in first_stage.parameters())
-        self.dtype = wanted if self._weights_fit else torch.float32
-        if not self._weights_fit:
-            first_stage.float()
-        self._wanted = NAMES[wanted]
-        self._decode = chunk_decoder(first_stage, self.dtype)
+        self._weights_fit = self.dtype == DTYPES[precision]
+        self._wanted = NAMES[DTYPES[precision]]
+        self._decode = chunk_decoder(decoder, self.dtype)
 
     def __call__(
         self,
@@ -81,7 +88,7 @@ class FrameDecoder:
             found = self._decode(z)
             if self.dtype != torch.float32 and not torch.isfinite(found).all():
                 del found  # its memory is needed now
-                wide = wide or chunk_decoder(self._first_stage, torch.float32)
+                wide = wide or chunk_decoder(self.decoder, torch.float32)
                 found = wide(z)
                 note(f"decoded again in float32, because {self._wanted} overflowed")
             frames.append(found.cpu())

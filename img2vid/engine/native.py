@@ -7,9 +7,12 @@ from torch import Tensor
 
 from img2vid.engine.checkpoint import build_model, fill
 from img2vid.engine.choices import check_sampler_settings
-from img2vid.engine.decoding import FrameDecoder, in_format
+from img2vid.engine.decoding import FrameDecoder, in_format, in_one_format
 from img2vid.engine.denoiser import Denoiser
 from img2vid.engine.discretization import make_sigmas
+from img2vid.engine.fused.budget import Budget
+from img2vid.engine.fused.decoder import FusedDecoder
+from img2vid.engine.fused.unet import FusedUNet
 from img2vid.engine.guiders import guide, make_scales
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, Precision, SamplerSettings, StepInfo
 from img2vid.engine.model import SvdModel
@@ -19,7 +22,10 @@ from img2vid.engine.sharing import Parts, parts_of, take_over
 
 
 class NativeEngine:
-    """Implements `img2vid.engine.interface.Engine` on torch alone."""
+    """Implements `img2vid.engine.interface.Engine` on torch alone.
+
+    Takes the network and the decoder out of `model` and into their fast form; what is left of it is the conditioner.
+    """
 
     def __init__(
         self, model: SvdModel, device: torch.device, precision: Precision, decoder_precision: Precision, parts: Parts
@@ -27,13 +33,17 @@ class NativeEngine:
         self.model = model
         self.parts = parts
         self.device = device
-        self.denoiser = Denoiser(model.network, DTYPES[precision])
+        budget = Budget.for_device(device)
+        self.denoiser = Denoiser(FusedUNet(model.network, budget), DTYPES[precision])
+        in_one_format(model.first_stage_model)
+        decoder = FusedDecoder(model.first_stage_model, budget)
+        model.forget_fused()
         config = model.config
         self.scale_factor = config.scale_factor
         self.size_step = config.size_step
         self.downsampling = config.first_stage.downsampling
         self.latent_channels = config.network_config.out_channels
-        self.frame_decoder = FrameDecoder(model.first_stage_model, self.scale_factor, device, decoder_precision)
+        self.frame_decoder = FrameDecoder(decoder, self.scale_factor, device, decoder_precision)
 
     @classmethod
     def load(cls, order: LoadOrder) -> "NativeEngine":

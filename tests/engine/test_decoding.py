@@ -57,15 +57,15 @@ def test_each_format_comes_near_and_says_nothing(small_engine: NativeEngine, pre
     assert relative_error(frames, expected) <= tolerance
     assert precision == "fp32" or not torch.equal(frames, expected)
     assert notices == []
-    assert {weight.dtype for weight in engine.model.first_stage_model.parameters()} == {engine.frame_decoder.dtype}
+    assert {weight.dtype for weight in engine.frame_decoder.decoder.parameters()} == {engine.frame_decoder.dtype}
 
 
 def test_the_decoders_precision_is_its_own(small_engine: NativeEngine) -> None:
     engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, decoder_precision="fp16")
     assert isinstance(engine, NativeEngine)
-    formats = {name: tensor.dtype for name, tensor in engine.model.weights().items()}
-    short = {name for name, dtype in formats.items() if dtype == torch.float16}
-    assert short == {name for name in formats if name.startswith("first_stage_model.")}
+    assert {weight.dtype for weight in engine.frame_decoder.decoder.parameters()} == {torch.float16}
+    others = (engine.model, engine.denoiser.network)
+    assert {weight.dtype for module in others for weight in module.parameters()} == {torch.float32}
 
 
 def test_a_chunk_that_overflows_is_decoded_again_in_float32_and_told(loud: Load) -> None:
@@ -74,7 +74,7 @@ def test_a_chunk_that_overflows_is_decoded_again_in_float32_and_told(loud: Load)
     heard: list[tuple[int, int]] = []
     notices: list[str] = []
     with torch.inference_mode():
-        black = engine.model.first_stage_model.decode(LATENTS.half() / engine.scale_factor)
+        black = engine.frame_decoder.decoder(LATENTS.half() / engine.scale_factor)
     assert not torch.isfinite(black).all(), "these weights do not overflow"
     frames = engine.decode(LATENTS, 2, lambda *now: heard.append(now), notices.append)
     assert torch.isfinite(frames).all()
@@ -108,7 +108,7 @@ def test_bfloat16_has_the_range_of_float32(loud: Load) -> None:
 def test_weights_that_float16_cannot_hold_leave_the_decoder_in_float32(loud: Load) -> None:
     expected, _ = decode(loud(1e8, "fp32"))
     engine = loud(1e8, "fp16")
-    assert {weight.dtype for weight in engine.model.first_stage_model.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in engine.frame_decoder.decoder.parameters()} == {torch.float32}
     frames, notices = decode(engine)
     assert notices == [TOO_LARGE]
     assert relative_error(frames, expected) < 0.01

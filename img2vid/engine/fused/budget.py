@@ -25,16 +25,22 @@ class Budget:
     every operation and what was just computed is still in that core's cache. A card needs no threads.
     """
 
-    def __init__(self, size: int, threads: int = 1) -> None:
+    def __init__(self, size: int, *, threaded: bool = False) -> None:
         self.bytes = size
-        self.threads = threads
+        self.threads = 1
+        """How many are at work now."""
+        self._threaded = threaded
         self._pool: ThreadPoolExecutor | None = None
         self._mine = threading.local()
 
     @classmethod
     def for_device(cls, device: torch.device) -> "Budget":
         """What suits a processor, or a card."""
-        return cls(CACHE, torch.get_num_threads()) if device.type == "cpu" else cls(ON_CARD)
+        return cls(CACHE, threaded=True) if device.type == "cpu" else cls(ON_CARD)
+
+    def __deepcopy__(self, memo: object) -> "Budget":
+        """A copy of a network shares the threads."""
+        return self
 
     def spans(self, total: int, bytes_each: int) -> Iterator[slice]:
         """Cuts range(total) into as few pieces as the budget allows, and a multiple of the threads where that goes."""
@@ -58,18 +64,19 @@ class Budget:
 
     @contextmanager
     def at_work(self) -> Generator[None, None, None]:
-        """Has the threads ready; meanwhile torch itself uses one, for each of them and for the one that calls."""
-        if self.threads == 1 or self._pool is not None:
+        """Has as many threads ready as torch would use; meanwhile torch itself uses one in each of them."""
+        threads = torch.get_num_threads()
+        if threads == 1 or not self._threaded or self._pool is not None:
             yield
             return
-        before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            with ThreadPoolExecutor(self.threads, "img2vid", initializer=self._enter) as self._pool:
+            with ThreadPoolExecutor(threads, "img2vid", initializer=self._enter) as self._pool:
+                self.threads = threads
                 yield
         finally:
-            self._pool = None
-            torch.set_num_threads(before)
+            self._pool, self.threads = None, 1
+            torch.set_num_threads(threads)
 
     def _enter(self) -> None:
         self._mine.inside = True

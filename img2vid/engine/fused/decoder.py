@@ -107,7 +107,10 @@ class FusedDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """z: (t, z, h, w), one clip's consecutive latents; returns (t, 3, H, W), not clamped."""
-        x = z.permute(0, 2, 3, 1).contiguous()
+        with self.budget.at_work():
+            return self._decode(z.permute(0, 2, 3, 1).contiguous())
+
+    def _decode(self, x: Tensor) -> Tensor:
         x = by_frames(self.conv_in, x if self.post_quant is None else self.post_quant(x), self.budget)
         x = self.middle[0](x, None)
         x = self.middle[1](self.attention(x), None)

@@ -1,7 +1,7 @@
 """How a layer's work is cut up: into pieces whose inner results stay small, done by several threads at once."""
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -14,6 +14,8 @@ Result = TypeVar("Result")
 MIB = 2**20
 CACHE = 4 * MIB
 """Small enough for a processor's cache, large enough to make little of the cost of a call; see docs/performance.md."""
+INNER = 2
+"""Two results of the inner layer, which is the widest, are there at a time; measured."""
 ON_CARD = 256 * MIB
 """Large enough to keep a graphics card busy, small beside the smallest card's memory."""
 
@@ -42,17 +44,17 @@ class Budget:
         """A copy of a network shares the threads."""
         return self
 
-    def spans(self, total: int, bytes_each: int) -> Iterator[slice]:
+    def spans(self, total: int, bytes_each: int) -> list[slice]:
         """Cuts range(total) into as few pieces as the budget allows, and a multiple of the threads where that goes."""
-        most = max(self.bytes // max(bytes_each, 1), 1)
-        pieces = -(-total // most)
-        pieces = min(-(-pieces // self.threads) * self.threads, total)
-        edges = [total * piece // pieces for piece in range(pieces + 1)]
-        yield from (slice(start, end) for start, end in pairwise(edges))
+        pieces = -(-total // max(self.bytes // max(bytes_each, 1), 1))
+        return _cut(total, min(-(-pieces // self.threads) * self.threads, total))
 
-    def each(self, work: Callable[[slice], Result], spans: Iterable[slice]) -> list[Result]:
+    def inner_spans(self, total: int, bytes_each: int) -> list[slice]:
+        """Cuts the work of one thread further, for the results of a layer within a piece."""
+        return _cut(total, -(-total // max(self.bytes // INNER // max(bytes_each, 1), 1)))
+
+    def each(self, work: Callable[[slice], Result], spans: Sequence[slice]) -> list[Result]:
         """What `work` makes of every span, in their order. Work within work stays in its thread."""
-        spans = list(spans)
         if self._pool is None or len(spans) == 1 or getattr(self._mine, "inside", False):
             return [work(span) for span in spans]
 
@@ -81,3 +83,8 @@ class Budget:
     def _enter(self) -> None:
         self._mine.inside = True
         torch.set_num_threads(1)
+
+
+def _cut(total: int, pieces: int) -> list[slice]:
+    edges = [total * piece // pieces for piece in range(pieces + 1)]
+    return [slice(start, end) for start, end in pairwise(edges)]

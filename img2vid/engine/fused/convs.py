@@ -99,7 +99,7 @@ class UpsampleConv(nn.Module):
 
 def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: Budget) -> Tensor:
     """What `layer` makes of frames (t, h, w, c), a few at a time."""
-    spans = list(budget.spans(len(x), x[0].numel() * x.element_size()))
+    spans = budget.spans(len(x), x[0].numel() * x.element_size())
     if len(spans) == 1:
         return layer(x)
     return torch.cat(budget.each(lambda span: layer(x[span]), spans))

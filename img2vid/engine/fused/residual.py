@@ -47,7 +47,7 @@ class FrameResidual(nn.Module):
         bias = None if shift is None else shift + self.conv1.bias
         t, height, width, channels = frames.shape
         widest = frames.frame_bytes * max(channels, len(self.conv1.bias)) // channels
-        spans = list(self.budget.spans(t, widest))
+        spans = self.budget.spans(t, widest)
         step = self._in_strips if widest > 4 * self.budget.bytes else self._at_once
         if len(spans) == 1:
             y = step(frames.take(spans[0]), bias)
@@ -95,7 +95,7 @@ class TimeResidual(nn.Module):
             return self._at_once(x, shift, moments)
         t, height, width, channels = x.shape
         places = x.view(t, 1, height * width, channels)
-        spans = list(self.budget.spans(height * width, t * channels * x.element_size()))
+        spans = self.budget.spans(height * width, t * channels * x.element_size())
         bias = None if shift is None else shift + self.conv1.bias
         h = torch.empty_like(places)
         scale1, offset1 = self.norm1.coefficients(moments)

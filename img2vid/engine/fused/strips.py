@@ -11,7 +11,7 @@ from img2vid.engine.fused.norms import Moments, Norm
 
 def rows_of(x: Tensor, budget: Budget) -> list[slice]:
     """The strips of a frame (1, h, w, c)."""
-    return list(budget.spans(x.shape[1], x[0, 0].numel() * x.element_size()))
+    return budget.spans(x.shape[1], x[0, 0].numel() * x.element_size())
 
 
 def norm_silu_conv(

@@ -37,20 +37,26 @@ class Constants:
 class Feed(nn.Module):
     """Layer normalisation, then the gated feed-forward layer, added to `residual`."""
 
-    def __init__(self, norm: nn.LayerNorm, feed: FeedForward, scale: Tensor | None = None) -> None:
+    def __init__(self, norm: nn.LayerNorm, feed: FeedForward, budget: Budget, scale: Tensor | None = None) -> None:
         super().__init__()
-        self.norm = norm
+        self.norm, self.budget = norm, budget
         gate, last = expect(GEGLU, feed.net[0]).proj, expect(nn.Linear, feed.net[2])
         self.gate_weight, self.gate_bias = gate.weight, gate.bias
         factor = 1 if scale is None else scale.to(last.weight.dtype)
         self.weight, self.bias = held(last.weight * factor), held(last.bias * factor)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """x, residual: (..., c); `residual` may be overwritten."""
-        x = self.norm(x)
+        """x, residual: (..., c), contiguous; `residual` is overwritten with the result and returned. May be one tensor.
+
+        A few rows at a time: the inner layer is four times as wide.
+        """
         (value, gate), (value_bias, gate_bias) = self.gate_weight.chunk(2), self.gate_bias.chunk(2)
-        gated = linear_times(x, value, value_bias, linear_gelu(x, gate, gate_bias))
-        return linear_plus(gated, self.weight, self.bias, residual)
+        tokens, sums = x.view(-1, x.shape[-1]), residual.view(-1, x.shape[-1])
+        for rows in self.budget.inner_spans(len(tokens), len(value) * x.element_size()):
+            part = self.norm(tokens[rows])
+            gated = linear_times(part, value, value_bias, linear_gelu(part, gate, gate_bias))
+            sums[rows] = linear_plus(gated, self.weight, self.bias, sums[rows])
+        return residual
 
 
 class SelfAttention(nn.Module):
@@ -88,12 +94,12 @@ class FrameBlock(nn.Module):
     def __init__(self, block: SpatialBlock, budget: Budget) -> None:
         super().__init__()
         self.attention = SelfAttention(block.norm1, block.attn1, block.attn2)
-        self.feed = Feed(block.norm3, block.ff)
-        self.budget = budget
+        self.feed = Feed(block.norm3, block.ff, budget)
 
     def forward(self, x: Tensor, constant: Tensor) -> Tensor:
         """x: (f, s, c), some frames."""
-        return _in_rows(self.feed, self.attention(x, constant), self.budget)
+        x = self.attention(x, constant)
+        return self.feed(x, x)
 
 
 class TimeBlock(nn.Module):
@@ -102,9 +108,9 @@ class TimeBlock(nn.Module):
     def __init__(self, block: TemporalBlock, alpha: Tensor, budget: Budget) -> None:
         super().__init__()
         self.alpha = held(alpha)
-        self.feed_in = Feed(block.norm_in, block.ff_in)
+        self.feed_in = Feed(block.norm_in, block.ff_in, budget)
         self.attention = SelfAttention(block.norm1, block.attn1, block.attn2)
-        self.feed = Feed(block.norm3, block.ff, 1 - alpha)
+        self.feed = Feed(block.norm3, block.ff, budget, 1 - alpha)
         self.budget = budget
 
     def forward(self, x: Tensor, positions: Tensor, constant: Tensor) -> None:
@@ -118,8 +124,7 @@ class TimeBlock(nn.Module):
             y = self.attention.over_time(y, constant)
             x[:, span] = self.feed(y, torch.lerp(y, seen, self.alpha))
 
-        # The widest inner result is the feed-forward layer's, four times as wide.
-        self.budget.each(work, self.budget.spans(places, t * 4 * channels * x.element_size()))
+        self.budget.each(work, self.budget.spans(places, 4 * t * channels * x.element_size()))
 
 
 class Transformer(nn.Module):
@@ -152,7 +157,7 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, constants: Constants) -> Tensor:
         """Changes a clip (t, h, w, c) in its place and returns it."""
         t, height, width, channels = x.shape
-        spans = list(self.budget.spans(t, height * width * channels * x.element_size()))
+        spans = self.budget.spans(t, height * width * channels * x.element_size())
         h = x.new_empty(t, height * width, len(self.proj_in.bias))
 
         def begin(span: slice) -> None:
@@ -174,11 +179,3 @@ class Transformer(nn.Module):
 
         self.budget.each(close, spans)
         return x
-
-
-def _in_rows(feed: Feed, x: Tensor, budget: Budget) -> Tensor:
-    """Feed-forward of tokens (f, s, c) added to them in their place, as many at a time as the budget allows."""
-    rows = x.view(-1, x.shape[-1])
-    for span in budget.spans(len(rows), 4 * rows.shape[1] * rows.element_size()):
-        rows[span] = feed(rows[span], rows[span])
-    return x

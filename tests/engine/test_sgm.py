@@ -277,6 +277,8 @@ def test_wrong_files_and_settings_are_refused_as_by_the_native_engine(
     wrong: list[dict[str, Any]] = [
         {"sampler": "Euler"},
         {"guider": "TrianglePredictionGuider", "guider_params": {**LINEAR, "period": 0}},
+        {"block_cache": 2},
+        {"guidance_sigma_max": 50.0},
         {"num_steps": 1001, "discretization": "LegacyDDPMDiscretization", "discretization_params": {}},
     ]
     for values in wrong:

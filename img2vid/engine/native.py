@@ -10,7 +10,7 @@ from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.config import DiffusionConfig
 from img2vid.engine.denoiser import Denoiser
 from img2vid.engine.discretization import make_sigmas
-from img2vid.engine.guiders import guide, make_scales
+from img2vid.engine.guiders import Interval, guide, make_scales
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, Precision, SamplerSettings, StepInfo
 from img2vid.engine.model import SvdModel
 from img2vid.engine.samplers import SAMPLERS
@@ -75,9 +75,10 @@ class NativeEngine:
         scales = make_scales(settings.guider, noise.shape[0], dict(settings.guider_params))
         sigmas, noise = sigmas.to(self.device), noise.to(self.device)
         scales = None if scales is None else scales.to(self.device)
+        interval = Interval(settings.guidance_sigma_min, settings.guidance_sigma_max)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            if scales is None:
+            if scales is None or not interval.holds(sigma):
                 return self.denoiser(x, sigma, [cond])[0]
             without, with_picture = self.denoiser(x, sigma, [uncond, cond])
             return guide(without, with_picture, scales)

@@ -1,8 +1,13 @@
 """How long jobs take, judged by past ones."""
 
-import pytest
+from typing import Any
 
-from img2vid.jobs.estimate import Expected, Timing, expected, seconds_left
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from img2vid.engine.discretization import edm_sigmas
+from img2vid.jobs.estimate import OUTER_SHARE, Expected, Timing, expected, network_runs, seconds_left
 from img2vid.settings import SampleSettings
 
 ONE = Expected(sampling=20.0, decoding=4.0, rest=1.0)
@@ -26,6 +31,33 @@ def test_the_usual_is_the_middle() -> None:
     timings = [Timing(sampling, 1.0, 0.0) for sampling in (1.0, 50.0, 2.0)]
     assert Timing.usual(timings) == Timing(2.0, 1.0, 0.0)
     assert Timing.usual([]) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "runs"),
+    [
+        ({}, 50),
+        ({"guider": "IdentityGuider"}, 25),
+        ({"sampler": "HeunEDMSampler"}, 100),
+        ({"guidance_sigma_min": 699.0}, 26),
+        ({"guidance_sigma_max": 0.001}, 25),
+        ({"block_cache": 5}, 2 * 5 + 40 * OUTER_SHARE),
+        ({"block_cache": 100}, 2 + 48 * OUTER_SHARE),
+        ({"block_cache": 5, "guider": "IdentityGuider"}, 5 + 20 * OUTER_SHARE),
+        ({"block_cache": 25, "guidance_sigma_min": 699.0}, 2 + 24 * OUTER_SHARE),
+    ],
+)
+def test_approximations_count_with_the_work_that_they_leave(changed: dict[str, Any], runs: float) -> None:
+    assert network_runs(SampleSettings(**changed)) == pytest.approx(runs)
+
+
+@given(st.integers(1, 60), st.floats(2, 20), st.floats(0, 700))
+def test_guidance_in_an_interval_counts_as_often_as_the_engine_guides(num_steps: int, rho: float, low: float) -> None:
+    settings = SampleSettings(num_steps=num_steps, rho=rho, guidance_sigma_min=low)
+    sigmas = edm_sigmas(num_steps, **settings.params_of("EDMDiscretization"))[:-1]
+    # In float32 a level may lie on the other side of an end that it nearly meets.
+    sure = [sum(float(sigma) >= edge for sigma in sigmas) for edge in (low * 1.001 + 1e-6, low * 0.999 - 1e-6)]
+    assert num_steps + sure[0] <= network_runs(settings) <= num_steps + sure[1]
 
 
 @pytest.mark.parametrize(

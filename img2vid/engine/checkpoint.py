@@ -82,6 +82,7 @@ def load_model(order: LoadOrder, place: Callable[[str, Tensor], Tensor]) -> SvdM
     """
     model = build_meta(order.config, order.config_path.parent)
     model.forget_unused()
+    model.network.forget_unused()
     expected = model.weights()
     for name, tensor in read_tensors(order.checkpoint, expected, order.allow_pickle, order.on_bytes):
         _assign(model, name, place(name, tensor))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from img2vid.engine.fused.unet import ClipConstants, FusedUNet
 from img2vid.engine.interface import Conditioning
-from img2vid.engine.nets.unet import VideoUNet
+from img2vid.errors import BadInput
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x, sigma) -> denoised; x: (T, z, h, w), sigma: a tensor of one number."""
@@ -30,27 +31,40 @@ def v_scaling_with_edm_noise(sigma: Tensor) -> Scaling:
 
 
 class Denoiser:
-    """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise), for one or several conditionings at once.
+    """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise), for one or several conditionings.
 
-    The state stays in float32; only the network runs in the format of its weights.
+    The state stays in float32; only the network runs in the format of its weights. together: the network takes all
+    conditionings through each of its stages before the next one, instead of one after the other through all; the
+    result is the same, every weight is needed once a step instead of twice, and twice as much is in memory.
     """
 
-    def __init__(self, network: VideoUNet, dtype: torch.dtype) -> None:
+    def __init__(self, network: FusedUNet, dtype: torch.dtype, *, together: bool = False) -> None:
         self.network = network
         self.dtype = dtype
+        self.together = together
+        self._told: list[tuple[Conditioning, ClipConstants]] = []
+        """The last conditionings and what the network made of them, which is the same at every step."""
 
     def __call__(self, x: Tensor, sigma: Tensor, conditionings: list[Conditioning]) -> list[Tensor]:
         """x: (T, z, h, w) in float32, sigma: a tensor of one number. Returns one (T, z, h, w) for each conditioning."""
-        copies, num_frames = len(conditionings), x.shape[0]
-        scaling = v_scaling_with_edm_noise(sigma)
-        concat = torch.cat([c.concat for c in conditionings])
-        net_in = torch.cat([(x * scaling.c_in).repeat(copies, 1, 1, 1), concat], dim=1)
-        net_out = self.network(
-            net_in.to(self.dtype),
-            scaling.c_noise.expand(copies * num_frames),
-            context=torch.cat([c.crossattn for c in conditionings]).to(self.dtype),
-            vector=torch.cat([c.vector for c in conditionings]).to(self.dtype),
-            num_frames=num_frames,
-        ).float()
-        denoised = net_out * scaling.c_out + (x * scaling.c_skip).repeat(copies, 1, 1, 1)
-        return list(denoised.chunk(copies))
+        scaling = v_scaling_with_edm_noise(sigma.reshape(1))
+        constants = self._constants(conditionings)
+        estimates: list[Tensor] = []
+        step = len(conditionings) if self.together else 1
+        for start in range(0, len(conditionings), step):
+            part = slice(start, start + step)
+            clips = [torch.cat([x * scaling.c_in, c.concat], 1).to(self.dtype) for c in conditionings[part]]
+            outputs = self.network(clips, scaling.c_noise, constants[part])
+            estimates += [output.float() * scaling.c_out + x * scaling.c_skip for output in outputs]
+        return estimates
+
+    def _constants(self, conditionings: list[Conditioning]) -> list[ClipConstants]:
+        known = {id(conditioning): constants for conditioning, constants in self._told}
+        self._told = [(c, known[id(c)] if id(c) in known else self._tell(c)) for c in conditionings]
+        return [constants for _, constants in self._told]
+
+    def _tell(self, conditioning: Conditioning) -> ClipConstants:
+        crossattn, vector = conditioning.crossattn[:, 0], conditioning.vector
+        if not all(torch.equal(rows, rows[:1].expand_as(rows)) for rows in (crossattn, vector)):
+            raise BadInput("all frames of a clip must have the same crossattn and vector, got rows that differ")
+        return self.network.tell(crossattn[:1].to(self.dtype), vector[:1].to(self.dtype), len(vector))

@@ -47,6 +47,11 @@ class SvdModel(nn.Module):
             elif isinstance(embedder, ImagePredictionEmbedder):
                 embedder.open_clip.forget_text()
 
+    def forget_fused(self) -> None:
+        """Drops the network and the decoder, which live on in their fast form."""
+        del self.model
+        self.first_stage_model.forget_decoder()
+
     def weights(self) -> dict[str, Tensor]:
         """Every parameter and stored buffer by its name in the checkpoint."""
         return self.state_dict(keep_vars=True)

@@ -10,6 +10,9 @@ from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.config import DiffusionConfig
 from img2vid.engine.denoiser import Denoiser
 from img2vid.engine.discretization import make_sigmas
+from img2vid.engine.fused.budget import Budget
+from img2vid.engine.fused.decoder import FusedDecoder
+from img2vid.engine.fused.unet import FusedUNet
 from img2vid.engine.guiders import Interval, guide, make_scales
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, Precision, SamplerSettings, StepInfo
 from img2vid.engine.model import SvdModel
@@ -18,12 +21,18 @@ from img2vid.errors import BadInput
 
 
 class NativeEngine:
-    """Implements `img2vid.engine.interface.Engine` on torch alone."""
+    """Implements `img2vid.engine.interface.Engine` on torch alone.
+
+    Takes the network and the decoder out of `model` and into their fast form; what is left of it is the conditioner.
+    """
 
     def __init__(self, model: SvdModel, device: torch.device, precision: Precision) -> None:
         self.model = model
         self.device = device
-        self.denoiser = Denoiser(model.network, DTYPES[precision])
+        budget = Budget.for_device(device)
+        self.denoiser = Denoiser(FusedUNet(model.network, budget), DTYPES[precision])
+        self.decoder = FusedDecoder(model.first_stage_model, budget)
+        model.forget_fused()
         config = model.config
         self.scale_factor = config.scale_factor
         self.size_step = config.size_step
@@ -101,7 +110,7 @@ class NativeEngine:
             raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
         frames: list[Tensor] = []
         for chunk in torch.split(latents.to(self.device), decode_t):
-            frames.append(self.model.first_stage_model.decode(chunk / self.scale_factor).cpu())
+            frames.append(self.decoder(chunk / self.scale_factor).cpu())
             if on_chunk is not None:
                 on_chunk(sum(len(part) for part in frames), len(latents))
         return torch.cat(frames)

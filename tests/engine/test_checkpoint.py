@@ -13,8 +13,9 @@ from torch import Tensor
 
 from img2vid.checkpoints.header import read_header
 from img2vid.engine import load_engine
-from img2vid.engine.checkpoint import read_tensors
+from img2vid.engine.checkpoint import load_model, read_tensors
 from img2vid.engine.config import load_config
+from img2vid.engine.interface import LoadOrder
 from img2vid.engine.model import build_meta
 from img2vid.engine.native import NativeEngine
 from img2vid.errors import CheckpointError
@@ -107,11 +108,11 @@ def test_files_of_other_precisions_give_nearly_the_same(
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's list of mapped files")
 def test_weights_that_need_no_conversion_stay_mapped_to_the_file(path: Path) -> None:
     save_file({name: tensor.float() for name, tensor in load_file(GOLDEN.checkpoint).items()}, path)
-    engine = load_engine(GOLDEN.config, path)
-    assert isinstance(engine, NativeEngine)
+    order = LoadOrder(GOLDEN.config, load_config(GOLDEN.config), path, torch.device("cpu"), "fp32")
+    model = load_model(order, lambda name, tensor: tensor)
     lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     mapped = [[int(end, 16) for end in line.split()[0].split("-")] for line in lines if line.endswith(str(path))]
-    places = {name: tensor.data_ptr() for name, tensor in engine.model.weights().items()}
+    places = {name: tensor.data_ptr() for name, tensor in model.weights().items()}
     copied = [name for name, place in places.items() if not any(start <= place < end for start, end in mapped)]
     assert copied == []
 

@@ -82,7 +82,7 @@ def test_a_copy_loads_and_is_the_model_in_fp16(random_checkpoint: Path, tmp_path
     from img2vid.engine.native import NativeEngine
 
     engines = [load_engine(paths.CONFIGS / "svd_tiny.yaml", path, precision="fp16") for path in (wide, target)]
-    nets = [engine.model.network.state_dict() for engine in engines if isinstance(engine, NativeEngine)]
+    nets = [engine.denoiser.network.state_dict() for engine in engines if isinstance(engine, NativeEngine)]
     assert len(nets) == 2
     assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
 

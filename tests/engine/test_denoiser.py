@@ -10,32 +10,44 @@ from torch import Tensor
 
 from img2vid.engine import Conditioning
 from img2vid.engine.denoiser import Denoiser, v_scaling_with_edm_noise
+from img2vid.engine.fused.unet import FusedUNet
 from img2vid.engine.native import NativeEngine
-from img2vid.engine.nets.unet import VideoUNet
+from img2vid.errors import BadInput
 
 FRAMES = 3
 SIGMAS = st.floats(1e-3, 1e3).map(lambda value: torch.tensor([value], dtype=torch.float64))
 
 
 class Network:
-    """Stands in for the UNet: answers `answer(x, c_noise)` and keeps what it was given."""
+    """Stands in for the UNet: answers `answer(x)` for every clip and keeps what it was given, call by call."""
 
     def __init__(self, answer: Any) -> None:
-        self.answer, self.given = answer, cast(dict[str, Any], {})
+        self.answer = answer
+        self.told: list[tuple[Tensor, Tensor, int]] = []
+        self.calls: list[tuple[list[Tensor], Tensor, list[int]]] = []
 
-    def __call__(self, x: Tensor, c_noise: Tensor, **more: Any) -> Tensor:
-        self.given = {"x": x, "c_noise": c_noise, **more}
-        return self.answer(x, c_noise)
+    def tell(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> int:
+        self.told.append((crossattn, vector, num_frames))
+        return len(self.told) - 1
+
+    def __call__(self, clips: list[Tensor], c_noise: Tensor, constants: list[int]) -> list[Tensor]:
+        self.calls.append((clips, c_noise, constants))
+        return [self.answer(clip) for clip in clips]
 
 
 def conditioning(seed: int) -> Conditioning:
+    return drawn((1, 6), (2, 4, 4), (8,), seed=seed)
+
+
+def drawn(*shapes: tuple[int, ...], seed: int) -> Conditioning:
+    """Random numbers, the same for every frame."""
     generator = torch.Generator().manual_seed(seed)
-    shapes = ((FRAMES, 1, 6), (FRAMES, 2, 4, 4), (FRAMES, 8))
-    return Conditioning(*(torch.randn(shape, generator=generator) for shape in shapes))
+    parts = [torch.randn(shape, generator=generator) for shape in shapes]
+    return Conditioning(*(part.expand(FRAMES, *part.shape) for part in parts))
 
 
-def denoiser(network: Network, dtype: torch.dtype = torch.float32) -> Denoiser:
-    return Denoiser(cast(VideoUNet, network), dtype)
+def denoiser(network: Network, dtype: torch.dtype = torch.float32, *, together: bool = False) -> Denoiser:
+    return Denoiser(cast(FusedUNet, network), dtype, together=together)
 
 
 @given(SIGMAS)
@@ -65,47 +77,63 @@ def test_a_network_that_knows_the_clip_denoises_it_exactly() -> None:
     sigma = torch.tensor(3.0)
     noise = torch.randn_like(clean)
     angle = sigma.atan()
-    network = Network(lambda x, c_noise: angle.cos() * noise - angle.sin() * clean)
+    network = Network(lambda x: angle.cos() * noise - angle.sin() * clean)
     (denoised,) = denoiser(network)(clean + sigma * noise, sigma, [conditioning(0)])
     torch.testing.assert_close(denoised, clean)
 
 
 def test_the_network_sees_noisy_and_conditioning_latents_side_by_side_for_each_conditioning() -> None:
-    network = Network(lambda x, c_noise: x[:, :2])
+    network = Network(lambda x: x[:, :2])
     x, sigma, pair = torch.randn(FRAMES, 2, 4, 4), torch.tensor([2.0]), [conditioning(1), conditioning(2)]
     denoiser(network)(x, sigma, pair)
-    given = network.given
-    for half, one in zip((slice(FRAMES), slice(FRAMES, None)), pair, strict=True):
-        torch.testing.assert_close(given["x"][half, :2], x / 5**0.5)
-        assert torch.equal(given["x"][half, 2:], one.concat)
-        assert torch.equal(given["context"][half], one.crossattn)
-        assert torch.equal(given["vector"][half], one.vector)
-    torch.testing.assert_close(given["c_noise"], torch.full((2 * FRAMES,), 2.0).log() / 4)
-    assert given["num_frames"] == FRAMES
+    assert len(network.calls) == 2
+    for ([clip], c_noise, [constants]), one in zip(network.calls, pair, strict=True):
+        torch.testing.assert_close(clip[:, :2], x / 5**0.5)
+        assert torch.equal(clip[:, 2:], one.concat)
+        crossattn, vector, num_frames = network.told[constants]
+        assert torch.equal(crossattn, one.crossattn[:1, 0])
+        assert torch.equal(vector, one.vector[:1])
+        assert num_frames == FRAMES
+        torch.testing.assert_close(c_noise, torch.tensor([2.0]).log() / 4)
+
+
+def test_what_is_the_same_at_every_step_is_told_once_a_clip() -> None:
+    network = Network(lambda x: x[:, :2])
+    x, pair, run = torch.randn(FRAMES, 2, 4, 4), [conditioning(1), conditioning(2)], denoiser(network, together=True)
+    for sigma in (3.0, 2.0, 1.0):
+        run(x, torch.tensor(sigma), pair)
+    assert len(network.told) == 2
+    assert [(len(clips), constants) for clips, _, constants in network.calls] == [(2, [0, 1])] * 3
+    run(x, torch.tensor(3.0), [conditioning(3)])
+    assert len(network.told) == 3
+
+
+def test_frames_that_are_told_different_things_are_refused() -> None:
+    one = conditioning(1)
+    mixed = Conditioning(one.crossattn, one.concat, torch.randn(FRAMES, 8))
+    with pytest.raises(BadInput, match="all frames of a clip must have the same crossattn and vector"):
+        denoiser(Network(lambda x: x))(torch.randn(FRAMES, 2, 4, 4), torch.tensor(1.0), [mixed])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_only_the_network_runs_in_half_precision(dtype: torch.dtype) -> None:
     """The noise level stays exact, for half precision would round its embedding away; so does the state."""
-    network = Network(lambda x, c_noise: torch.zeros_like(x[:, :2]))
+    network = Network(lambda x: torch.zeros_like(x[:, :2]))
     x, sigma = torch.randn(FRAMES, 2, 4, 4), torch.tensor(700.0)
     (denoised,) = denoiser(network, dtype)(x, sigma, [conditioning(0)])
-    assert [network.given[name].dtype for name in ("x", "context", "vector")] == [dtype] * 3
-    assert network.given["c_noise"].dtype == torch.float32
+    (crossattn, vector, _), ([clip], c_noise, _) = network.told[0], network.calls[0]
+    assert [given.dtype for given in (clip, crossattn, vector)] == [dtype] * 3
+    assert c_noise.dtype == torch.float32
     assert denoised.dtype == torch.float32
     torch.testing.assert_close(denoised, x / (700.0**2 + 1))
 
 
 @torch.inference_mode()
 def test_two_conditionings_at_once_are_the_same_as_one_after_the_other(small_engine: NativeEngine) -> None:
-    noise = torch.Generator().manual_seed(1)
-    x = torch.randn(FRAMES, 4, 8, 8, generator=noise)
-    pair = [
-        Conditioning(*(torch.randn(FRAMES, *shape, generator=noise) for shape in ((1, 64), (4, 8, 8), (768,))))
-        for _ in range(2)
-    ]
-    sigma = torch.tensor([5.0])
-    together = small_engine.denoiser(x, sigma, pair)
-    for alone, one in zip(together, pair, strict=True):
-        torch.testing.assert_close(alone, small_engine.denoiser(x, sigma, [one])[0], rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(together[0], together[1])
+    x, sigma = torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([5.0])
+    pair = [drawn((1, 64), (4, 8, 8), (768,), seed=seed) for seed in (2, 3)]
+    network = small_engine.denoiser.network
+    at_once = Denoiser(network, torch.float32, together=True)(x, sigma, pair)
+    in_turn = Denoiser(network, torch.float32)(x, sigma, pair)
+    assert all(torch.equal(one, other) for one, other in zip(at_once, in_turn, strict=True))
+    assert not torch.allclose(at_once[0], at_once[1])

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from img2vid.engine import Conditioning, SamplerSettings, StepInfo, load_engine
 from img2vid.engine.discretization import edm_sigmas
+from img2vid.engine.interface import DTYPES, Precision
 from img2vid.engine.native import NativeEngine
 from img2vid.errors import BadInput, Cancelled
 
@@ -146,14 +147,16 @@ def test_no_frames_at_a_time_are_refused(small_engine: NativeEngine, decode_t: i
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.01), ("bf16", 0.05)])
 def test_half_precision_comes_near_and_spares_the_autoencoders(
-    small_engine: NativeEngine, pair: Pair, precision: str, tolerance: float
+    small_engine: NativeEngine, pair: Pair, precision: Precision, tolerance: float
 ) -> None:
     """Autoencoders overflow in float16, which blackens frames."""
     half = load_engine(GOLDEN.config, GOLDEN.checkpoint, precision=precision)
     assert isinstance(half, NativeEngine)
-    formats = {name: tensor.dtype for name, tensor in half.model.weights().items()}
-    kept = {name for name, dtype in formats.items() if dtype == torch.float32}
-    assert kept == {name for name in formats if name.startswith(("first_stage_model.", "conditioner.embedders.3."))}
+    conditioner = half.model.conditioner
+    frame_encoder = conditioner.embedder("cond_frames")
+    assert {weight.dtype for net in (half.decoder, frame_encoder) for weight in net.parameters()} == {torch.float32}
+    halved_parts = (half.denoiser.network, conditioner.embedder("cond_frames_without_noise"))
+    assert {weight.dtype for net in halved_parts for weight in net.parameters()} == {DTYPES[precision]}
     for halved, full in zip(condition(half), pair, strict=True):
         for part in ("crossattn", "concat", "vector"):
             assert getattr(halved, part).dtype == torch.float32

@@ -17,8 +17,8 @@ class Attention(nn.Module):
         super().__init__()
         inner = heads * head_dim
         self.heads = heads
-        self.to_q = nn.Linear(dim, inner, bias=False)
-        self.to_k = nn.Linear(context_dim, inner, bias=False)
+        self.to_q: nn.Module = nn.Linear(dim, inner, bias=False)
+        self.to_k: nn.Module = nn.Linear(context_dim, inner, bias=False)
         self.to_v = nn.Linear(context_dim, inner, bias=False)
         self.to_out = nn.Sequential(nn.Linear(inner, dim), nn.Identity())
 
@@ -72,7 +72,7 @@ class SpatialBlock(nn.Module):
         self.attn2 = Attention(dim, context_dim, heads, head_dim)
         self.ff = FeedForward(dim)
         self.norm1 = nn.LayerNorm(dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2: nn.Module = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class TemporalBlock(nn.Module):
         self.attn2 = Attention(dim, context_dim, heads, head_dim)
         self.ff = FeedForward(dim)
         self.norm1 = nn.LayerNorm(dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2: nn.Module = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:

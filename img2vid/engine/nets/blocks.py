@@ -99,8 +99,11 @@ class AlphaBlender(nn.Module):
 
     def forward(self, spatial: Tensor, temporal: Tensor) -> Tensor:
         """Both of one shape, which is the result's."""
-        alpha = self.mix_factor if self.fixed else self.mix_factor.sigmoid()
-        return torch.lerp(temporal, spatial, alpha.to(spatial.dtype))
+        return torch.lerp(temporal, spatial, self.alpha().to(spatial.dtype))
+
+    def alpha(self) -> Tensor:
+        """(1,), the share of the spatial branch."""
+        return self.mix_factor if self.fixed else self.mix_factor.sigmoid()
 
 
 class VideoResBlock(ResBlock):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from img2vid.engine.nets.attention import SpatialVideoTransformer
+from img2vid.engine.nets.attention import SpatialBlock, SpatialVideoTransformer, TemporalBlock
 from img2vid.engine.nets.blocks import Downsample, Upsample, VideoResBlock, group_norm, sinusoidal_embedding
 
 if TYPE_CHECKING:
@@ -70,6 +70,12 @@ class VideoUNet(nn.Module):
                     stage.append(Upsample(channels))
                 self.output_blocks.append(stage)
         self.out = nn.Sequential(group_norm(width), nn.SiLU(), nn.Conv2d(width, config.out_channels, 3, padding=1))
+
+    def forget_unused(self) -> None:
+        """Drops the queries and keys of cross-attention, which do not matter where there is one token to attend to."""
+        for module in self.modules():
+            if isinstance(module, SpatialBlock | TemporalBlock):
+                module.norm2 = module.attn2.to_q = module.attn2.to_k = nn.Identity()
 
     def _stage(self, channels: int, out_channels: int, level: int) -> Stage:
         stage = Stage([self._res_block(channels, out_channels)])

@@ -1,0 +1,123 @@
+"""The decoder, built from a loaded one: frame by frame where frames do not see each other, else clip by clip."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from img2vid.engine.fused.budget import Budget
+from img2vid.engine.fused.convs import Conv, Linear, TimeConv, UpsampleConv
+from img2vid.engine.fused.norms import Moments, Norm
+from img2vid.engine.fused.ops import linear
+from img2vid.engine.fused.residual import FrameResidual, TimeResidual
+from img2vid.engine.fused.strips import norm_silu_conv
+from img2vid.engine.fused.weights import bias_of, expect, held
+from img2vid.engine.nets.autoencoder import Autoencoder, Level, PictureAttention, ResnetBlock
+from img2vid.engine.nets.blocks import Upsample
+from img2vid.engine.nets.temporal_decoder import TemporalConv, TemporalResnetBlock
+
+
+class Residual(nn.Module):
+    """A residual block over space and, in a temporal decoder, one over time."""
+
+    def __init__(self, block: ResnetBlock, budget: Budget) -> None:
+        super().__init__()
+        norms, convs = (block.norm1, block.norm2), (block.conv1, block.conv2)
+        self.frames = FrameResidual(norms, convs, block.nin_shortcut, budget)
+        self.time = None
+        if isinstance(block, TemporalResnetBlock):
+            time = block.time_stack
+            # Here the learnt number weighs the temporal branch; in the UNet it weighs the spatial one.
+            alpha = block.mix_factor.float().sigmoid()
+            self.time = TimeResidual(
+                (time.in_layers[0], time.out_layers[0]),
+                (
+                    TimeConv(expect(nn.Conv3d, time.in_layers[2])),
+                    TimeConv(expect(nn.Conv3d, time.out_layers[3]), alpha),
+                ),
+                budget,
+            )
+
+    def forward(self, x: Tensor, upsample: UpsampleConv | None) -> Tensor:
+        """(t, h, w, c) -> a new (t, h, w, m), doubled in height and width beforehand where there is `upsample`."""
+        moments = Moments()
+
+        def frames(span: slice) -> Tensor:
+            return x[span] if upsample is None else upsample(x[span])
+
+        y = self.frames(frames, len(x), None, moments)
+        return y if self.time is None else self.time(y, None, moments)
+
+
+class Attention(nn.Module):
+    """One head of self-attention among all places of a frame, a few queries at a time."""
+
+    def __init__(self, attention: PictureAttention, budget: Budget) -> None:
+        super().__init__()
+        self.norm, layers = Norm(attention.norm), (attention.q, attention.k, attention.v)
+        self.weight = held(torch.cat([layer.weight.flatten(1) for layer in layers]))
+        self.bias = held(torch.cat([bias_of(layer) for layer in layers]))
+        self.out = Linear(attention.proj_out)
+        self.budget = budget
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Changes (t, h, w, c) in its place and returns it."""
+        for frame in x.flatten(1, 2):
+            tokens = self.norm(frame[None, :, None])[0, :, 0]
+            query, key, value = linear(tokens, self.weight, self.bias).chunk(3, dim=1)
+            for span in self.budget.spans(len(frame), len(frame) * frame.element_size()):
+                part = query[None, span].contiguous()
+                answer = F.scaled_dot_product_attention(part, key[None], value[None])[0]
+                frame[span] = self.out.plus(answer, frame[span])
+        return x
+
+
+class FusedDecoder(nn.Module):
+    """Computes what `Autoencoder.decode` computes for the frames of one clip."""
+
+    def __init__(self, autoencoder: Autoencoder, budget: Budget) -> None:
+        super().__init__()
+        decoder, post_quant_conv = autoencoder.decoder, autoencoder.post_quant_conv
+        assert decoder is not None
+        self.post_quant = None if post_quant_conv is None else Conv(post_quant_conv)
+        self.conv_in = Conv(decoder.conv_in)
+        middle = (decoder.mid.block_1, decoder.mid.block_2)
+        self.middle = nn.ModuleList(Residual(expect(ResnetBlock, block), budget) for block in middle)
+        self.attention = Attention(decoder.mid.attn_1, budget)
+        levels = [expect(Level, level) for level in reversed(decoder.up)]
+        self.levels = nn.ModuleList(
+            nn.ModuleList(Residual(expect(ResnetBlock, block), budget) for block in level.block) for level in levels
+        )
+        steps = [expect(Upsample, level.upsample) for level in levels if level.upsample is not None]
+        self.steps = nn.ModuleList(UpsampleConv(step.conv) for step in steps)
+        self.norm_out, self.conv_out = Norm(decoder.norm_out), Conv(decoder.conv_out)
+        self.time_out = None
+        if isinstance(decoder.conv_out, TemporalConv):
+            self.time_out = TimeConv(expect(nn.Conv3d, decoder.conv_out.time_mix_conv))
+        self.budget = budget
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: (t, z, h, w), one clip's consecutive latents; returns (t, 3, H, W), not clamped."""
+        x = z.permute(0, 2, 3, 1).contiguous()
+        x = self.conv_in(x if self.post_quant is None else self.post_quant(x))
+        x = self.middle[0](x, None)
+        x = self.middle[1](self.attention(x), None)
+        for block, upsample in self._blocks():
+            x = block(x, upsample)
+        colours = self._colours(x)
+        return (colours if self.time_out is None else self.time_out(colours)).permute(0, 3, 1, 2)
+
+    def _blocks(self) -> Iterator[tuple[nn.Module, nn.Module | None]]:
+        """The residual blocks in their order, each with the doubling before it, if there is one."""
+        for index, level in enumerate(self.levels):
+            for number, block in enumerate(level.children()):
+                yield block, self.steps[index - 1] if index > 0 and number == 0 else None
+
+    def _colours(self, x: Tensor) -> Tensor:
+        """(t, H, W, c) -> (t, H, W, 3)."""
+        t, height, width, _ = x.shape
+        out = x.new_empty(t, height, width, self.conv_out.weight.shape[0])
+        for frame, colours in zip(x, out, strict=True):
+            norm_silu_conv(frame[None], self.norm_out, self.conv_out, colours[None], self.budget)
+        return out

@@ -1,0 +1,38 @@
+"""One large frame a few rows at a time, so that no inner result is as large as the frame."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from img2vid.engine.fused.budget import Budget
+from img2vid.engine.fused.convs import Conv
+from img2vid.engine.fused.norms import Moments, Norm
+
+
+def rows_of(x: Tensor, budget: Budget) -> list[slice]:
+    """The strips of a frame (1, h, w, c)."""
+    return list(budget.spans(x.shape[1], x[0, 0].numel() * x.element_size()))
+
+
+def norm_silu_conv(
+    x: Tensor, norm: Norm, conv: Conv, out: Tensor, budget: Budget, *, bias: Tensor | None = None, add: bool = False
+) -> None:
+    """Normalisation, SiLU and a 3 x 3 convolution of a frame (1, h, w, c), into `out` (1, h, w, m) or on top of it.
+
+    bias: (m,) takes the place of the convolution's own.
+    """
+    height, strips, moments = x.shape[1], rows_of(x, budget), Moments()
+    for rows in strips:
+        moments.add(x[:, rows])
+    scale, shift = norm.coefficients(moments)
+    for rows in strips:
+        above, below = max(rows.start - 1, 0), min(rows.stop + 1, height)
+        part = F.silu(torch.addcmul(shift, x[:, above:below], scale), inplace=True)
+        missing = (above - (rows.start - 1), rows.stop + 1 - below)
+        if any(missing):  # the frame's own edges are padded with zeros
+            part = F.pad(part, (0, 0, 0, 0, *missing))
+        y = conv.strip(part, bias)
+        if add:
+            out[:, rows] += y
+        else:
+            out[:, rows] = y

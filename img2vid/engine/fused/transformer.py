@@ -1,0 +1,172 @@
+"""Transformer layers over space and over time, a few frames or a few places at a time."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from img2vid.engine.fused.budget import Budget
+from img2vid.engine.fused.convs import Linear
+from img2vid.engine.fused.norms import Norm
+from img2vid.engine.fused.ops import attention, linear, linear_gelu, linear_plus, linear_times
+from img2vid.engine.fused.weights import bias_of, expect, held
+from img2vid.engine.nets.attention import (
+    GEGLU,
+    Attention,
+    FeedForward,
+    SpatialBlock,
+    SpatialVideoTransformer,
+    TemporalBlock,
+)
+from img2vid.engine.nets.blocks import sinusoidal_embedding
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is the same for a transformer at every step of a clip.
+
+    positions: (t, c), the embedding of each frame's number. spatial, temporal: for each block (c,), what
+    cross-attention to the picture's one token adds, together with the bias of the self-attention before it.
+    """
+
+    positions: Tensor
+    spatial: list[Tensor]
+    temporal: list[Tensor]
+
+
+class Feed(nn.Module):
+    """Layer normalisation, then the gated feed-forward layer, added to `residual`."""
+
+    def __init__(self, norm: nn.LayerNorm, feed: FeedForward, scale: Tensor | None = None) -> None:
+        super().__init__()
+        self.norm = norm
+        gate, last = expect(GEGLU, feed.net[0]).proj, expect(nn.Linear, feed.net[2])
+        self.gate_weight, self.gate_bias = gate.weight, gate.bias
+        factor = 1 if scale is None else scale.to(last.weight.dtype)
+        self.weight, self.bias = held(last.weight * factor), held(last.bias * factor)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """x, residual: (..., c); `residual` may be overwritten."""
+        x = self.norm(x)
+        (value, gate), (value_bias, gate_bias) = self.gate_weight.chunk(2), self.gate_bias.chunk(2)
+        gated = linear_times(x, value, value_bias, linear_gelu(x, gate, gate_bias))
+        return linear_plus(gated, self.weight, self.bias, residual)
+
+
+class SelfAttention(nn.Module):
+    """Layer normalisation and self-attention, added to its input together with what cross-attention adds.
+
+    With one token to attend to, the softmax is exactly 1 and every query gets the same answer: a constant vector.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, attn: Attention, cross: Attention) -> None:
+        super().__init__()
+        self.norm, self.heads = norm, attn.heads
+        self.qkv = held(torch.cat([expect(nn.Linear, part).weight for part in (attn.to_q, attn.to_k, attn.to_v)]))
+        self.out = expect(nn.Linear, attn.to_out[0])
+        self.cross_value, self.cross_out = cross.to_v, cross.to_out
+
+    def constant(self, token: Tensor) -> Tensor:
+        """(c,), added to every place; token: (d,), the picture's embedding."""
+        return self.cross_out(self.cross_value(token)) + bias_of(self.out)
+
+    def forward(self, x: Tensor, constant: Tensor) -> Tensor:
+        """x: (n, s, c), attention is among the s; returns a new tensor, or x."""
+        answer = attention(linear(self.norm(x), self.qkv), self.heads)
+        return linear_plus(answer, self.out.weight, constant, x)
+
+    def over_time(self, x: Tensor, constant: Tensor) -> Tensor:
+        """x: (t, s, c), attention is among the t."""
+        qkv = linear(self.norm(x), self.qkv)
+        answer = attention(qkv.transpose(0, 1), self.heads).transpose(0, 1).contiguous()
+        return linear_plus(answer, self.out.weight, constant, x)
+
+
+class FrameBlock(nn.Module):
+    """Attention among the places of a frame, and feed-forward."""
+
+    def __init__(self, block: SpatialBlock, budget: Budget) -> None:
+        super().__init__()
+        self.attention = SelfAttention(block.norm1, block.attn1, block.attn2)
+        self.feed = Feed(block.norm3, block.ff)
+        self.budget = budget
+
+    def forward(self, x: Tensor, constant: Tensor) -> Tensor:
+        """x: (f, s, c), some frames."""
+        return _in_rows(self.feed, self.attention(x, constant), self.budget)
+
+
+class TimeBlock(nn.Module):
+    """Attention among the frames of a place, and feed-forward; its share in the blend is folded into its last layer."""
+
+    def __init__(self, block: TemporalBlock, alpha: Tensor, budget: Budget) -> None:
+        super().__init__()
+        self.alpha = held(alpha)
+        self.feed_in = Feed(block.norm_in, block.ff_in)
+        self.attention = SelfAttention(block.norm1, block.attn1, block.attn2)
+        self.feed = Feed(block.norm3, block.ff, 1 - alpha)
+        self.budget = budget
+
+    def forward(self, x: Tensor, positions: Tensor, constant: Tensor) -> None:
+        """Blends a clip (t, s, c) with what this block makes of it, in its place. positions: (t, c)."""
+        t, places, channels = x.shape
+        # The widest inner result is the feed-forward layer's, four times as wide.
+        for span in self.budget.spans(places, t * 4 * channels * x.element_size()):
+            seen = x[:, span]
+            y = seen + positions[:, None]
+            y = self.feed_in(y, y)
+            y = self.attention.over_time(y, constant)
+            x[:, span] = self.feed(y, torch.lerp(y, seen, self.alpha))
+
+
+class Transformer(nn.Module):
+    """Blocks over space and over time in turn, around a residual."""
+
+    def __init__(self, transformer: SpatialVideoTransformer, budget: Budget) -> None:
+        super().__init__()
+        self.norm = Norm(transformer.norm)
+        self.proj_in, self.proj_out = Linear(transformer.proj_in), Linear(transformer.proj_out)
+        alpha = transformer.time_mixer.alpha().to(self.proj_in.weight.dtype)
+        self.frame_blocks = [
+            FrameBlock(expect(SpatialBlock, block), budget) for block in transformer.transformer_blocks
+        ]
+        self.time_blocks = [TimeBlock(expect(TemporalBlock, block), alpha, budget) for block in transformer.time_stack]
+        self.blocks = nn.ModuleList([*self.frame_blocks, *self.time_blocks])
+        self.positions = transformer.time_pos_embed
+        self.channels, self.max_period = transformer.channels, transformer.max_period
+        self.budget = budget
+
+    def tell(self, token: Tensor, num_frames: int) -> Constants:
+        """What is the same at every step. token: (d,), the picture's embedding."""
+        index = torch.arange(num_frames, device=token.device)
+        embedded = sinusoidal_embedding(index, self.channels, self.max_period).to(token.dtype)
+        return Constants(
+            self.positions(embedded),
+            [block.attention.constant(token) for block in self.frame_blocks],
+            [block.attention.constant(token) for block in self.time_blocks],
+        )
+
+    def forward(self, x: Tensor, constants: Constants) -> Tensor:
+        """Changes a clip (t, h, w, c) in its place and returns it."""
+        t, height, width, channels = x.shape
+        spans = list(self.budget.spans(t, height * width * channels * x.element_size()))
+        h = x.new_empty(t, height * width, len(self.proj_in.bias))
+        for index, (frame_block, time_block) in enumerate(zip(self.frame_blocks, self.time_blocks, strict=True)):
+            for span in spans:
+                tokens = h[span]
+                if index == 0:
+                    tokens = self.proj_in(self.norm(x[span]).flatten(1, 2))
+                h[span] = frame_block(tokens, constants.spatial[index])
+            time_block(h, constants.positions, constants.temporal[index])
+        flat = x.view(t, height * width, channels)
+        for span in spans:
+            flat[span] = self.proj_out.plus(h[span], flat[span])
+        return x
+
+
+def _in_rows(feed: Feed, x: Tensor, budget: Budget) -> Tensor:
+    """Feed-forward of tokens (f, s, c) added to them in their place, as many at a time as the budget allows."""
+    rows = x.view(-1, x.shape[-1])
+    for span in budget.spans(len(rows), 4 * rows.shape[1] * rows.element_size()):
+        rows[span] = feed(rows[span], rows[span])
+    return x

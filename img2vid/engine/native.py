@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from img2vid.engine.block_cache import BlockCache
 from img2vid.engine.checkpoint import load_model
 from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.config import DiffusionConfig
@@ -85,14 +86,16 @@ class NativeEngine:
         sigmas, noise = sigmas.to(self.device), noise.to(self.device)
         scales = None if scales is None else scales.to(self.device)
         interval = Interval(settings.guidance_sigma_min, settings.guidance_sigma_max)
+        cache = BlockCache(settings.block_cache)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             if scales is None or not interval.holds(sigma):
-                return self.denoiser(x, sigma, [cond])[0]
-            without, with_picture = self.denoiser(x, sigma, [uncond, cond])
+                return self.denoiser(x, sigma, [cond], cache)[0]
+            without, with_picture = self.denoiser(x, sigma, [uncond, cond], cache)
             return guide(without, with_picture, scales)
 
         def after_step(step: int, denoised: Tensor) -> None:
+            cache.next_step()
             if on_step is not None:
                 on_step(StepInfo(step, settings.num_steps, float(sigmas[step]), denoised))
 

@@ -3,10 +3,15 @@
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
+from img2vid import paths
+from img2vid.engine.config import load_config
 from img2vid.engine.discretization import edm_sigmas
+from img2vid.engine.model import build_meta
 from img2vid.jobs.estimate import OUTER_SHARE, Expected, Timing, expected, network_runs, seconds_left
 from img2vid.settings import SampleSettings
 
@@ -49,6 +54,29 @@ def test_the_usual_is_the_middle() -> None:
 )
 def test_approximations_count_with_the_work_that_they_leave(changed: dict[str, Any], runs: float) -> None:
     assert network_runs(SampleSettings(**changed)) == pytest.approx(runs)
+
+
+def test_the_outermost_blocks_of_the_full_network_take_about_that_share_of_its_operations() -> None:
+    model = build_meta(load_config(paths.CONFIGS / "svd.yaml"), paths.CONFIGS)
+    network, frames = model.network, 14
+
+    def nothing(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, device="meta")
+
+    counter = FlopCounterMode(display=False, depth=3)
+    with counter, torch.inference_mode():
+        told = {"context": nothing(frames, 1, 1024), "vector": nothing(frames, 768), "num_frames": frames}
+        network(nothing(frames, 8, 72, 128), nothing(frames), **told)
+    counts = {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
+    outermost = (
+        ".time_embed",
+        ".label_emb",
+        ".input_blocks.0",
+        f".output_blocks.{len(network.output_blocks) - 1}",
+        ".out",
+    )
+    share = sum(count for name, count in counts.items() if name.endswith(outermost)) / counts["Global"]
+    assert share == pytest.approx(OUTER_SHARE, abs=0.02)
 
 
 @given(st.integers(1, 60), st.floats(2, 20), st.floats(0, 700))

@@ -66,6 +66,20 @@ def variants(num_steps: int) -> list[Variant]:
     ]
 
 
+def samplers(num_steps: int) -> list[Variant]:
+    """Euler's steps and those of DPM++ 2M, as many as the exact run's and fewer."""
+    counts = [round(num_steps * share) for share in (1.0, 0.6, 0.4)]
+    return [
+        *(Variant(f"Euler, {n} steps", {"num_steps": n}) for n in counts),
+        *(Variant(f"DPM++ 2M, {n} steps", {"sampler": "DPMPP2MSampler", "num_steps": n}) for n in counts),
+    ]
+
+
+def converged(num_steps: int) -> Mapping[str, Any]:
+    """What all samplers come near with many steps, at four times the work of the exact run."""
+    return {"sampler": "HeunEDMSampler", "num_steps": 2 * num_steps}
+
+
 def compare(exact: Clip, other: Clip) -> dict[str, float]:
     """Measures of a video against the exact one, by img2vid/media/measures.py.
 
@@ -118,15 +132,21 @@ class Maker:
         }
 
 
-def rows(make: Callable[[Mapping[str, Any]], Made], chosen: Sequence[Variant]) -> Iterator[dict[str, Any]]:
-    """A row for every variant of one picture: its measures, and its time as a part of the exact ones around it."""
+def rows(
+    make: Callable[[Mapping[str, Any]], Made], chosen: Sequence[Variant], against: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row for every variant of one picture: its measures, and its time as a part of the exact ones around it.
+
+    against: settings of the video to compare with, where that is not the exact one.
+    """
     exact = make({})
+    standard = exact.clip if against is None else make(against).clip
     for start in range(0, len(chosen), EXACT_AFTER):
         made = [make(variant.changed) for variant in chosen[start : start + EXACT_AFTER]]
         again = make({})
         usual = (exact.seconds + again.seconds) / 2
         for variant, one in zip(chosen[start:], made, strict=False):
-            yield {"name": variant.name, "time": one.seconds / usual, **compare(exact.clip, one.clip)}
+            yield {"name": variant.name, "time": one.seconds / usual, **compare(standard, one.clip)}
         exact = again
 
 

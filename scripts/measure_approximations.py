@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument("--version", default="svd_tiny")
     parser.add_argument("--pictures", nargs="+", type=Path, default=PICTURES, help="pictures or folders of pictures")
     parser.add_argument("--num-steps", type=int, help="steps of the exact run, where they are not the version's")
+    parser.add_argument(
+        "--samplers", action="store_true", help="compare samplers alone, with what they lead to with many steps"
+    )
     parser.add_argument("--only", default="", help="measure only variants whose name holds this")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
@@ -38,11 +41,13 @@ def main() -> None:
     base = {} if arguments.num_steps is None else {"num_steps": arguments.num_steps}
     choice = EngineChoice(device=arguments.device, precision=arguments.precision)
     maker = approximations.Maker(version, choice, base)
-    chosen = [one for one in approximations.variants(maker.num_steps) if arguments.only in one.name]
+    known = approximations.samplers if arguments.samplers else approximations.variants
+    against = approximations.converged(maker.num_steps) if arguments.samplers else None
+    chosen = [one for one in known(maker.num_steps) if arguments.only in one.name]
     rows: list[dict[str, object]] = []
     for path in list_pictures(arguments.pictures):
         picture = load_picture(path)
-        for row in approximations.rows(lambda changed, picture=picture: maker.make(picture, changed), chosen):
+        for row in approximations.rows(lambda changed, picture=picture: maker.make(picture, changed), chosen, against):
             rows.append({"picture": path.stem, **row})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     print(approximations.table(approximations.averages(rows)))

@@ -12,7 +12,19 @@ from PIL import Image
 from img2vid.pipeline import EngineChoice
 from img2vid.settings import approximated
 from img2vid.versions import find_version
-from scripts.approximations import COLUMNS, Made, Maker, Variant, averages, compare, rows, table, variants
+from scripts.approximations import (
+    COLUMNS,
+    Made,
+    Maker,
+    Variant,
+    averages,
+    compare,
+    converged,
+    rows,
+    samplers,
+    table,
+    variants,
+)
 
 SMALL = {"height": 64, "width": 64, "num_frames": 3, "num_steps": 5}
 
@@ -50,6 +62,14 @@ def test_each_variant_is_timed_beside_the_exact_videos_before_and_after_it() -> 
     assert [(row["name"], row["time"]) for row in found] == [(one.name, 1.0) for one in chosen]
 
 
+def test_a_variant_may_be_compared_with_another_video_than_the_exact_one() -> None:
+    def make(changed: Mapping[str, Any]) -> Made:
+        return Made(flat(*[changed.get("level", 0)] * 3), 1.0)
+
+    (row,) = rows(make, [Variant("a", {"level": 30})], against={"level": 40})
+    assert (row["difference"], row["time"]) == (10, 1)
+
+
 def test_the_table_has_the_means_of_all_pictures_and_the_worst_frame_of_all() -> None:
     row = {**dict.fromkeys(COLUMNS, 1.0), "name": "a"}
     together = averages([row, {**row, "psnr": 3.0, "worst_frame": 5.0}, {**row, "name": "b"}])
@@ -67,6 +87,14 @@ def test_the_exact_video_has_no_approximation_and_every_variant_has_settings_of_
     assert approximated(version.settings({}).model_dump()) == []
     made = {version.settings(variant.changed).model_dump_json() for variant in variants(25)}
     assert len(made) == len(variants(25)) == len({variant.name for variant in variants(25)})
+
+
+def test_samplers_are_compared_with_equal_numbers_of_steps() -> None:
+    version = find_version("svd_tiny")
+    steps = [version.settings(variant.changed) for variant in samplers(25)]
+    assert [one.num_steps for one in steps] == [25, 15, 10] * 2
+    assert steps[0] == version.settings({})
+    assert version.settings(converged(25)).sampler == "HeunEDMSampler"
 
 
 @pytest.mark.usefixtures("one_thread")

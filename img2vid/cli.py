@@ -1,4 +1,4 @@
-"""The command line: `img2vid sample PICTURE...` makes videos, `img2vid models ...` is about checkpoints.
+"""The command line: `img2vid sample PICTURE...` makes videos; models, doctor and bench are about what it needs.
 
 Every field of SampleSettings is an option under its own name. Standard output carries results alone; progress and
 errors go to standard error. Exit codes: 0 done, 1 a failure, 2 bad input, 130 stopped with Ctrl-C.
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 import img2vid
 from img2vid import cli_models, paths, pipeline
+from img2vid.cli_bench import add_bench
 from img2vid.doctor.command import add_doctor
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.media.pictures import list_pictures, load_picture
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sample(commands.add_parser("sample", help="make videos of pictures", allow_abbrev=False))
     cli_models.add_commands(commands.add_parser("models", help="get, check and add checkpoints", allow_abbrev=False))
     add_doctor(commands)
+    add_bench(commands)
     return parser
 
 

@@ -71,11 +71,16 @@ def test_the_versions_are_listed_with_their_defaults() -> None:
 
 def test_every_option_in_the_examples_exists(capsys: pytest.CaptureFixture[str]) -> None:
     known = ""
-    for command in (["--help"], ["sample", "--help"], *(["models", name, "--help"] for name in MODELS)):
+    for command in (
+        ["--help"],
+        ["sample", "--help"],
+        ["bench", "--help"],
+        *(["models", name, "--help"] for name in MODELS),
+    ):
         with pytest.raises(SystemExit):
             cli.run(command)
         known += capsys.readouterr().out
-    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md"):
+    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md", DOCS / "performance.md"):
         written = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(path))} - {"--setup-only"}
         assert written
         assert not [option for option in written if not re.search(rf"{option}(?![\w-])", known)]

@@ -11,12 +11,12 @@ import pytest
 import torch
 import yaml
 from golden_models import golden_model, relative_error
-from random_weights import write_random_checkpoint
 from torch import Tensor
 
 from img2vid import paths
 from img2vid.engine import Conditioning, Engine, SamplerSettings, StepInfo, load_engine
 from img2vid.engine.discretization import make_sigmas
+from img2vid.engine.random_weights import write_random_checkpoint
 from img2vid.engine.sgm import adapt, import_sgm
 from img2vid.errors import BadInput, Cancelled, CheckpointError, EngineUnavailable
 from img2vid.versions import find_version

@@ -1,0 +1,161 @@
+"""Engines side by side: the same clip, stage by stage, in turns; then the memory of each in a process of its own."""
+
+import inspect
+import shlex
+import tempfile
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import img2vid
+from img2vid.bench.figures import Measured, Part, floor_of, take_turns
+from img2vid.bench.report import Report, Stage
+from img2vid.bench.request import Request
+from img2vid.engine import load_engine
+from img2vid.engine.bench.models import write_middle
+from img2vid.engine.bench.operations import Work
+from img2vid.engine.bench.peaks import Cost, Order, measure
+from img2vid.engine.bench.rates import Rates
+from img2vid.engine.bench.session import Session, describe_machine
+from img2vid.engine.bench.subjects import Model, Shape
+from img2vid.engine.interface import Precision
+from img2vid.engine.loading import choose_device, choose_precision, make_device
+from img2vid.engine.memory import release
+from img2vid.engine.random_weights import write_random_checkpoint
+from img2vid.errors import BadInput, EngineUnavailable, Img2VidError
+from img2vid.media.files import whole_file
+from img2vid.paths import require_writable
+
+Say = Callable[[str], None]
+Measure = Callable[[Order], Cost]
+
+
+def compare_engines(request: Request, argv: list[str], say: Say, measure_cost: Measure = measure) -> Report:
+    """Runs a comparison. argv: the command as it was given; say: takes a sentence about where it is.
+
+    measure_cost: carries out an order in a process of its own.
+    """
+    with model_of(request, say) as model:
+        say(f"loading {', '.join(request.engines)}")
+        shape = shape_of(request)
+        session = Session(request.engines, model, shape, request.threads)
+        if not session.subjects:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in session.left_out.items())
+            raise EngineUnavailable(f"none of the engines can be measured; {reasons}")
+        facts = facts_of(request, model, argv)
+        stages, rates = _compare(session, request, say)
+        session.subjects.clear()
+        release()  # what the other processes need may be all that there is
+        notes: list[str] = []
+        if request.peaks:
+            stages = [_with_peaks(stage, request, model, shape, say, notes, measure_cost) for stage in stages]
+    told = {precision: vars(found) for precision, found in rates.items()}
+    return Report(facts, session.left_out, told, stages, notes)
+
+
+def _compare(session: Session, request: Request, say: Say) -> tuple[list[Stage], dict[str, Rates]]:
+    say("measuring the rates of the machine")
+    work = session.work()
+    needed = dict.fromkeys(part.precision for stage in request.stages for part in work[stage])
+    rates = session.rates(list(needed))
+    stages: list[Stage] = []
+    for name in request.stages:
+        say(f"{name}: warming up")
+        warm = session.warm_up(name, request.warm_up)
+        say(f"{name}: measuring {', '.join(warm.runs)} in turns")
+        seconds = take_turns(warm.runs, request.repetitions, session.synchronise)
+        counted_on = "the plain modules" if warm.operations is None else "sgm"
+        floor = floor_of(_parts(work[name], rates), warm.operations, counted_on)
+        measured = {engine: Measured(tuple(taken)) for engine, taken in seconds.items()}
+        stages.append(Stage(name, floor, measured, warm.difference))
+    return stages, rates
+
+
+def _parts(work: list[Work], rates: Mapping[str, Rates]) -> list[Part]:
+    return [Part(w.operations, w.bytes, rates[w.precision].product, rates[w.precision].copy) for w in work]
+
+
+def _with_peaks(
+    stage: Stage, request: Request, model: Model, shape: Shape, say: Say, notes: list[str], measure_cost: Measure
+) -> Stage:
+    """The same stage with the memory of each engine; one whose process fails is told in `notes`."""
+    engines: dict[str, Measured] = {}
+    for name, measured in stage.engines.items():
+        say(f"{stage.name}: measuring the memory of {name}")
+        try:
+            order = Order(name, model, shape, (stage.name,), threads=request.threads)
+            costs = sorted((measure_cost(order) for _ in range(request.peaks)), key=lambda cost: cost.growth or 0)
+            middle = costs[(len(costs) - 1) // 2]
+            engines[name] = Measured(measured.seconds, middle.peak, middle.growth)
+        except Img2VidError as error:
+            notes.append(f"the memory of {name} in the stage {stage.name} is not known: {error}")
+            engines[name] = measured
+    return Stage(stage.name, stage.floor, engines, stage.difference)
+
+
+def shape_of(request: Request) -> Shape:
+    """The clip that is computed."""
+    s = request.settings
+    return Shape(s.width, s.height, s.num_frames, min(s.decode_t, s.num_frames), request.steps)
+
+
+@contextmanager
+def model_of(request: Request, say: Say) -> Generator[Model, None, None]:
+    """The model's files; checkpoints of random numbers are there as long as the block, or stay in `request.keep`."""
+    device = choose_device(request.device)
+    make_device(device)  # a device that is not there is told before gigabytes are written
+    precision = choose_precision(request.precision, device)
+    require_options(request.options)
+    if request.keep is not None:
+        require_writable(request.keep)
+    with tempfile.TemporaryDirectory(prefix="img2vid_bench_") as temporary:
+        folder = Path(temporary) if request.keep is None else request.keep
+        config, checkpoint = _files(request, folder, say)
+        yield Model(str(config), str(checkpoint), device, precision, request.options)
+
+
+def require_options(options: Mapping[str, Any]) -> None:
+    """Raises BadInput for an argument that `load_engine` does not take."""
+    known = inspect.signature(load_engine).parameters
+    for name in options:
+        if name not in known:
+            raise BadInput(f"the native engine has no option --{name.replace('_', '-')}; leave it out")
+
+
+def _files(request: Request, folder: Path, say: Say) -> tuple[Path, Path]:
+    if request.size == "tiny":
+        return request.version.config_path, request.version.require_checkpoint()
+    if request.size == "middle":
+        config = write_middle(request.version.config_path, folder)
+        return config, _random_checkpoint(config, folder / "middle.safetensors", "fp32", say)
+    config = request.version.config_path
+    # In float16, half the disk and half the reading; every engine gets the same numbers.
+    return config, _random_checkpoint(config, folder / f"{request.version.name}_random.safetensors", "fp16", say)
+
+
+def _random_checkpoint(config: Path, path: Path, precision: Precision, say: Say) -> Path:
+    if not path.is_file():
+        say(f"writing random numbers to {path}")
+        with whole_file(path) as part:
+            write_random_checkpoint(config, part, 0, precision)
+    return path
+
+
+def facts_of(request: Request, model: Model, argv: list[str]) -> dict[str, Any]:
+    """What has to be known to read the figures."""
+    shape = shape_of(request)
+    return {
+        "program": f"img2vid {img2vid.__version__}",
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join(argv),
+        **describe_machine(model.device),
+        "precision": model.precision,
+        "options": dict(model.options),
+        "size": {"name": request.size, "version": request.version.name, **vars(shape)},
+        "engines": list(request.engines),
+        "repetitions": request.repetitions,
+        "warm_up": request.warm_up,
+        "peaks": request.peaks,
+    }

@@ -1,0 +1,89 @@
+"""How fast this machine is at best: its rate at a large matrix product, and at copying."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from img2vid.engine.interface import DTYPES
+
+LONG_ENOUGH = 0.05
+"""Seconds of one product, above which no larger one is tried."""
+SIDES = (512, 1024, 2048, 4096, 8192)
+MEASURING = 0.5
+"""Seconds for which each rate is looked for."""
+COPIED = {"cpu": 1 << 28, "cuda": 1 << 30}
+"""Bytes copied at once: more than any cache holds."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """product: operations per second; copy: bytes read and written per second. side: of the square matrices."""
+
+    product: float
+    copy: float
+    side: int
+
+
+def measure_rates(device: str, precision: str) -> Rates:
+    """The best of several tries, as what is looked for is a floor."""
+    dtype, kind = DTYPES[precision], torch.device(device)  # type: ignore[index]
+    like = products_like_convolutions() if kind.type == "cuda" else nullcontext()
+    with like, torch.inference_mode():
+        side, seconds = _product(kind, dtype)
+        source = torch.ones(COPIED.get(kind.type, 1 << 28) // dtype.itemsize, dtype=dtype, device=kind)
+        target = torch.empty_like(source)
+        copied = _best(lambda: target.copy_(source), kind)
+    return Rates(2 * side**3 / seconds, 2 * source.nbytes / copied, side)
+
+
+def _product(device: torch.device, dtype: torch.dtype) -> tuple[int, float]:
+    """The side of the first square product that takes long enough, and its seconds."""
+    side, seconds = 0, 0.0
+    for side in SIDES:
+        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        multiply = partial(torch.matmul, a, b)
+        seconds = _best(multiply, device, tries=2)
+        if seconds >= LONG_ENOUGH or side == SIDES[-1]:
+            seconds = min(seconds, _best(multiply, device))
+            break
+    return side, seconds
+
+
+def synchronise(device: str) -> None:
+    """Waits until the device has done all that it was given."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        torch.cuda.synchronize(device)
+    elif kind == "mps":
+        torch.mps.synchronize()
+
+
+def _best(work: Callable[[], object], device: torch.device, tries: int | None = None) -> float:
+    """Seconds of the fastest run, after one that does not count."""
+    work()
+    synchronise(str(device))
+    taken: list[float] = []
+    while len(taken) < (3 if tries is None else tries) or (tries is None and sum(taken) < MEASURING):
+        started = time.perf_counter()
+        work()
+        synchronise(str(device))
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+@contextmanager
+def products_like_convolutions() -> Generator[None, None, None]:
+    """Within this, float32 products on a card are rounded as its convolutions are.
+
+    torch lets convolutions use the short TF32 format and products not; a floor from the slower of the two is none.
+    """
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

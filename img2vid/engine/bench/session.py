@@ -1,0 +1,133 @@
+"""Several engines in one process, ready to take turns."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from img2vid.engine.bench.operations import Work, count, count_stages
+from img2vid.engine.bench.rates import Rates, measure_rates, synchronise
+from img2vid.engine.bench.subjects import Model, Run, Shape, Subject, load_subject
+from img2vid.engine.memory import device_name, out_of_memory_explained
+from img2vid.errors import EngineUnavailable, OutOfMemory
+
+REFERENCE, NATIVE = "sgm", "native"
+PACKAGES = ("torch", "diffusers", "transformers", "sgm", "open_clip_torch", "triton")
+ADVISED = {"condition": "condition", "step": "sample", "decode": "decode"}
+"""What the project calls the stages where it gives advice."""
+
+
+class Session:
+    """The engines of a comparison with their models in memory.
+
+    left_out: the engines that cannot take part, each with the reason.
+    """
+
+    def __init__(self, names: Sequence[str], model: Model, shape: Shape, threads: int = 0) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self.model = model
+        self.shape = shape
+        self.subjects: dict[str, Subject] = {}
+        self.left_out: dict[str, str] = {}
+        for name in names:
+            try:
+                with out_of_memory_explained("load"):
+                    self.subjects[name] = load_subject(name, model)
+            except (EngineUnavailable, OutOfMemory) as error:
+                self.left_out[name] = str(error)
+
+    def synchronise(self) -> None:
+        """Waits until the device is idle."""
+        synchronise(self.model.device)
+
+    def rates(self, precisions: Sequence[str]) -> dict[str, Rates]:
+        """The machine's rates in each format."""
+        return {precision: measure_rates(self.model.device, precision) for precision in precisions}
+
+    def work(self) -> dict[str, list[Work]]:
+        """What the stages have to compute, stage by stage."""
+        return count_stages(Path(self.model.config), self.shape, self.model.precision)
+
+    def warm_up(self, stage: str, times: int) -> "WarmStage":
+        """Runs a stage on every engine and keeps what tells whether they agree."""
+        runs: dict[str, Run] = {}
+        outputs: dict[str, list[Tensor]] = {}
+        operations: float | None = None
+        for name, subject in list(self.subjects.items()):
+            try:
+                with out_of_memory_explained(ADVISED[stage]):
+                    run = subject.prepare(stage, self.shape)
+                    if name == REFERENCE:
+                        operations = count(run)
+                    for _ in range(times):
+                        outputs[name] = run()
+            except OutOfMemory as error:
+                self.left_out[name] = str(error)
+                del self.subjects[name]
+                continue
+            runs[name] = run
+        return WarmStage(runs, operations, _difference(outputs))
+
+
+class WarmStage:
+    """A stage that has run on every engine.
+
+    operations: counted on the reference, None where it takes no part. difference: of native from the reference.
+    """
+
+    def __init__(self, runs: Mapping[str, Run], operations: float | None, difference: float | None) -> None:
+        self.runs = runs
+        self.operations = operations
+        self.difference = difference
+
+
+def _difference(outputs: Mapping[str, list[Tensor]]) -> float | None:
+    """The largest of the outputs' differences, each as the norm of the difference over the norm of the reference."""
+    if not {NATIVE, REFERENCE} <= set(outputs):
+        return None
+    pairs = zip(outputs[NATIVE], outputs[REFERENCE], strict=True)
+    return max(relative_difference(ours, theirs) for ours, theirs in pairs)
+
+
+def relative_difference(ours: Tensor, theirs: Tensor) -> float:
+    """Norm of the difference over the norm of `theirs`; infinite for a zero that is not met exactly."""
+    a, b = ours.detach().double().cpu(), theirs.detach().double().cpu()
+    difference, norm = (float((values * values).sum().sqrt()) for values in (a - b, b))
+    if norm == 0:
+        return 0.0 if difference == 0 else float("inf")
+    return difference / norm
+
+
+def describe_machine(device: str) -> dict[str, Any]:
+    """The device, the system and the versions of what computes."""
+    return {
+        "device": device,
+        "device_name": _processor() if torch.device(device).type == "cpu" else device_name(device),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+    }
+
+
+def _version(package: str) -> str | None:
+    """The version of an installed package; None where it is not there, "unknown" where it was put there by hand."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown" if package in sys.modules else None
+
+
+def _processor() -> str:
+    """What the processor calls itself."""
+    facts = Path("/proc/cpuinfo")
+    if facts.is_file():
+        for line in facts.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,14 @@
+"""Measures the engines on this computer, side by side; the same as `img2vid bench`, with the same options.
+
+python scripts/benchmark.py [--size tiny|middle|full] [--json FILE] [--markdown] [--help]
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from img2vid import cli
+
+if __name__ == "__main__":
+    sys.exit(cli.run(["bench", *sys.argv[1:]]))

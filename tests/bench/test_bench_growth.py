@@ -1,0 +1,106 @@
+"""How cost grows: which amounts are run along each axis, and what becomes of their costs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from img2vid.bench.growth import JOBS, STEPS, UNITS, measure_growth, plan
+from img2vid.bench.request import AXES, Request, choose_size
+from img2vid.engine.bench.peaks import Cost, Order
+from img2vid.engine.bench.subjects import Model, Shape
+
+MODEL = Model("config.yaml", "checkpoint.safetensors", "cpu", "fp32")
+SHAPE = Shape(width=512, height=256, num_frames=14, decode_t=14)
+
+
+VERSION, SETTINGS = choose_size("tiny", None, {})
+
+
+def request(**changes: Any) -> Request:
+    return Request("tiny", VERSION, SETTINGS, ("native",), ("step",), device="cpu", **changes)
+
+
+def amounts(axis: str, shape: Shape = SHAPE) -> list[int]:
+    return [value for value, _ in plan(axis, shape, MODEL, request(), 64)]
+
+
+def test_the_amounts_along_each_axis() -> None:
+    assert amounts("frames") == [4, 7, 10, 14]
+    assert amounts("area") == [256 * 128, 384 * 192, 448 * 192, 512 * 256]
+    assert amounts("steps") == [*STEPS]
+    assert amounts("jobs") == [*JOBS]
+
+
+@given(
+    st.integers(1, 128),
+    st.integers(1, 128),
+    st.integers(1, 32).map(lambda n: 64 * n),
+    st.integers(1, 32).map(lambda n: 64 * n),
+)
+def test_every_amount_is_one_that_the_model_can_make(frames: int, decode_t: int, width: int, height: int) -> None:
+    shape = Shape(width, height, frames, decode_t)
+    for axis in AXES:
+        orders = plan(axis, shape, MODEL, request(), 64)
+        assert len({value for value, _ in orders}) == len(orders)
+        for _, order in orders:
+            assert order.shape.width % 64 == order.shape.height % 64 == 0
+            assert min(order.shape.width, order.shape.height, order.shape.num_frames, order.shape.decode_t) >= 1
+        assert axis in ("steps", "jobs") or orders[-1][1].shape == Shape(
+            width, height, frames, orders[-1][1].shape.decode_t
+        )
+
+
+def test_jobs_share_one_loaded_model_and_are_not_warmed_up() -> None:
+    for count, order in plan("jobs", SHAPE, MODEL, request(), 64):
+        assert (order.jobs, order.warm_up, order.repetitions) == (count, False, 0)
+
+
+def test_points_hold_seconds_and_memory(tmp_path: Path) -> None:
+    def cost(order: Order) -> Cost:
+        if order.repetitions:
+            return Cost(100, 100 + order.shape.num_frames, 1.0, 9.0, {"condition": 1.0, "step": 2.0, "decode": 3.0})
+        return Cost(None, None, load=1.0, jobs=2.0 * order.jobs, seconds={})
+
+    said: list[str] = []
+    found = measure_growth(request(repetitions=2), ("frames", "jobs"), ["img2vid", "bench"], said.append, cost)
+    frames, jobs = found["growth"]["frames"], found["growth"]["jobs"]
+    assert frames[-1] == {
+        "value": 14,
+        "seconds": {"condition": 1.0, "step": 2.0, "decode": 3.0},
+        "total": 6.0,
+        "peak": 114,
+        "growth": 14,
+    }
+    assert [point["total"] for point in jobs] == [3.0, 5.0, 9.0]
+    assert jobs[0]["peak"] is None
+    assert found["engines"] == ["native"]
+    assert json.loads(json.dumps(found)) == found
+    assert said[0] == f"4 {UNITS['frames']}"
+
+
+def test_plots_are_pictures_of_all_axes(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from img2vid.bench.plots import write_plots
+
+    point = {"seconds": {"step": 1.0}, "total": 1.0, "peak": 5, "growth": 1}
+    without = {**point, "peak": None, "growth": None}
+    found = {
+        "size": {"name": "tiny"},
+        "precision": "fp32",
+        "device_name": "a <processor>",
+        "growth": {
+            "frames": [{"value": 1, **point}, {"value": 2, **point}],
+            "jobs": [{"value": 1, **without}],
+        },
+    }
+    written = write_plots(found, UNITS, tmp_path / "plots")
+    assert [path.name for path in written] == ["growth_frames.svg", "growth_jobs.svg"]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["growth_frames.svg", "growth_jobs.svg"]
+    for path in written:
+        text = path.read_text(encoding="utf-8")
+        assert text.rstrip().endswith("</svg>")
+        assert "a <processor>" not in text

@@ -1,0 +1,70 @@
+"""What a benchmark is asked for: sizes, lists of names, numbers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from img2vid.bench.request import ENGINES, SIZES, choose_size, split_list, whole_number
+from img2vid.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("size", "version", "width", "height", "frames"),
+    [
+        ("tiny", "svd_tiny", 160, 96, 14),
+        ("middle", "svd", 512, 256, 14),
+        ("full", "svd", 1024, 576, 14),
+    ],
+)
+def test_each_size_has_a_model_and_a_clip(size: str, version: str, width: int, height: int, frames: int) -> None:
+    found, settings = choose_size(size, None, {})
+    assert (found.name, settings.width, settings.height, settings.num_frames) == (version, width, height, frames)
+
+
+def test_the_full_size_is_any_model_at_any_size_it_can_make() -> None:
+    found, settings = choose_size("full", "svd_xt", {"width": "640", "decode_t": "3"})
+    assert (found.name, settings.width, settings.height, settings.num_frames, settings.decode_t) == (
+        "svd_xt",
+        640,
+        576,
+        25,
+        3,
+    )
+
+
+@pytest.mark.parametrize("size", [name for name in SIZES if name != "full"])
+def test_only_the_full_size_has_a_choice_of_models(size: str) -> None:
+    with pytest.raises(BadInput, match=f"got the size {size}; add --size full or leave it out"):
+        choose_size(size, "svd_xt", {})
+
+
+def test_a_size_that_the_model_cannot_make_is_refused() -> None:
+    with pytest.raises(BadInput, match="width must be a multiple of 64 for svd, got 500; try 512"):
+        choose_size("middle", None, {"width": "500"})
+
+
+@given(st.permutations(ENGINES), st.integers(1, len(ENGINES)))
+def test_a_list_keeps_its_order(names: list[str], count: int) -> None:
+    assert split_list("--engines", ", ".join(names[:count]), ENGINES) == tuple(names[:count])
+
+
+@pytest.mark.parametrize("text", ["", "native,", "native,comfy", "native sgm"])
+def test_unknown_names_are_refused_with_those_that_there_are(text: str) -> None:
+    with pytest.raises(BadInput, match="--engines takes native, sgm, diffusers, separated by commas; got"):
+        split_list("--engines", text, ENGINES)
+
+
+def test_a_name_that_comes_twice_is_refused() -> None:
+    with pytest.raises(BadInput, match="--engines names something twice: native,native"):
+        split_list("--engines", "native,native", ENGINES)
+
+
+@given(st.integers(1, 1000))
+def test_whole_numbers_in_the_range_are_taken(number: int) -> None:
+    assert whole_number("--steps", str(number), 1, 1000) == number
+
+
+@given(st.integers(max_value=0) | st.integers(min_value=1001) | st.floats() | st.text(alphabet="abc -.", max_size=4))
+def test_everything_else_is_refused(given_value: object) -> None:
+    with pytest.raises(BadInput, match="--steps must be a whole number from 1 to 1000, got "):
+        whole_number("--steps", str(given_value), 1, 1000)

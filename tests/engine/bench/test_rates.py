@@ -1,0 +1,51 @@
+"""The machine's rates: of what size the work is, and that the best try counts."""
+
+import pytest
+import torch
+
+from img2vid.engine.bench import rates
+from img2vid.engine.bench.rates import SIDES, measure_rates, products_like_convolutions
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small products and copies."""
+    monkeypatch.setattr(rates, "SIDES", (16, 32))
+    monkeypatch.setattr(rates, "COPIED", {"cpu": 1 << 16})
+    monkeypatch.setattr(rates, "MEASURING", 0.0)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_rates_are_work_over_time(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    monkeypatch.setattr(rates, "_best", lambda *arguments, **more: 2.0)
+    found = measure_rates("cpu", precision)
+    assert found.side == 16, "a product that takes long enough is not made larger"
+    assert found.product == 2 * 16**3 / 2.0
+    assert found.copy == 2 * (1 << 16) / 2.0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_fast_machine_gets_the_largest_product() -> None:
+    found = measure_rates("cpu", "fp32")
+    assert found.side == 32
+    assert found.product > 0
+    assert found.copy > 0
+
+
+def test_the_best_try_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0.0, 3.0, 10.0, 11.0, 20.0, 24.0])
+    monkeypatch.setattr(rates.time, "perf_counter", lambda: next(ticks))
+    assert rates._best(lambda: None, torch.device("cpu"), tries=3) == 1.0
+
+
+def test_the_setting_for_products_is_left_as_it_was() -> None:
+    before = torch.backends.cuda.matmul.allow_tf32
+    with pytest.raises(KeyError), products_like_convolutions():
+        assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32
+        raise KeyError
+    assert torch.backends.cuda.matmul.allow_tf32 == before
+
+
+def test_the_sides_grow() -> None:
+    assert list(SIDES) == sorted(SIDES)

@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import img2vid
-from img2vid import cli_models, paths, pipeline
+from img2vid import cli_models, loading, paths, pipeline
 from img2vid.cli_bench import add_bench
 from img2vid.doctor.command import add_doctor
 from img2vid.errors import BadInput, Img2VidError
+from img2vid.events import Event
 from img2vid.media.pictures import list_pictures, load_picture
 from img2vid.settings import APPROXIMATIONS, SampleSettings, check_provider, requirement
 from img2vid.versions import ModelVersion, find_version
@@ -81,6 +82,10 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     )
     engine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
     engine.add_argument("--precision", default="auto", help="fp32, fp16, bf16 or auto (default: auto)")
+    engine.add_argument("--decoder-precision", default="auto", help="the same, for decoding frames (default: auto)")
+    engine.add_argument("--memory", default="auto", help="resident, stages, blocks or auto (default: auto)")
+    engine.add_argument("--compile", action="store_true", help="let torch compile the network for this machine")
+    engine.add_argument("--threads", metavar="N", help="of the processor (default: IMG2VID_THREADS or as torch likes)")
     engine.add_argument("--allow-pickle", action="store_true", help="also read .ckpt checkpoints, as weights alone")
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
@@ -123,7 +128,7 @@ class ProgressBar:
         if self._task is not None:
             self._progress.stop()
 
-    def __call__(self, event: pipeline.Event) -> None:
+    def __call__(self, event: Event) -> None:
         """Shows one event."""
         if not self._progress.console.is_terminal:
             return
@@ -144,7 +149,7 @@ class Plan:
 
     version: ModelVersion
     settings: SampleSettings
-    choice: pipeline.EngineChoice
+    choice: loading.EngineChoice
     pictures: Sequence[Path]
     folder: Path
     animation: str | None
@@ -160,12 +165,7 @@ def sample(arguments: argparse.Namespace) -> int:
     pictures = list_pictures(arguments.pictures)
     if len(pictures) == 1:
         load_picture(pictures[0])  # a picture that cannot be used is told before the model is loaded
-    choice = pipeline.EngineChoice(
-        provider=arguments.provider or os.environ.get("IMG2VID_ENGINE") or "auto",
-        device=arguments.device,
-        precision=arguments.precision,
-        allow_pickle=arguments.allow_pickle,
-    )
+    choice = _choice(arguments)
     check_provider(settings, choice.provider)
     folder = arguments.out if arguments.out is not None else paths.home()
     paths.require_writable(folder)
@@ -178,11 +178,27 @@ def sample(arguments: argparse.Namespace) -> int:
     return 2 if refused else 0
 
 
+def _choice(arguments: argparse.Namespace) -> loading.EngineChoice:
+    """How the model is to be run; raises BadInput about what cannot be."""
+    choice = loading.EngineChoice(
+        provider=arguments.provider or os.environ.get("IMG2VID_ENGINE") or "auto",
+        device=arguments.device,
+        precision=arguments.precision,
+        allow_pickle=arguments.allow_pickle,
+        memory=arguments.memory,
+        decoder_precision=arguments.decoder_precision,
+        compile=arguments.compile,
+        threads=loading.threads_of(arguments.threads or "0", "threads"),
+    )
+    choice.check()
+    return choice
+
+
 def _sample_here(plan: Plan, bar: ProgressBar) -> int:
     """Makes the videos in this process; returns how many pictures could not be used."""
     from img2vid.jobs.latents import Shelf, ShelfOfRun
 
-    model = pipeline.load(plan.version, plan.choice, bar)
+    model = loading.load(plan.version, plan.choice, bar)
     refused = 0
     for index, path in enumerate(plan.pictures, start=1):
         bar.title = f"{index}/{len(plan.pictures)} {path.name}:" if len(plan.pictures) > 1 else ""

@@ -1,9 +1,8 @@
 """The recipe: a picture and settings in, a video on disk out, stage by stage, with events on the way.
 
-torch is imported only when a model is loaded or run, so that whoever just plans a run does not wait for it.
+torch is imported only when a model is run, so that whoever just plans a run does not wait for it.
 """
 
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,65 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 import img2vid
-from img2vid.errors import BadInput, ConfigError, Img2VidError, OutOfMemory
+from img2vid.errors import BadInput, Img2VidError, OutOfMemory
+from img2vid.events import OnEvent, StageClock, ignore
+from img2vid.loading import LoadedModel, release_memory
 from img2vid.media.animations import write_animation
 from img2vid.media.pictures import prepare_picture
 from img2vid.media.videos import write_json, write_still, write_video
 from img2vid.media.watermark import can_carry_watermark, embed_watermark
 from img2vid.settings import MAX_SEED, SampleSettings
-from img2vid.versions import ModelVersion
 
 if TYPE_CHECKING:
     from img2vid.engine import Clip, Engine, Latents, Progress, SamplerSettings
-
-
-@dataclass(frozen=True)
-class Event:
-    """Where a run is. Stages are load, condition, sample, decode and write.
-
-    step of total are done in this stage; elapsed and seconds_left belong to this stage, seconds_left is None until it
-    can be told. sigma and preview, (T, h, w, 3) at the latents' size, come while sampling. notice tells in a sentence
-    what goes otherwise than asked for; the stage then begins anew.
-    """
-
-    stage: str
-    step: int
-    total: int
-    elapsed: float
-    seconds_left: float | None = None
-    sigma: float | None = None
-    preview: NDArray[np.uint8] | None = None
-    notice: str = ""
-
-
-OnEvent = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class EngineChoice:
-    """How a model is run: provider native, sgm or auto; device and precision as torch names them, or auto."""
-
-    provider: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    allow_pickle: bool = False
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model in memory, with the choices that `auto` stood for made."""
-
-    engine: "Engine"
-    version: ModelVersion
-    provider: str
-    device: str
-    precision: str
-    checkpoint: Path
 
 
 @dataclass(frozen=True)
@@ -99,120 +54,6 @@ class Keeping(Protocol):
     def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
         """Takes the latents of a run, before they are decoded."""
         ...
-
-
-class StageClock:
-    """Makes events whose times are counted within each stage."""
-
-    def __init__(self, on_event: OnEvent) -> None:
-        self._on_event = on_event
-        self._stage = ""
-        self._started = 0.0
-
-    def report(
-        self,
-        stage: str,
-        step: int,
-        total: int,
-        *,
-        sigma: float | None = None,
-        preview: NDArray[np.uint8] | None = None,
-        notice: str = "",
-    ) -> None:
-        """Sends an event; an exception raised by its receiver stops the run."""
-        now = time.monotonic()
-        if stage != self._stage or notice:
-            self._stage, self._started = stage, now
-        elapsed = now - self._started
-        left = elapsed / step * (total - step) if step else None
-        self._on_event(Event(stage, step, total, elapsed, left, sigma, preview, notice))
-
-
-def ignore(event: Event) -> None:
-    """Receives events and does nothing."""
-
-
-def load(version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore) -> LoadedModel:
-    """Loads the model of a version; events count bytes.
-
-    Raises CheckpointError, ConfigError, BadInput and EngineUnavailable.
-    """
-    checkpoint = version.require_checkpoint()
-    clock = StageClock(on_event)
-    clock.report("load", 0, 1)
-    from img2vid.engine import load_engine
-
-    choice = resolve(choice)
-    engine = load_engine(
-        version.config_path,
-        checkpoint,
-        provider=choice.provider,
-        device=choice.device,
-        precision=choice.precision,
-        allow_pickle=choice.allow_pickle,
-        on_bytes=lambda done, total: clock.report("load", done, total),
-    )
-    _require_agreement(version, engine)
-    return LoadedModel(engine, version, choice.provider, choice.device, choice.precision, checkpoint)
-
-
-def resolve(choice: EngineChoice) -> EngineChoice:
-    """What `auto` stands for on this machine."""
-    from img2vid.engine.loading import choose_device, choose_precision
-
-    provider = "native" if choice.provider == "auto" else choice.provider
-    device = choose_device(choice.device)
-    return EngineChoice(provider, device, choose_precision(choice.precision, device), choice.allow_pickle)
-
-
-def device_name(device: str) -> str:
-    """What the device is called by its maker; CPU for a CPU."""
-    from img2vid.engine.loading import choose_device
-    from img2vid.engine.memory import device_name as name_of
-
-    return name_of(choose_device(device))
-
-
-def device_works(device: str) -> bool:
-    """Whether the device still computes; a fault on a card can leave it deaf to the process that caused it."""
-    from img2vid.engine.memory import works
-
-    return works(device)
-
-
-def memory_in_use(device: str) -> int:
-    """Bytes that this process holds: on the card, for the name of a card, else in the machine's own memory."""
-    if device.startswith("cpu"):
-        return psutil.Process().memory_info().rss
-    from img2vid.engine.memory import in_use_on_card
-
-    return in_use_on_card(device)
-
-
-def release_memory() -> None:
-    """Gives memory of models that nothing refers to any more back."""
-    from img2vid.engine.memory import release
-
-    release()
-
-
-def made_by(model: LoadedModel) -> str:
-    """Which model it is: the same text, the same weights and arithmetic. One whose file is gone is like no other."""
-    try:
-        facts = model.checkpoint.stat()
-        file = (model.checkpoint.name, facts.st_size, facts.st_mtime_ns)
-    except OSError:
-        file = (model.checkpoint.name, secrets.token_hex(16))
-    return " ".join(map(str, (model.version.name, model.provider, model.device, model.precision, *file)))
-
-
-def _require_agreement(version: ModelVersion, engine: "Engine") -> None:
-    """A row with a finer size_step than the network has would fail only in the middle of a run."""
-    if version.downsampling != engine.downsampling or version.size_step % engine.size_step:
-        raise ConfigError(
-            f"the row of {version.name} says downsampling {version.downsampling} and size_step {version.size_step}, "
-            f"its configuration {version.config} needs {engine.downsampling} and {engine.size_step}; change the row"
-        )
 
 
 def run(
@@ -266,12 +107,23 @@ def _run_one(
     started = time.monotonic()
     clock = StageClock(on_event)
 
+    told: list[str] = []
+
     def on_progress(progress: "Progress") -> None:
-        clock.report(progress.stage, progress.step, progress.total, sigma=progress.sigma, preview=progress.preview)
+        if progress.notice:
+            told.append(progress.notice)
+        clock.report(
+            progress.stage,
+            progress.step,
+            progress.total,
+            sigma=progress.sigma,
+            preview=progress.preview,
+            notice=progress.notice,
+        )
 
     latents, kept = _sample(model.engine, source.frame, settings, keeping, on_progress)
     frames, decode_t, notices = _decode(model.engine, latents, settings.decode_t, on_progress, clock)
-    notices = [*kept, *notices]
+    notices = dict.fromkeys([*kept, *notices, *told])
     settings = settings.model_copy(update={"decode_t": decode_t})
 
     clock.report("write", 0, 1)
@@ -387,13 +239,18 @@ def sampler_settings(settings: SampleSettings) -> "SamplerSettings":
 
 def describe(model: LoadedModel, settings: SampleSettings, picture: str, marked: bool) -> dict[str, Any]:
     """What is written into the video: all that is needed to make it again."""
+    choice = model.choice
     return {
         "program": f"img2vid {img2vid.__version__}",
         "picture": picture,
         "settings": settings.model_dump(),
         "watermarked": marked,
         "checkpoint": model.checkpoint.name,
-        "provider": model.provider,
-        "device": model.device,
-        "precision": model.precision,
+        "provider": choice.provider,
+        "device": choice.device,
+        "precision": choice.precision,
+        "decoder_precision": choice.decoder_precision,
+        "memory": choice.memory,
+        "compile": choice.compile,
+        "threads": choice.threads,
     }

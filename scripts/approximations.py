@@ -12,6 +12,7 @@ from PIL.Image import Image
 
 from img2vid import pipeline
 from img2vid.engine import decode_latents, sample_latents
+from img2vid.loading import EngineChoice, device_name, load
 from img2vid.media import measures
 from img2vid.media.measures import Clip
 from img2vid.media.pictures import prepare_picture
@@ -104,9 +105,9 @@ def _part(value: float, exact: float) -> float:
 class Maker:
     """A loaded model that makes videos of pictures; `base` are settings that all of them share."""
 
-    def __init__(self, version: ModelVersion, choice: pipeline.EngineChoice, base: Mapping[str, Any]) -> None:
+    def __init__(self, version: ModelVersion, choice: EngineChoice, base: Mapping[str, Any]) -> None:
         self._version, self._base = version, base
-        self._model = pipeline.load(version, choice)
+        self._model = load(version, choice)
         self.num_steps = version.settings(base).num_steps
 
     def make(self, picture: Image, changed: Mapping[str, Any]) -> Made:
@@ -114,7 +115,7 @@ class Maker:
         settings = self._version.settings({**self._base, **changed})
         frame = prepare_picture(picture, settings.width, settings.height)
         clip, engine = pipeline.clip_of(settings), self._model.engine
-        clock = time.process_time if self._model.device == "cpu" else time.perf_counter
+        clock = time.process_time if self._model.choice.device == "cpu" else time.perf_counter
         started = clock()
         latents = sample_latents(engine, frame, clip, lambda progress: None)  # ends on the processor
         seconds = clock() - started
@@ -124,8 +125,8 @@ class Maker:
         """On what the figures were taken."""
         return {
             "version": self._version.name,
-            "device": pipeline.device_name(self._model.device),
-            "precision": self._model.precision,
+            "device": device_name(self._model.choice.device),
+            "precision": self._model.choice.precision,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "settings": dict(self._base),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from other_settings import OTHER_VALUES
 
-from img2vid import cli, paths, pipeline
+from img2vid import cli, loading, paths, pipeline
 from img2vid.errors import EngineUnavailable, MediaError
 from img2vid.media.videos import read_frames, read_metadata
 from img2vid.settings import SampleSettings
@@ -61,7 +61,7 @@ def without_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*arguments: object) -> None:
         pytest.fail("the model was loaded")
 
-    monkeypatch.setattr(pipeline, "load", load)
+    monkeypatch.setattr(loading, "load", load)
 
 
 def refused(said: Said) -> str:
@@ -109,13 +109,13 @@ def test_an_animation_is_written_and_named_in_json(command: Command, tmp_path: P
 
 @pytest.mark.usefixtures("with_model")
 def test_what_went_otherwise_than_asked_for_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = pipeline.load
+    load = loading.load
 
-    def load_stingy(*arguments: Any) -> pipeline.LoadedModel:
+    def load_stingy(*arguments: Any) -> loading.LoadedModel:
         model = load(*arguments)
         decode = model.engine.decode
 
-        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None) -> Any:
+        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:
             if decode_t > 1:
                 raise MemoryError
             return decode(latents, decode_t, on_chunk)
@@ -123,7 +123,7 @@ def test_what_went_otherwise_than_asked_for_is_told(command: Command, monkeypatc
         monkeypatch.setattr(model.engine, "decode", decode_or_fail)
         return model
 
-    monkeypatch.setattr(pipeline, "load", load_stingy)
+    monkeypatch.setattr(loading, "load", load_stingy)
     said = command("sample", PHOTO, *SMALL, "--json")
     assert said.code == 0
     assert said.err == "img2vid: dandelion: decode_t was halved to 1, because memory ran out\n"
@@ -178,7 +178,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         plan.append(settings)
         return []
 
-    monkeypatch.setattr(pipeline, "load", load)
+    monkeypatch.setattr(loading, "load", load)
     monkeypatch.setattr(pipeline, "run", run)
     return plan
 
@@ -213,7 +213,12 @@ def test_the_engine_is_the_option_or_else_the_variable(
     if variable is not None:
         monkeypatch.setenv("IMG2VID_ENGINE", variable)
     command("sample", PHOTO, *options, "--device", "cuda:1", "--precision", "bf16", "--allow-pickle")
-    assert planned[0] == pipeline.EngineChoice(provider, "cuda:1", "bf16", True)
+    assert planned[0] == loading.EngineChoice(provider, "cuda:1", "bf16", True)
+
+
+def test_how_a_model_is_run_is_said_with_options(command: Command, planned: list[Any]) -> None:
+    command("sample", PHOTO, "--memory", "stages", "--decoder-precision", "fp16", "--compile", "--threads", "3")
+    assert planned[0] == loading.EngineChoice(memory="stages", decoder_precision="fp16", compile=True, threads=3)
 
 
 def test_the_help_explains_every_option(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,6 +236,11 @@ def test_the_help_explains_every_option(command: Command, capsys: pytest.Capture
 
 
 REFUSED = {
+    "precision": (["--precision", "fp8"], "precision must be one of auto, fp32, fp16, bf16, got 'fp8'"),
+    "decoder": (["--decoder-precision", "int8"], "decoder_precision must be one of auto, fp32, fp16, bf16, got 'int8'"),
+    "memory plan": (["--memory", "4GB"], "memory must be one of auto, resident, stages, blocks, got '4GB'"),
+    "threads": (["--threads", "many"], "threads must be a whole number from 0 to 1024, got 'many'"),
+    "too many threads": (["--threads", "1025"], "threads must be a whole number from 0 to 1024, got '1025'"),
     "out of range": (["--fps", "0"], "fps must be a whole number from 1 to 1000 (frames per second), got '0'"),
     "no number": (["--seed", "lucky"], "seed must be a whole number from 0 to 4294967295, got 'lucky'"),
     "nan": (["--cond-aug", "nan"], "cond_aug must be a number from 0 to 10, got 'nan'"),
@@ -308,7 +318,7 @@ def test_a_failure_is_one_sentence(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(pipeline, "load", fail)
+    monkeypatch.setattr(loading, "load", fail)
     said = command("sample", PHOTO)
     assert (said.code, said.out) == (code, "")
     assert said.err == f"img2vid: {sentence}\n"

@@ -169,7 +169,7 @@ def test_the_sizes_of_the_page_are_those_of_the_program() -> None:
     from img2vid.bench.report import COLUMNS
     from img2vid.bench.request import SIZES, choose_size
 
-    page = (paths.PROJECT / "docs" / "performance.md").read_text(encoding="utf-8")
+    page = (paths.PROJECT / "docs" / "benchmark.md").read_text(encoding="utf-8")
     for size in SIZES:
         _, settings = choose_size(size, None, {})
         assert f"| `{size}` |" in page

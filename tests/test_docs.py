@@ -80,7 +80,7 @@ def test_every_option_in_the_examples_exists(capsys: pytest.CaptureFixture[str])
         with pytest.raises(SystemExit):
             cli.run(command)
         known += capsys.readouterr().out
-    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md", DOCS / "performance.md"):
+    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md", DOCS / "benchmark.md"):
         written = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(path))} - {"--setup-only"}
         assert written
         assert not [option for option in written if not re.search(rf"{option}(?![\w-])", known)]

@@ -38,6 +38,7 @@ NEVER = {
         "img2vid.engine",
         "img2vid.settings",
         "img2vid.versions",
+        "img2vid.loading",
         "img2vid.pipeline",
         "img2vid.ui",
         "img2vid.jobs",
@@ -46,6 +47,7 @@ NEVER = {
         "img2vid.media",
         "img2vid.settings",
         "img2vid.versions",
+        "img2vid.loading",
         "img2vid.pipeline",
         "img2vid.cli",
         "img2vid.ui",
@@ -53,7 +55,7 @@ NEVER = {
         # The header of a checkpoint is read in one place; the rest of that room is not the engine's business.
         *(f"img2vid.checkpoints.{name}" for name in OF_CHECKPOINTS if name not in ("__init__", "header")),
     ),
-    "img2vid/checkpoints/*": ("img2vid.engine", "img2vid.pipeline", "img2vid.cli", "img2vid.ui"),
+    "img2vid/checkpoints/*": ("img2vid.engine", "img2vid.loading", "img2vid.pipeline", "img2vid.cli", "img2vid.ui"),
 }
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
@@ -126,6 +128,7 @@ def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
 LIGHT = (
     "img2vid.cli",
     "img2vid.checkpoints.tasks",
+    "img2vid.loading",
     "img2vid.pipeline",
     "img2vid.settings",
     "img2vid.versions",

@@ -10,13 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from img2vid import pipeline
+from img2vid import loading, pipeline
 from img2vid.errors import BadInput, Cancelled, CheckpointError, ConfigError, MediaError, OutOfMemory
+from img2vid.events import Event, ignore
+from img2vid.loading import EngineChoice, LoadedModel
 from img2vid.media.pictures import load_picture
 from img2vid.media.videos import read_frames, read_metadata
 from img2vid.media.watermark import has_watermark
 from img2vid.paths import PROJECT
-from img2vid.pipeline import EngineChoice, Event, LoadedModel, Result
+from img2vid.pipeline import Result
 from img2vid.settings import SampleSettings
 from img2vid.versions import ModelVersion
 
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def model(tiny: ModelVersion) -> LoadedModel:
-    return pipeline.load(tiny, CPU)
+    return loading.load(tiny, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def make(model: LoadedModel, photo: Image.Image, tmp_path: Path) -> Make:
 
     def run(
         folder: str = "",
-        on_event: Callable[[Event], None] = pipeline.ignore,
+        on_event: Callable[[Event], None] = ignore,
         animation: str | None = None,
         **changes: Any,
     ) -> list[Result]:
@@ -84,14 +86,18 @@ def test_video_and_sidecar_carry_all_settings(make: Make, tiny: ModelVersion) ->
     metadata = read_metadata(result.video)
     assert metadata == json.loads(result.sidecar.read_text(encoding="utf-8")) == result.metadata
     assert SampleSettings(**metadata["settings"]) == tiny.settings({**SMALL, "motion_bucket_id": 90, "saving_fps": 7.5})
-    told = {name: metadata[name] for name in ("picture", "checkpoint", "provider", "device", "precision")}
-    assert told == {
+    expected = {
         "picture": "photo",
         "checkpoint": "svd_tiny.safetensors",
         "provider": "native",
         "device": "cpu",
         "precision": "fp32",
+        "decoder_precision": "fp32",
+        "memory": "resident",
+        "compile": False,
+        "threads": 0,
     }
+    assert {name: metadata[name] for name in expected} == expected
 
 
 def test_the_settings_in_a_video_make_it_again(make: Make) -> None:
@@ -207,29 +213,20 @@ def test_while_sampling_noise_level_and_preview_are_told(make: Make, model: Load
 
 def test_loading_tells_how_far_it_is(tiny: ModelVersion) -> None:
     events: list[Event] = []
-    loaded = pipeline.load(tiny, CPU, events.append)
+    loaded = loading.load(tiny, CPU, events.append)
     assert {event.stage for event in events} == {"load"}
     steps = [event.step for event in events]
     assert steps == sorted(steps)
     assert steps[0] == 0
     assert events[-1].step == events[-1].total > 1_000_000
-    assert (loaded.provider, loaded.device, loaded.precision) == ("native", "cpu", "fp32")
+    assert loaded.choice == loading.resolve(CPU)
 
 
 def test_memory_in_use_grows_with_what_is_held() -> None:
-    before = pipeline.memory_in_use("cpu")
+    before = loading.memory_in_use("cpu")
     held = np.ones(2**28, np.uint8)
-    assert pipeline.memory_in_use("cpu") - before > 2**27
+    assert loading.memory_in_use("cpu") - before > 2**27
     del held
-
-
-def test_auto_stands_for_what_this_machine_has() -> None:
-    resolved = pipeline.resolve(EngineChoice())
-    assert resolved.provider == "native"
-    assert (resolved.device, resolved.precision) in (("cpu", "fp32"), ("cuda", "fp16"))
-    assert pipeline.resolve(EngineChoice("sgm", "cpu", "bf16", True)) == EngineChoice("sgm", "cpu", "bf16", True)
-    assert pipeline.device_name("cpu") == "CPU"
-    assert pipeline.device_works("cpu")
 
 
 # When decoding fails
@@ -242,11 +239,11 @@ def decoding(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     def fail(error: Exception, *, above: int = 0, times: int = 99) -> list[int]:
         decode, tried = model.engine.decode, list[int]()
 
-        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None) -> Any:
+        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:
             tried.append(decode_t)
             if decode_t > above and len(tried) <= times:
                 raise error
-            return decode(latents, decode_t, on_chunk)
+            return decode(latents, decode_t, on_chunk, on_notice)
 
         monkeypatch.setattr(model.engine, "decode", decode_or_fail)
         return tried
@@ -272,6 +269,27 @@ def test_where_memory_runs_out_fewer_frames_are_decoded_at_a_time(
     assert len([event for event in events if (event.stage, event.step) == ("sample", 1)]) == 1
     again = next(event for event in events if event.notice)
     assert (again.stage, again.step, again.seconds_left) == ("decode", 0, None)
+
+
+def test_a_chunk_that_was_decoded_again_is_told_and_the_clock_goes_on(
+    make: Make, plain: Result, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = model.engine.decode
+
+    def noticing(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:
+        frames = decode(latents, decode_t, on_chunk, on_notice)
+        on_notice("decoded again in float32, because float16 overflowed")
+        return frames
+
+    monkeypatch.setattr(model.engine, "decode", noticing)
+    events: list[Event] = []
+    (result,) = make(on_event=events.append)
+    assert result.notice == "decoded again in float32, because float16 overflowed"
+    assert result.video.read_bytes() == plain.video.read_bytes()
+    (told,) = [event for event in events if event.notice]
+    done = [event for event in events if event.stage == "decode" and not event.notice][-1]
+    assert (told.stage, told.step, told.notice) == ("decode", 3, result.notice)
+    assert told.elapsed >= done.elapsed > 0
 
 
 def test_memory_that_is_too_small_for_one_frame_is_told(make: Make, decoding: Callable[..., list[int]]) -> None:
@@ -388,11 +406,11 @@ def test_a_size_that_the_model_cannot_make_is_refused(model: LoadedModel, photo:
 def test_a_row_that_does_not_fit_its_configuration_is_refused(tiny: ModelVersion, change: dict[str, int]) -> None:
     """A size_step finer than the network's let sizes through at which the run broke off in the middle."""
     with pytest.raises(ConfigError, match=r"the row of svd_tiny says .* needs \d+ and \d+; change the row"):
-        pipeline.load(tiny.model_copy(update=change), CPU)
+        loading.load(tiny.model_copy(update=change), CPU)
 
 
 def test_a_missing_checkpoint_is_told_before_anything_is_loaded(tiny: ModelVersion) -> None:
     events: list[Event] = []
     with pytest.raises(CheckpointError, match="the checkpoint of svd_tiny is missing"):
-        pipeline.load(tiny.model_copy(update={"checkpoint": "none.safetensors"}), CPU, events.append)
+        loading.load(tiny.model_copy(update={"checkpoint": "none.safetensors"}), CPU, events.append)
     assert events == []

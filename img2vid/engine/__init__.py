@@ -3,6 +3,7 @@
 from img2vid.engine.interface import Conditioning, Engine, OnStep, Precision, Provider, SamplerSettings, StepInfo
 from img2vid.engine.loading import load_engine
 from img2vid.engine.render import Clip, Latents, Progress, decode_latents, latents_of, render, sample_latents
+from img2vid.engine.sharing import Parts
 
 __all__ = [
     "Clip",
@@ -10,6 +11,7 @@ __all__ = [
     "Engine",
     "Latents",
     "OnStep",
+    "Parts",
     "Precision",
     "Progress",
     "Provider",

@@ -4,7 +4,7 @@ Everything is checked against the file's header before a single weight is read.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,9 @@ from img2vid.checkpoints.header import FORMATS, TensorEntry, foreign_kind, read_
 from img2vid.engine.interface import LoadOrder
 from img2vid.engine.model import SvdModel, build_meta
 from img2vid.errors import CheckpointError
+
+Place = Callable[[str, Tensor], Tensor]
+"""(name, tensor on the CPU) -> the tensor as the model shall hold it; one that it returns as it is stays mapped."""
 
 FRAME_ENCODER = "conditioner.embedders.3."
 
@@ -74,19 +77,23 @@ def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "one number"
 
 
-def load_model(order: LoadOrder, place: Callable[[str, Tensor], Tensor]) -> SvdModel:
-    """Builds the model on the meta device and fills it tensor by tensor straight from the file.
+def build_model(order: LoadOrder) -> SvdModel:
+    """The model on the meta device, without what sampling does not use.
 
-    A CLIP architecture of the configuration's own is looked for beside it. place: (name, tensor on the CPU) -> the
-    tensor as the model shall hold it; one that it returns as it is stays mapped to the file.
+    A CLIP architecture of the configuration's own is looked for beside it.
     """
     model = build_meta(order.config, order.config_path.parent)
     model.forget_unused()
     model.network.forget_unused()
-    expected = model.weights()
-    for name, tensor in read_tensors(order.checkpoint, expected, order.allow_pickle, order.on_bytes):
-        _assign(model, name, place(name, tensor))
     return model
+
+
+def fill(model: SvdModel, order: LoadOrder, place: Place) -> None:
+    """Fills what of the model is on the meta device, tensor by tensor, straight from the file."""
+    expected = model.weights()
+    missing = frozenset(name for name, tensor in expected.items() if tensor.is_meta)
+    for name, tensor in read_tensors(order.checkpoint, expected, order.allow_pickle, order.on_bytes, missing):
+        _assign(model, name, place(name, tensor))
 
 
 def read_tensors(
@@ -94,22 +101,25 @@ def read_tensors(
     expected: Mapping[str, Tensor],
     allow_pickle: bool,
     on_bytes: Callable[[int, int], None] | None = None,
+    wanted: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a checkpoint that are in `expected`, by name, after everything was checked.
 
-    path: a `.safetensors` file, or a `.ckpt` where `allow_pickle` is set. on_bytes is called when the caller is done
-    with a tensor. Raises CheckpointError before the first tensor is given where the file does not fit.
+    path: a `.safetensors` file, or a `.ckpt` where `allow_pickle` is set. wanted: read these alone. on_bytes is called
+    when the caller is done with a tensor. Raises CheckpointError before the first tensor is given where the file does
+    not fit.
     """
+    names = [name for name in expected if wanted is None or name in wanted]
     if path.suffix == ".safetensors":
         entries = read_header(path)
         check(path, entries, expected)
-        tensors = _mapped(path, expected)
+        tensors = _mapped(path, names)
     else:
         state = _unpickle(path, allow_pickle)
         entries = {name: _describe(tensor) for name, tensor in state.items()}
         check(path, entries, expected)
-        tensors = ((name, state.pop(name)) for name in list(expected))
-    return _counted(tensors, sum(entries[name].bytes for name in expected), on_bytes)
+        tensors = ((name, state.pop(name)) for name in names)
+    return _counted(tensors, sum(entries[name].bytes for name in names), on_bytes)
 
 
 def _counted(
@@ -125,12 +135,12 @@ def _counted(
             on_bytes(done, total)
 
 
-def _mapped(path: Path, expected: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _mapped(path: Path, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
     """The wanted tensors, mapped to the file where the platform can."""
     try:
         open_file: Any = safe_open  # safetensors declares no types for it
         with open_file(str(path), framework="pt") as file:
-            for name in expected:
+            for name in names:
                 yield name, file.get_tensor(name)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; download it again") from error

@@ -102,14 +102,15 @@ class Conditioner(nn.Module):
         return torch.cat(parts, dim=1)
 
     def clip(
-        self, image: Tensor, noisy_frame: Tensor, scalars: dict[str, float], num_frames: int
+        self, image_embedding: Tensor, frame_latents: Tensor, scalars: dict[str, float], num_frames: int
     ) -> tuple[Conditioning, Conditioning]:
         """Conditioning of `num_frames` frames and its unconditional twin, where both views of the picture are zero.
 
-        image, noisy_frame: (1, 3, H, W); scalars: fps_id, motion_bucket_id and cond_aug by name.
+        image_embedding: (1, 1, D) of `embed_image`; frame_latents: (1, z, h, w) of `encode_frame`; scalars: fps_id,
+        motion_bucket_id and cond_aug by name.
         """
-        crossattn = self.embed_image(image).expand(num_frames, -1, -1)
-        concat = self.encode_frame(noisy_frame).expand(num_frames, -1, -1, -1)
-        vector = self.embed_scalars(scalars, image.device).expand(num_frames, -1)
+        crossattn = image_embedding.expand(num_frames, -1, -1)
+        concat = frame_latents.expand(num_frames, -1, -1, -1)
+        vector = self.embed_scalars(scalars, image_embedding.device).expand(num_frames, -1)
         cond = Conditioning(crossattn, concat, vector)
         return cond, Conditioning(torch.zeros_like(crossattn), torch.zeros_like(concat), vector)

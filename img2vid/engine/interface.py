@@ -4,17 +4,22 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from img2vid.engine.config import DiffusionConfig
 
+if TYPE_CHECKING:
+    from img2vid.engine.sharing import Part, Parts
+
 Provider = Literal["native", "sgm"]
 Precision = Literal["fp32", "fp16", "bf16"]
+MemoryPlan = Literal["resident", "stages", "blocks"]
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+MEMORY_PLANS: tuple[MemoryPlan, ...] = ("resident", "stages", "blocks")
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,10 @@ class LoadOrder:
     precision: Precision
     allow_pickle: bool = False
     on_bytes: Callable[[int, int], None] | None = None
+    memory: MemoryPlan = "resident"
+    decoder_precision: Precision = "fp32"
+    compile: bool = False
+    spare: "Parts" = field(default_factory=dict[str, "Part"])
 
 
 class Engine(Protocol):
@@ -96,6 +105,8 @@ class Engine(Protocol):
     latent_channels: int
     scale_factor: float
     """Sampled latents are this many times the autoencoder's."""
+    parts: "Parts"
+    """What of it may serve a model that is loaded next; see `img2vid.engine.sharing`."""
 
     def condition(
         self,
@@ -130,10 +141,17 @@ class Engine(Protocol):
         """
         ...
 
-    def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
-        """Frames (T, 3, H, W) in [-1, 1] but not clamped, decoded `decode_t` at a time.
+    def decode(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
+        """Frames (T, 3, H, W) in float32, in [-1, 1] but not clamped, decoded `decode_t` at a time.
 
         A temporal decoder sees only the frames of its chunk, so the split changes pixels. `on_chunk` is called with
-        the number of frames done and T after every chunk.
+        the number of frames done and T after every chunk; `on_notice` with a sentence where a chunk was decoded in
+        another number format than was asked for, once for each sentence.
         """
         ...

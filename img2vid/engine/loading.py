@@ -6,9 +6,11 @@ from pathlib import Path
 import torch
 
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, Engine, LoadOrder
+from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOrder
 from img2vid.engine.memory import keep_freed_memory
 from img2vid.engine.native import NativeEngine
+from img2vid.engine.sharing import Parts
+from img2vid.engine.threads import use_threads
 from img2vid.errors import BadInput
 
 
@@ -20,6 +22,11 @@ def load_engine(
     device: str = "cpu",
     precision: str = "fp32",
     allow_pickle: bool = False,
+    memory: str = "resident",
+    decoder_precision: str = "fp32",
+    compile: bool = False,
+    threads: int = 0,
+    spare: Parts | None = None,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Engine:
     """Loads a model.
@@ -27,15 +34,35 @@ def load_engine(
     config: a YAML file in the reference's form; a CLIP architecture that open_clip does not know is read from
     `clip/<arch>.json` beside it. checkpoint: a `.safetensors` file (or `.ckpt` with allow_pickle). provider: "native"
     or "sgm". device: what torch calls it ("cpu", "cuda", "cuda:1", "mps"). precision: format of the network's weights,
-    "fp32", "fp16" or "bf16"; autoencoders stay in float32. on_bytes: bytes loaded so far, bytes in all.
+    "fp32", "fp16" or "bf16"; decoder_precision: of the weights that turn latents into frames. The encoder of the
+    conditioning frame stays in float32. memory: what stays on the device, "resident", "stages" or "blocks". compile:
+    let torch make kernels of its own. threads: of the processor, for this process; 0 is as many as torch likes.
+    spare: parts of an engine that is let go; those whose weights are in the checkpoint too are kept and not loaded.
+    on_bytes: bytes loaded so far, bytes in all.
 
     Raises ConfigError, CheckpointError, BadInput, and EngineUnavailable where sgm is asked for and does not import.
     """
     if precision not in DTYPES:
         raise BadInput(f"precision {precision!r} is unknown; choose one of {', '.join(DTYPES)}")
+    if decoder_precision not in DTYPES:
+        raise BadInput(f"decoder_precision {decoder_precision!r} is unknown; choose one of {', '.join(DTYPES)}")
+    if memory not in MEMORY_PLANS:
+        raise BadInput(f"memory {memory!r} is unknown; choose one of {', '.join(MEMORY_PLANS)}")
     path = Path(config)
-    model_config = load_config(path)
-    order = LoadOrder(path, model_config, Path(checkpoint), make_device(device), precision, allow_pickle, on_bytes)
+    order = LoadOrder(
+        path,
+        load_config(path),
+        Path(checkpoint),
+        make_device(device),
+        precision,
+        allow_pickle,
+        on_bytes,
+        memory,
+        decoder_precision,
+        compile,
+        spare or {},
+    )
+    use_threads(threads)
     if order.device.type == "cpu":
         keep_freed_memory()
     if provider == "native":
@@ -77,3 +104,13 @@ def choose_precision(name: str, device: str) -> str:
     if name != "auto":
         return name
     return "fp32" if device.startswith("cpu") else "fp16"
+
+
+def choose_memory(name: str) -> str:
+    """`auto` keeps everything on the device."""
+    return "resident" if name == "auto" else name
+
+
+def choose_decoder_precision(name: str) -> str:
+    """`auto` is fp32, with which the reference decodes: shorter formats change what is seen, and so are asked for."""
+    return "fp32" if name == "auto" else name

@@ -14,7 +14,7 @@ ADVICE = {
     "load": "choose precision fp16, or close other programs that use the card",
     "condition": "close other programs that use the card, or make the video smaller",
     "sample": "make the video smaller or shorter, choose precision fp16, or close other programs that use the card",
-    "decode": "set decode_t to a smaller number (1 needs least)",
+    "decode": "set decode_t to a smaller number (1 needs least), or choose decoder_precision fp16, on a processor bf16",
 }
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from img2vid.engine.block_cache import BlockCache
-from img2vid.engine.checkpoint import load_model
+from img2vid.engine.checkpoint import build_model, fill
 from img2vid.engine.choices import check_sampler_settings
-from img2vid.engine.config import DiffusionConfig
+from img2vid.engine.decoding import FrameDecoder, in_format, in_one_format
 from img2vid.engine.denoiser import Denoiser
 from img2vid.engine.discretization import make_sigmas
 from img2vid.engine.fused.budget import Budget
@@ -17,8 +17,9 @@ from img2vid.engine.fused.unet import FusedUNet
 from img2vid.engine.guiders import Interval, guide, make_scales
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, Precision, SamplerSettings, StepInfo
 from img2vid.engine.model import SvdModel
+from img2vid.engine.remembering import fingerprint
 from img2vid.engine.samplers import SAMPLERS
-from img2vid.errors import BadInput
+from img2vid.engine.sharing import Parts, parts_of, take_over
 
 
 class NativeEngine:
@@ -27,29 +28,36 @@ class NativeEngine:
     Takes the network and the decoder out of `model` and into their fast form; what is left of it is the conditioner.
     """
 
-    def __init__(self, model: SvdModel, device: torch.device, precision: Precision) -> None:
+    def __init__(
+        self, model: SvdModel, device: torch.device, precision: Precision, decoder_precision: Precision, parts: Parts
+    ) -> None:
         self.model = model
+        self.parts = parts
         self.device = device
-        budget = Budget.for_device(device)
+        self.budget = budget = Budget.for_device(device)
         self.denoiser = Denoiser(FusedUNet(model.network, budget), DTYPES[precision])
-        self.decoder = FusedDecoder(model.first_stage_model, budget)
+        in_one_format(model.first_stage_model)
+        decoder = FusedDecoder(model.first_stage_model, budget)
         model.forget_fused()
         config = model.config
         self.scale_factor = config.scale_factor
         self.size_step = config.size_step
         self.downsampling = config.first_stage.downsampling
         self.latent_channels = config.network_config.out_channels
+        self.frame_decoder = FrameDecoder(decoder, self.scale_factor, device, decoder_precision)
 
     @classmethod
     def load(cls, order: LoadOrder) -> "NativeEngine":
-        """Loads a checkpoint; `load_model` says what is checked."""
-        dtype = DTYPES[order.precision]
+        """Loads a checkpoint, but for the spare parts that it holds too; `read_tensors` says what is checked."""
 
         def place(name: str, tensor: Tensor) -> Tensor:
-            return tensor.to(order.device, torch.float32 if _stays_float32(name, order.config) else dtype)
+            return _place(name, tensor, order)
 
-        model = load_model(order, place)
-        return cls(model, order.device, order.precision)
+        model = build_model(order)
+        taken = take_over(model, order, place, order.spare)
+        fill(model, order, place)
+        parts = parts_of(model, order, taken)
+        return cls(model, order.device, order.precision, order.decoder_precision, parts)
 
     @torch.inference_mode()
     def condition(
@@ -63,10 +71,20 @@ class NativeEngine:
         num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
         """See `Engine.condition`."""
-        image, cond_noise = image.to(self.device), cond_noise.to(self.device)
+        conditioner = self.model.conditioner
+
+        def noisy_frame() -> Tensor:
+            return image.to(self.device) + cond_aug * cond_noise.to(self.device)
+
+        embedding = self.parts["cond_frames_without_noise"].seen(
+            fingerprint(image), lambda: conditioner.embed_image(image.to(self.device))
+        )
+        latents = self.parts["cond_frames"].seen(
+            fingerprint(image, cond_noise, cond_aug), lambda: conditioner.encode_frame(noisy_frame())
+        )
         # The models were trained with the frame rate counted from zero.
         scalars = {"fps_id": fps - 1, "motion_bucket_id": motion_bucket_id, "cond_aug": cond_aug}
-        return self.model.conditioner.clip(image, image + cond_aug * cond_noise, scalars, num_frames)
+        return conditioner.clip(embedding, latents, scalars, num_frames)
 
     @torch.inference_mode()
     def sample(
@@ -104,22 +122,29 @@ class NativeEngine:
 
         x = noise * (1 + sigmas[0] ** 2).sqrt()
         sampler = SAMPLERS[settings.sampler]
-        return sampler(denoise, x, sigmas, after_step=after_step, draw=draw, **settings.sampler_params)
+        with self.budget.at_work():
+            return sampler(denoise, x, sigmas, after_step=after_step, draw=draw, **settings.sampler_params)
 
     @torch.inference_mode()
-    def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
+    def decode(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
         """See `Engine.decode`."""
-        if decode_t < 1:
-            raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
-        frames: list[Tensor] = []
-        for chunk in torch.split(latents.to(self.device), decode_t):
-            frames.append(self.decoder(chunk / self.scale_factor).cpu())
-            if on_chunk is not None:
-                on_chunk(sum(len(part) for part in frames), len(latents))
-        return torch.cat(frames)
+        return self.frame_decoder(latents, decode_t, on_chunk, on_notice)
 
 
-def _stays_float32(name: str, config: DiffusionConfig) -> bool:
-    """Autoencoders overflow in float16, which blackens frames; they are kept in float32 whatever the precision."""
-    frame_encoder = [entry.input_key for entry in config.conditioner_config.emb_models].index("cond_frames")
-    return name.startswith(("first_stage_model.", f"conditioner.embedders.{frame_encoder}."))
+def _place(name: str, tensor: Tensor, order: LoadOrder) -> Tensor:
+    """A weight as the model holds it.
+
+    The encoder of the conditioning frame runs once for a video, and what it gets wrong stays in every frame of it:
+    whatever the precision, it is kept in float32, so that latents do not depend on how frames are decoded.
+    """
+    if name.startswith("first_stage_model."):
+        return in_format(tensor, DTYPES[order.decoder_precision]).to(order.device)
+    keys = [entry.input_key for entry in order.config.conditioner_config.emb_models]
+    encodes_frame = name.startswith(f"conditioner.embedders.{keys.index('cond_frames')}.")
+    return tensor.to(order.device, torch.float32 if encodes_frame else DTYPES[order.precision])

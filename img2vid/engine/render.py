@@ -1,7 +1,7 @@
 """From a prepared picture to frames: the only place where random numbers are drawn."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ class Clip:
 class Progress:
     """How far a stage is: `stage` is condition, sample or decode; sigma and preview only while sampling.
 
-    preview: (T, h, w, 3), all frames at the latents' size.
+    preview: (T, h, w, 3), all frames at the latents' size. notice: what went otherwise than asked for, in a sentence.
     """
 
     stage: str
@@ -42,6 +42,7 @@ class Progress:
     total: int
     sigma: float | None = None
     preview: NDArray[np.uint8] | None = None
+    notice: str = ""
 
 
 def render(
@@ -96,11 +97,16 @@ def decode_latents(
 
     Raises OutOfMemory where `decode_t` frames at a time are too many. An exception from `on_progress` stops it.
     """
-    on_progress(Progress("decode", 0, len(latents)))
+    now = Progress("decode", 0, len(latents))
+
+    def on_chunk(done: int, total: int) -> None:
+        nonlocal now
+        now = Progress("decode", done, total)
+        on_progress(now)
+
+    on_progress(now)
     with out_of_memory_explained("decode"):
-        frames = engine.decode(
-            latents, decode_t, on_chunk=lambda done, total: on_progress(Progress("decode", done, total))
-        )
+        frames = engine.decode(latents, decode_t, on_chunk, lambda notice: on_progress(replace(now, notice=notice)))
     _require_finite(frames, "frames")
     return ((frames.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 

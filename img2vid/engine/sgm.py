@@ -22,6 +22,7 @@ from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.config import DiffusionConfig, load_tree
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, SamplerSettings, StepInfo
 from img2vid.engine.model import build_meta
+from img2vid.engine.sharing import Parts
 from img2vid.errors import BadInput, EngineUnavailable
 
 PICTURE_KEYS = ["cond_frames", "cond_frames_without_noise"]
@@ -61,10 +62,12 @@ class SgmEngine:
         self.size_step = config.size_step
         self.downsampling = config.first_stage.downsampling
         self.latent_channels = config.network_config.out_channels
+        self.parts: Parts = {}
 
     @classmethod
     def load(cls, order: LoadOrder) -> "SgmEngine":
         """Builds the reference's model and fills it; what is checked of the file is what the native engine checks."""
+        _require_plain(order)
         util = import_sgm()
         expected = build_meta(order.config, order.config_path.parent)
         expected.forget_unused()
@@ -148,8 +151,14 @@ class SgmEngine:
         return self.model.model(x.to(self.dtype), c_noise, cast_c, **more).float()
 
     @torch.inference_mode()
-    def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
-        """See `Engine.decode`."""
+    def decode(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
+        """See `Engine.decode`. Always in float32, so that there is nothing to notice."""
         if decode_t < 1:
             raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
         frames: list[Tensor] = []
@@ -170,6 +179,19 @@ def _refuse_approximations(settings: SamplerSettings) -> None:
                 f"the sgm engine has no approximations, got {name} {value}; "
                 f"leave it at {usual} or choose the native engine"
             )
+
+
+def _require_plain(order: LoadOrder) -> None:
+    """Raises BadInput for what only the native engine can do."""
+    if order.memory != "resident":
+        raise BadInput(f"memory {order.memory} is not for the sgm engine; choose memory resident or the native engine")
+    if order.decoder_precision != "fp32":
+        raise BadInput(
+            f"decoder_precision {order.decoder_precision} is not for the sgm engine, which decodes in float32; choose "
+            "decoder_precision fp32 or the native engine"
+        )
+    if order.compile:
+        raise BadInput("compile is not for the sgm engine; leave it out or choose the native engine")
 
 
 def make_sampler(settings: SamplerSettings, num_frames: int) -> Any:

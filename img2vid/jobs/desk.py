@@ -20,8 +20,8 @@ from img2vid.jobs.job import Job
 from img2vid.jobs.lock import HomeLock, is_held
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import hello, make_video
+from img2vid.loading import EngineChoice
 from img2vid.media.pictures import load_picture
-from img2vid.pipeline import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -87,11 +87,13 @@ class Desk:
     ) -> Job:
         """A new job at the end of the queue; see `Store.add`.
 
-        Raises BadInput for a picture that cannot be read, settings that the version cannot make, and a folder that
-        cannot be written; CheckpointError where the checkpoint is missing, unless the workers are elsewhere.
+        Raises BadInput for a picture that cannot be read, settings that the version cannot make, an engine's choice
+        that is none, and a folder that cannot be written; CheckpointError where the checkpoint is missing, unless the
+        workers are elsewhere.
         """
         version = find_version(settings.version)
         version.check_size(settings)
+        choice.check()
         load_picture(picture, name=picture_name)
         paths.require_writable(self.store.home / version.name if folder is None else folder)
         if not self.is_elsewhere():

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 from img2vid import errors, paths
 from img2vid.errors import BadInput, Img2VidError
+from img2vid.events import Event, OnEvent
 from img2vid.jobs.cluster import scheduler_address
 from img2vid.jobs.desk import Desk
 from img2vid.jobs.job import Job, State, StoredResult
 from img2vid.jobs.lock import is_held
 from img2vid.jobs.store import Store
-from img2vid.pipeline import Event, OnEvent
 
 POLL = 0.1
 GIVE_UP = 30.0

@@ -11,7 +11,7 @@ from img2vid.jobs.estimate import Expected, seconds_left
 from img2vid.jobs.job import Job, JobProgress, ModelStatus
 from img2vid.jobs.latents import Shelf, latents_key
 from img2vid.jobs.worker import Hello, Order
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 
 
 @dataclass(eq=False)

@@ -1,14 +1,14 @@
 """What the store tells: a job and its results, how far it is, and which model is loaded. Plain values, no behaviour."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 from img2vid.settings import MAX_SEED, SampleSettings
 
 
@@ -159,8 +159,9 @@ def choice_to_text(choice: EngineChoice) -> str:
 
 
 def choice_from_text(text: str) -> EngineChoice:
-    """The reverse of `choice_to_text`."""
-    return EngineChoice(**json.loads(text))
+    """The reverse of `choice_to_text`, also for a text of an older or newer version of the program."""
+    known = {field.name for field in fields(EngineChoice)}
+    return EngineChoice(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def result_to_text(result: StoredResult) -> str:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from img2vid.jobs.job import Job
+from img2vid.loading import EngineChoice, LoadedModel, made_by
 from img2vid.media.files import whole_file
-from img2vid.pipeline import EngineChoice, LoadedModel, made_by
 from img2vid.settings import SampleSettings
 
 logger = logging.getLogger(__name__)
@@ -27,11 +27,14 @@ KEPT = 12
 """Packets that are kept, the newest; one of the full model has about 4 MB."""
 AFTERWARDS = {"decode_t", "saving_fps", "watermark", "num_samples"}
 """Settings that count only when the latents are there."""
+OF_DECODING = {"decoder_precision", "memory"}
+"""Fields of EngineChoice on which latents do not depend."""
 
 
 def key_of(settings: SampleSettings, choice: EngineChoice, picture_sha256: str) -> str:
     """The name of one video's latents: settings and picture alike, latents alike."""
-    facts = [settings.model_dump(exclude=AFTERWARDS), asdict(choice), picture_sha256]
+    engine = {name: value for name, value in asdict(choice).items() if name not in OF_DECODING}
+    facts = [settings.model_dump(exclude=AFTERWARDS), engine, picture_sha256]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -2,18 +2,22 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from img2vid import pipeline
+from img2vid import loading
 from img2vid.errors import BadInput, Cancelled, Img2VidError, OutOfMemory
-from img2vid.pipeline import EngineChoice, LoadedModel, OnEvent
+from img2vid.events import OnEvent
+from img2vid.loading import EngineChoice, LoadedModel
 from img2vid.versions import ModelVersion
 
 VARIABLE = "IMG2VID_MODELS_IN_MEMORY"
 MOST = 16
 
-Load = Callable[[ModelVersion, EngineChoice, OnEvent], LoadedModel]
+if TYPE_CHECKING:
+    from img2vid.engine import Parts
+
+Load = Callable[[ModelVersion, EngineChoice, OnEvent, "Parts"], LoadedModel]
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,19 @@ class Models:
         """Lets go of all of them and their memory."""
         self._held.clear()
         self._told = None
-        pipeline.release_memory()
+        loading.release_memory()
 
     def get(self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent, tell: Callable[..., None]) -> Held:
         """The model of a version, loaded if it is not there; old ones go before a new one comes.
 
-        `choice` holds no `auto` any more. `tell` hears what the memory holds, under the names of ModelStatus, whenever
-        that becomes another model.
+        `choice` holds no `auto` any more; another number of threads needs no other model. `tell` hears what the
+        memory holds, under the names of ModelStatus, whenever that becomes another model.
         """
         checkpoint = version.require_checkpoint()
         facts = checkpoint.stat()
-        wanted = (version.model_dump_json(), choice, checkpoint, facts.st_size, facts.st_mtime_ns)
+        # How many threads compute is the process's business, not the model's.
+        same = replace(choice, threads=0)
+        wanted = (version.model_dump_json(), same, checkpoint, facts.st_size, facts.st_mtime_ns)
         engine = {"provider": choice.provider, "device": choice.device, "precision": choice.precision}
         status: dict[str, Any] = {"version": version.name, **engine}
         held = self._held.pop(wanted, None)
@@ -72,25 +78,29 @@ class Models:
                 tell(state="failed", error=in_a_sentence(error), **status)
                 raise
         self._held[wanted] = held
+        loading.use_threads(choice.threads)
         if self._told != wanted:
             self._told = wanted
             tell(state="ready", done=facts.st_size, total=facts.st_size, memory=held.memory, **status)
         return held
 
     def _load_anew(self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent) -> Held:
+        # What the model that was used last shares with the new one stays; its network goes before the new one comes.
+        spare: Parts = self._held[next(reversed(self._held))].model.parts if self._held else {}
         for old in list(self._held)[: max(len(self._held) + 1 - room(), 0)]:
             del self._held[old]
-        pipeline.release_memory()
+        loading.release_memory()
         model = None
         try:
-            model = self._load(version, choice, on_event)
+            model = self._load(version, choice, on_event, spare)
         except OutOfMemory:
-            if not self._held:
+            if not self._held and not spare:
                 raise
         if model is None:  # only here, after the error is gone, nothing refers to what was loaded so far
+            spare = {}
             self.release()
-            model = self._load(version, choice, on_event)
-        return Held(model, pipeline.memory_in_use(choice.device))
+            model = self._load(version, choice, on_event, spare)
+        return Held(model, loading.memory_in_use(choice.device))
 
 
 def in_a_sentence(error: Exception) -> str:

@@ -20,7 +20,7 @@ from img2vid.jobs import job as rows
 from img2vid.jobs.estimate import Timing, expected
 from img2vid.jobs.inputs import keep_input, safe_name
 from img2vid.jobs.job import Job, JobProgress, ModelStatus, ModelWish, State, StoredResult
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 
 FILE_NAME = "img2vid.sqlite"

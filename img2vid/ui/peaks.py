@@ -2,7 +2,7 @@
 
 from img2vid.jobs.job import Job
 from img2vid.jobs.store import Store
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 
 
@@ -20,6 +20,7 @@ def expected(store: Store, settings: SampleSettings, choice: EngineChoice) -> in
 
 def _name(settings: SampleSettings, choice: EngineChoice) -> str:
     """Of a kind of run: all that memory depends on."""
-    engine = (choice.provider, choice.device, choice.precision)
+    engine = (choice.provider, choice.device, choice.precision, choice.decoder_precision, choice.memory)
     frames = (settings.width, settings.height, settings.num_frames, settings.decode_t)
-    return " ".join(map(str, ("memory", settings.version, *engine, *frames)))
+    compiled = ("compiled",) if choice.compile else ()
+    return " ".join(map(str, ("memory", settings.version, *engine, *compiled, *frames)))

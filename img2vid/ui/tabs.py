@@ -9,14 +9,14 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 from img2vid import paths
 from img2vid.errors import BadInput
+from img2vid.loading import EngineChoice
 from img2vid.media.files import whole_file
-from img2vid.pipeline import EngineChoice
 from img2vid.settings import SampleSettings, make_settings
 from img2vid.versions import ModelVersion
 
@@ -143,7 +143,9 @@ def _choice(kept: dict[str, Any]) -> EngineChoice:
     for one in fields(EngineChoice):
         value = kept.get(one.name)
         if type(value) is type(one.default):
-            known[one.name] = value
+            with suppress(BadInput):
+                replace(EngineChoice(), **{one.name: cast(Any, value)}).check()
+                known[one.name] = value
     return EngineChoice(**known)
 
 

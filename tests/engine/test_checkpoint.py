@@ -13,7 +13,7 @@ from torch import Tensor
 
 from img2vid.checkpoints.header import read_header
 from img2vid.engine import load_engine
-from img2vid.engine.checkpoint import load_model, read_tensors
+from img2vid.engine.checkpoint import build_model, fill, read_tensors
 from img2vid.engine.config import load_config
 from img2vid.engine.interface import LoadOrder
 from img2vid.engine.model import build_meta
@@ -109,7 +109,8 @@ def test_files_of_other_precisions_give_nearly_the_same(
 def test_weights_that_need_no_conversion_stay_mapped_to_the_file(path: Path) -> None:
     save_file({name: tensor.float() for name, tensor in load_file(GOLDEN.checkpoint).items()}, path)
     order = LoadOrder(GOLDEN.config, load_config(GOLDEN.config), path, torch.device("cpu"), "fp32")
-    model = load_model(order, lambda name, tensor: tensor)
+    model = build_model(order)
+    fill(model, order, lambda name, tensor: tensor)
     lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     mapped = [[int(end, 16) for end in line.split()[0].split("-")] for line in lines if line.endswith(str(path))]
     places = {name: tensor.data_ptr() for name, tensor in model.weights().items()}

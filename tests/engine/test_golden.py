@@ -130,4 +130,4 @@ def whole_model(golden: GoldenModel) -> NativeEngine:
     model = build_meta(load_config(golden.config), golden.config.parent)
     weights = load_file(golden.checkpoint)
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
-    return NativeEngine(model, torch.device("cpu"), "fp32")
+    return NativeEngine(model, torch.device("cpu"), "fp32", "fp32", {})

@@ -19,6 +19,8 @@ GOLDEN = golden_model("tiny_svd")
     [
         ({"precision": "fp8"}, "precision 'fp8' is unknown; choose one of fp32, fp16, bf16"),
         ({"precision": "auto"}, "precision 'auto' is unknown"),
+        ({"decoder_precision": "fp8"}, "decoder_precision 'fp8' is unknown; choose one of fp32, fp16, bf16"),
+        ({"memory": "cloud"}, "memory 'cloud' is unknown; choose one of resident, stages, blocks"),
         ({"provider": "diffusers"}, "provider 'diffusers' is unknown; choose native or sgm"),
         ({"device": "gpu"}, "device 'gpu' is unknown; choose cpu, cuda, cuda:1 or mps"),
         ({"device": ""}, "device '' is unknown"),

@@ -149,12 +149,14 @@ def test_no_frames_at_a_time_are_refused(small_engine: NativeEngine, decode_t: i
 def test_half_precision_comes_near_and_spares_the_autoencoders(
     small_engine: NativeEngine, pair: Pair, precision: Precision, tolerance: float
 ) -> None:
-    """Autoencoders overflow in float16, which blackens frames."""
+    """The decoder has a precision of its own, and the frame's encoder stays exact."""
     half = load_engine(GOLDEN.config, GOLDEN.checkpoint, precision=precision)
     assert isinstance(half, NativeEngine)
     conditioner = half.model.conditioner
     frame_encoder = conditioner.embedder("cond_frames")
-    assert {weight.dtype for net in (half.decoder, frame_encoder) for weight in net.parameters()} == {torch.float32}
+    assert {weight.dtype for net in (half.frame_decoder.decoder, frame_encoder) for weight in net.parameters()} == {
+        torch.float32
+    }
     halved_parts = (half.denoiser.network, conditioner.embedder("cond_frames_without_noise"))
     assert {weight.dtype for net in halved_parts for weight in net.parameters()} == {DTYPES[precision]}
     for halved, full in zip(condition(half), pair, strict=True):

@@ -13,6 +13,7 @@ from img2vid.engine import (
     Clip,
     Conditioning,
     Engine,
+    Parts,
     Progress,
     SamplerSettings,
     StepInfo,
@@ -49,9 +50,10 @@ class RecordingEngine:
     """An engine that keeps what it is given and decodes to a grey of its own choice."""
 
     size_step, downsampling, latent_channels, scale_factor = 8, 8, 4, 0.18215
+    parts: Parts = {}  # noqa: RUF012 - of the protocol's own type
 
-    def __init__(self, latent: float = 0.0, grey: float = 0.0) -> None:
-        self.latent, self.grey = latent, grey
+    def __init__(self, latent: float = 0.0, grey: float = 0.0, notice: str = "") -> None:
+        self.latent, self.grey, self.notice = latent, grey, notice
         self.conditioned: dict[str, Any] = {}
         self.noise = self.drawn_later = self.decoded = torch.empty(0)
         self.chunks = 0
@@ -77,10 +79,19 @@ class RecordingEngine:
             on_step(StepInfo(step, settings.num_steps, 1.0 / step, noise))
         return torch.full_like(noise, self.latent)
 
-    def decode(self, latents: Tensor, decode_t: int, on_chunk: Callable[[int, int], None] | None = None) -> Tensor:
+    def decode(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
         assert on_chunk is not None
+        assert on_notice is not None
         self.decoded, self.chunks = latents, decode_t
         on_chunk(2, FRAMES)
+        if self.notice:
+            on_notice(self.notice)
         on_chunk(3, FRAMES)
         return torch.full((FRAMES, 3, HEIGHT, WIDTH), self.grey)
 
@@ -125,6 +136,12 @@ def test_progress_tells_stage_steps_and_previews_in_order() -> None:
     steps = [event for event in events if event.preview is not None]
     assert [(event.stage, event.sigma) for event in steps] == [("sample", 1.0), ("sample", 0.5)]
     assert all(event.preview is not None and event.preview.shape == (FRAMES, 4, 6, 3) for event in steps)
+
+
+def test_what_the_decoder_notices_is_progress_where_it_happened() -> None:
+    _, events = render_with(RecordingEngine(notice="decoded again"))
+    told = [(event.stage, event.step, event.notice) for event in events if event.stage == "decode"]
+    assert told == [("decode", 0, ""), ("decode", 2, ""), ("decode", 2, "decoded again"), ("decode", 3, "")]
 
 
 @pytest.mark.parametrize(("grey", "byte"), [(-1.0, 0), (-3.0, 0), (0.0, 128), (0.5, 191), (1.0, 255), (1.5, 255)])

@@ -64,6 +64,24 @@ def test_a_broken_sgm_is_an_error_and_never_a_silent_switch(
     forget_sgm(monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"memory": "stages"}, "memory stages is not for the sgm engine; choose memory resident or the native engine"),
+        ({"compile": True}, "compile is not for the sgm engine; leave it out or choose the native engine"),
+        (
+            {"decoder_precision": "fp16"},
+            "decoder_precision fp16 is not for the sgm engine, which decodes in float32; choose decoder_precision fp32 "
+            "or the native engine",
+        ),
+    ],
+)
+def test_what_only_the_native_engine_can_do_is_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_engine(GOLDEN.config, GOLDEN.checkpoint, provider="sgm", **options)
+    assert str(caught.value) == sentence
+
+
 def test_configurations_are_changed_only_where_no_result_changes() -> None:
     tree = {
         "target": "sgm.models.diffusion.DiffusionEngine",

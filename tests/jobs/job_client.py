@@ -12,7 +12,7 @@ import psutil
 from img2vid import paths
 from img2vid.jobs.job import Job, JobProgress
 from img2vid.jobs.store import Store
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 

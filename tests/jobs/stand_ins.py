@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import img2vid
-from img2vid import pipeline
+from img2vid import loading
+from img2vid.events import Event
 from img2vid.jobs import worker
 from img2vid.jobs.worker import Bench, Hello, Order, Outcome
-from img2vid.pipeline import Event, LoadedModel
+from img2vid.loading import LoadedModel
 
 STEPS = 3000
 STEP_SECONDS = 0.1
@@ -75,13 +76,13 @@ def stingy(order: Order) -> Outcome:
     """The real thing, on a card that can decode no more than two frames at a time."""
 
     def load(*arguments: Any) -> LoadedModel:
-        model = pipeline.load(*arguments)
+        model = loading.load(*arguments)
         decode = model.engine.decode
 
-        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None) -> Any:
+        def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:
             if decode_t > 2:
                 raise MemoryError
-            return decode(latents, decode_t, on_chunk)
+            return decode(latents, decode_t, on_chunk, on_notice)
 
         model.engine.decode = decode_or_fail
         return model

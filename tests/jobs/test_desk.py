@@ -12,14 +12,14 @@ import pytest
 from job_client import CPU, PHOTO, Client, cluster_processes, small, until, worker_processes
 from PIL import Image
 
-from img2vid import pipeline
+from img2vid import loading, pipeline
 from img2vid.errors import BadInput, CheckpointError
 from img2vid.jobs.desk import Desk
 from img2vid.jobs.job import Job, JobProgress, State
 from img2vid.jobs.store import Store
+from img2vid.loading import EngineChoice
 from img2vid.media.pictures import load_picture
 from img2vid.media.videos import read_frames, read_metadata
-from img2vid.pipeline import EngineChoice
 from img2vid.versions import find_version
 
 
@@ -41,7 +41,7 @@ def test_a_photo_becomes_the_video_that_the_pipeline_makes(client: Client, tmp_p
     assert json.loads(result.sidecar.read_text(encoding="utf-8")) == result.metadata == read_metadata(result.video)
     assert result.metadata["picture_sha256"] == job.picture.stem
     assert (client.store.expected_memory(job.settings, CPU) or 0) > 50_000_000
-    model = pipeline.load(find_version("svd_tiny"), CPU)
+    model = loading.load(find_version("svd_tiny"), CPU)
     (here,) = pipeline.run(model, load_picture(PHOTO), job.settings, tmp_path / "here", name="photo")
     assert (read_frames(here.video) == read_frames(result.video)).all()
 

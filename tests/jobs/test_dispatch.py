@@ -16,7 +16,7 @@ from img2vid.jobs.dispatch import Dispatcher
 from img2vid.jobs.job import Job, JobProgress, ModelStatus, State, StoredResult
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import Hello, Order, Outcome
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 from img2vid.settings import MAX_SEED, SampleSettings
 
 AUTO = EngineChoice()

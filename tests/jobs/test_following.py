@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from job_client import PHOTO, Client, until
 
-from img2vid import cli, pipeline
+from img2vid import cli, loading
 from img2vid.errors import BadInput, Img2VidError
+from img2vid.events import Event, ignore
 from img2vid.jobs import following
 from img2vid.jobs.desk import Desk
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.store import Store
-from img2vid.pipeline import Event
 
 SMALL = ["--height", "64", "--width", "64", "--num-frames", "3", "--num-steps", "2", "--device", "cpu"]
 # Enough work for minutes, so that whoever waits for the end instead of stopping is found out.
@@ -36,7 +36,7 @@ class Said:
 def at_home(client: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
     """The command line has the home of the desk, and cannot load a model itself."""
     monkeypatch.setenv("IMG2VID_HOME", str(client.store.home))
-    monkeypatch.setattr(pipeline, "load", lambda *arguments: pytest.fail("the model was loaded in this process"))
+    monkeypatch.setattr(loading, "load", lambda *arguments: pytest.fail("the model was loaded in this process"))
     return client
 
 
@@ -150,7 +150,7 @@ def test_a_job_that_did_not_end_well_is_an_error(tmp_path: Path, state: State, e
     client = Client(Store(tmp_path / "img2vid.sqlite"), tmp_path)
     job = ended(client, state, "what happened", error_type)
     with pytest.raises(kind, match="the job was cancelled" if state is State.CANCELLED else "what happened") as caught:
-        following.follow(Desk(client.store), job, pipeline.ignore, lambda result: None)
+        following.follow(Desk(client.store), job, ignore, lambda result: None)
     assert isinstance(caught.value, BadInput) == (kind is BadInput)
 
 
@@ -175,7 +175,7 @@ def test_a_scheduler_that_never_answers_is_given_up(tmp_path: Path, monkeypatch:
     job = client.stand_in("quick")
     desk = Desk(client.store)
     with pytest.raises(Img2VidError, match="tcp://nowhere:1 does not answer"), following.cancelling(desk, [job]):
-        following.follow(desk, job, pipeline.ignore, lambda result: None)
+        following.follow(desk, job, ignore, lambda result: None)
     assert client.store.job(job.id).state is State.CANCELLED
 
 

@@ -1,6 +1,7 @@
 """What was sampled outlives the run that sampled it, until its video is there; nobody gets what is not theirs."""
 
 import os
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from job_client import CPU, PHOTO, small
 from other_settings import OTHER_VALUES
 
-from img2vid import pipeline
+from img2vid import loading, pipeline
 from img2vid.engine import decode_latents
 from img2vid.errors import OutOfMemory
-from img2vid.jobs.latents import AFTERWARDS, KEPT, Shelf, ShelfOfRun, key_of, pack, unpack
+from img2vid.jobs.latents import AFTERWARDS, KEPT, OF_DECODING, Shelf, ShelfOfRun, key_of, pack, unpack
 from img2vid.jobs.worker import Bench, Order, Reporter
+from img2vid.loading import EngineChoice, LoadedModel
 from img2vid.media.pictures import load_picture
-from img2vid.pipeline import EngineChoice, LoadedModel
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -49,13 +50,12 @@ def test_the_name_depends_on_all_that_the_latents_depend_on(name: str) -> None:
 
 
 def test_the_name_depends_on_engine_and_picture() -> None:
-    settings = SampleSettings()
-    names = {
-        key_of(settings, CPU, "0" * 64),
-        key_of(settings, EngineChoice(device="cpu", precision="bf16"), "0" * 64),
-        key_of(settings, CPU, "1" * 64),
-    }
-    assert len(names) == 3
+    settings, other = SampleSettings(), EngineChoice("sgm", "cuda", "bf16", True, "stages", "fp16", True, 3)
+    before = key_of(settings, EngineChoice(), "0" * 64)
+    assert key_of(settings, EngineChoice(), "1" * 64) != before
+    for field in fields(EngineChoice):
+        changed = replace(EngineChoice(), **{field.name: getattr(other, field.name)})
+        assert (key_of(settings, changed, "0" * 64) == before) == (field.name in OF_DECODING), field.name
 
 
 # The shelf
@@ -90,7 +90,7 @@ def test_a_run_that_fails_in_decoding_is_taken_up_there_and_gives_the_same_video
     import img2vid.engine as engine
 
     version = find_version("svd_tiny")
-    model, photo = pipeline.load(version, CPU), load_picture(PHOTO)
+    model, photo = loading.load(version, CPU), load_picture(PHOTO)
     keeping = ShelfOfRun(Shelf(tmp_path), model, CPU, "0" * 64)
     stages: list[str] = []
 
@@ -141,7 +141,7 @@ def test_a_worker_sends_what_it_sampled_and_takes_it_back(monkeypatch: pytest.Mo
     assert "sample" not in again.stages
     assert again.files == first.files
     # A model that was exchanged meanwhile, such as by a new file of that name, samples for itself.
-    monkeypatch.setattr(pipeline, "made_by", lambda model: "another file")
+    monkeypatch.setattr(loading, "made_by", lambda model: "another file")
     other = make(told["packet"])
     assert len(packets()) == 1
     assert (other.notice, other.files) == ("", first.files)
@@ -153,13 +153,15 @@ def test_which_model_it_is_depends_on_its_file(tmp_path: Path) -> None:
     os.utime(checkpoint, (1, 1))
 
     def told(**changes: Any) -> str:
-        facts: dict[str, Any] = {"provider": "native", "device": "cpu", "precision": "fp32", **changes}
+        choice = EngineChoice(**{"provider": "native", "device": "cpu", "precision": "fp32", **changes})
         model: Any = None
-        return pipeline.made_by(LoadedModel(model, find_version("svd_tiny"), checkpoint=checkpoint, **facts))
+        return loading.made_by(LoadedModel(model, find_version("svd_tiny"), choice, checkpoint))
 
     before = told()
     assert told() == before
-    assert len({before, told(provider="sgm"), told(device="cuda"), told(precision="bf16")}) == 4
+    others = [{"provider": "sgm"}, {"device": "cuda"}, {"precision": "bf16"}, {"compile": True}]
+    assert len({before, *(told(**changes) for changes in others)}) == 5
+    assert told(decoder_precision="fp16") == told(memory="stages") == before, "latents do not depend on these"
     os.utime(checkpoint, (2, 2))
     assert told() != before
     checkpoint.unlink()  # the model in memory is of use all the same

@@ -13,11 +13,12 @@ from other_settings import OTHER_VALUES
 from img2vid.errors import BadInput, StoreError
 from img2vid.jobs.estimate import Timing
 from img2vid.jobs.store import Job, JobProgress, ModelStatus, State, Store, StoredResult
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 
 SETTINGS = SampleSettings()
 CHOICE = EngineChoice()
+OTHER_CHOICE = EngineChoice("sgm", "cuda:1", "bf16", True, "stages", "fp16", True, 3)
 ENGINE: dict[str, Any] = {"provider": "native", "device": "cpu", "precision": "fp32"}
 
 
@@ -43,7 +44,7 @@ def names(jobs: list[Job]) -> list[str]:
 
 
 def test_a_job_is_what_was_added(store: Store, tmp_path: Path) -> None:
-    settings, choice = SampleSettings(**OTHER_VALUES), EngineChoice("sgm", "cuda:1", "bf16", True)
+    settings, choice = SampleSettings(**OTHER_VALUES), OTHER_CHOICE
     added = store.add(settings, choice, b"the picture", "holiday", ".JPG", tmp_path / "videos", "gif")
     job = Store(store.path).job(added.id)
     assert job == added
@@ -112,6 +113,15 @@ def test_settings_of_another_version_of_the_program_can_still_be_listed(store: S
         db.execute("""UPDATE jobs SET settings = '{"fps": 0, "colour": "blue", "seed": 5}'""")
     (job,) = store.jobs()
     assert (job.settings.seed, job.settings.fps, job.settings.num_steps) == (5, 0, 25)
+
+
+def test_the_engines_choice_of_another_version_of_the_program_can_still_be_listed(store: Store) -> None:
+    """Old rows lack what was added later; newer ones have more."""
+    add(store)
+    with sqlite3.connect(store.path) as db:
+        db.execute("""UPDATE jobs SET choice = '{"provider": "sgm", "precision": "fp16", "colour": "blue"}'""")
+    (job,) = store.jobs()
+    assert job.choice == EngineChoice(provider="sgm", precision="fp16")
 
 
 # The queue

@@ -7,27 +7,32 @@ import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from job_client import CPU, PHOTO, small
 from PIL import Image
 
-from img2vid import pipeline
+from img2vid import loading, pipeline
 from img2vid.errors import Cancelled, OutOfMemory
+from img2vid.events import Event
 from img2vid.jobs import worker
 from img2vid.jobs.worker import Bench, Order, Outcome, Reporter
-from img2vid.pipeline import EngineChoice, Event, LoadedModel
+from img2vid.loading import EngineChoice, LoadedModel
 from img2vid.versions import find_version
 
 Sent = list[dict[str, Any]]
 
 
 class Model(SimpleNamespace):
-    """Stands for a loaded model, which it is known when it is gone."""
+    """Stands for a loaded model, of which it is known when it is gone; it shares nothing with others."""
+
+    parts: ClassVar[dict[str, Any]] = {}
 
 
 @pytest.fixture
@@ -94,12 +99,12 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
     configs(json.dumps({"own": row}))
     loads: list[EngineChoice] = []
 
-    def load(version: Any, choice: EngineChoice, report: Any) -> Any:
+    def load(version: Any, choice: EngineChoice, *more: Any) -> Any:
         loads.append(choice)
         return Model()
 
     bench = Bench(load)
-    resolved = EngineChoice("native", "cpu", "fp32")
+    resolved = loading.resolve(CPU)
     for choice in (CPU, CPU, resolved):
         bench.load("own", choice, reporter)
     assert loads == [resolved]
@@ -111,13 +116,37 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
     assert len(loads) == 3, "the file is another one now"
 
 
+def test_another_number_of_threads_acts_at_once_and_loads_nothing(
+    reporter: Reporter, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[EngineChoice] = []
+
+    def load(version: Any, choice: EngineChoice, *more: Any) -> Any:
+        loads.append(choice)
+        return Model()
+
+    bench = Bench(load)
+
+    def computing_with(threads: int) -> int:
+        assert bench.load("svd_tiny", replace(CPU, threads=threads), reporter) == Outcome()
+        return torch.get_num_threads()
+
+    assert [computing_with(threads) for threads in (0, 3, 2, 0)] == [1, 3, 2, 1]
+    monkeypatch.setenv("IMG2VID_THREADS", "2")
+    assert [computing_with(threads) for threads in (0, 3)] == [2, 3]
+    monkeypatch.setenv("IMG2VID_THREADS", "two")
+    outcome = bench.load("svd_tiny", CPU, reporter)
+    assert outcome.error == "IMG2VID_THREADS must be a whole number from 0 to 1024, got 'two'"
+    assert len(loads) == 1
+
+
 def test_with_room_for_two_models_the_one_that_was_used_longest_ago_goes(
     reporter: Reporter, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMG2VID_MODELS_IN_MEMORY", "2")
     loads: list[str] = []
 
-    def load(version: Any, choice: EngineChoice, report: Any) -> Any:
+    def load(version: Any, choice: EngineChoice, *more: Any) -> Any:
         loads.append(f"{version.name} {choice.precision}")
         return Model()
 
@@ -157,6 +186,41 @@ def test_where_two_models_do_not_fit_after_all_the_first_one_goes(
     assert [model() is not None for model in loaded] == [False, True]
 
 
+def test_on_a_switch_the_old_model_hands_over_its_parts_and_goes(reporter: Reporter) -> None:
+    spares: list[Any] = []
+    loaded: list[weakref.ref[Model]] = []
+
+    def load(version: Any, choice: EngineChoice, report: Any, spare: Any) -> Any:
+        gc.collect()
+        assert [model() for model in loaded] == [None] * len(loaded)
+        spares.append(spare)
+        model = Model(parts={"of": version.name})
+        loaded.append(weakref.ref(model))
+        return model
+
+    bench = Bench(load)
+    for version in ("svd_tiny", "svd_tiny_xt", "svd_tiny"):
+        assert bench.load(version, CPU, reporter) == Outcome()
+    bench.release()
+    assert bench.load("svd_tiny", CPU, reporter) == Outcome()
+    assert spares == [{}, {"of": "svd_tiny"}, {"of": "svd_tiny_xt"}, {}]
+
+
+def test_where_the_new_model_does_not_fit_beside_the_parts_they_go_too(reporter: Reporter) -> None:
+    spares: list[Any] = []
+
+    def load(version: Any, choice: EngineChoice, report: Any, spare: Any) -> Any:
+        spares.append(spare)
+        if spare:
+            raise OutOfMemory("memory ran out")
+        return Model(parts={"of": version.name})
+
+    bench = Bench(load)
+    for version in ("svd_tiny", "svd_tiny_xt"):
+        assert bench.load(version, CPU, reporter) == Outcome()
+    assert spares == [{}, {"of": "svd_tiny"}, {}]
+
+
 @pytest.mark.parametrize("text", ["0", "two", "-1", "17", "1.5"])
 def test_a_number_of_models_that_is_none_is_told(
     reporter: Reporter, monkeypatch: pytest.MonkeyPatch, text: str
@@ -183,7 +247,7 @@ def test_a_model_that_does_not_load_is_told_and_the_next_one_loads(reporter: Rep
 def test_loading_can_be_cancelled_and_leaves_no_model(sent: Sent) -> None:
     wanted = [True]
 
-    def load(version: Any, choice: Any, report: Reporter) -> Any:
+    def load(version: Any, choice: Any, report: Reporter, spare: Any) -> Any:
         report(Event("load", 1, 2, 0.1))
         wanted[0] = False
         report(Event("load", 2, 2, 0.2))
@@ -230,7 +294,7 @@ def test_a_worker_whose_card_is_broken_ends_after_its_last_words(
     def end(code: int) -> None:
         raise Ended
 
-    monkeypatch.setattr(pipeline, "device_works", lambda device: works)
+    monkeypatch.setattr(loading, "device_works", lambda device: works)
     monkeypatch.setattr(worker.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(os, "_exit", end)
     for harmless in (Outcome(), Outcome(error="bad input", error_type="BadInput")):

@@ -12,8 +12,8 @@ from PIL import Image
 from img2vid.errors import BadInput
 from img2vid.jobs.job import Job, JobProgress, ModelStatus, State, StoredResult
 from img2vid.jobs.store import Store
+from img2vid.loading import EngineChoice
 from img2vid.media.videos import write_json, write_still, write_video
-from img2vid.pipeline import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 

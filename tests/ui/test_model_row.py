@@ -6,7 +6,7 @@ import pytest
 from driving import PHOTO, Open, bars, caption, drop, said
 from fake_desk import FakeDesk
 
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 
 
 def test_ticking_loads_the_chosen_version_and_unticking_lets_go(open_page: Open, desk: FakeDesk) -> None:

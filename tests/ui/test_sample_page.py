@@ -7,6 +7,7 @@ from fake_desk import FakeDesk
 from streamlit.testing.v1 import AppTest
 
 from img2vid.jobs.job import State
+from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -114,6 +115,20 @@ def test_sample_sends_the_controls_and_the_picture_away(open_page: Open, desk: F
     assert (job.choice.precision, job.picture_name) == ("fp32", "dogs")
     assert job.picture.read_bytes() == PHOTO.read_bytes()
     assert job.folder == desk.store.home / "svd_tiny"
+
+
+def test_how_the_model_is_run_is_sent_away_and_survives_a_reload(open_page: Open, desk: FakeDesk) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    page.selectbox(key="memory").set_value("stages").run()
+    page.selectbox(key="decoder_precision").set_value("bf16").run()
+    page.number_input(key="threads").set_value(3).run()
+    page.checkbox(key="compile").check().run()
+    again = open_page(tab_of(page))
+    again.button(key="sample").click().run()
+    (job,) = desk.store.jobs()
+    assert job.choice == EngineChoice(memory="stages", decoder_precision="bf16", threads=3, compile=True)
+    assert again.selectbox(key="memory").value == "stages"
 
 
 def test_the_same_video_is_not_queued_twice_but_another_seed_is(open_page: Open, desk: FakeDesk) -> None:

@@ -2,13 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from other_settings import OTHER_VALUES
 
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.ui import tabs
 from img2vid.ui.tabs import Picture, Tab
@@ -26,7 +27,7 @@ def _home(home: Path) -> None:
 
 def full() -> Tab:
     """A tab in which nothing is as it was at first."""
-    choice = EngineChoice("sgm", "cuda:1", "bf16", True)
+    choice = EngineChoice("sgm", "cuda:1", "bf16", True, "stages", "fp16", True, 3)
     return Tab(dict(OTHER_VALUES), choice, False, "/videos", PICTURE, "job", ("one", "two"))
 
 
@@ -82,6 +83,29 @@ def test_a_value_that_no_control_can_show_is_left_at_its_default(home: Path, nam
     assert tab.controls[name] == getattr(version.settings({}), name)
     others = {key: item for key, item in full().controls.items() if key not in (name, "version")}
     assert {key: tab.controls[key] for key in others} == others
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("memory", "cloud"),
+        ("decoder_precision", "int4"),
+        ("compile", "yes"),
+        ("threads", 4096),
+        ("threads", -1),
+        ("threads", True),
+        ("provider", 7),
+    ],
+)
+def test_a_choice_that_is_none_is_left_at_its_default(home: Path, name: str, value: Any) -> None:
+    tabs.write("1" * 12, full())
+    path = home / "tabs" / f"{'1' * 12}.json"
+    kept = json.loads(path.read_text())
+    kept["choice"][name] = value
+    path.write_text(json.dumps(kept))
+    tab = tabs.read("1" * 12, VERSIONS)
+    assert tab is not None
+    assert tab.choice == replace(full().choice, **{name: getattr(EngineChoice(), name)})
 
 
 @pytest.mark.parametrize(

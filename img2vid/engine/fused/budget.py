@@ -1,32 +1,83 @@
-"""How much memory the inner results of a layer may take: the work is cut into spans that fit."""
+"""How a layer's work is cut up: into pieces whose inner results stay small, done by several threads at once."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 
+Result = TypeVar("Result")
+
 MIB = 2**20
-CACHE = 3 * MIB // 2
-"""What a processor's cache holds near its cores, with room for weights; measured, see docs/performance.md."""
+CACHE = 4 * MIB
+"""Small enough for a processor's cache, large enough to make little of the cost of a call; see docs/performance.md."""
 ON_CARD = 256 * MIB
 """Large enough to keep a graphics card busy, small beside the smallest card's memory."""
 
 
-@dataclass
 class Budget:
-    """Bytes that one inner result may take; more is worked off piece by piece, with the same result."""
+    """Bytes that one inner result may take, and the threads that work on pieces of that size.
 
-    bytes: int
+    On a CPU every piece is one thread's from its first layer to its last, so that nobody waits for the others after
+    every operation and what was just computed is still in that core's cache. A card needs no threads.
+    """
+
+    def __init__(self, size: int, *, threaded: bool = False) -> None:
+        self.bytes = size
+        self.threads = 1
+        """How many are at work now."""
+        self._threaded = threaded
+        self._pool: ThreadPoolExecutor | None = None
+        self._mine = threading.local()
 
     @classmethod
     def for_device(cls, device: torch.device) -> "Budget":
-        """What suits a processor's cache, or a card."""
-        return cls(CACHE if device.type == "cpu" else ON_CARD)
+        """What suits a processor, or a card."""
+        return cls(CACHE, threaded=True) if device.type == "cpu" else cls(ON_CARD)
+
+    def __deepcopy__(self, memo: object) -> "Budget":
+        """A copy of a network shares the threads."""
+        return self
 
     def spans(self, total: int, bytes_each: int) -> Iterator[slice]:
-        """Cuts range(total) into as few pieces as the budget allows, none much smaller than the others."""
+        """Cuts range(total) into as few pieces as the budget allows, and a multiple of the threads where that goes."""
         most = max(self.bytes // max(bytes_each, 1), 1)
         pieces = -(-total // most)
+        pieces = min(-(-pieces // self.threads) * self.threads, total)
         edges = [total * piece // pieces for piece in range(pieces + 1)]
         yield from (slice(start, end) for start, end in pairwise(edges))
+
+    def each(self, work: Callable[[slice], Result], spans: Iterable[slice]) -> list[Result]:
+        """What `work` makes of every span, in their order. Work within work stays in its thread."""
+        spans = list(spans)
+        if self._pool is None or len(spans) == 1 or getattr(self._mine, "inside", False):
+            return [work(span) for span in spans]
+
+        def inside(span: slice) -> Result:
+            with torch.inference_mode():  # which a thread does not inherit
+                return work(span)
+
+        return list(self._pool.map(inside, spans))
+
+    @contextmanager
+    def at_work(self) -> Generator[None, None, None]:
+        """Has as many threads ready as torch would use; meanwhile torch itself uses one in each of them."""
+        threads = torch.get_num_threads()
+        if threads == 1 or not self._threaded or self._pool is not None:
+            yield
+            return
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(threads, "img2vid", initializer=self._enter) as self._pool:
+                self.threads = threads
+                yield
+        finally:
+            self._pool, self.threads = None, 1
+            torch.set_num_threads(threads)
+
+    def _enter(self) -> None:
+        self._mine.inside = True
+        torch.set_num_threads(1)

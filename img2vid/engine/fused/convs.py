@@ -1,10 +1,13 @@
 """Convolutions over the places of a frame and over the frames of a place."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from img2vid.engine.fused import ops
+from img2vid.engine.fused.budget import Budget
 from img2vid.engine.fused.weights import bias_of, held
 
 
@@ -92,6 +95,14 @@ class UpsampleConv(nn.Module):
             seen = padded[:, row : row + h + 1, column : column + w + 1]
             y[:, :, row, :, column] = ops.conv(seen, self.weight[phase], self.bias, (0, 0))
         return y.view(n, 2 * h, 2 * w, -1)
+
+
+def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: Budget) -> Tensor:
+    """What `layer` makes of frames (t, h, w, c), a few at a time."""
+    spans = list(budget.spans(len(x), x[0].numel() * x.element_size()))
+    if len(spans) == 1:
+        return layer(x)
+    return torch.cat(budget.each(lambda span: layer(x[span]), spans))
 
 
 def _pairs(kernel: Tensor, axis: int, phase: int) -> Tensor:

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from img2vid.engine.fused.budget import Budget
-from img2vid.engine.fused.convs import Conv, Linear, TimeConv, UpsampleConv
-from img2vid.engine.fused.norms import Moments, Norm
+from img2vid.engine.fused.convs import Conv, Linear, TimeConv, UpsampleConv, by_frames
+from img2vid.engine.fused.norms import Norm
 from img2vid.engine.fused.ops import linear
-from img2vid.engine.fused.residual import FrameResidual, TimeResidual
+from img2vid.engine.fused.residual import FrameResidual, Frames, TimeResidual
 from img2vid.engine.fused.strips import norm_silu_conv
 from img2vid.engine.fused.weights import bias_of, expect, held
 from img2vid.engine.nets.autoencoder import Autoencoder, Level, PictureAttention, ResnetBlock
@@ -41,12 +41,13 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, upsample: UpsampleConv | None) -> Tensor:
         """(t, h, w, c) -> a new (t, h, w, m), doubled in height and width beforehand where there is `upsample`."""
-        moments = Moments()
-
-        def frames(span: slice) -> Tensor:
-            return x[span] if upsample is None else upsample(x[span])
-
-        y = self.frames(frames, len(x), None, moments)
+        t, height, width, channels = x.shape
+        if upsample is None:
+            frames = Frames((t, height, width, channels), x.dtype, lambda span: x[span])
+        else:
+            doubled = (t, 2 * height, 2 * width, len(upsample.bias))
+            frames = Frames(doubled, x.dtype, lambda span: upsample(x[span]))
+        y, moments = self.frames(frames, None)
         return y if self.time is None else self.time(y, None, moments)
 
 
@@ -63,14 +64,21 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Changes (t, h, w, c) in its place and returns it."""
-        for frame in x.flatten(1, 2):
-            tokens = self.norm(frame[None, :, None])[0, :, 0]
-            query, key, value = linear(tokens, self.weight, self.bias).chunk(3, dim=1)
-            for span in self.budget.spans(len(frame), len(frame) * frame.element_size()):
-                part = query[None, span].contiguous()
-                answer = F.scaled_dot_product_attention(part, key[None], value[None])[0]
-                frame[span] = self.out.plus(answer, frame[span])
+        frames = x.flatten(1, 2)
+        self.budget.each(lambda span: self._attend(frames[span.start]), [slice(i, i + 1) for i in range(len(x))])
         return x
+
+    def _attend(self, frame: Tensor) -> None:
+        """Changes one frame (s, c) in its place."""
+        tokens = self.norm(frame[None, :, None])[0, :, 0]
+        query, key, value = linear(tokens, self.weight, self.bias).chunk(3, dim=1)
+
+        def work(span: slice) -> None:
+            part = query[None, span].contiguous()
+            answer = F.scaled_dot_product_attention(part, key[None], value[None])[0]
+            frame[span] = self.out.plus(answer, frame[span])
+
+        self.budget.each(work, self.budget.spans(len(frame), len(frame) * frame.element_size()))
 
 
 class FusedDecoder(nn.Module):
@@ -99,8 +107,11 @@ class FusedDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """z: (t, z, h, w), one clip's consecutive latents; returns (t, 3, H, W), not clamped."""
-        x = z.permute(0, 2, 3, 1).contiguous()
-        x = self.conv_in(x if self.post_quant is None else self.post_quant(x))
+        with self.budget.at_work():
+            return self._decode(z.permute(0, 2, 3, 1).contiguous())
+
+    def _decode(self, x: Tensor) -> Tensor:
+        x = by_frames(self.conv_in, x if self.post_quant is None else self.post_quant(x), self.budget)
         x = self.middle[0](x, None)
         x = self.middle[1](self.attention(x), None)
         for block, upsample in self._blocks():
@@ -118,6 +129,9 @@ class FusedDecoder(nn.Module):
         """(t, H, W, c) -> (t, H, W, 3)."""
         t, height, width, _ = x.shape
         out = x.new_empty(t, height, width, self.conv_out.weight.shape[0])
-        for frame, colours in zip(x, out, strict=True):
-            norm_silu_conv(frame[None], self.norm_out, self.conv_out, colours[None], self.budget)
+
+        def work(span: slice) -> None:
+            norm_silu_conv(x[span], self.norm_out, self.conv_out, out[span], self.budget)
+
+        self.budget.each(work, [slice(i, i + 1) for i in range(t)])
         return out

@@ -1,6 +1,8 @@
 """Residual blocks of a clip: one over the places of each frame, then one over the frames of each place."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +14,19 @@ from img2vid.engine.fused.norms import Moments, Norm
 from img2vid.engine.fused.strips import norm_silu_conv, rows_of
 from img2vid.engine.fused.weights import expect
 
-Frames = Callable[[slice], Tensor]
-"""Gives some of a clip's frames, (f, h, w, c)."""
+
+@dataclass(frozen=True)
+class Frames:
+    """A clip's frames (t, h, w, c), which are made a few at a time when they are asked for."""
+
+    shape: tuple[int, int, int, int]
+    dtype: torch.dtype
+    take: Callable[[slice], Tensor]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
 class FrameResidual(nn.Module):
@@ -29,27 +42,23 @@ class FrameResidual(nn.Module):
         self.skip = Linear(skip) if isinstance(skip, nn.Conv2d) else None
         self.budget = budget
 
-    def forward(self, frames: Frames, num_frames: int, shift: Tensor | None, moments: Moments) -> Tensor:
-        """(t, h, w, m) from `num_frames` frames (t, h, w, c), which are asked for a few at a time.
-
-        shift: (m,) is added behind the first convolution. `moments` hears of the result.
-        """
+    def forward(self, frames: Frames, shift: Tensor | None) -> tuple[Tensor, Moments]:
+        """(t, h, w, m) and its moments; shift: (m,) is added behind the first convolution."""
         bias = None if shift is None else shift + self.conv1.bias
-        x: Tensor | None = frames(slice(0, 1))
-        size = x[..., 0].numel() * max(x.shape[-1], len(self.conv1.bias)) * x.element_size()
-        whole: Tensor | None = None
-        for span in self.budget.spans(num_frames, size):
-            if x is None or span != slice(0, 1):
-                x = frames(span)
-            y = self._in_strips(x, bias) if size > 4 * self.budget.bytes else self._at_once(x, bias)
-            x = None  # a large frame is not kept while the next one is made
-            moments.add_frames(y)
-            if len(y) == num_frames:
-                return y
-            whole = y.new_empty(num_frames, *y.shape[1:]) if whole is None else whole
-            whole[span] = y
-        assert whole is not None
-        return whole
+        t, height, width, channels = frames.shape
+        widest = frames.frame_bytes * max(channels, len(self.conv1.bias)) // channels
+        spans = list(self.budget.spans(t, widest))
+        step = self._in_strips if widest > 4 * self.budget.bytes else self._at_once
+        if len(spans) == 1:
+            y = step(frames.take(spans[0]), bias)
+            return y, Moments.of_clip(y)
+        y = self.conv1.weight.new_empty(t, height, width, len(self.conv1.bias))
+
+        def work(span: slice) -> Moments:
+            y[span] = step(frames.take(span), bias)
+            return Moments.of_clip(y[span])
+
+        return y, Moments.joined(self.budget.each(work, spans))
 
     def _at_once(self, x: Tensor, bias: Tensor | None) -> Tensor:
         h = self.conv1(self.norm1.silu(x), bias)
@@ -61,8 +70,11 @@ class FrameResidual(nn.Module):
         h = x.new_empty(*x.shape[:-1], self.conv1.weight.shape[0])
         norm_silu_conv(x, self.norm1, self.conv1, h, self.budget, bias=bias)
         y = torch.empty_like(h)
-        for rows in rows_of(x, self.budget):
+
+        def beside(rows: slice) -> None:
             y[:, rows] = x[:, rows] if self.skip is None else self.skip(x[:, rows])
+
+        self.budget.each(beside, rows_of(x, self.budget))
         norm_silu_conv(h, self.norm2, self.conv2, y, self.budget, add=True)
         return y
 
@@ -86,23 +98,25 @@ class TimeResidual(nn.Module):
         spans = list(self.budget.spans(height * width, t * channels * x.element_size()))
         bias = None if shift is None else shift + self.conv1.bias
         h = torch.empty_like(places)
-        scale, offset = self.norm1.coefficients(moments)
-        moments = Moments()
-        for span in spans:
-            part = F.silu(torch.addcmul(offset, places[:, :, span], scale), inplace=True)
+        scale1, offset1 = self.norm1.coefficients(moments)
+
+        def first(span: slice) -> Moments:
+            part = F.silu(torch.addcmul(offset1, places[:, :, span], scale1), inplace=True)
             part = self.conv1(part, bias)
-            moments.add_frames(part)
             h[:, :, span] = part
-        scale, offset = self.norm2.coefficients(moments)
-        for span in spans:
-            part = F.silu(torch.addcmul(offset, h[:, :, span], scale), inplace=True)
+            return Moments.of_clip(part)
+
+        scale2, offset2 = self.norm2.coefficients(Moments.joined(self.budget.each(first, spans)))
+
+        def second(span: slice) -> None:
+            part = F.silu(torch.addcmul(offset2, h[:, :, span], scale2), inplace=True)
             places[:, :, span] += self.conv2(part)
+
+        self.budget.each(second, spans)
         return x
 
     def _at_once(self, x: Tensor, shift: Tensor | None, moments: Moments) -> Tensor:
         scale, offset = self.norm1.coefficients(moments)
         h = self.conv1(F.silu(torch.addcmul(offset, x, scale)), None if shift is None else shift + self.conv1.bias)
-        moments = Moments()
-        moments.add_frames(h)
-        scale, offset = self.norm2.coefficients(moments)
+        scale, offset = self.norm2.coefficients(Moments.of_clip(h))
         return x.add_(self.conv2(F.silu(torch.addcmul(offset, h, scale))))

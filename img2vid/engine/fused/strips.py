@@ -21,11 +21,11 @@ def norm_silu_conv(
 
     bias: (m,) takes the place of the convolution's own.
     """
-    height, strips, moments = x.shape[1], rows_of(x, budget), Moments()
-    for rows in strips:
-        moments.add(x[:, rows])
+    height, strips = x.shape[1], rows_of(x, budget)
+    moments = Moments.joined(budget.each(lambda rows: Moments.of(x[:, rows]), strips))
     scale, shift = norm.coefficients(moments)
-    for rows in strips:
+
+    def work(rows: slice) -> None:
         above, below = max(rows.start - 1, 0), min(rows.stop + 1, height)
         part = F.silu(torch.addcmul(shift, x[:, above:below], scale), inplace=True)
         missing = (above - (rows.start - 1), rows.stop + 1 - below)
@@ -36,3 +36,5 @@ def norm_silu_conv(
             out[:, rows] += y
         else:
             out[:, rows] = y
+
+    budget.each(work, strips)

@@ -110,13 +110,16 @@ class TimeBlock(nn.Module):
     def forward(self, x: Tensor, positions: Tensor, constant: Tensor) -> None:
         """Blends a clip (t, s, c) with what this block makes of it, in its place. positions: (t, c)."""
         t, places, channels = x.shape
-        # The widest inner result is the feed-forward layer's, four times as wide.
-        for span in self.budget.spans(places, t * 4 * channels * x.element_size()):
+
+        def work(span: slice) -> None:
             seen = x[:, span]
             y = seen + positions[:, None]
             y = self.feed_in(y, y)
             y = self.attention.over_time(y, constant)
             x[:, span] = self.feed(y, torch.lerp(y, seen, self.alpha))
+
+        # The widest inner result is the feed-forward layer's, four times as wide.
+        self.budget.each(work, self.budget.spans(places, t * 4 * channels * x.element_size()))
 
 
 class Transformer(nn.Module):
@@ -151,16 +154,25 @@ class Transformer(nn.Module):
         t, height, width, channels = x.shape
         spans = list(self.budget.spans(t, height * width * channels * x.element_size()))
         h = x.new_empty(t, height * width, len(self.proj_in.bias))
-        for index, (frame_block, time_block) in enumerate(zip(self.frame_blocks, self.time_blocks, strict=True)):
-            for span in spans:
-                tokens = h[span]
-                if index == 0:
-                    tokens = self.proj_in(self.norm(x[span]).flatten(1, 2))
-                h[span] = frame_block(tokens, constants.spatial[index])
-            time_block(h, constants.positions, constants.temporal[index])
+
+        def begin(span: slice) -> None:
+            h[span] = self.proj_in(self.norm(x[span]).flatten(1, 2))
+
+        self.budget.each(begin, spans)
         flat = x.view(t, height * width, channels)
-        for span in spans:
+        for index, (frame_block, time_block) in enumerate(zip(self.frame_blocks, self.time_blocks, strict=True)):
+            constant = constants.spatial[index]
+
+            def work(span: slice, block: FrameBlock = frame_block, constant: Tensor = constant) -> None:
+                h[span] = block(h[span], constant)
+
+            self.budget.each(work, spans)
+            time_block(h, constants.positions, constants.temporal[index])
+
+        def close(span: slice) -> None:
             flat[span] = self.proj_out.plus(h[span], flat[span])
+
+        self.budget.each(close, spans)
         return x
 
 

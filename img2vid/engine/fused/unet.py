@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from img2vid.engine.block_cache import InnerBlocks
 from img2vid.engine.fused.budget import Budget
-from img2vid.engine.fused.convs import Conv, TimeConv, UpsampleConv
-from img2vid.engine.fused.norms import Moments, Norm
-from img2vid.engine.fused.residual import FrameResidual, TimeResidual
+from img2vid.engine.fused.convs import Conv, TimeConv, UpsampleConv, by_frames
+from img2vid.engine.fused.norms import Norm
+from img2vid.engine.fused.residual import FrameResidual, Frames, TimeResidual
 from img2vid.engine.fused.transformer import Constants, Transformer
 from img2vid.engine.fused.weights import bias_of, expect, held
 from img2vid.engine.nets.attention import SpatialVideoTransformer
@@ -55,13 +55,14 @@ class Residual(nn.Module):
 
     def forward(self, parts: Sequence[Tensor], shifts: Tensor) -> Tensor:
         """Clips (t, h, w, c), whose channels stand side by side, to a new (t, h, w, m); shifts: (all,)."""
-        moments = Moments()
         first, second = shifts[self.start : self.start + 2 * self.channels].chunk(2)
 
-        def frames(span: slice) -> Tensor:
+        def take(span: slice) -> Tensor:
             return torch.cat([part[span] for part in parts], -1) if len(parts) > 1 else parts[0][span]
 
-        x = self.frames(frames, len(parts[0]), first, moments)
+        t, height, width, _ = parts[0].shape
+        channels = sum(part.shape[-1] for part in parts)
+        x, moments = self.frames(Frames((t, height, width, channels), parts[0].dtype, take), first)
         return self.time(x, second, moments)
 
 
@@ -99,7 +100,10 @@ class FusedUNet(nn.Module):
         c_noise: (1,), the noise level as the preconditioning hands it over; inner: where each clip's inner blocks are
         kept between steps, which is all but the outermost input and output block. Without it, nothing is kept.
         """
-        runs = [_Run(clip, self._shifts(c_noise, told), told) for clip, told in zip(clips, constants, strict=True)]
+        runs = [
+            _Run(clip, self._shifts(c_noise, told), told, self.budget)
+            for clip, told in zip(clips, constants, strict=True)
+        ]
         self._descend(runs, self.down[:1])
         if inner is None:
             self._run_inner(runs)
@@ -145,19 +149,17 @@ class FusedUNet(nn.Module):
         return F.linear(F.silu(emb + constants.label), self.shift_weight, self.shift_bias)[0]
 
     def _close(self, x: Tensor) -> Tensor:
-        out = x.new_empty(*x.shape[:-1], self.config.out_channels)
-        for span in self.budget.spans(len(x), x[0].numel() * x.element_size()):
-            out[span] = self.conv_out(self.norm_out.silu(x[span]))
+        out = by_frames(lambda frames: self.conv_out(self.norm_out.silu(frames)), x, self.budget)
         return out.permute(0, 3, 1, 2)
 
 
 class _Run:
     """One clip on its way through the network."""
 
-    def __init__(self, clip: Tensor, shifts: Tensor, constants: ClipConstants) -> None:
+    def __init__(self, clip: Tensor, shifts: Tensor, constants: ClipConstants, budget: Budget) -> None:
         self.x = clip.permute(0, 2, 3, 1).contiguous()
         self.kept: list[Tensor] = []
-        self._shifts = shifts
+        self._shifts, self._budget = shifts, budget
         self._all = constants.transformers
         self._constants: Iterator[Constants] = iter(self._all)
 
@@ -174,7 +176,7 @@ class _Run:
             elif isinstance(layer, Transformer):
                 self.x = layer(self.x, next(self._constants))
             else:
-                self.x = layer(self.x)
+                self.x = by_frames(layer, self.x, self._budget)
 
 
 class _Shifts:

@@ -5,6 +5,7 @@ import secrets
 import streamlit as st
 
 from img2vid import paths
+from img2vid.loading import MEMORY_PLANS, MOST_THREADS, PRECISIONS, PROVIDERS
 from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
 from img2vid.ui import desks
 from img2vid.ui.state import PageState, acting, entered, noting, show
@@ -14,9 +15,7 @@ from img2vid.ui.widgets.model import wanted
 
 DICE = 1_000_000
 """Seeds that the dice throws lie below this: enough of them, and short enough to be read and told."""
-PROVIDERS = ("auto", "native", "sgm")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 ON_THE_PAGE = ("max_scale", "scale")
 """Parameters of guiders that stand on the page, as in the reference demo."""
 
@@ -113,14 +112,20 @@ def _engine(page: PageState) -> None:
         _of_choice("Engine", "provider", PROVIDERS, choice.provider, _ENGINE_HELP)
         _of_choice("Device", "device", DEVICES, choice.device, _DEVICE_HELP)
         _of_choice("Precision", "precision", PRECISIONS, choice.precision, _PRECISION_HELP)
-        show("allow_pickle", choice.allow_pickle)
-        st.checkbox(
-            "Allow .ckpt files",
-            key="allow_pickle",
-            help="Also reads checkpoints in the older .ckpt form, as weights alone. Default: off.",
+        _of_choice("Decoder precision", "decoder_precision", PRECISIONS, choice.decoder_precision, _DECODER_HELP)
+        _of_choice("Memory", "memory", MEMORY_PLANS, choice.memory, _MEMORY_HELP)
+        show("threads", choice.threads)
+        st.number_input(
+            "Processor threads",
+            min_value=0,
+            max_value=MOST_THREADS,
+            key="threads",
+            help=_THREADS_HELP,
             on_change=_keep_choice,
-            args=("allow_pickle",),
+            args=("threads",),
         )
+        _switch("Compile", "compile", choice.compile, _COMPILE_HELP)
+        _switch("Allow .ckpt files", "allow_pickle", choice.allow_pickle, _PICKLE_HELP)
         control(page, "watermark")
         for name, host, device in desks.open_desk().workers():
             st.caption(f"{name} on {host}, {device}")
@@ -131,12 +136,31 @@ _ENGINE_HELP = (
 )
 _DEVICE_HELP = "Where it is computed; auto is the graphics card where torch sees one, else the processor."
 _PRECISION_HELP = "Number format of the network; auto is fp32 on a processor, else fp16, which needs half the memory."
+_DECODER_HELP = "Number format of the decoder, which makes frames of what was sampled; auto is fp32, the most exact."
+_MEMORY_HELP = (
+    "What lies in the graphics card's memory: resident is the whole model, the fastest; stages is the part at work, "
+    "blocks one piece of the network after the other, for small cards. The video is the same. auto is resident."
+)
+_THREADS_HELP = (
+    "How many threads of the processor compute; 0 lets torch choose, one for each core. Fewer are faster where other "
+    "programs keep cores busy. A graphics card hardly minds."
+)
+_COMPILE_HELP = (
+    "Lets torch build the network for this machine: the first video waits minutes for it, later ones are made faster. "
+    "Default: off."
+)
+_PICKLE_HELP = "Also reads checkpoints in the older .ckpt form, as weights alone. Default: off."
 
 
 def _of_choice(label: str, name: str, options: tuple[str, ...], value: str, help_text: str) -> None:
     known = options if value in options else (*options, value)
     show(name, value)
     select(label, known, name, help_text, _keep_choice, name)
+
+
+def _switch(label: str, name: str, value: bool, help_text: str) -> None:
+    show(name, value)
+    st.checkbox(label, key=name, help=help_text, on_change=_keep_choice, args=(name,))
 
 
 def _keep_choice(name: str) -> None:

@@ -8,7 +8,7 @@ from img2vid import paths
 from img2vid.errors import BadInput
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.store import Store
-from img2vid.pipeline import EngineChoice
+from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings, check_provider
 from img2vid.ui import desks, peaks, words
 from img2vid.ui.state import Note, PageState, acting, noting, show_note

@@ -31,21 +31,17 @@ def test_moments_of_pieces_are_those_of_the_whole(rows: list[int], mean: float) 
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     x = mean + torch.randn(2, sum(rows), 5, 64)
-    moments = Moments()
-    for piece in x.split(rows, dim=1):
-        moments.add(piece.contiguous())
-    scale, shift = Norm(norm).coefficients(moments)
+    moments = [Moments.of(piece.contiguous()) for piece in x.split(rows, dim=1)]
+    scale, shift = Norm(norm).coefficients(Moments.joined(moments))
     expected = norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     torch.testing.assert_close(x * scale[:, None, None] + shift[:, None, None], expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()
 def test_a_piece_without_any_contrast_has_no_variance() -> None:
-    moments = Moments()
-    moments.add(torch.full((1, 3, 3, 32), 2.5))
-    mean, variance = moments.result()
-    assert (mean == 2.5).all()
-    assert (variance < 1e-6).all()
+    moments = Moments.of(torch.full((1, 3, 3, 32), 2.5))
+    assert (moments.mean == 2.5).all()
+    assert (moments.variance < 1e-6).all()
 
 
 @given(st.integers(1, 500), st.integers(1, 10_000), st.integers(1, 10**6))

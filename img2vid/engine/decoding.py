@@ -1,0 +1,97 @@
+"""Latents to frames, chunk by chunk, in a number format that never shows black frames.
+
+Autoencoders of this family can overflow in float16: numbers above 65504 become infinite, and the frame black. Every
+chunk is therefore looked at, and one that holds what is no number is decoded again in float32. Group norms take their
+statistics in float32 in any format.
+"""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from img2vid.engine.interface import DTYPES, Precision
+from img2vid.errors import BadInput
+
+NAMES: dict[torch.dtype, str] = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+
+DecodeChunk = Callable[[Tensor], Tensor]
+"""(n, z, h, w) of consecutive latents, unscaled, in float32 -> (n, 3, H, W) in float32, not clamped."""
+
+
+def chunk_decoder(decoder: nn.Module, dtype: torch.dtype) -> DecodeChunk:
+    """The decoder in a number format; a copy of it where it has another one."""
+    module = decoder if format_of(decoder) == dtype else copy.deepcopy(decoder).to(dtype)
+    return lambda z: module(z.to(dtype)).float()
+
+
+def format_of(module: nn.Module) -> torch.dtype:
+    """The number format of a module's weights."""
+    return next(module.parameters()).dtype
+
+
+def in_format(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in a number format, or in float32 where it holds numbers that the format cannot hold."""
+    short = tensor.to(dtype)
+    if dtype in (tensor.dtype, torch.float32) or torch.isfinite(short).all() or not torch.isfinite(tensor).all():
+        return short
+    return tensor.to(torch.float32)
+
+
+def in_one_format(module: nn.Module) -> None:
+    """Where some weights did not fit the format of the others, see `in_format`, all of them become float32."""
+    if len({weight.dtype for weight in module.parameters()}) > 1:
+        module.float()
+
+
+class FrameDecoder:
+    """Decodes the latents of clips, by default in the number format of the decoder's weights.
+
+    decoder: (n, z, h, w) of consecutive latents -> (n, 3, H, W). precision: the format that was asked for; where the
+    weights are in another one, that is because they did not fit.
+    """
+
+    def __init__(self, decoder: nn.Module, scale_factor: float, device: torch.device, precision: Precision):
+        self.decoder = decoder
+        self.dtype = format_of(decoder)
+        self._scale_factor = scale_factor
+        self._device = device
+        self._weights_fit = self.dtype == DTYPES[precision]
+        self._wanted = NAMES[DTYPES[precision]]
+        self._decode = chunk_decoder(decoder, self.dtype)
+
+    def __call__(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
+        """See `Engine.decode`."""
+        if decode_t < 1:
+            raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
+        notices: list[str] = []
+
+        def note(sentence: str) -> None:
+            if sentence not in notices:
+                notices.append(sentence)
+                if on_notice is not None:
+                    on_notice(sentence)
+
+        if not self._weights_fit:
+            note(f"decoded in float32, because the decoder's weights are too large for {self._wanted}")
+        wide: DecodeChunk | None = None
+        frames: list[Tensor] = []
+        for chunk in torch.split(latents.to(self._device), decode_t):
+            z = chunk / self._scale_factor
+            found = self._decode(z)
+            if self.dtype != torch.float32 and not torch.isfinite(found).all():
+                del found  # its memory is needed now
+                wide = wide or chunk_decoder(self.decoder, torch.float32)
+                found = wide(z)
+                note(f"decoded again in float32, because {self._wanted} overflowed")
+            frames.append(found.cpu())
+            if on_chunk is not None:
+                on_chunk(sum(len(part) for part in frames), len(latents))
+        return torch.cat(frames)

@@ -24,7 +24,7 @@ from img2vid.doctor.command import add_doctor
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.events import Event
 from img2vid.media.pictures import list_pictures, load_picture
-from img2vid.settings import SampleSettings, requirement
+from img2vid.settings import APPROXIMATIONS, SampleSettings, check_provider, requirement
 from img2vid.versions import ModelVersion, find_version
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ GROUPS = {
     "sampling": ("num_steps", "sampler", "s_churn", "s_tmin", "s_tmax", "s_noise", "eta", "order"),
     "noise levels": ("discretization", "sigma_min", "sigma_max", "rho"),
     "guidance": ("guider", "max_scale", "min_scale", "scale", "period", "period_fusing"),
+    "approximations": APPROXIMATIONS,
     "memory": ("decode_t",),
 }
 
@@ -165,6 +166,7 @@ def sample(arguments: argparse.Namespace) -> int:
     if len(pictures) == 1:
         load_picture(pictures[0])  # a picture that cannot be used is told before the model is loaded
     choice = _choice(arguments)
+    check_provider(settings, choice.provider)
     folder = arguments.out if arguments.out is not None else paths.home()
     paths.require_writable(folder)
     plan = Plan(version, settings, choice, pictures, folder, arguments.animation, arguments.json)

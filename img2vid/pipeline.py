@@ -233,6 +233,7 @@ def sampler_settings(settings: SampleSettings) -> "SamplerSettings":
         guider_params=settings.params_of(settings.guider),
         discretization=settings.discretization,
         discretization_params=settings.params_of(settings.discretization),
+        **settings.approximations(),
     )
 
 

@@ -4,6 +4,7 @@ The page, the command line, the store and the file's metadata all use these name
 version (size, frames, steps, guidance, decode_t) come from configs/versions.yaml; see `img2vid.versions`.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast, get_args
 
@@ -41,7 +42,11 @@ PARAMS: dict[str, tuple[str, ...]] = {
 }
 """Which settings each choice of sampler, discretization and guider uses; the others rest."""
 
+APPROXIMATIONS = ("guidance_sigma_min", "guidance_sigma_max", "block_cache")
+"""Settings that trade nearness to the exact result for speed; at their defaults nothing is traded."""
+
 MAX_SEED = 2**32 - 1
+MAX_SIGMA = 1e6
 
 
 def control(
@@ -119,8 +124,8 @@ class SampleSettings(BaseModel):
 
     sampler: Sampler = control("EulerEDMSampler", "Sampler", "The method that walks from noise to video.")
     s_churn: float = control(0.0, "s_churn", "Noise added and removed again during sampling; 0 is none.", ge=0, le=1000)
-    s_tmin: float = control(0.0, "s_tmin", "Lowest noise level at which s_churn acts.", ge=0, le=1e6)
-    s_tmax: float = control(999.0, "s_tmax", "Highest noise level at which s_churn acts.", ge=0, le=1e6)
+    s_tmin: float = control(0.0, "s_tmin", "Lowest noise level at which s_churn acts.", ge=0, le=MAX_SIGMA)
+    s_tmax: float = control(999.0, "s_tmax", "Highest noise level at which s_churn acts.", ge=0, le=MAX_SIGMA)
     s_noise: float = control(1.0, "s_noise", "Strength of the noise that a sampler adds.", ge=0, le=10)
     eta: float = control(1.0, "eta", "How much fresh noise the ancestral samplers add at each step.", ge=0, le=10)
     order: int = control(4, "order", "How many past steps LinearMultistepSampler uses.", ge=1, le=10)
@@ -128,14 +133,14 @@ class SampleSettings(BaseModel):
     discretization: Discretization = control(
         "EDMDiscretization", "Discretization", "How the noise levels are spread over the steps."
     )
-    sigma_min: float = control(0.002, "sigma_min", "Lowest noise level above zero.", ge=1e-4, le=1e6)
+    sigma_min: float = control(0.002, "sigma_min", "Lowest noise level above zero.", ge=1e-4, le=MAX_SIGMA)
     sigma_max: float = control(
         700.0,
         "sigma_max",
         "Noise level at the start; the models were trained to begin with hardly anything but noise.",
         trained=(80, 1000),
         ge=1e-4,
-        le=1e6,
+        le=MAX_SIGMA,
     )
     rho: float = control(7.0, "rho", "How strongly steps crowd at low noise levels.", ge=0.5, le=100)
 
@@ -150,6 +155,29 @@ class SampleSettings(BaseModel):
     )
     period_fusing: Literal["mean", "multiply", "max"] = control(
         "max", "period fusing", "How several waves of TrianglePredictionGuider are joined."
+    )
+
+    guidance_sigma_min: float = control(
+        0.0,
+        "guidance from sigma",
+        "Lowest noise level at which guidance acts; below, the network runs once a step instead of twice.",
+        ge=0,
+        le=MAX_SIGMA,
+    )
+    guidance_sigma_max: float = control(
+        MAX_SIGMA,
+        "guidance up to sigma",
+        "Highest noise level at which guidance acts; at its highest value there is no limit.",
+        ge=0,
+        le=MAX_SIGMA,
+    )
+    block_cache: int = control(
+        1,
+        "block cache",
+        "The inner blocks of the network are computed at every n-th step and kept in between; 1 keeps nothing.",
+        unit="steps",
+        ge=1,
+        le=100,
     )
 
     decode_t: int = control(
@@ -177,6 +205,11 @@ class SampleSettings(BaseModel):
     def _fits_together(self) -> "SampleSettings":
         if self.sigma_min > self.sigma_max:
             raise ValueError(f"sigma_min must not be above sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        if self.guidance_sigma_min > self.guidance_sigma_max:
+            raise ValueError(
+                "guidance_sigma_min must not be above guidance_sigma_max, "
+                f"got {self.guidance_sigma_min} and {self.guidance_sigma_max}"
+            )
         highest = MAX_SEED - (self.num_samples - 1)
         if self.seed > highest:
             raise ValueError(f"seed must be at most {highest} for {self.num_samples} samples, got {self.seed}")
@@ -185,6 +218,12 @@ class SampleSettings(BaseModel):
     def params_of(self, choice: str) -> dict[str, Any]:
         """The parameters of a sampler, discretization or guider, as the engine takes them."""
         return {name: getattr(self, name) for name in PARAMS[choice]}
+
+    def approximations(self) -> dict[str, Any]:
+        """The approximations, as the engine takes them: where guidance has no upper limit, that is infinity."""
+        values = {name: getattr(self, name) for name in APPROXIMATIONS}
+        # Churn raises noise levels above the highest that can be asked for.
+        return values | ({"guidance_sigma_max": math.inf} if self.guidance_sigma_max == MAX_SIGMA else {})
 
     @property
     def file_fps(self) -> float:
@@ -209,6 +248,22 @@ def explain(problem: ErrorDetails) -> str:
     if field is None:
         return f"there is no setting {name!r}; the settings are {', '.join(SampleSettings.model_fields)}"
     return f"{name} must be {requirement(name)}, got {problem['input']!r}"
+
+
+def approximated(values: Mapping[str, Any]) -> list[str]:
+    """Names of the approximations that are switched on, of settings or controls as plain values."""
+    return [name for name in APPROXIMATIONS if values[name] != SampleSettings.model_fields[name].default]
+
+
+def check_provider(settings: SampleSettings, provider: str) -> None:
+    """Raises BadInput where the settings ask for something that the engine does not do."""
+    on = approximated(settings.model_dump()) if provider == "sgm" else []
+    if on:
+        given = ", ".join(f"{name} {getattr(settings, name)}" for name in on)
+        raise BadInput(
+            f"the sgm engine has no approximations, got {given}; "
+            "leave them at their defaults or choose the native engine"
+        )
 
 
 def requirement(name: str) -> str:

@@ -251,6 +251,15 @@ REFUSED = {
         ["--sigma-min", "9", "--sigma-max", "8"],
         "sigma_min must not be above sigma_max, got 9.0 and 8.0",
     ),
+    "interval": (
+        ["--guidance-sigma-min", "9", "--guidance-sigma-max", "8"],
+        "guidance_sigma_min must not be above guidance_sigma_max, got 9.0 and 8.0",
+    ),
+    "approximation": (
+        ["--block-cache", "2", "--provider", "sgm"],
+        "the sgm engine has no approximations, got block_cache 2; leave them at their defaults or choose the native "
+        "engine",
+    ),
     "option": (["--frames", "3"], "unrecognized arguments: --frames 3; `img2vid --help` lists what there is"),
     "shortened": (["--num-st", "3"], "unrecognized arguments: --num-st 3; `img2vid --help` lists what there is"),
     "no value": (["--fps"], "argument --fps: expected one argument; `img2vid sample --help` lists what there is"),

@@ -1,5 +1,6 @@
 """Every control: its default, its limits, its words, and what is said about a value that will not do."""
 
+import json
 import math
 from itertools import product
 from typing import Any, get_args
@@ -7,15 +8,20 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from other_settings import OTHER_VALUES
 
 from img2vid.errors import BadInput
+from img2vid.jobs.job import settings_from_text
 from img2vid.settings import (
+    APPROXIMATIONS,
     MAX_SEED,
     PARAMS,
     Discretization,
     Guider,
     Sampler,
     SampleSettings,
+    approximated,
+    check_provider,
     limits_of,
     make_settings,
     requirement,
@@ -107,7 +113,8 @@ def test_a_number_has_both_limits_and_says_them(name: str) -> None:
 @given(data=st.data())
 def test_a_number_within_the_limits_is_taken_as_it_is_or_as_text(name: str, data: st.DataObject) -> None:
     value = data.draw(inside(name))
-    others = {"num_samples": 1, "sigma_min": limits_of("sigma_min")["ge"], "sigma_max": limits_of("sigma_max")["le"]}
+    lowest = {name: limits_of(name)["ge"] for name in ("sigma_min", "guidance_sigma_min")}
+    others = {"num_samples": 1, **lowest, "sigma_max": limits_of("sigma_max")["le"]}
     for given_value in (value, repr(value)):
         assert getattr(make_settings({**others, name: given_value}), name) == value
 
@@ -153,6 +160,47 @@ def test_the_noise_levels_must_not_be_the_wrong_way_round() -> None:
     with pytest.raises(BadInput, match=r"^sigma_min must not be above sigma_max, got 5\.0 and 4\.0$"):
         make_settings({"sigma_min": 5, "sigma_max": 4})
     assert make_settings({"sigma_min": 5, "sigma_max": 5}).sigma_max == 5
+
+
+def test_the_interval_of_guidance_must_not_be_the_wrong_way_round() -> None:
+    with pytest.raises(BadInput, match=r"^guidance_sigma_min must not be above guidance_sigma_max, got 5\.0 and 4\.0$"):
+        make_settings({"guidance_sigma_min": 5, "guidance_sigma_max": 4})
+    assert make_settings({"guidance_sigma_min": 5, "guidance_sigma_max": 5}).guidance_sigma_max == 5
+
+
+def test_the_approximations_are_off_by_default_and_named_where_they_are_on() -> None:
+    assert approximated(SampleSettings().model_dump()) == []
+    assert approximated({**SampleSettings().model_dump(), "block_cache": 2, "fps": 9}) == ["block_cache"]
+    assert approximated(OTHER_VALUES) == list(APPROXIMATIONS)
+
+
+def test_settings_from_before_the_approximations_are_read_with_all_of_them_off() -> None:
+    before = {name: value for name, value in OTHER_VALUES.items() if name not in APPROXIMATIONS}
+    assert approximated(make_settings(before).model_dump()) == []
+    assert approximated(settings_from_text(json.dumps(before)).model_dump()) == []
+
+
+def test_the_engine_gets_the_approximations_and_no_limit_for_the_highest_one() -> None:
+    """Churn raises the first noise level above sigma_max, which may be as high as guidance_sigma_max."""
+    from img2vid.engine import SamplerSettings
+    from img2vid.pipeline import sampler_settings
+
+    exact, usual = sampler_settings(SampleSettings()), SamplerSettings()
+    assert all(getattr(exact, name) == getattr(usual, name) for name in APPROXIMATIONS)
+    handed_over = sampler_settings(SampleSettings(**OTHER_VALUES))
+    assert all(getattr(handed_over, name) == OTHER_VALUES[name] for name in APPROXIMATIONS)
+
+
+def test_an_engine_without_approximations_is_told_apart_before_anything_runs() -> None:
+    check_provider(SampleSettings(), "sgm")
+    for provider in ("auto", "native"):
+        check_provider(SampleSettings(**OTHER_VALUES), provider)
+    sentence = (
+        "^the sgm engine has no approximations, got block_cache 3; "
+        "leave them at their defaults or choose the native engine$"
+    )
+    with pytest.raises(BadInput, match=sentence):
+        check_provider(SampleSettings(block_cache=3), "sgm")
 
 
 @pytest.mark.parametrize("rho", [0.5, 100])

@@ -17,11 +17,20 @@ def check_sampler_settings(settings: SamplerSettings) -> None:
     """Raises BadInput for unknown names, unknown parameters, missing ones, and values that make no schedule."""
     if settings.num_steps < 1:
         raise BadInput(f"num_steps must be at least 1, got {settings.num_steps}")
+    _check_approximations(settings)
     _check("sampler", settings.sampler, SAMPLERS, settings.sampler_params)
     _check("guider", settings.guider, GUIDERS, settings.guider_params)
     _check("discretization", settings.discretization, DISCRETIZATIONS, settings.discretization_params)
     make_sigmas(settings.discretization, settings.num_steps, dict(settings.discretization_params))
     make_scales(settings.guider, 1, dict(settings.guider_params))
+
+
+def _check_approximations(settings: SamplerSettings) -> None:
+    low, high = settings.guidance_sigma_min, settings.guidance_sigma_max
+    if not 0 <= low <= high:
+        raise BadInput(f"guidance_sigma_min must be from 0 to guidance_sigma_max, got {low} and {high}")
+    if settings.block_cache < 1:
+        raise BadInput(f"block_cache must be at least 1 step, got {settings.block_cache}")
 
 
 def _check(kind: str, name: str, known: Mapping[str, Callable[..., Tensor] | None], params: Mapping[str, Any]) -> None:

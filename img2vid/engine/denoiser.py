@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from img2vid.engine.block_cache import BlockCache
 from img2vid.engine.fused.unet import ClipConstants, FusedUNet
 from img2vid.engine.interface import Conditioning
 from img2vid.errors import BadInput
@@ -45,16 +46,23 @@ class Denoiser:
         self._told: list[tuple[Conditioning, ClipConstants]] = []
         """The last conditionings and what the network made of them, which is the same at every step."""
 
-    def __call__(self, x: Tensor, sigma: Tensor, conditionings: list[Conditioning]) -> list[Tensor]:
-        """x: (T, z, h, w) in float32, sigma: a tensor of one number. Returns one (T, z, h, w) for each conditioning."""
+    def __call__(
+        self, x: Tensor, sigma: Tensor, conditionings: list[Conditioning], cache: BlockCache | None = None
+    ) -> list[Tensor]:
+        """x: (T, z, h, w) in float32, sigma: a tensor of one number. Returns one (T, z, h, w) for each conditioning.
+
+        cache: where the network's inner blocks are kept between steps; without it, all blocks are computed.
+        """
         scaling = v_scaling_with_edm_noise(sigma.reshape(1))
         constants = self._constants(conditionings)
+        inner = None if cache is None else [cache.of(c) for c in conditionings]
         estimates: list[Tensor] = []
         step = len(conditionings) if self.together else 1
         for start in range(0, len(conditionings), step):
             part = slice(start, start + step)
             clips = [torch.cat([x * scaling.c_in, c.concat], 1).to(self.dtype) for c in conditionings[part]]
-            outputs = self.network(clips, scaling.c_noise, constants[part])
+            kept = None if inner is None else inner[part]
+            outputs = self.network(clips, scaling.c_noise, constants[part], kept)
             estimates += [output.float() * scaling.c_out + x * scaling.c_skip for output in outputs]
         return estimates
 

@@ -1,10 +1,12 @@
-"""Classifier-free guidance (Ho & Salimans 2022) with a scale for every frame.
+"""Classifier-free guidance (Ho & Salimans 2022) with a scale for every frame, at all noise levels or some of them.
 
 A guider says how strongly each frame is pushed from the unconditional estimate past the conditional one. None at all
 (`IdentityGuider`) needs only the conditional estimate, half the work of the others.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -63,6 +65,22 @@ def make_scales(name: str, num_frames: int, params: dict[str, Any]) -> Tensor | 
     """The scale of every frame, (num_frames,), or None where the conditional estimate is used as it is."""
     make = GUIDERS[name]
     return None if make is None else make(num_frames, **params)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The noise levels at which guidance acts, both ends included (Kynkäänniemi et al. 2024).
+
+    Outside of it the conditional estimate is used as it is, half the work.
+    """
+
+    sigma_min: float = 0.0
+    sigma_max: float = math.inf
+
+    def holds(self, sigma: Tensor) -> bool:
+        """Whether a noise level, a tensor of one number, lies in it."""
+        # Without limits the number is not looked at: on a card that would wait until all before is computed.
+        return self == Interval() or self.sigma_min <= float(sigma) <= self.sigma_max
 
 
 def guide(uncond: Tensor, cond: Tensor, scales: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What an engine takes and gives: the one narrow interface that the native engine and sgm share."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,9 @@ class SamplerSettings:
     sampler_params: s_churn, s_tmin, s_tmax, s_noise (EDM), eta, s_noise (ancestral), order (linear multistep);
     guider_params: scale (VanillaCFG), max_scale, min_scale (linear), and period, period_fusing (triangle);
     discretization_params: sigma_min, sigma_max, rho (EDM), linear_start, linear_end, num_timesteps (LegacyDDPM).
+
+    The last three are approximations, off by default: guidance acts only where the noise level is from
+    guidance_sigma_min to guidance_sigma_max; the inner blocks of the network are computed at every block_cache-th step.
     """
 
     sampler: str = "EulerEDMSampler"
@@ -52,6 +56,9 @@ class SamplerSettings:
     discretization_params: Mapping[str, Any] = field(
         default_factory=lambda: {"sigma_min": 0.002, "sigma_max": 700.0, "rho": 7.0}
     )
+    guidance_sigma_min: float = 0.0
+    guidance_sigma_max: float = math.inf
+    block_cache: int = 1
 
 
 @dataclass(frozen=True)

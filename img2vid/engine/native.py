@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from img2vid.engine.block_cache import BlockCache
 from img2vid.engine.checkpoint import build_model, fill
 from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.decoding import FrameDecoder, in_format, in_one_format
@@ -13,7 +14,7 @@ from img2vid.engine.discretization import make_sigmas
 from img2vid.engine.fused.budget import Budget
 from img2vid.engine.fused.decoder import FusedDecoder
 from img2vid.engine.fused.unet import FusedUNet
-from img2vid.engine.guiders import guide, make_scales
+from img2vid.engine.guiders import Interval, guide, make_scales
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, Precision, SamplerSettings, StepInfo
 from img2vid.engine.model import SvdModel
 from img2vid.engine.remembering import fingerprint
@@ -102,14 +103,17 @@ class NativeEngine:
         scales = make_scales(settings.guider, noise.shape[0], dict(settings.guider_params))
         sigmas, noise = sigmas.to(self.device), noise.to(self.device)
         scales = None if scales is None else scales.to(self.device)
+        interval = Interval(settings.guidance_sigma_min, settings.guidance_sigma_max)
+        cache = BlockCache(settings.block_cache)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            if scales is None:
-                return self.denoiser(x, sigma, [cond])[0]
-            without, with_picture = self.denoiser(x, sigma, [uncond, cond])
+            if scales is None or not interval.holds(sigma):
+                return self.denoiser(x, sigma, [cond], cache)[0]
+            without, with_picture = self.denoiser(x, sigma, [uncond, cond], cache)
             return guide(without, with_picture, scales)
 
         def after_step(step: int, denoised: Tensor) -> None:
+            cache.next_step()
             if on_step is not None:
                 on_step(StepInfo(step, settings.num_steps, float(sigmas[step]), denoised))
 

@@ -125,6 +125,7 @@ class SgmEngine:
         check_sampler_settings(settings)
         if settings.sampler_params.get("eta") == 0:
             raise BadInput(f"{settings.sampler} of sgm cannot run with eta 0; choose a small eta or the native engine")
+        _refuse_approximations(settings)
         num_frames = len(noise)
         sampler = make_sampler(settings, num_frames)
         _observe(sampler, settings.num_steps, on_step)
@@ -166,6 +167,18 @@ class SgmEngine:
             if on_chunk is not None:
                 on_chunk(sum(len(part) for part in frames), len(latents))
         return torch.cat(frames)
+
+
+def _refuse_approximations(settings: SamplerSettings) -> None:
+    """A run that is exact although an approximation was asked for would be taken for an approximation as good."""
+    exact = SamplerSettings()
+    for name in ("guidance_sigma_min", "guidance_sigma_max", "block_cache"):
+        value, usual = getattr(settings, name), getattr(exact, name)
+        if value != usual:
+            raise BadInput(
+                f"the sgm engine has no approximations, got {name} {value}; "
+                f"leave it at {usual} or choose the native engine"
+            )
 
 
 def _require_plain(order: LoadOrder) -> None:

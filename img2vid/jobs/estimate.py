@@ -6,6 +6,8 @@ from statistics import median
 
 from img2vid.settings import SampleSettings
 
+OUTER_SHARE = 0.1
+"""What the outermost blocks take of a run of a full model's network; they are computed also where a cache is used."""
 TWICE_A_STEP = frozenset({"HeunEDMSampler", "DPMPP2SAncestralSampler"})
 """Samplers that run the network a second time in each step."""
 
@@ -74,10 +76,27 @@ def pixels_of(settings: SampleSettings) -> int:
     return settings.num_frames * settings.height * settings.width
 
 
-def network_runs(settings: SampleSettings) -> int:
-    """How often the network runs on each frame; without guidance it is spared the run without the picture."""
+def network_runs(settings: SampleSettings) -> float:
+    """How often the network runs on each frame, in whole runs; without guidance it is spared that without the picture.
+
+    With the approximations a step costs less; where noise levels are not EDM's, guidance is taken to act at all.
+    """
     a_step = 2 if settings.sampler in TWICE_A_STEP else 1
-    return settings.num_steps * a_step * (1 if settings.guider == "IdentityGuider" else 2)
+    low, high = settings.guidance_sigma_min, settings.guidance_sigma_max
+    runs = 0.0
+    for step, sigma in enumerate(_sigmas(settings)):
+        guided = settings.guider != "IdentityGuider" and (sigma is None or low <= sigma <= high)
+        runs += (2 if guided else 1) * (OUTER_SHARE if step % settings.block_cache else 1)
+    return runs * a_step
+
+
+def _sigmas(settings: SampleSettings) -> list[float | None]:
+    """The noise level of every step where that is EDM's (Karras et al. 2022, equation 5), else None for each."""
+    if settings.discretization != "EDMDiscretization":
+        return [None] * settings.num_steps
+    last = max(settings.num_steps - 1, 1)
+    start, end = settings.sigma_max ** (1 / settings.rho), settings.sigma_min ** (1 / settings.rho)
+    return [(start + step / last * (end - start)) ** settings.rho for step in range(settings.num_steps)]
 
 
 def seconds_left(stage: str, of_stage: float | None, one: Expected | None, videos_after: int) -> float | None:

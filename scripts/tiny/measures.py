@@ -1,4 +1,4 @@
-"""What a video is measured by: nearness to its picture, steadiness, motion."""
+"""What the videos of a small model are measured by, beyond img2vid/media/measures.py: steadiness and motion."""
 
 from itertools import pairwise
 
@@ -6,14 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from img2vid.media.measures import psnr
+
 Frames = NDArray[np.uint8]
 """(T, H, W, 3)."""
-
-
-def psnr(a: Frames, b: Frames) -> float:
-    """Peak signal to noise ratio of 8-bit pictures in dB."""
-    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-10)))
 
 
 def least_neighbour_psnr(frames: Frames) -> float:

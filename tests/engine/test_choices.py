@@ -62,6 +62,13 @@ def test_every_guider_and_discretization_takes_the_references_parameters(
     ("settings", "sentence"),
     [
         (SamplerSettings(num_steps=0), "num_steps must be at least 1, got 0"),
+        (SamplerSettings(block_cache=0), "block_cache must be at least 1 step, got 0"),
+        (
+            SamplerSettings(guidance_sigma_min=3.0, guidance_sigma_max=2.0),
+            "guidance_sigma_min must be from 0 to guidance_sigma_max, got 3.0 and 2.0",
+        ),
+        (SamplerSettings(guidance_sigma_min=-1.0), "must be from 0 to guidance_sigma_max, got -1.0 and inf"),
+        (SamplerSettings(guidance_sigma_max=float("nan")), "must be from 0 to guidance_sigma_max, got 0.0 and nan"),
         (SamplerSettings(sampler="Euler"), "sampler 'Euler' is unknown; choose one of EulerEDMSampler, Heun"),
         (SamplerSettings(guider="CFG"), "guider 'CFG' is unknown; choose one of VanillaCFG"),
         (SamplerSettings(discretization="Karras"), "discretization 'Karras' is unknown; choose one of EDMDisc"),

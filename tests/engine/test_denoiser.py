@@ -30,7 +30,7 @@ class Network:
         self.told.append((crossattn, vector, num_frames))
         return len(self.told) - 1
 
-    def __call__(self, clips: list[Tensor], c_noise: Tensor, constants: list[int]) -> list[Tensor]:
+    def __call__(self, clips: list[Tensor], c_noise: Tensor, constants: list[int], inner: None = None) -> list[Tensor]:
         self.calls.append((clips, c_noise, constants))
         return [self.answer(clip) for clip in clips]
 

@@ -263,6 +263,24 @@ def test_sgm_leaves_its_inputs_and_the_global_generator_alone(both: tuple[Engine
 
 
 @pytest.mark.sgm
+@pytest.mark.parametrize(
+    ("changed", "given"),
+    [
+        ({"guidance_sigma_min": 1.0}, r"guidance_sigma_min 1\.0; leave it at 0\.0"),
+        ({"guidance_sigma_max": 50.0}, r"guidance_sigma_max 50\.0; leave it at inf"),
+        ({"block_cache": 2}, "block_cache 2; leave it at 1"),
+    ],
+)
+def test_approximations_are_refused_by_sgm(
+    changed: dict[str, Any], given: str, both: tuple[Engine, Engine], pair: Pair
+) -> None:
+    with pytest.raises(
+        BadInput, match=f"^the sgm engine has no approximations, got {given} or choose the native engine$"
+    ):
+        both[1].sample(NOISE, *pair, SamplerSettings(num_steps=1, **changed))
+
+
+@pytest.mark.sgm
 @pytest.mark.parametrize("sampler", ["EulerAncestralSampler", "DPMPP2SAncestralSampler"])
 def test_eta_0_is_refused_where_sgm_cannot_do_it(sampler: str, both: tuple[Engine, Engine], pair: Pair) -> None:
     settings = SamplerSettings(sampler, 2, sampler_params={"eta": 0.0})

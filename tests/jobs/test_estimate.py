@@ -1,8 +1,18 @@
 """How long jobs take, judged by past ones."""
 
-import pytest
+from typing import Any
 
-from img2vid.jobs.estimate import Expected, Timing, expected, seconds_left
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from img2vid import paths
+from img2vid.engine.config import load_config
+from img2vid.engine.discretization import edm_sigmas
+from img2vid.engine.model import build_meta
+from img2vid.jobs.estimate import OUTER_SHARE, Expected, Timing, expected, network_runs, seconds_left
 from img2vid.settings import SampleSettings
 
 ONE = Expected(sampling=20.0, decoding=4.0, rest=1.0)
@@ -26,6 +36,56 @@ def test_the_usual_is_the_middle() -> None:
     timings = [Timing(sampling, 1.0, 0.0) for sampling in (1.0, 50.0, 2.0)]
     assert Timing.usual(timings) == Timing(2.0, 1.0, 0.0)
     assert Timing.usual([]) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "runs"),
+    [
+        ({}, 50),
+        ({"guider": "IdentityGuider"}, 25),
+        ({"sampler": "HeunEDMSampler"}, 100),
+        ({"guidance_sigma_min": 699.0}, 26),
+        ({"guidance_sigma_max": 0.001}, 25),
+        ({"block_cache": 5}, 2 * 5 + 40 * OUTER_SHARE),
+        ({"block_cache": 100}, 2 + 48 * OUTER_SHARE),
+        ({"block_cache": 5, "guider": "IdentityGuider"}, 5 + 20 * OUTER_SHARE),
+        ({"block_cache": 25, "guidance_sigma_min": 699.0}, 2 + 24 * OUTER_SHARE),
+    ],
+)
+def test_approximations_count_with_the_work_that_they_leave(changed: dict[str, Any], runs: float) -> None:
+    assert network_runs(SampleSettings(**changed)) == pytest.approx(runs)
+
+
+def test_the_outermost_blocks_of_the_full_network_take_about_that_share_of_its_operations() -> None:
+    model = build_meta(load_config(paths.CONFIGS / "svd.yaml"), paths.CONFIGS)
+    network, frames = model.network, 14
+
+    def nothing(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, device="meta")
+
+    counter = FlopCounterMode(display=False, depth=3)
+    with counter, torch.inference_mode():
+        told = {"context": nothing(frames, 1, 1024), "vector": nothing(frames, 768), "num_frames": frames}
+        network(nothing(frames, 8, 72, 128), nothing(frames), **told)
+    counts = {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
+    outermost = (
+        ".time_embed",
+        ".label_emb",
+        ".input_blocks.0",
+        f".output_blocks.{len(network.output_blocks) - 1}",
+        ".out",
+    )
+    share = sum(count for name, count in counts.items() if name.endswith(outermost)) / counts["Global"]
+    assert share == pytest.approx(OUTER_SHARE, abs=0.02)
+
+
+@given(st.integers(1, 60), st.floats(2, 20), st.floats(0, 700))
+def test_guidance_in_an_interval_counts_as_often_as_the_engine_guides(num_steps: int, rho: float, low: float) -> None:
+    settings = SampleSettings(num_steps=num_steps, rho=rho, guidance_sigma_min=low)
+    sigmas = edm_sigmas(num_steps, **settings.params_of("EDMDiscretization"))[:-1]
+    # In float32 a level may lie on the other side of an end that it nearly meets.
+    sure = [sum(float(sigma) >= edge for sigma in sigmas) for edge in (low * 1.001 + 1e-6, low * 0.999 - 1e-6)]
+    assert num_steps + sure[0] <= network_runs(settings) <= num_steps + sure[1]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_the_controls_stand_in_the_reference_demos_order_under_its_labels(open_p
         "Sampler",
         "Discretization",
         "Guider",
+        "Approximations",
         "Engine, precision, memory",
     ]
     assert [box.label for box in page.file_uploader] == ["Input"]
@@ -63,6 +64,36 @@ def test_only_the_parameters_of_the_chosen_sampler_and_guider_are_drawn(open_pag
     assert not keys & {"s_churn", "min_scale", "max_scale", "sigma_max"}
     page.selectbox(key="sampler").set_value("EulerEDMSampler").run()
     assert {"s_churn", "s_tmin", "s_tmax", "s_noise"} <= {widget.key for widget in page.number_input}
+
+
+def test_approximations_are_named_in_the_title_where_they_are_on(open_page: Open, desk: FakeDesk) -> None:
+    page = drop(open_page(), PHOTO)
+    assert approximations(page).label == "Approximations"
+    assert not approximations(page).proto.expanded
+    assert "not the same video" in caption(page)
+    page.number_input(key="guidance_sigma_max").set_value(50.0).run()
+    page.number_input(key="block_cache").set_value(2).run()
+    assert approximations(page).label == "Approximations: guidance up to sigma, block cache"
+    page.button(key="sample").click().run()
+    (job,) = desk.store.jobs()
+    assert job.settings == find_version("svd_tiny").settings({"guidance_sigma_max": 50.0, "block_cache": 2})
+    page.button(key="defaults").click().run()
+    assert approximations(page).label == "Approximations"
+
+
+def test_an_approximation_with_an_engine_that_has_none_stops_sample_with_a_sentence(open_page: Open) -> None:
+    page = drop(open_page(), PHOTO)
+    page.number_input(key="block_cache").set_value(2).run()
+    page.selectbox(key="provider").set_value("sgm").run()
+    assert page.button(key="sample").disabled
+    assert "The sgm engine has no approximations, got block_cache 2" in caption(page)
+    page.number_input(key="block_cache").set_value(1).run()
+    assert not page.button(key="sample").disabled
+
+
+def approximations(page: AppTest) -> Any:
+    (box,) = [box for box in page.sidebar.expander if box.label.startswith("Approximations")]
+    return box
 
 
 def test_without_an_input_sample_cannot_be_pressed_and_says_why(open_page: Open) -> None:

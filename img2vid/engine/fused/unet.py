@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from img2vid.engine.block_cache import InnerBlocks
 from img2vid.engine.fused.budget import Budget
 from img2vid.engine.fused.convs import Conv, TimeConv, UpsampleConv, by_frames
 from img2vid.engine.fused.norms import Norm
@@ -87,25 +88,60 @@ class FusedUNet(nn.Module):
         transformers = [module for module in self.modules() if isinstance(module, Transformer)]
         return ClipConstants(self.label_emb(vector), [one.tell(crossattn[0], num_frames) for one in transformers])
 
-    def forward(self, clips: Sequence[Tensor], c_noise: Tensor, constants: Sequence[ClipConstants]) -> list[Tensor]:
+    def forward(
+        self,
+        clips: Sequence[Tensor],
+        c_noise: Tensor,
+        constants: Sequence[ClipConstants],
+        inner: Sequence[InnerBlocks] | None = None,
+    ) -> list[Tensor]:
         """One pass over some clips, stage by stage: each (t, in_channels, h, w), returns (t, out_channels, h, w) each.
 
-        c_noise: (1,), the noise level as the preconditioning hands it over.
+        c_noise: (1,), the noise level as the preconditioning hands it over; inner: where each clip's inner blocks are
+        kept between steps, which is all but the outermost input and output block. Without it, nothing is kept.
         """
         runs = [
             _Run(clip, self._shifts(c_noise, told), told, self.budget)
             for clip, told in zip(clips, constants, strict=True)
         ]
-        for stage in self.down:
+        self._descend(runs, self.down[:1])
+        if inner is None:
+            self._run_inner(runs)
+        else:
+            self._run_or_recall_inner(runs, inner)
+        self._ascend(runs, self.up[-1:])
+        return [self._close(run.x) for run in runs]
+
+    def _run_inner(self, runs: Sequence["_Run"]) -> None:
+        """All blocks but the outermost."""
+        self._descend(runs, self.down[1:])
+        for run in runs:
+            run.go(self.middle)
+        self._ascend(runs, self.up[:-1])
+
+    def _run_or_recall_inner(self, runs: Sequence["_Run"], inner: Sequence[InnerBlocks]) -> None:
+        """The inner blocks' results: those that are kept, and the others computed and kept."""
+        results = [one.recall() for one in inner]
+        self._run_inner([run for run, result in zip(runs, results, strict=True) if result is None])
+        outermost = sum(isinstance(layer, Transformer) for layer in self.up[-1].children())
+        for run, one, result in zip(runs, inner, results, strict=True):
+            if result is None:
+                one.keep(run.x)
+            else:
+                run.go_on(result, outermost)
+
+    @staticmethod
+    def _descend(runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
+        for stage in stages:
             for run in runs:
                 run.go(stage)
                 run.kept.append(run.x)
-        for run in runs:
-            run.go(self.middle)
-        for stage in self.up:
+
+    @staticmethod
+    def _ascend(runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
+        for stage in stages:
             for run in runs:
                 run.go(stage, run.kept.pop())
-        return [self._close(run.x) for run in runs]
 
     def _shifts(self, c_noise: Tensor, constants: ClipConstants) -> Tensor:
         """(all,), what every residual block adds at a noise level, block after block."""
@@ -124,7 +160,13 @@ class _Run:
         self.x = clip.permute(0, 2, 3, 1).contiguous()
         self.kept: list[Tensor] = []
         self._shifts, self._budget = shifts, budget
-        self._constants: Iterator[Constants] = iter(constants.transformers)
+        self._all = constants.transformers
+        self._constants: Iterator[Constants] = iter(self._all)
+
+    def go_on(self, x: Tensor, transformers: int) -> None:
+        """Takes up what was kept, where so many transformers are left to run."""
+        self.x = x
+        self._constants = iter(self._all[len(self._all) - transformers :])
 
     def go(self, stage: nn.Module, *beside: Tensor) -> None:
         """Through the layers of a stage, the first of which also sees the tensors `beside`."""

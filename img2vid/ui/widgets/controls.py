@@ -22,6 +22,8 @@ STEPS = {
     "min_scale": 0.1,
     "scale": 0.1,
     "period": 0.1,
+    "guidance_sigma_min": 0.1,
+    "guidance_sigma_max": 10.0,
     "saving_fps": 1.0,
 }
 """How far one press on plus or minus goes; 1 for whole numbers."""

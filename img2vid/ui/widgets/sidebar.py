@@ -1,4 +1,4 @@
-"""The sidebar: size, seed, where videos go, and, folded away, sampler, discretization, guider and engine."""
+"""The sidebar: size, seed, where videos go; folded away, sampler, discretization, guider, approximations, engine."""
 
 import secrets
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 from img2vid import paths
 from img2vid.loading import MEMORY_PLANS, MOST_THREADS, PRECISIONS, PROVIDERS
-from img2vid.settings import PARAMS
+from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
 from img2vid.ui import desks
 from img2vid.ui.state import PageState, acting, entered, noting, show
 from img2vid.ui.switching import reset
@@ -28,6 +28,7 @@ def sidebar(page: PageState) -> None:
     _group(page, "Sampler", "sampler")
     _group(page, "Discretization", "discretization")
     _group(page, "Guider", "guider")
+    _approximations(page)
     _engine(page)
     st.button(
         f"Defaults of {page.version.name}",
@@ -94,6 +95,15 @@ def _group(page: PageState, title: str, choice: str) -> None:
         for name in PARAMS[chosen]:
             if name not in ON_THE_PAGE:
                 control(page, name)
+
+
+def _approximations(page: PageState) -> None:
+    """What is faster than the exact result and not the same; the title names what is switched on."""
+    on = ", ".join(label_of(name) for name in approximated(page.tab.controls))
+    with st.expander(f"Approximations: {on}" if on else "Approximations", key="approximations_group"):
+        st.caption("Faster, and not the same video. docs/approximations.md has what each saves and costs.")
+        for name in APPROXIMATIONS:
+            control(page, name)
 
 
 def _engine(page: PageState) -> None:

@@ -9,7 +9,7 @@ from img2vid.errors import BadInput
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.store import Store
 from img2vid.loading import EngineChoice
-from img2vid.settings import SampleSettings
+from img2vid.settings import SampleSettings, check_provider
 from img2vid.ui import desks, peaks, words
 from img2vid.ui.state import Note, PageState, acting, noting, show_note
 from img2vid.ui.widgets.model import missing_checkpoint
@@ -75,6 +75,7 @@ def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
     """The settings where they fit together, and why Sample cannot be pressed, or nothing."""
     try:
         settings = page.settings()
+        check_provider(settings, page.tab.choice.provider)
     except BadInput as error:
         return None, words.plain(words.sentence(error))
     if missing_checkpoint(page.version):

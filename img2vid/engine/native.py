@@ -29,12 +29,19 @@ class NativeEngine:
     """
 
     def __init__(
-        self, model: SvdModel, device: torch.device, precision: Precision, decoder_precision: Precision, parts: Parts
+        self,
+        model: SvdModel,
+        device: torch.device,
+        precision: Precision,
+        decoder_precision: Precision,
+        parts: Parts,
+        *,
+        compiled: bool = False,
     ) -> None:
         self.model = model
         self.parts = parts
         self.device = device
-        self.budget = budget = Budget.for_device(device)
+        self.budget = budget = Budget.for_device(device, compiled=compiled)
         self.denoiser = Denoiser(FusedUNet(model.network, budget), DTYPES[precision])
         in_one_format(model.first_stage_model)
         decoder = FusedDecoder(model.first_stage_model, budget)
@@ -57,7 +64,7 @@ class NativeEngine:
         taken = take_over(model, order, place, order.spare)
         fill(model, order, place)
         parts = parts_of(model, order, taken)
-        return cls(model, order.device, order.precision, order.decoder_precision, parts)
+        return cls(model, order.device, order.precision, order.decoder_precision, parts, compiled=order.compile)
 
     @torch.inference_mode()
     def condition(

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from img2vid.engine.fused.kernels import Kernels, PlainKernels, choose_kernels
+
 Result = TypeVar("Result")
 
 MIB = 2**20
@@ -27,8 +29,9 @@ class Budget:
     every operation and what was just computed is still in that core's cache. A card needs no threads.
     """
 
-    def __init__(self, size: int, *, threaded: bool = False) -> None:
+    def __init__(self, size: int, *, threaded: bool = False, kernels: Kernels | None = None) -> None:
         self.bytes = size
+        self.kernels = PlainKernels() if kernels is None else kernels
         self.threads = 1
         """How many are at work now."""
         self._threaded = threaded
@@ -36,9 +39,12 @@ class Budget:
         self._mine = threading.local()
 
     @classmethod
-    def for_device(cls, device: torch.device) -> "Budget":
-        """What suits a processor, or a card."""
-        return cls(CACHE, threaded=True) if device.type == "cpu" else cls(ON_CARD)
+    def for_device(cls, device: torch.device, *, compiled: bool = False) -> "Budget":
+        """What suits a processor, or a card. compiled: element-wise work goes through `torch.compile`."""
+        kernels = choose_kernels(device, compiled=compiled)
+        if device.type == "cpu":
+            return cls(CACHE, threaded=True, kernels=kernels)
+        return cls(ON_CARD, kernels=kernels)
 
     def __deepcopy__(self, memo: object) -> "Budget":
         """A copy of a network shares the threads."""

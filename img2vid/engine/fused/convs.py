@@ -100,9 +100,16 @@ class UpsampleConv(nn.Module):
 def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: Budget) -> Tensor:
     """What `layer` makes of frames (t, h, w, c), a few at a time."""
     spans = budget.spans(len(x), x[0].numel() * x.element_size())
+    first = layer(x[spans[0]])
     if len(spans) == 1:
-        return layer(x)
-    return torch.cat(budget.each(lambda span: layer(x[span]), spans))
+        return first
+    out = first.new_empty(len(x), *first.shape[1:])
+
+    def work(span: slice) -> None:
+        out[span] = first if span == spans[0] else layer(x[span])
+
+    budget.each(work, spans)
+    return out
 
 
 def _pairs(kernel: Tensor, axis: int, phase: int) -> Tensor:

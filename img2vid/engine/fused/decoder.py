@@ -56,7 +56,7 @@ class Attention(nn.Module):
 
     def __init__(self, attention: PictureAttention, budget: Budget) -> None:
         super().__init__()
-        self.norm, layers = Norm(attention.norm), (attention.q, attention.k, attention.v)
+        self.norm, layers = Norm(attention.norm, budget), (attention.q, attention.k, attention.v)
         self.weight = held(torch.cat([layer.weight.flatten(1) for layer in layers]))
         self.bias = held(torch.cat([bias_of(layer) for layer in layers]))
         self.out = Linear(attention.proj_out)
@@ -99,7 +99,7 @@ class FusedDecoder(nn.Module):
         )
         steps = [expect(Upsample, level.upsample) for level in levels if level.upsample is not None]
         self.steps = nn.ModuleList(UpsampleConv(step.conv) for step in steps)
-        self.norm_out, self.conv_out = Norm(decoder.norm_out), Conv(decoder.conv_out)
+        self.norm_out, self.conv_out = Norm(decoder.norm_out, budget), Conv(decoder.conv_out)
         self.time_out = None
         if isinstance(decoder.conv_out, TemporalConv):
             self.time_out = TimeConv(expect(nn.Conv3d, decoder.conv_out.time_mix_conv))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from img2vid.engine.fused.budget import Budget
 from img2vid.engine.nets.blocks import GROUPS
 
 vector_norm = cast(Any, torch.linalg).vector_norm  # torch declares no types for it
@@ -16,27 +17,32 @@ vector_norm = cast(Any, torch.linalg).vector_norm  # torch declares no types for
 class Norm(nn.Module):
     """What a GroupNorm multiplies and adds."""
 
-    def __init__(self, norm: nn.GroupNorm) -> None:
+    def __init__(self, norm: nn.GroupNorm, budget: Budget) -> None:
         super().__init__()
+        self.budget = budget
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises maps (n, h, w, c), each for itself."""
         if x.device.type == "cpu":
             return F.group_norm(x.permute(0, 3, 1, 2), GROUPS, self.weight, self.bias, self.eps).permute(0, 2, 3, 1)
-        scale, shift = self.coefficients(Moments.of(x))
-        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
+        return self.budget.kernels.affine(x, *self.coefficients(Moments.of(x)), silu=False)
 
     def silu(self, x: Tensor) -> Tensor:
         """SiLU of the normalised maps."""
-        return F.silu(self(x), inplace=True)
+        if x.device.type == "cpu":
+            return F.silu(self(x), inplace=True)
+        return self.silu_with(x, self.coefficients(Moments.of(x)))
+
+    def silu_with(self, x: Tensor, coefficients: tuple[Tensor, Tensor]) -> Tensor:
+        """SiLU of x (n, ..., c), normalised with coefficients that are known."""
+        return self.budget.kernels.affine(x, *coefficients, silu=True)
 
     def coefficients(self, moments: "Moments") -> tuple[Tensor, Tensor]:
-        """Scale and shift (n, c) that normalise what the moments were gathered from."""
+        """Scale and shift (n, c) in float32 that normalise what the moments were gathered from."""
         times = self.weight.numel() // GROUPS
         scale = (moments.variance + self.eps).rsqrt().repeat_interleave(times, 1) * self.weight
-        shift = self.bias - moments.mean.repeat_interleave(times, 1) * scale
-        return scale.to(self.weight.dtype), shift.to(self.weight.dtype)
+        return scale, self.bias - moments.mean.repeat_interleave(times, 1) * scale
 
 
 @dataclass(frozen=True)

@@ -14,34 +14,31 @@ _onednn: Any = torch.ops.mkldnn  # torch declares no types for operators
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(_onednn, "_linear_pointwise")
 
 
-def _by_onednn(x: Tensor) -> bool:
+def by_onednn(x: Tensor) -> bool:
+    """Whether a product with x can bring a GELU, a factor or a summand along."""
     return _ONEDNN and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b: (..., k) -> (..., m) with a weight (m, k)."""
-    if _by_onednn(x):
+    if by_onednn(x):
         return _onednn._linear_pointwise(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """GELU(x W^T + b)."""
-    if _by_onednn(x):
-        return _onednn._linear_pointwise(x, weight, bias, "gelu", [], "none")
-    return F.gelu(F.linear(x, weight, bias))
+    """GELU(x W^T + b), where `by_onednn` holds."""
+    return _onednn._linear_pointwise(x, weight, bias, "gelu", [], "none")
 
 
 def linear_times(x: Tensor, weight: Tensor, bias: Tensor, factor: Tensor) -> Tensor:
-    """(x W^T + b) * factor; `factor` (..., m) may be overwritten."""
-    if _by_onednn(x):
-        return _onednn._linear_pointwise.binary(x, factor, weight, bias, "mul")
-    return factor.mul_(F.linear(x, weight, bias))
+    """(x W^T + b) * factor, where `by_onednn` holds; factor: (..., m)."""
+    return _onednn._linear_pointwise.binary(x, factor, weight, bias, "mul")
 
 
 def linear_plus(x: Tensor, weight: Tensor, bias: Tensor, summand: Tensor) -> Tensor:
     """x W^T + b + summand; `summand` (..., m) may be overwritten."""
-    if _by_onednn(x):
+    if by_onednn(x):
         return _onednn._linear_pointwise.binary(x, summand, weight, bias, "add")
     return summand.add_(F.linear(x, weight, bias))
 

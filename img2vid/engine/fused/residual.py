@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from img2vid.engine.fused.budget import Budget
 from img2vid.engine.fused.convs import Conv, Linear, TimeConv
@@ -37,7 +36,7 @@ class FrameResidual(nn.Module):
     ) -> None:
         super().__init__()
         (norm1, norm2), (conv1, conv2) = norms, convs
-        self.norm1, self.norm2 = Norm(expect(nn.GroupNorm, norm1)), Norm(expect(nn.GroupNorm, norm2))
+        self.norm1, self.norm2 = Norm(expect(nn.GroupNorm, norm1), budget), Norm(expect(nn.GroupNorm, norm2), budget)
         self.conv1, self.conv2 = Conv(expect(nn.Conv2d, conv1)), Conv(expect(nn.Conv2d, conv2))
         self.skip = Linear(skip) if isinstance(skip, nn.Conv2d) else None
         self.budget = budget
@@ -85,7 +84,7 @@ class TimeResidual(nn.Module):
     def __init__(self, norms: tuple[nn.Module, nn.Module], convs: tuple[TimeConv, TimeConv], budget: Budget) -> None:
         super().__init__()
         norm1, norm2 = norms
-        self.norm1, self.norm2 = Norm(expect(nn.GroupNorm, norm1)), Norm(expect(nn.GroupNorm, norm2))
+        self.norm1, self.norm2 = Norm(expect(nn.GroupNorm, norm1), budget), Norm(expect(nn.GroupNorm, norm2), budget)
         self.conv1, self.conv2 = convs
         self.budget = budget
 
@@ -98,25 +97,22 @@ class TimeResidual(nn.Module):
         spans = self.budget.spans(height * width, t * channels * x.element_size())
         bias = None if shift is None else shift + self.conv1.bias
         h = torch.empty_like(places)
-        scale1, offset1 = self.norm1.coefficients(moments)
+        known1 = self.norm1.coefficients(moments)
 
         def first(span: slice) -> Moments:
-            part = F.silu(torch.addcmul(offset1, places[:, :, span], scale1), inplace=True)
-            part = self.conv1(part, bias)
+            part = self.conv1(self.norm1.silu_with(places[:, :, span], known1), bias)
             h[:, :, span] = part
             return Moments.of_clip(part)
 
-        scale2, offset2 = self.norm2.coefficients(Moments.joined(self.budget.each(first, spans)))
+        known2 = self.norm2.coefficients(Moments.joined(self.budget.each(first, spans)))
 
         def second(span: slice) -> None:
-            part = F.silu(torch.addcmul(offset2, h[:, :, span], scale2), inplace=True)
-            places[:, :, span] += self.conv2(part)
+            places[:, :, span] += self.conv2(self.norm2.silu_with(h[:, :, span], known2))
 
         self.budget.each(second, spans)
         return x
 
     def _at_once(self, x: Tensor, shift: Tensor | None, moments: Moments) -> Tensor:
-        scale, offset = self.norm1.coefficients(moments)
-        h = self.conv1(F.silu(torch.addcmul(offset, x, scale)), None if shift is None else shift + self.conv1.bias)
-        scale, offset = self.norm2.coefficients(Moments.of_clip(h))
-        return x.add_(self.conv2(F.silu(torch.addcmul(offset, h, scale))))
+        h = self.norm1.silu_with(x, self.norm1.coefficients(moments))
+        h = self.conv1(h, None if shift is None else shift + self.conv1.bias)
+        return x.add_(self.conv2(self.norm2.silu_with(h, self.norm2.coefficients(Moments.of_clip(h)))))

@@ -1,6 +1,5 @@
 """One large frame a few rows at a time, so that no inner result is as large as the frame."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,11 +22,11 @@ def norm_silu_conv(
     """
     height, strips = x.shape[1], rows_of(x, budget)
     moments = Moments.joined(budget.each(lambda rows: Moments.of(x[:, rows]), strips))
-    scale, shift = norm.coefficients(moments)
+    coefficients = norm.coefficients(moments)
 
     def work(rows: slice) -> None:
         above, below = max(rows.start - 1, 0), min(rows.stop + 1, height)
-        part = F.silu(torch.addcmul(shift, x[:, above:below], scale), inplace=True)
+        part = norm.silu_with(x[:, above:below], coefficients)
         missing = (above - (rows.start - 1), rows.stop + 1 - below)
         if any(missing):  # the frame's own edges are padded with zeros
             part = F.pad(part, (0, 0, 0, 0, *missing))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from img2vid.engine.fused.budget import Budget
 from img2vid.engine.fused.convs import Linear
 from img2vid.engine.fused.norms import Norm
-from img2vid.engine.fused.ops import attention, linear, linear_gelu, linear_plus, linear_times
+from img2vid.engine.fused.ops import attention, by_onednn, linear, linear_gelu, linear_plus, linear_times
 from img2vid.engine.fused.weights import bias_of, expect, held
 from img2vid.engine.nets.attention import (
     GEGLU,
@@ -54,7 +54,10 @@ class Feed(nn.Module):
         tokens, sums = x.view(-1, x.shape[-1]), residual.view(-1, x.shape[-1])
         for rows in self.budget.inner_spans(len(tokens), len(value) * x.element_size()):
             part = self.norm(tokens[rows])
-            gated = linear_times(part, value, value_bias, linear_gelu(part, gate, gate_bias))
+            if by_onednn(part):
+                gated = linear_times(part, value, value_bias, linear_gelu(part, gate, gate_bias))
+            else:
+                gated = self.budget.kernels.gate(linear(part, self.gate_weight, self.gate_bias))
             sums[rows] = linear_plus(gated, self.weight, self.bias, sums[rows])
         return residual
 
@@ -132,7 +135,7 @@ class Transformer(nn.Module):
 
     def __init__(self, transformer: SpatialVideoTransformer, budget: Budget) -> None:
         super().__init__()
-        self.norm = Norm(transformer.norm)
+        self.norm = Norm(transformer.norm, budget)
         self.proj_in, self.proj_out = Linear(transformer.proj_in), Linear(transformer.proj_out)
         alpha = transformer.time_mixer.alpha().to(self.proj_in.weight.dtype)
         self.frame_blocks = [

@@ -80,7 +80,10 @@ class FusedUNet(nn.Module):
         self.down = nn.ModuleList(_fuse_stage(stage, shifts, budget) for stage in net.input_blocks)
         self.middle = _fuse_stage(net.middle_block, shifts, budget)
         self.up = nn.ModuleList(_fuse_stage(stage, shifts, budget) for stage in net.output_blocks)
-        self.norm_out, self.conv_out = Norm(expect(nn.GroupNorm, net.out[0])), Conv(expect(nn.Conv2d, net.out[2]))
+        self.norm_out, self.conv_out = (
+            Norm(expect(nn.GroupNorm, net.out[0]), budget),
+            Conv(expect(nn.Conv2d, net.out[2])),
+        )
         self.shift_weight, self.shift_bias = held(torch.cat(shifts.weights)), held(torch.cat(shifts.biases))
 
     def tell(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> ClipConstants:

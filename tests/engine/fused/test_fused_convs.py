@@ -32,7 +32,7 @@ def test_moments_of_pieces_are_those_of_the_whole(rows: list[int], mean: float) 
     nn.init.normal_(norm.bias)
     x = mean + torch.randn(2, sum(rows), 5, 64)
     moments = [Moments.of(piece.contiguous()) for piece in x.split(rows, dim=1)]
-    scale, shift = Norm(norm).coefficients(Moments.joined(moments))
+    scale, shift = Norm(norm, Budget(1)).coefficients(Moments.joined(moments))
     expected = norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     torch.testing.assert_close(x * scale[:, None, None] + shift[:, None, None], expected, rtol=1e-4, atol=1e-4)
 

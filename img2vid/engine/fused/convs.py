@@ -1,5 +1,6 @@
 """Convolutions over the places of a frame and over the frames of a place."""
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -100,16 +101,20 @@ class UpsampleConv(nn.Module):
 def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: Budget) -> Tensor:
     """What `layer` makes of frames (t, h, w, c), a few at a time."""
     spans = budget.spans(len(x), x[0].numel() * x.element_size())
-    first = layer(x[spans[0]])
     if len(spans) == 1:
-        return first
-    out = first.new_empty(len(x), *first.shape[1:])
+        return layer(x)
+    out: list[Tensor] = []
+    lock = threading.Lock()
 
     def work(span: slice) -> None:
-        out[span] = first if span == spans[0] else layer(x[span])
+        y = layer(x[span])
+        with lock:  # the first that is done knows the shape
+            if not out:
+                out.append(y.new_empty(len(x), *y.shape[1:]))
+        out[0][span] = y
 
     budget.each(work, spans)
-    return out
+    return out[0]
 
 
 def _pairs(kernel: Tensor, axis: int, phase: int) -> Tensor:

@@ -1,0 +1,197 @@
+"""Measures what each rearrangement of the network and of the decoder brings on this machine, one after the other.
+
+python scripts/measure_savings.py [--repetitions 3] [--json FILE]
+
+The middle-size model with random weights, 14 frames of 512 x 256, float32, on the CPU: one pass of the network over one
+clip, and the decoding of one clip. Every row keeps what the rows above it brought. All rows take turns in one process;
+seconds are medians, and the error is the norm of the difference to the first row over its norm.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from img2vid import paths
+from img2vid.engine.bench.models import write_middle
+from img2vid.engine.config import load_config
+from img2vid.engine.fused import ops, transformer
+from img2vid.engine.fused.budget import CACHE, Budget
+from img2vid.engine.fused.convs import UpsampleConv
+from img2vid.engine.fused.decoder import FusedDecoder
+from img2vid.engine.fused.unet import FusedUNet
+from img2vid.engine.memory import keep_freed_memory
+from img2vid.engine.model import SvdModel, build_meta
+from img2vid.engine.nets.attention import Attention
+from img2vid.engine.nets.blocks import Upsample
+from img2vid.engine.random_weights import write_random_checkpoint
+
+FRAMES, HEIGHT, WIDTH = 14, 32, 64
+WHOLE = 2**40
+Work = Callable[[], Tensor]
+
+
+class Inputs:
+    """One clip in latents, and what the network is told."""
+
+    def __init__(self) -> None:
+        noise = torch.Generator().manual_seed(0)
+        self.x = torch.randn(FRAMES, 8, HEIGHT, WIDTH, generator=noise)
+        self.z = torch.randn(FRAMES, 4, HEIGHT, WIDTH, generator=noise)
+        self.crossattn = torch.randn(1, 64, generator=noise)
+        self.vector = torch.randn(1, 768, generator=noise)
+        self.c_noise = torch.tensor([0.3])
+
+
+class Doubling(nn.Module):
+    """Nearest-neighbour doubling, then the 3 x 3 convolution."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.bias = conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        larger = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2.0, mode="nearest")
+        return self.conv(larger).permute(0, 2, 3, 1).contiguous()
+
+
+def attend_in_full(layer: Attention, x: Tensor, context: Tensor | None = None) -> Tensor:
+    """Attention that computes queries, keys and a softmax for one token too."""
+    context = x if context is None else context.expand(*x.shape[:-2], *context.shape[-2:])
+    query, key, value = (
+        part.reshape(-1, part.shape[-2], layer.heads, part.shape[-1] // layer.heads).transpose(1, 2)
+        for part in (layer.to_q(x), layer.to_k(context), layer.to_v(context))
+    )
+    answer = F.scaled_dot_product_attention(query, key, value)
+    return layer.to_out(answer.transpose(1, 2).reshape(*x.shape[:-1], -1))
+
+
+def plain(model: SvdModel, given: Inputs, *, in_full: bool) -> tuple[Work, Work]:
+    """The layers as the checkpoint names them."""
+
+    def network() -> Tensor:
+        told = [part.expand(FRAMES, *part.shape[1:]) for part in (given.crossattn[:, None], given.vector)]
+        with ExitStack() as stack:
+            if in_full:
+                stack.enter_context(mock.patch.object(Attention, "forward", attend_in_full))
+            noise = given.c_noise.expand(FRAMES)
+            return model.network(given.x, noise, context=told[0], vector=told[1], num_frames=FRAMES)
+
+    return network, lambda: model.first_stage_model.decode(given.z)
+
+
+def fused(
+    model: SvdModel, given: Inputs, size: int, *, threaded: bool = False, products: bool = True, doubling: bool = True
+) -> tuple[Work, Work]:
+    """The fast form, in pieces of `size` bytes; products bring what follows along; doubling within the convolution."""
+    budget = Budget(size, threaded=threaded)
+    convs = [
+        [layer.conv for layer in part.modules() if isinstance(layer, Upsample)]
+        for part in (model.network, model.first_stage_model)
+    ]
+    parts = FusedUNet(model.network, budget), FusedDecoder(model.first_stage_model, budget)
+    if not doubling:
+        for part, originals in zip(parts, (convs[0], convs[1][::-1]), strict=True):
+            places = [(owner, name) for owner in part.modules() for name, child in owner.named_children()
+                      if isinstance(child, UpsampleConv)]  # fmt: skip
+            for (owner, name), conv in zip(places, originals, strict=True):
+                setattr(owner, name, Doubling(conv))
+    network, decoder = parts
+    constants = network.tell(given.crossattn, given.vector, FRAMES)
+
+    def run(work: Work) -> Work:
+        def changed() -> Tensor:
+            with ExitStack() as stack:
+                if not products:
+                    for module in (ops, transformer):
+                        stack.enter_context(mock.patch.object(module, "by_onednn", lambda _: False))
+                stack.enter_context(budget.at_work())
+                return work()
+
+        return changed
+
+    return run(lambda: network([given.x], given.c_noise, [constants])[0]), run(lambda: decoder(given.z))
+
+
+@torch.inference_mode()
+def measure(folder: Path, repetitions: int) -> list[dict[str, Any]]:
+    """One row for each variant."""
+    keep_freed_memory()
+    config = write_middle(paths.CONFIGS / "svd.yaml", folder)
+    weights = load_file(write_random_checkpoint(config, folder / "middle.safetensors", 0))
+
+    def model() -> SvdModel:
+        made = build_meta(load_config(config), config.parent)
+        made.forget_unused()
+        made.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
+        return made
+
+    given = Inputs()
+    whole = {"products": False, "doubling": False}
+    variants = {
+        "layer by layer, cross-attention computed": plain(model(), given, in_full=True),
+        "cross-attention to one token as a constant": plain(model(), given, in_full=False),
+        "channels last, fused and folded layers, whole clips": fused(model(), given, WHOLE, **whole),
+        "products bring GELU, factors and sums along": fused(model(), given, WHOLE, doubling=False),
+        "doubling within the convolution": fused(model(), given, WHOLE),
+        "in pieces that fit the cache": fused(model(), given, CACHE),
+        "each piece in a thread of its own": fused(model(), given, CACHE, threaded=True),
+    }
+    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in variants}
+    first = [work() for work in next(iter(variants.values()))]
+    errors = {name: [_error(work(), made) for work, made in zip(works, first, strict=True)]
+              for name, works in variants.items()}  # fmt: skip
+    for _ in range(repetitions):
+        for name, works in variants.items():
+            for work, times in zip(works, seconds[name], strict=True):
+                started = time.perf_counter()
+                work()
+                times.append(time.perf_counter() - started)
+    return [
+        {
+            "what": name,
+            "network_seconds": statistics.median(seconds[name][0]),
+            "decode_seconds": statistics.median(seconds[name][1]),
+            "network_error": errors[name][0],
+            "decode_error": errors[name][1],
+        }
+        for name in variants
+    ]
+
+
+def _error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder), arguments.repetitions)
+    print("| | network, s | decode, s | error, network | error, decode |\n|---|---|---|---|---|")
+    for row in found:
+        print("| {what} | {network_seconds:.2f} | {decode_seconds:.2f} |".format(**row), end="")
+        print(" {network_error:.1e} | {decode_error:.1e} |".format(**row))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from img2vid.engine.fused.kernels import Kernels, PlainKernels, choose_kernels
 
@@ -37,6 +38,8 @@ class Budget:
         self._threaded = threaded
         self._pool: ThreadPoolExecutor | None = None
         self._mine = threading.local()
+        self._room: Tensor | None = None
+        """Memory for one large inner result, kept from layer to layer."""
 
     @classmethod
     def for_device(cls, device: torch.device, *, compiled: bool = False) -> "Budget":
@@ -70,11 +73,23 @@ class Budget:
 
         return list(self._pool.map(inside, spans))
 
+    def room_like(self, x: Tensor) -> Tensor:
+        """An empty tensor of x's shape, for a result that nobody needs any more when the next one asks.
+
+        The system hands out a CPU's memory page by page and fills each with zeros, so that it is worth keeping.
+        """
+        if self._pool is None or getattr(self._mine, "inside", False):
+            return torch.empty_like(x)
+        if self._room is None or self._room.numel() < x.numel() or self._room.dtype != x.dtype:
+            self._room = None
+            self._room = x.new_empty(x.numel())
+        return self._room[: x.numel()].view(x.shape)
+
     @contextmanager
     def at_work(self) -> Generator[None, None, None]:
         """Has as many threads ready as torch would use; meanwhile torch itself uses one in each of them."""
         threads = torch.get_num_threads()
-        if threads == 1 or not self._threaded or self._pool is not None:
+        if not self._threaded or self._pool is not None:
             yield
             return
         torch.set_num_threads(1)
@@ -83,7 +98,7 @@ class Budget:
                 self.threads = threads
                 yield
         finally:
-            self._pool, self.threads = None, 1
+            self._pool, self._room, self.threads = None, None, 1
             torch.set_num_threads(threads)
 
     def _enter(self) -> None:

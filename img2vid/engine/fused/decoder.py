@@ -40,14 +40,18 @@ class Residual(nn.Module):
             )
 
     def forward(self, x: Tensor, upsample: UpsampleConv | None) -> Tensor:
-        """(t, h, w, c) -> a new (t, h, w, m), doubled in height and width beforehand where there is `upsample`."""
+        """(t, h, w, c) -> (t, h, w, m), doubled in height and width beforehand where there is `upsample`.
+
+        x is overwritten with the result where it has its shape.
+        """
         t, height, width, channels = x.shape
         if upsample is None:
             frames = Frames((t, height, width, channels), x.dtype, lambda span: x[span])
         else:
             doubled = (t, 2 * height, 2 * width, len(upsample.bias))
             frames = Frames(doubled, x.dtype, lambda span: upsample(x[span]))
-        y, moments = self.frames(frames, None)
+        same = upsample is None and self.frames.skip is None
+        y, moments = self.frames(frames, None, x if same else None)
         return y if self.time is None else self.time(y, None, moments)
 
 

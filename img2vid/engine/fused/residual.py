@@ -41,17 +41,20 @@ class FrameResidual(nn.Module):
         self.skip = Linear(skip) if isinstance(skip, nn.Conv2d) else None
         self.budget = budget
 
-    def forward(self, frames: Frames, shift: Tensor | None) -> tuple[Tensor, Moments]:
-        """(t, h, w, m) and its moments; shift: (m,) is added behind the first convolution."""
+    def forward(self, frames: Frames, shift: Tensor | None, into: Tensor | None = None) -> tuple[Tensor, Moments]:
+        """(t, h, w, m) and its moments; shift: (m,) is added behind the first convolution.
+
+        into: the clip itself, where it is not needed any more and of the result's shape; it is overwritten.
+        """
         bias = None if shift is None else shift + self.conv1.bias
         t, height, width, channels = frames.shape
         widest = frames.frame_bytes * max(channels, len(self.conv1.bias)) // channels
         spans = self.budget.spans(t, widest)
         step = self._in_strips if widest > 4 * self.budget.bytes else self._at_once
-        if len(spans) == 1:
+        if into is None and len(spans) == 1:
             y = step(frames.take(spans[0]), bias)
             return y, Moments.of_clip(y)
-        y = self.conv1.weight.new_empty(t, height, width, len(self.conv1.bias))
+        y = self.conv1.weight.new_empty(t, height, width, len(self.conv1.bias)) if into is None else into
 
         def work(span: slice) -> Moments:
             y[span] = step(frames.take(span), bias)
@@ -96,7 +99,7 @@ class TimeResidual(nn.Module):
         places = x.view(t, 1, height * width, channels)
         spans = self.budget.spans(height * width, t * channels * x.element_size())
         bias = None if shift is None else shift + self.conv1.bias
-        h = torch.empty_like(places)
+        h = self.budget.room_like(places)
         known1 = self.norm1.coefficients(moments)
 
         def first(span: slice) -> Moments:

@@ -17,6 +17,9 @@ CACHE = 4 * MIB
 ON_CARD = 256 * MIB
 """Large enough to keep a graphics card busy, small beside the smallest card's memory."""
 
+DECODING_ON_CARD = 64 * MIB
+"""The decoder's inner results are much larger than the network's, and several of them live beside a whole frame."""
+
 
 class Budget:
     """Bytes that one inner result may take, and the threads that work on pieces of that size.
@@ -36,7 +39,18 @@ class Budget:
     @classmethod
     def for_device(cls, device: torch.device) -> "Budget":
         """What suits a processor, or a card."""
-        return cls(CACHE, threaded=True) if device.type == "cpu" else cls(ON_CARD)
+        return cls._made(device, ON_CARD)
+
+    @classmethod
+    def for_decoder(cls, device: torch.device) -> "Budget":
+        """What suits the decoder there."""
+        return cls._made(device, DECODING_ON_CARD)
+
+    @classmethod
+    def _made(cls, device: torch.device, on_card: int) -> "Budget":
+        if device.type == "cpu":
+            return cls(CACHE, threaded=True)
+        return Sketch(on_card) if device.type == "meta" else cls(on_card)
 
     def __deepcopy__(self, memo: object) -> "Budget":
         """A copy of a network shares the threads."""
@@ -81,3 +95,16 @@ class Budget:
     def _enter(self) -> None:
         self._mine.inside = True
         torch.set_num_threads(1)
+
+
+class Sketch(Budget):
+    """A card's pieces where there are no numbers: of many pieces alike, only the first, the largest and the last."""
+
+    def each(self, work: Callable[[slice], Result], spans: Iterable[slice]) -> list[Result]:
+        """See `Budget.each`; tensors are all made, as their sizes differ by one."""
+        first, *others = spans
+        made = work(first)
+        if len(others) < 3 or isinstance(made, torch.Tensor):
+            return [made, *map(work, others)]
+        largest = max(others[:-1], key=lambda span: int(span.stop - span.start))
+        return [made, *[work(largest)] * (len(others) - 1), work(others[-1])]

@@ -17,11 +17,15 @@ from img2vid.engine.fused.weights import expect
 
 @dataclass(frozen=True)
 class Frames:
-    """A clip's frames (t, h, w, c), which are made a few at a time when they are asked for."""
+    """A clip's frames (t, h, w, c), which are made a few at a time when they are asked for.
+
+    into: a clip of the same shape that may be written over, where each frame is needed only until it is taken.
+    """
 
     shape: tuple[int, int, int, int]
     dtype: torch.dtype
     take: Callable[[slice], Tensor]
+    into: Tensor | None = None
 
     @property
     def frame_bytes(self) -> int:
@@ -52,7 +56,8 @@ class FrameResidual(nn.Module):
         if len(spans) == 1:
             y = step(frames.take(spans[0]), bias)
             return y, Moments.of_clip(y)
-        y = self.conv1.weight.new_empty(t, height, width, len(self.conv1.bias))
+        shape = (t, height, width, len(self.conv1.bias))
+        y = self.conv1.weight.new_empty(shape) if frames.into is None or self.skip is not None else frames.into
 
         def work(span: slice) -> Moments:
             y[span] = step(frames.take(span), bias)

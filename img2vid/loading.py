@@ -34,8 +34,8 @@ class EngineChoice:
 
     provider: native, sgm or auto; device as torch names it, or auto. precision: format of the network's weights;
     decoder_precision: of the weights that turn latents into frames. memory: what stays on the device: everything
-    (resident), the stage at work (stages), or the block at work (blocks). compile: whether torch makes kernels of its
-    own. threads: of the processor; 0 leaves it to IMG2VID_THREADS, or else to torch.
+    (resident), the stage at work (stages), or the block at work (blocks); auto is the first that fits. compile: whether
+    torch makes kernels of its own. threads: of the processor; 0 leaves it to IMG2VID_THREADS, or else to torch.
     """
 
     provider: str = "auto"

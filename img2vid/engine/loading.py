@@ -9,7 +9,7 @@ import torch
 from img2vid.engine.accounting import ClipSize
 from img2vid.engine.config import load_config
 from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOrder, MemoryPlan
-from img2vid.engine.memory import keep_freed_memory
+from img2vid.engine.memory import keep_freed_memory, out_of_memory_explained
 from img2vid.engine.native import NativeEngine
 from img2vid.engine.plans import Plan
 from img2vid.engine.sharing import Parts
@@ -99,7 +99,10 @@ def make_room(engine: Engine, size: ClipSize) -> Plan:
 
     Raises OutOfMemory where the clip fits under no plan.
     """
-    return engine.make_room(size) if isinstance(engine, NativeEngine) else Plan()
+    if not isinstance(engine, NativeEngine):
+        return Plan()
+    with out_of_memory_explained("load"):
+        return engine.make_room(size)
 
 
 def make_device(name: str) -> torch.device:

@@ -6,14 +6,16 @@ torch is imported only when a model is loaded, so that whoever just plans a run 
 import os
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from img2vid.errors import BadInput, ConfigError
+from img2vid.errors import BadInput, ConfigError, OutOfMemory
 from img2vid.events import OnEvent, StageClock, ignore
+from img2vid.settings import SampleSettings
 from img2vid.versions import ModelVersion
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ class EngineChoice:
 
     provider: native, sgm or auto; device as torch names it, or auto. precision: format of the network's weights;
     decoder_precision: of the weights that turn latents into frames. memory: what stays on the device: everything
-    (resident), the stage at work (stages), or the block at work (blocks). compile: whether torch makes kernels of its
-    own. threads: of the processor; 0 leaves it to IMG2VID_THREADS, or else to torch.
+    (resident), the stage at work (stages), or the block at work (blocks); auto is the first that fits. compile: whether
+    torch makes kernels of its own. threads: of the processor; 0 leaves it to IMG2VID_THREADS, or else to torch.
     """
 
     provider: str = "auto"
@@ -62,7 +64,7 @@ class EngineChoice:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory; `choice` holds no `auto` any more."""
+    """A model in memory; `choice` holds no `auto` any more, but for memory on a card, which is chosen for each clip."""
 
     engine: "Engine"
     version: ModelVersion
@@ -103,11 +105,24 @@ def load(
         on_bytes=lambda done, total: clock.report("load", done, total),
     )
     _require_agreement(version, engine)
+    with suppress(OutOfMemory):  # a smaller clip may still fit; each makes room for itself
+        make_room(engine, version.settings({}))
     return LoadedModel(engine, version, choice, checkpoint)
 
 
+def make_room(engine: "Engine", settings: SampleSettings) -> str:
+    """The memory plan that such a clip is made with from now on; OutOfMemory where the card is too small for any."""
+    from img2vid.engine import ClipSize
+    from img2vid.engine import make_room as make
+
+    return make(engine, ClipSize(settings.num_frames, settings.height, settings.width, settings.decode_t)).memory
+
+
 def resolve(choice: EngineChoice) -> EngineChoice:
-    """What `auto` stands for on this machine; raises BadInput where the choice is none."""
+    """What `auto` stands for on this machine; raises BadInput where the choice is none.
+
+    `auto` for memory stays where there is a card: what fits depends on the clip.
+    """
     from img2vid.engine.loading import choose_decoder_precision, choose_device, choose_memory, choose_precision
 
     choice.check()
@@ -118,7 +133,7 @@ def resolve(choice: EngineChoice) -> EngineChoice:
         provider=provider,
         device=device,
         precision=choose_precision(choice.precision, device),
-        memory=choose_memory(choice.memory),
+        memory=choose_memory(choice.memory, device, provider),
         decoder_precision=choose_decoder_precision(choice.decoder_precision),
         threads=choice.threads or threads_of(os.environ.get(THREADS_VARIABLE, "").strip() or "0", THREADS_VARIABLE),
     )

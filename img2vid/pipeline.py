@@ -16,7 +16,7 @@ from PIL.Image import Image
 import img2vid
 from img2vid.errors import BadInput, Img2VidError, OutOfMemory
 from img2vid.events import OnEvent, StageClock, ignore
-from img2vid.loading import LoadedModel, release_memory
+from img2vid.loading import LoadedModel, make_room, release_memory
 from img2vid.media.animations import write_animation
 from img2vid.media.pictures import prepare_picture
 from img2vid.media.videos import write_json, write_still, write_video
@@ -121,6 +121,7 @@ def _run_one(
             notice=progress.notice,
         )
 
+    memory = make_room(model.engine, settings)
     latents, kept = _sample(model.engine, source.frame, settings, keeping, on_progress)
     frames, decode_t, notices = _decode(model.engine, latents, settings.decode_t, on_progress, clock)
     notices = dict.fromkeys([*kept, *notices, *told])
@@ -130,7 +131,7 @@ def _run_one(
     marked = settings.watermark and can_carry_watermark(settings.height, settings.width)
     if marked:
         frames = embed_watermark(frames)
-    metadata = describe(model, settings, source.name, marked)
+    metadata = {**describe(model, settings, source.name, marked), "memory": memory}
     if source.sha256 is not None:
         metadata["picture_sha256"] = source.sha256
     stem = f"{source.name}_{settings.version}_seed{settings.seed}"

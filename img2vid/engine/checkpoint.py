@@ -93,7 +93,7 @@ def fill(model: SvdModel, order: LoadOrder, place: Place) -> None:
     expected = model.weights()
     missing = frozenset(name for name, tensor in expected.items() if tensor.is_meta)
     for name, tensor in read_tensors(order.checkpoint, expected, order.allow_pickle, order.on_bytes, missing):
-        _assign(model, name, place(name, tensor))
+        assign(model, name, place(name, tensor))
 
 
 def read_tensors(
@@ -146,7 +146,7 @@ def _mapped(path: Path, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
         raise CheckpointError(f"{path} cannot be read: {error}; download it again") from error
 
 
-def _assign(model: nn.Module, name: str, tensor: Tensor) -> None:
+def assign(model: nn.Module, name: str, tensor: Tensor) -> None:
     """Puts a tensor in the place of the parameter or buffer of that name."""
     owner, _, attribute = name.rpartition(".")
     module = model.get_submodule(owner)

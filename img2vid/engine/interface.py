@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Provider = Literal["native", "sgm"]
 Precision = Literal["fp32", "fp16", "bf16"]
 MemoryPlan = Literal["resident", "stages", "blocks"]
+"""What stays on the device: everything, the stage at work, or of the network no more than two of its own stages."""
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 MEMORY_PLANS: tuple[MemoryPlan, ...] = ("resident", "stages", "blocks")
@@ -89,7 +90,7 @@ class LoadOrder:
     precision: Precision
     allow_pickle: bool = False
     on_bytes: Callable[[int, int], None] | None = None
-    memory: MemoryPlan = "resident"
+    memory: MemoryPlan | Literal["auto"] = "resident"
     decoder_precision: Precision = "fp32"
     compile: bool = False
     spare: "Parts" = field(default_factory=dict[str, "Part"])

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 
+from img2vid.engine.accounting import ClipSize
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOrder
-from img2vid.engine.memory import keep_freed_memory
+from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOrder, MemoryPlan
+from img2vid.engine.memory import keep_freed_memory, out_of_memory_explained
 from img2vid.engine.native import NativeEngine
+from img2vid.engine.plans import Plan
 from img2vid.engine.sharing import Parts
 from img2vid.engine.threads import use_threads
 from img2vid.errors import BadInput
@@ -35,8 +38,9 @@ def load_engine(
     `clip/<arch>.json` beside it. checkpoint: a `.safetensors` file (or `.ckpt` with allow_pickle). provider: "native"
     or "sgm". device: what torch calls it ("cpu", "cuda", "cuda:1", "mps"). precision: format of the network's weights,
     "fp32", "fp16" or "bf16"; decoder_precision: of the weights that turn latents into frames. The encoder of the
-    conditioning frame stays in float32. memory: what stays on the device, "resident", "stages" or "blocks". compile:
-    let torch make kernels of its own. threads: of the processor, for this process; 0 is as many as torch likes.
+    conditioning frame stays in float32. memory: what stays on the device, "resident", "stages" or "blocks", or "auto",
+    with which `make_room` chooses before each clip; stages and blocks are for cards alone. compile: let torch make
+    kernels of its own. threads: of the processor, for this process; 0 is as many as torch likes.
     spare: parts of an engine that is let go; those whose weights are in the checkpoint too are kept and not loaded.
     on_bytes: bytes loaded so far, bytes in all.
 
@@ -46,8 +50,6 @@ def load_engine(
         raise BadInput(f"precision {precision!r} is unknown; choose one of {', '.join(DTYPES)}")
     if decoder_precision not in DTYPES:
         raise BadInput(f"decoder_precision {decoder_precision!r} is unknown; choose one of {', '.join(DTYPES)}")
-    if memory not in MEMORY_PLANS:
-        raise BadInput(f"memory {memory!r} is unknown; choose one of {', '.join(MEMORY_PLANS)}")
     path = Path(config)
     order = LoadOrder(
         path,
@@ -57,7 +59,7 @@ def load_engine(
         precision,
         allow_pickle,
         on_bytes,
-        memory,
+        _plan_of(memory, device),
         decoder_precision,
         compile,
         spare or {},
@@ -66,6 +68,7 @@ def load_engine(
     if order.device.type == "cpu":
         keep_freed_memory()
     if provider == "native":
+        _require_card(order)
         return NativeEngine.load(order)
     if provider == "sgm":
         # Imported only when asked for: it needs a package that most people do not have.
@@ -73,6 +76,33 @@ def load_engine(
 
         return SgmEngine.load(order)
     raise BadInput(f"provider {provider!r} is unknown; choose native or sgm")
+
+
+def _plan_of(memory: str, device: str) -> MemoryPlan | Literal["auto"]:
+    if memory == "auto":
+        return "auto" if has_memory_of_its_own(device) else "resident"
+    if memory not in MEMORY_PLANS:
+        raise BadInput(f"memory {memory!r} is unknown; choose one of {', '.join(MEMORY_PLANS)}, auto")
+    return memory
+
+
+def _require_card(order: LoadOrder) -> None:
+    if order.memory != "resident" and not has_memory_of_its_own(str(order.device)):
+        raise BadInput(
+            f"memory {order.memory} moves weights to and from a graphics card, and {order.device} has no memory of its "
+            "own; choose memory auto or resident"
+        )
+
+
+def make_room(engine: Engine, size: ClipSize) -> Plan:
+    """Before a clip of this size: has the engine choose what stays on the device, where that is its business.
+
+    Raises OutOfMemory where the clip fits under no plan.
+    """
+    if not isinstance(engine, NativeEngine):
+        return Plan()
+    with out_of_memory_explained("load"):
+        return engine.make_room(size)
 
 
 def make_device(name: str) -> torch.device:
@@ -106,9 +136,16 @@ def choose_precision(name: str, device: str) -> str:
     return "fp32" if device.startswith("cpu") else "fp16"
 
 
-def choose_memory(name: str) -> str:
-    """`auto` keeps everything on the device."""
-    return "resident" if name == "auto" else name
+def choose_memory(name: str, device: str, provider: str) -> str:
+    """`auto` stays `auto` on a card, where the native engine chooses for every clip by what is free; else resident."""
+    if name == "auto":
+        return "auto" if has_memory_of_its_own(device) and provider == "native" else "resident"
+    return name
+
+
+def has_memory_of_its_own(device: str) -> bool:
+    """Whether the machine has a memory beside the device's, in which weights could wait."""
+    return device.startswith("cuda")
 
 
 def choose_decoder_precision(name: str) -> str:

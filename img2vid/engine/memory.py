@@ -12,9 +12,9 @@ import torch
 from img2vid.errors import OutOfMemory
 
 ADVICE = {
-    "load": "choose precision fp16, or close other programs that use the card",
+    "load": "choose precision fp16 or memory stages, or close other programs that use the card",
     "condition": "close other programs that use the card, or make the video smaller",
-    "sample": "make the video smaller or shorter, choose precision fp16, or close other programs that use the card",
+    "sample": "make the video smaller or shorter, choose precision fp16 or, on a card, memory blocks",
     "decode": "set decode_t to a smaller number (1 needs least), or choose decoder_precision fp16, on a processor bf16",
 }
 
@@ -45,6 +45,12 @@ def in_use_on_card(device: str) -> int:
     if torch.device(device).type == "mps":
         return torch.mps.driver_allocated_memory()
     return torch.cuda.memory_reserved(device)
+
+
+def free_on_card(device: torch.device) -> int:
+    """Bytes of a card that this process may have, those among them that torch keeps for later."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def device_name(device: str) -> str:

@@ -28,6 +28,10 @@ class Remembered:
             self._results.popitem(last=False)
         return result
 
+    def clear(self) -> None:
+        """Forgets all."""
+        self._results.clear()
+
     def __len__(self) -> int:
         return len(self._results)
 

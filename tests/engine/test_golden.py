@@ -13,6 +13,7 @@ from torch import Tensor
 from img2vid.engine import Conditioning, Engine, StepInfo
 from img2vid.engine.config import load_config
 from img2vid.engine.discretization import make_sigmas
+from img2vid.engine.interface import LoadOrder
 from img2vid.engine.model import build_meta
 from img2vid.engine.native import NativeEngine
 
@@ -32,8 +33,8 @@ def conditional_estimates(engine: Any, num_frames: int) -> Iterator[list[Tensor]
     if isinstance(engine, NativeEngine):
         denoiser = engine.denoiser
 
-        def watched(x: Tensor, sigma: Tensor, conditionings: list[Conditioning]) -> list[Tensor]:
-            estimates = denoiser(x, sigma, conditionings)
+        def watched(x: Tensor, sigma: Tensor, conditionings: list[Conditioning], *more: Any) -> list[Tensor]:
+            estimates = denoiser(x, sigma, conditionings, *more)
             calls.append(estimates[-1].clone())
             return estimates
 
@@ -127,7 +128,8 @@ def test_encoders(golden: GoldenModel, whole_model: NativeEngine, assert_golden:
 @pytest.fixture(scope="session")
 def whole_model(golden: GoldenModel) -> NativeEngine:
     """The native engine with all parts of the model, also those that sampling does not use."""
-    model = build_meta(load_config(golden.config), golden.config.parent)
+    order = LoadOrder(golden.config, load_config(golden.config), golden.checkpoint, torch.device("cpu"), "fp32")
+    model = build_meta(order.config, golden.config.parent)
     weights = load_file(golden.checkpoint)
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
-    return NativeEngine(model, torch.device("cpu"), "fp32", "fp32", {})
+    return NativeEngine(model, order, {})

@@ -7,7 +7,7 @@ import torch
 from golden_models import golden_model
 
 from img2vid.engine import load_engine
-from img2vid.engine.loading import choose_device, choose_precision, make_device
+from img2vid.engine.loading import choose_device, choose_memory, choose_precision, make_device
 from img2vid.engine.native import NativeEngine
 from img2vid.errors import BadInput, ConfigError
 
@@ -20,7 +20,12 @@ GOLDEN = golden_model("tiny_svd")
         ({"precision": "fp8"}, "precision 'fp8' is unknown; choose one of fp32, fp16, bf16"),
         ({"precision": "auto"}, "precision 'auto' is unknown"),
         ({"decoder_precision": "fp8"}, "decoder_precision 'fp8' is unknown; choose one of fp32, fp16, bf16"),
-        ({"memory": "cloud"}, "memory 'cloud' is unknown; choose one of resident, stages, blocks"),
+        ({"memory": "cloud"}, "memory 'cloud' is unknown; choose one of resident, stages, blocks, auto"),
+        (
+            {"memory": "stages"},
+            "memory stages moves weights to and from a graphics card, and cpu has no memory of its own; choose memory "
+            "auto or resident",
+        ),
         ({"provider": "diffusers"}, "provider 'diffusers' is unknown; choose native or sgm"),
         ({"device": "gpu"}, "device 'gpu' is unknown; choose cpu, cuda, cuda:1 or mps"),
         ({"device": ""}, "device '' is unknown"),
@@ -61,6 +66,20 @@ def test_auto_takes_the_card_where_there_is_one(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
     assert choose_device("auto") == device
     assert choose_precision("auto", device) == precision
+
+
+@pytest.mark.parametrize(
+    ("device", "provider", "memory"),
+    [
+        ("cpu", "native", "resident"),
+        ("cuda:1", "native", "auto"),
+        ("mps", "native", "resident"),
+        ("cuda", "sgm", "resident"),
+    ],
+)
+def test_memory_is_left_to_the_clip_where_there_is_a_card(device: str, provider: str, memory: str) -> None:
+    assert choose_memory("auto", device, provider) == memory
+    assert choose_memory("blocks", device, provider) == "blocks"
 
 
 def test_a_choice_that_was_made_is_kept() -> None:

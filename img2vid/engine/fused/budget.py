@@ -22,6 +22,9 @@ INNER = 2
 ON_CARD = 256 * MIB
 """Large enough to keep a graphics card busy, small beside the smallest card's memory."""
 
+DECODING_ON_CARD = 64 * MIB
+"""The decoder's inner results are much larger than the network's, and several of them live beside a whole frame."""
+
 
 class Budget:
     """Bytes that one inner result may take, and the threads that work on pieces of that size.
@@ -44,10 +47,19 @@ class Budget:
     @classmethod
     def for_device(cls, device: torch.device, *, compiled: bool = False) -> "Budget":
         """What suits a processor, or a card. compiled: element-wise work goes through `torch.compile`."""
+        return cls._made(device, ON_CARD, compiled)
+
+    @classmethod
+    def for_decoder(cls, device: torch.device, *, compiled: bool = False) -> "Budget":
+        """What suits the decoder there."""
+        return cls._made(device, DECODING_ON_CARD, compiled)
+
+    @classmethod
+    def _made(cls, device: torch.device, on_card: int, compiled: bool) -> "Budget":
         kernels = choose_kernels(device, compiled=compiled)
         if device.type == "cpu":
             return cls(CACHE, threaded=True, kernels=kernels)
-        return cls(ON_CARD, kernels=kernels)
+        return Sketch(on_card) if device.type == "meta" else cls(on_card, kernels=kernels)
 
     def __deepcopy__(self, memo: object) -> "Budget":
         """A copy of a network shares the threads."""
@@ -109,3 +121,16 @@ class Budget:
 def _cut(total: int, pieces: int) -> list[slice]:
     edges = [total * piece // pieces for piece in range(pieces + 1)]
     return [slice(start, end) for start, end in pairwise(edges)]
+
+
+class Sketch(Budget):
+    """A card's pieces where there are no numbers: of many pieces alike, only the first, the largest and the last."""
+
+    def each(self, work: Callable[[slice], Result], spans: Sequence[slice]) -> list[Result]:
+        """See `Budget.each`; tensors are all made, as their sizes differ by one."""
+        first, *others = spans
+        made = work(first)
+        if len(others) < 3 or isinstance(made, torch.Tensor):
+            return [made, *map(work, others)]
+        largest = max(others[:-1], key=lambda span: int(span.stop - span.start))
+        return [made, *[work(largest)] * (len(others) - 1), work(others[-1])]

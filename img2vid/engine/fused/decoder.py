@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from img2vid.engine.fused.budget import Budget
 from img2vid.engine.fused.convs import Conv, Linear, TimeConv, UpsampleConv, by_frames
+from img2vid.engine.fused.lean import frames_of, frames_residual, time_residual
 from img2vid.engine.fused.norms import Norm
 from img2vid.engine.fused.ops import linear
 from img2vid.engine.fused.residual import FrameResidual, Frames, TimeResidual
@@ -42,17 +43,28 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, upsample: UpsampleConv | None) -> Tensor:
         """(t, h, w, c) -> (t, h, w, m), doubled in height and width beforehand where there is `upsample`.
 
-        x is overwritten with the result where it has its shape.
+        Where no new shape is asked for, x may be written over.
         """
         t, height, width, channels = x.shape
         if upsample is None:
-            frames = Frames((t, height, width, channels), x.dtype, lambda span: x[span])
+            frames = Frames((t, height, width, channels), x.dtype, lambda span: x[span], into=x)
         else:
             doubled = (t, 2 * height, 2 * width, len(upsample.bias))
             frames = Frames(doubled, x.dtype, lambda span: upsample(x[span]))
-        same = upsample is None and self.frames.skip is None
-        y, moments = self.frames(frames, None, x if same else None)
+        y, moments = self.frames(frames, None)
         return y if self.time is None else self.time(y, None, moments)
+
+    def lean(self, clip: list[Tensor], upsample: UpsampleConv | None, budget: Budget) -> list[Tensor]:
+        """The same for a list of frames (1, h, w, c), which is empty afterwards, in less memory."""
+        results, moments = frames_residual(self.frames, clip, upsample, budget)
+        if self.time is None:
+            return results
+        if self.time.conv1.pointwise:
+            time_residual(self.time, results, moments, budget)
+            return results
+        whole = torch.cat(results)
+        results.clear()
+        return frames_of(self.time(whole, None, moments))
 
 
 class Attention(nn.Module):
@@ -86,7 +98,10 @@ class Attention(nn.Module):
 
 
 class FusedDecoder(nn.Module):
-    """Computes what `Autoencoder.decode` computes for the frames of one clip."""
+    """Computes what `Autoencoder.decode` computes for the frames of one clip.
+
+    lean: whether it does so in a third of the memory and a little more time, see `fused.lean`.
+    """
 
     def __init__(self, autoencoder: Autoencoder, budget: Budget) -> None:
         super().__init__()
@@ -108,6 +123,7 @@ class FusedDecoder(nn.Module):
         if isinstance(decoder.conv_out, TemporalConv):
             self.time_out = TimeConv(expect(nn.Conv3d, decoder.conv_out.time_mix_conv))
         self.budget = budget
+        self.lean = False
 
     def forward(self, z: Tensor) -> Tensor:
         """z: (t, z, h, w), one clip's consecutive latents; returns (t, 3, H, W), not clamped."""
@@ -115,27 +131,38 @@ class FusedDecoder(nn.Module):
             return self._decode(z.permute(0, 2, 3, 1).contiguous())
 
     def _decode(self, x: Tensor) -> Tensor:
+        clip: list[Tensor]
         x = by_frames(self.conv_in, x if self.post_quant is None else self.post_quant(x), self.budget)
         x = self.middle[0](x, None)
         x = self.middle[1](self.attention(x), None)
-        for block, upsample in self._blocks():
-            x = block(x, upsample)
-        colours = self._colours(x)
+        if self.lean:
+            clip = [frame.clone() for frame in frames_of(x)]
+            del x
+            for block, upsample in self._blocks():
+                clip = block.lean(clip, upsample, self.budget)
+        else:
+            for block, upsample in self._blocks():
+                x = block(x, upsample)
+            clip = frames_of(x)
+        colours = self._colours(clip)
         return (colours if self.time_out is None else self.time_out(colours)).permute(0, 3, 1, 2)
 
-    def _blocks(self) -> Iterator[tuple[nn.Module, nn.Module | None]]:
+    def _blocks(self) -> Iterator[tuple[Residual, UpsampleConv | None]]:
         """The residual blocks in their order, each with the doubling before it, if there is one."""
         for index, level in enumerate(self.levels):
             for number, block in enumerate(level.children()):
-                yield block, self.steps[index - 1] if index > 0 and number == 0 else None
+                first = index > 0 and number == 0
+                step = expect(UpsampleConv, self.steps[index - 1]) if first else None
+                yield expect(Residual, block), step
 
-    def _colours(self, x: Tensor) -> Tensor:
-        """(t, H, W, c) -> (t, H, W, 3)."""
-        t, height, width, _ = x.shape
-        out = x.new_empty(t, height, width, self.conv_out.weight.shape[0])
+    def _colours(self, clip: list[Tensor]) -> Tensor:
+        """Frames (1, H, W, c) -> (t, H, W, 3)."""
+        _, height, width, _ = clip[0].shape
+        out = clip[0].new_empty(len(clip), height, width, self.conv_out.weight.shape[0])
 
         def work(span: slice) -> None:
-            norm_silu_conv(x[span], self.norm_out, self.conv_out, out[span], self.budget)
+            frame: Tensor = clip[int(span.start)]
+            norm_silu_conv(frame, self.norm_out, self.conv_out, out[span], self.budget)
 
-        self.budget.each(work, [slice(i, i + 1) for i in range(t)])
+        self.budget.each(work, [slice(i, i + 1) for i in range(len(clip))])
         return out

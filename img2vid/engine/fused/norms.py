@@ -14,6 +14,11 @@ from img2vid.engine.nets.blocks import GROUPS
 vector_norm = cast(Any, torch.linalg).vector_norm  # torch declares no types for it
 
 
+def _by_native_group_norm(x: Tensor) -> bool:
+    """On a CPU that is the fastest way; elsewhere it would copy maps whose channels are last."""
+    return x.device.type == "cpu"
+
+
 class Norm(nn.Module):
     """What a GroupNorm multiplies and adds."""
 
@@ -24,7 +29,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises maps (n, h, w, c), each for itself."""
-        if x.device.type == "cpu":
+        if _by_native_group_norm(x):
             return F.group_norm(x.permute(0, 3, 1, 2), GROUPS, self.weight, self.bias, self.eps).permute(0, 2, 3, 1)
         return self.budget.kernels.affine(x, *self.coefficients(Moments.of(x)), silu=False)
 
@@ -58,7 +63,7 @@ class Moments:
         """Those of contiguous maps or rows of maps (n, ..., c), each for itself."""
         n, channels = x.shape[0], x.shape[-1]
         places = x.numel() // (n * channels)
-        if x.device.type == "cpu":
+        if _by_native_group_norm(x):
             maps = x.view(n, 1, places, channels).permute(0, 3, 1, 2)
             # torch has no faster way to the two moments of a group than the normalisation that needs them.
             _, mean, inverse = torch.native_group_norm(maps, None, None, n, channels, places, GROUPS, 0.0)

@@ -16,11 +16,15 @@ from img2vid.engine.fused.weights import expect
 
 @dataclass(frozen=True)
 class Frames:
-    """A clip's frames (t, h, w, c), which are made a few at a time when they are asked for."""
+    """A clip's frames (t, h, w, c), which are made a few at a time when they are asked for.
+
+    into: a clip of the same shape that may be written over, where each frame is needed only until it is taken.
+    """
 
     shape: tuple[int, int, int, int]
     dtype: torch.dtype
     take: Callable[[slice], Tensor]
+    into: Tensor | None = None
 
     @property
     def frame_bytes(self) -> int:
@@ -41,16 +45,14 @@ class FrameResidual(nn.Module):
         self.skip = Linear(skip) if isinstance(skip, nn.Conv2d) else None
         self.budget = budget
 
-    def forward(self, frames: Frames, shift: Tensor | None, into: Tensor | None = None) -> tuple[Tensor, Moments]:
-        """(t, h, w, m) and its moments; shift: (m,) is added behind the first convolution.
-
-        into: the clip itself, where it is not needed any more and of the result's shape; it is overwritten.
-        """
+    def forward(self, frames: Frames, shift: Tensor | None) -> tuple[Tensor, Moments]:
+        """(t, h, w, m) and its moments; shift: (m,) is added behind the first convolution."""
         bias = None if shift is None else shift + self.conv1.bias
         t, height, width, channels = frames.shape
         widest = frames.frame_bytes * max(channels, len(self.conv1.bias)) // channels
         spans = self.budget.spans(t, widest)
         step = self._in_strips if widest > 4 * self.budget.bytes else self._at_once
+        into = None if self.skip is not None else frames.into
         if into is None and len(spans) == 1:
             y = step(frames.take(spans[0]), bias)
             return y, Moments.of_clip(y)

@@ -1,6 +1,6 @@
 """The network that estimates the noise in a clip's latents, built from a loaded VideoUNet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,7 +69,8 @@ class Residual(nn.Module):
 class FusedUNet(nn.Module):
     """Computes what `VideoUNet` computes for clips whose frames share one picture, one vector and one noise level.
 
-    Takes the layers out of the VideoUNet one by one, so that no weight is there twice.
+    Takes the layers out of the VideoUNet one by one, so that no weight is there twice. before_stage: is told of each
+    stage right before its weights are needed.
     """
 
     def __init__(self, net: VideoUNet, budget: Budget) -> None:
@@ -80,16 +81,23 @@ class FusedUNet(nn.Module):
         self.down = nn.ModuleList(_fuse_stage(stage, shifts, budget) for stage in net.input_blocks)
         self.middle = _fuse_stage(net.middle_block, shifts, budget)
         self.up = nn.ModuleList(_fuse_stage(stage, shifts, budget) for stage in net.output_blocks)
-        self.norm_out, self.conv_out = (
-            Norm(expect(nn.GroupNorm, net.out[0]), budget),
-            Conv(expect(nn.Conv2d, net.out[2])),
-        )
+        self.norm_out = Norm(expect(nn.GroupNorm, net.out[0]), budget)
+        self.conv_out = Conv(expect(nn.Conv2d, net.out[2]))
         self.shift_weight, self.shift_bias = held(torch.cat(shifts.weights)), held(torch.cat(shifts.biases))
+        self.before_stage: Callable[[nn.Module], None] = _need_nothing
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """All stages in the order in which they run."""
+        return [*self.down, self.middle, *self.up]
 
     def tell(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> ClipConstants:
         """What is the same at every step of a clip. crossattn: (1, d), vector: (1, adm)."""
-        transformers = [module for module in self.modules() if isinstance(module, Transformer)]
-        return ClipConstants(self.label_emb(vector), [one.tell(crossattn[0], num_frames) for one in transformers])
+        told: list[Constants] = []
+        for stage in self.stages:
+            self.before_stage(stage)
+            told += [one.tell(crossattn[0], num_frames) for one in stage.children() if isinstance(one, Transformer)]
+        return ClipConstants(self.label_emb(vector), told)
 
     def forward(
         self,
@@ -118,6 +126,7 @@ class FusedUNet(nn.Module):
     def _run_inner(self, runs: Sequence["_Run"]) -> None:
         """All blocks but the outermost."""
         self._descend(runs, self.down[1:])
+        self.before_stage(self.middle)
         for run in runs:
             run.go(self.middle)
         self._ascend(runs, self.up[:-1])
@@ -133,16 +142,16 @@ class FusedUNet(nn.Module):
             else:
                 run.go_on(result, outermost)
 
-    @staticmethod
-    def _descend(runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
+    def _descend(self, runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
         for stage in stages:
+            self.before_stage(stage)
             for run in runs:
                 run.go(stage)
                 run.kept.append(run.x)
 
-    @staticmethod
-    def _ascend(runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
+    def _ascend(self, runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
         for stage in stages:
+            self.before_stage(stage)
             for run in runs:
                 run.go(stage, run.kept.pop())
 
@@ -180,6 +189,10 @@ class _Run:
                 self.x = layer(self.x, next(self._constants))
             else:
                 self.x = by_frames(layer, self.x, self._budget)
+
+
+def _need_nothing(stage: nn.Module) -> None:
+    """For networks whose weights are all in place."""
 
 
 class _Shifts:

@@ -139,7 +139,8 @@ _PRECISION_HELP = "Number format of the network; auto is fp32 on a processor, el
 _DECODER_HELP = "Number format of the decoder, which makes frames of what was sampled; auto is fp32, the most exact."
 _MEMORY_HELP = (
     "What lies in the graphics card's memory: resident is the whole model, the fastest; stages is the part at work, "
-    "blocks one piece of the network after the other, for small cards. The video is the same. auto is resident."
+    "blocks one piece of the network after the other, for small cards. The video is the same. auto takes the first "
+    "that fits into what is free."
 )
 _THREADS_HELP = (
     "How many threads of the processor compute; 0 lets torch choose, one for each core. Fewer are faster where other "

@@ -47,11 +47,26 @@ def test_clips(name: str, frames: int, budget: int) -> None:
     assert relative_error(found, expected) <= TOLERANCE
 
 
+@pytest.mark.parametrize("budget", [1, 50_000, 512 * MIB])
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_kernels_over_space_and_time() -> None:
+def test_clips_in_less_memory(name: str, frames: int, budget: int) -> None:
+    net = plain(name)
+    expected = net.decode(latents(frames))
+    decoder = FusedDecoder(net, Budget(budget))
+    decoder.lean = True
+    assert relative_error(decoder(latents(frames)), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("lean", [False, True])
+@torch.inference_mode()
+def test_kernels_over_space_and_time(lean: bool) -> None:
     net = plain("tiny_svd", video_kernel_size=[3, 3, 3])
     expected = net.decode(latents(3))
-    assert relative_error(FusedDecoder(net, Budget(50_000))(latents(3)), expected) <= TOLERANCE
+    decoder = FusedDecoder(net, Budget(50_000))
+    decoder.lean = lean
+    assert relative_error(decoder(latents(3)), expected) <= TOLERANCE
 
 
 @torch.inference_mode()

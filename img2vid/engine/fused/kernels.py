@@ -33,7 +33,10 @@ class Kernels(Protocol):
 
 def plain_affine(x: Tensor, scale: Tensor, shift: Tensor, silu: bool) -> Tensor:
     """See `Kernels.affine`; scale and shift broadcast to x."""
-    y = torch.addcmul(shift, x.float(), scale)
+    if x.dtype == torch.float32:
+        y = torch.addcmul(shift, x, scale)
+    else:
+        y = x.float().mul_(scale).add_(shift)
     return (F.silu(y, inplace=True) if silu else y).to(x.dtype)
 
 

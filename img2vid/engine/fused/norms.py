@@ -35,7 +35,7 @@ class Norm(nn.Module):
 
     def silu(self, x: Tensor) -> Tensor:
         """SiLU of the normalised maps."""
-        if x.device.type == "cpu":
+        if _by_native_group_norm(x):
             return F.silu(self(x), inplace=True)
         return self.silu_with(x, self.coefficients(Moments.of(x)))
 

@@ -18,10 +18,8 @@ _OF_TORCH = _Liking()
 def use_threads(threads: int) -> None:
     """Lets torch compute with that many threads from now on; 0 gives it back its own choice.
 
-    It counts for the whole process, and for the thread that calls.
+    It counts for the whole process, and for the thread that calls. torch is told its own choice too: from then on its
+    matrix products use just as many, and do not decide anew for each, so that the last digits are always the same.
     """
-    if threads:
-        _OF_TORCH.threads = _OF_TORCH.threads or torch.get_num_threads()
-        torch.set_num_threads(threads)
-    elif _OF_TORCH.threads:
-        torch.set_num_threads(_OF_TORCH.threads)
+    _OF_TORCH.threads = _OF_TORCH.threads or torch.get_num_threads()
+    torch.set_num_threads(threads or _OF_TORCH.threads)

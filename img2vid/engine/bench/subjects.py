@@ -12,6 +12,7 @@ from torch import Tensor
 from img2vid.engine.config import DiffusionConfig, load_config
 from img2vid.engine.interface import Conditioning, Engine, SamplerSettings
 from img2vid.engine.loading import load_engine
+from img2vid.engine.native import NativeEngine
 
 Run = Callable[[], list[Tensor]]
 """Runs a stage once, from inputs that are ready, and returns what it computed."""
@@ -110,6 +111,9 @@ class EngineSubject:
         return lambda: [self.engine.decode(inputs.latents, shape.decode_t)]
 
     def _condition(self, inputs: Inputs, shape: Shape) -> list[Tensor]:
+        if isinstance(self.engine, NativeEngine):  # it would know the picture again
+            for part in self.engine.parts.values():
+                part.seen.clear()
         cond, _ = self.engine.condition(
             inputs.image,
             cond_noise=inputs.cond_noise,

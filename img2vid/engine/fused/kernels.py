@@ -33,10 +33,7 @@ class Kernels(Protocol):
 
 def plain_affine(x: Tensor, scale: Tensor, shift: Tensor, silu: bool) -> Tensor:
     """See `Kernels.affine`; scale and shift broadcast to x."""
-    if x.dtype == torch.float32:
-        y = torch.addcmul(shift, x, scale)
-    else:
-        y = x.float().mul_(scale).add_(shift)
+    y = torch.addcmul(shift, x, scale) if x.dtype == torch.float32 else x.float().mul_(scale).add_(shift)
     return (F.silu(y, inplace=True) if silu else y).to(x.dtype)
 
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import os
 import platform
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -77,10 +76,8 @@ def keep_freed_memory() -> None:
     """Lets the C library keep memory that was freed instead of handing it back to the system at once.
 
     On a CPU every layer's result is allocated anew. Above a threshold glibc maps fresh pages for each, and the system
-    fills them with zeros page by page. Elsewhere than on Linux with glibc this does nothing. Large pages, which torch
-    asks for where this variable is set before its first allocation, spare the processor much looking up of addresses.
+    fills them with zeros page by page. Elsewhere than on Linux with glibc this does nothing.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt

@@ -30,7 +30,7 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalises maps (n, h, w, c), each for itself."""
         if _by_native_group_norm(x):
-            return F.group_norm(x.permute(0, 3, 1, 2), GROUPS, self.weight, self.bias, self.eps).permute(0, 2, 3, 1)
+            return torch.group_norm(x.permute(0, 3, 1, 2), GROUPS, self.weight, self.bias, self.eps).permute(0, 2, 3, 1)
         return self.budget.kernels.affine(x, *self.coefficients(Moments.of(x)), silu=False)
 
     def silu(self, x: Tensor) -> Tensor:

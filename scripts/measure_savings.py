@@ -57,13 +57,12 @@ class Inputs:
         self.c_noise = torch.tensor([0.3])
 
 
-class Doubling(nn.Module):
+class Doubling(UpsampleConv):
     """Nearest-neighbour doubling, then the 3 x 3 convolution."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
+        super().__init__(conv)
         self.conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.bias = conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
         larger = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2.0, mode="nearest")

@@ -17,7 +17,7 @@ from img2vid.errors import BadInput
 NAMES: dict[torch.dtype, str] = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 DecodeChunk = Callable[[Tensor], Tensor]
-"""(n, z, h, w) of consecutive latents, unscaled, in float32 -> (n, 3, H, W) in float32, not clamped."""
+"""(n, z, h, w) of consecutive latents in float32 -> (n, 3, H, W) in float32, not clamped."""
 
 
 def chunk_decoder(decoder: nn.Module, dtype: torch.dtype) -> DecodeChunk:
@@ -69,8 +69,6 @@ class FrameDecoder:
         on_notice: Callable[[str], None] | None = None,
     ) -> Tensor:
         """See `Engine.decode`."""
-        if decode_t < 1:
-            raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
         notices: list[str] = []
 
         def note(sentence: str) -> None:
@@ -82,8 +80,9 @@ class FrameDecoder:
         if not self._weights_fit:
             note(f"decoded in float32, because the decoder's weights are too large for {self._wanted}")
         wide: DecodeChunk | None = None
-        frames: list[Tensor] = []
-        for chunk in torch.split(latents.to(self._device), decode_t):
+
+        def decode(chunk: Tensor) -> Tensor:
+            nonlocal wide
             z = chunk / self._scale_factor
             found = self._decode(z)
             if self.dtype != torch.float32 and not torch.isfinite(found).all():
@@ -91,7 +90,20 @@ class FrameDecoder:
                 wide = wide or chunk_decoder(self.decoder, torch.float32)
                 found = wide(z)
                 note(f"decoded again in float32, because {self._wanted} overflowed")
-            frames.append(found.cpu())
-            if on_chunk is not None:
-                on_chunk(sum(len(part) for part in frames), len(latents))
-        return torch.cat(frames)
+            return found
+
+        return in_chunks(latents.to(self._device), decode_t, decode, on_chunk)
+
+
+def in_chunks(
+    latents: Tensor, decode_t: int, decode: DecodeChunk, on_chunk: Callable[[int, int], None] | None
+) -> Tensor:
+    """Frames (T, 3, H, W) in the machine's own memory, `decode_t` latents at a time; see `Engine.decode`."""
+    if decode_t < 1:
+        raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
+    frames: list[Tensor] = []
+    for chunk in torch.split(latents, decode_t):
+        frames.append(decode(chunk).cpu())
+        if on_chunk is not None:
+            on_chunk(sum(len(part) for part in frames), len(latents))
+    return torch.cat(frames)

@@ -20,6 +20,7 @@ from torch import Tensor
 from img2vid.engine.checkpoint import read_tensors
 from img2vid.engine.choices import check_sampler_settings
 from img2vid.engine.config import DiffusionConfig, load_tree
+from img2vid.engine.decoding import in_chunks
 from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, SamplerSettings, StepInfo
 from img2vid.engine.model import build_meta
 from img2vid.engine.sharing import Parts
@@ -159,14 +160,7 @@ class SgmEngine:
         on_notice: Callable[[str], None] | None = None,
     ) -> Tensor:
         """See `Engine.decode`. Always in float32, so that there is nothing to notice."""
-        if decode_t < 1:
-            raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
-        frames: list[Tensor] = []
-        for chunk in torch.split(latents.to(self.device), decode_t):
-            frames.append(self.model.decode_first_stage(chunk).cpu())
-            if on_chunk is not None:
-                on_chunk(sum(len(part) for part in frames), len(latents))
-        return torch.cat(frames)
+        return in_chunks(latents.to(self.device), decode_t, self.model.decode_first_stage, on_chunk)
 
 
 def _refuse_approximations(settings: SamplerSettings) -> None:

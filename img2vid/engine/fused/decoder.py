@@ -28,17 +28,8 @@ class Residual(nn.Module):
         self.frames = FrameResidual(norms, convs, block.nin_shortcut, budget)
         self.time = None
         if isinstance(block, TemporalResnetBlock):
-            time = block.time_stack
             # Here the learnt number weighs the temporal branch; in the UNet it weighs the spatial one.
-            alpha = block.mix_factor.float().sigmoid()
-            self.time = TimeResidual(
-                (time.in_layers[0], time.out_layers[0]),
-                (
-                    TimeConv(expect(nn.Conv3d, time.in_layers[2])),
-                    TimeConv(expect(nn.Conv3d, time.out_layers[3]), alpha),
-                ),
-                budget,
-            )
+            self.time = TimeResidual(block.time_stack, block.mix_factor.float().sigmoid(), budget)
 
     def forward(self, x: Tensor, upsample: UpsampleConv | None) -> Tensor:
         """(t, h, w, c) -> (t, h, w, m), doubled in height and width beforehand where there is `upsample`.

@@ -68,8 +68,9 @@ class Guarded:
     """Uses `fast` until it fails for the first time, then the plain way; running out of memory is no such failure."""
 
     def __init__(self, fast: Kernels, name: str) -> None:
-        self._kernels: Kernels = fast
+        self._fast, self._plain = fast, PlainKernels()
         self._name = name
+        self._failed = False
 
     def affine(self, x: Tensor, scale: Tensor, shift: Tensor, *, silu: bool) -> Tensor:
         """See `Kernels`."""
@@ -80,17 +81,17 @@ class Guarded:
         return self._try(lambda kernels: kernels.gate(both))
 
     def _try(self, work: Callable[[Kernels], Tensor]) -> Tensor:
-        kernels = self._kernels
+        if self._failed:
+            return work(self._plain)
         try:
-            return work(kernels)
+            return work(self._fast)
         except (torch.cuda.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # a compiler that is missing or broken fails in any way it likes
-            if isinstance(kernels, PlainKernels) and self._name == "":
-                raise
-            logger.warning("%s does not work here and is not used: %s", self._name, " ".join(str(error).split())[:300])
-            self._kernels, self._name = PlainKernels(), ""
-        return work(self._kernels)
+            reason = " ".join(str(error).split())[:300]
+            logger.warning("%s does not work here and is not used: %s", self._name, reason, exc_info=True)
+            self._failed = True
+        return work(self._plain)
 
 
 def choose_kernels(device: torch.device, *, compiled: bool) -> Kernels:

@@ -12,6 +12,7 @@ from img2vid.engine.fused.convs import Conv, Linear, TimeConv
 from img2vid.engine.fused.norms import Moments, Norm
 from img2vid.engine.fused.strips import norm_silu_conv, rows_of
 from img2vid.engine.fused.weights import expect
+from img2vid.engine.nets.blocks import ResBlock
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,12 @@ class FrameResidual(nn.Module):
 class TimeResidual(nn.Module):
     """Two convolutions along time around a residual, whose share in the result is folded into the second one."""
 
-    def __init__(self, norms: tuple[nn.Module, nn.Module], convs: tuple[TimeConv, TimeConv], budget: Budget) -> None:
+    def __init__(self, block: ResBlock, share: Tensor, budget: Budget) -> None:
         super().__init__()
-        norm1, norm2 = norms
-        self.norm1, self.norm2 = Norm(expect(nn.GroupNorm, norm1), budget), Norm(expect(nn.GroupNorm, norm2), budget)
-        self.conv1, self.conv2 = convs
+        self.norm1 = Norm(expect(nn.GroupNorm, block.in_layers[0]), budget)
+        self.norm2 = Norm(expect(nn.GroupNorm, block.out_layers[0]), budget)
+        self.conv1 = TimeConv(expect(nn.Conv3d, block.in_layers[2]))
+        self.conv2 = TimeConv(expect(nn.Conv3d, block.out_layers[3]), share)
         self.budget = budget
 
     def forward(self, x: Tensor, shift: Tensor | None, moments: Moments) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from img2vid.engine.block_cache import InnerBlocks
 from img2vid.engine.fused.budget import Budget
-from img2vid.engine.fused.convs import Conv, TimeConv, UpsampleConv, by_frames
+from img2vid.engine.fused.convs import Conv, UpsampleConv, by_frames
 from img2vid.engine.fused.norms import Norm
 from img2vid.engine.fused.residual import FrameResidual, Frames, TimeResidual
 from img2vid.engine.fused.transformer import Constants, Transformer
@@ -35,21 +35,13 @@ class Residual(nn.Module):
 
     def __init__(self, block: VideoResBlock, start: int, budget: Budget) -> None:
         super().__init__()
-        time = block.time_stack
         self.frames = FrameResidual(
             (block.in_layers[0], block.out_layers[0]),
             (block.in_layers[2], block.out_layers[3]),
             block.skip_connection,
             budget,
         )
-        self.time = TimeResidual(
-            (time.in_layers[0], time.out_layers[0]),
-            (
-                TimeConv(expect(nn.Conv3d, time.in_layers[2])),
-                TimeConv(expect(nn.Conv3d, time.out_layers[3]), 1 - block.time_mixer.alpha()),
-            ),
-            budget,
-        )
+        self.time = TimeResidual(block.time_stack, 1 - block.time_mixer.alpha(), budget)
         self.channels = len(self.frames.conv1.bias)
         self.start = start
 

@@ -30,8 +30,11 @@ INDEX = "https://download.pytorch.org/whl/"
 RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 NEWEST_DRIVER = "install the newest driver from https://www.nvidia.com/drivers"
 RESTART = f"Restart the computer; if that does not help, {NEWEST_DRIVER}."
-LITTLE_CARD_MEMORY, MUCH_CARD_MEMORY = 7.5, 15.5
-"""In GiB. Cards of 8 and of 16 GB report a little less than their name says."""
+LITTLE_CARD_MEMORY, MUCH_CARD_MEMORY = 5.5, 7.5
+"""In GiB: below them full models are hardly of use, or need a smaller decode_t, see docs/performance.md.
+
+Cards of 6 and of 8 GB report a little less than their name says.
+"""
 
 
 @dataclass(frozen=True)
@@ -148,12 +151,12 @@ def judge_card_memory(card: SeenCard) -> Finding:
         return note("card memory", f"{card.name}: {total:.1f} GiB, use unknown.", "Mend the card first, see above.")
     found = f"{card.name}: {card.free / GIB:.1f} of {total:.1f} GiB are free."
     if total < LITTLE_CARD_MEMORY:
-        remedy = "Use a small version, or a full one at a small size with decode_t 1; its weights alone take 5 GiB."
+        remedy = "Use a small version, or svd with decode_t 3 or less, or a full version at a smaller size."
         return note("card memory", found, remedy)
     if card.free < 0.7 * card.memory:
         return note("card memory", found, "Close other programs that use the card before a full model is loaded.")
     if total < MUCH_CARD_MEMORY:
-        return note("card memory", found, "With a full model set decode_t to 1, and make the video smaller if need be.")
+        return note("card memory", found, "With a full model set decode_t to 7 or less.")
     return ok("card memory", found)
 
 

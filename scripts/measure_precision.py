@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tiny.measures import psnr
-
 from img2vid import paths
+from img2vid.media.measures import psnr
 from img2vid.media.pictures import load_picture, prepare_picture
 from img2vid.versions import find_version
 

@@ -55,6 +55,18 @@ def test_a_new_tab_begins_as_the_last_one_but_looks_at_the_newest_result(home: P
     assert (found.controls, found.shown) == (full().controls, "")
 
 
+def read_with(home: Path, part: str, name: str, value: Any) -> tabs.Tab:
+    """A tab that was kept with something else written in one place."""
+    tabs.write("1" * 12, full())
+    path = home / "tabs" / f"{'1' * 12}.json"
+    kept = json.loads(path.read_text())
+    kept[part][name] = value
+    path.write_text(json.dumps(kept))
+    tab = tabs.read("1" * 12, VERSIONS)
+    assert tab is not None
+    return tab
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -72,13 +84,7 @@ def test_a_new_tab_begins_as_the_last_one_but_looks_at_the_newest_result(home: P
     ],
 )
 def test_a_value_that_no_control_can_show_is_left_at_its_default(home: Path, name: str, value: Any) -> None:
-    tabs.write("1" * 12, full())
-    path = home / "tabs" / f"{'1' * 12}.json"
-    kept = json.loads(path.read_text())
-    kept["controls"][name] = value
-    path.write_text(json.dumps(kept))
-    tab = tabs.read("1" * 12, VERSIONS)
-    assert tab is not None
+    tab = read_with(home, "controls", name, value)
     version = find_version("svd_tiny" if name == "version" else "svd_xt")
     assert tab.controls[name] == getattr(version.settings({}), name)
     others = {key: item for key, item in full().controls.items() if key not in (name, "version")}
@@ -98,13 +104,7 @@ def test_a_value_that_no_control_can_show_is_left_at_its_default(home: Path, nam
     ],
 )
 def test_a_choice_that_is_none_is_left_at_its_default(home: Path, name: str, value: Any) -> None:
-    tabs.write("1" * 12, full())
-    path = home / "tabs" / f"{'1' * 12}.json"
-    kept = json.loads(path.read_text())
-    kept["choice"][name] = value
-    path.write_text(json.dumps(kept))
-    tab = tabs.read("1" * 12, VERSIONS)
-    assert tab is not None
+    tab = read_with(home, "choice", name, value)
     assert tab.choice == replace(full().choice, **{name: getattr(EngineChoice(), name)})
 
 

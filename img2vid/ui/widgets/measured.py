@@ -182,10 +182,18 @@ def chart(course: Course, labels: Sequence[str], entries: Sequence["Entry | None
 
     alt = cast(Any, altair)
     named = alt.selection_point(fields=["video"], bind="legend")
-    at = alt.X("at:Q", title=axis if axis == "seconds" else "frame", axis=alt.Axis(tickMinStep=0.1 if axis == "seconds" else 1))
+    at = alt.X(
+        "at:Q", title=axis if axis == "seconds" else "frame", axis=alt.Axis(tickMinStep=0.1 if axis == "seconds" else 1)
+    )
     value = alt.Y("value:Q", title=course.unit, scale=alt.Scale(zero=False))
-    colour = alt.Color("video:N", title=None, sort=[*labels], legend=alt.Legend(orient="bottom", labelLimit=0, columns=2))
-    tips = [alt.Tooltip("video:N"), alt.Tooltip("at:Q", title=axis, format=".4~g"), alt.Tooltip("value:Q", format=".4~g")]
+    colour = alt.Color(
+        "video:N", title=None, sort=[*labels], legend=alt.Legend(orient="bottom", labelLimit=0, columns=2)
+    )
+    tips = [
+        alt.Tooltip("video:N"),
+        alt.Tooltip("at:Q", title=axis, format=".4~g"),
+        alt.Tooltip("value:Q", format=".4~g"),
+    ]
     base = alt.Chart(alt.Data(values=points(course, labels, entries, axis)))
     lines = base.mark_line(point=alt.OverlayMarkDef(size=40)).encode(
         at, value, colour, opacity=alt.condition(named, alt.value(1.0), alt.value(0.15)), tooltip=tips

@@ -196,7 +196,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def load(version: Any, choice: Any, on_event: Any) -> Any:
         plan.append(choice)
-        return SimpleNamespace(version=version, choice=EngineChoice(device="cpu"))
+        return SimpleNamespace(version=version, choice=loading.EngineChoice(device="cpu"))
 
     def run(model: object, picture: object, settings: SampleSettings, folder: Path, **more: object) -> list[Any]:
         plan.append(settings)

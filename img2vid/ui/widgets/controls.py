@@ -94,12 +94,15 @@ def _number(
     whole = annotation is int
     kind: Callable[[float], Any] = int if whole else float
     step: Any = version.size_step if name in ("height", "width") else 1 if whole else STEPS[name]
-    show(key, None if value is None else kind(value))
+    shown = None if value is None else kind(value)
+    told = st.session_state.get(key) != shown
+    show(key, shown)
+    unset = None if type(None) in get_args(annotation) else "min"  # None can be left out
     st.number_input(
         label,
         min_value=kind(limits["ge"]),
         max_value=kind(limits["le"]),
-        value=None if type(None) in get_args(annotation) else "min",  # None can be left out
+        value=unset if told else shown,  # a browser that missed the telling begins there, not at the least
         step=step,
         format="%d" if whole else "%g",
         key=key,

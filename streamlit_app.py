@@ -6,6 +6,7 @@ import img2vid
 from img2vid.ui.look import ICON, LOGO
 from img2vid.ui.pages.models import models
 from img2vid.ui.pages.sample import sample
+from img2vid.ui.pages.system import system
 
 st.set_page_config(
     page_title="img2vid",
@@ -18,5 +19,6 @@ st.navigation(
     [
         st.Page(sample, title="Sample", icon=":material/movie:", default=True),
         st.Page(models, title="Models", icon=":material/deployed_code:"),
+        st.Page(system, title="System", icon=":material/memory:"),
     ]
 ).run()

@@ -22,7 +22,7 @@ from img2vid.versions import ModelVersion, load_versions
 
 log = logging.getLogger(__name__)
 
-Place = Literal["input", "sample", "models"]
+Place = Literal["input", "sample", "compare", "sweeps", "gallery", "models", "system"]
 """Beside which part of the page a note stands: where the user looked when it came about."""
 ADDRESS = "tab"
 """The parameter of the page's address that names the tab."""

@@ -28,7 +28,7 @@ ONLY_IN = {
     "safetensors": ("img2vid/engine/*",),
     "sgm": ("img2vid/engine/*",),
     "streamlit": ("img2vid/ui/*", "streamlit_app.py"),
-    "sqlite3": ("img2vid/jobs/store.py",),
+    "sqlite3": ("img2vid/jobs/database.py",),
 }
 OF_CHECKPOINTS = [path.stem for path in PACKAGE if path.parent.name == "checkpoints"]
 NEVER = {

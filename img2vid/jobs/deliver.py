@@ -52,7 +52,7 @@ def keep(store: Store, job: Job, outcome: Outcome) -> None:
         files = deliver(outcome.files, kept, outcome.stem)
         store.record_notice(job.id, f"{error}, so the video was put into {kept}")
     animation = files.get(f".{job.animation}")
-    facts = (outcome.seed, outcome.seconds, outcome.metadata)
+    facts = (outcome.seed, outcome.seconds, outcome.metadata, outcome.memory)
     store.record_result(job.id, StoredResult(files[".mp4"], files[".png"], files[".json"], animation, *facts))
     stages = outcome.stages
     if "sample" not in stages:

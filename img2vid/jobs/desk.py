@@ -7,7 +7,7 @@ lock of the home and has the cluster. When its process ends, however it ends, an
 import atexit
 import logging
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from img2vid.jobs.store import Store
 from img2vid.jobs.worker import hello, make_video
 from img2vid.loading import EngineChoice
 from img2vid.media.pictures import load_picture
-from img2vid.settings import SampleSettings
+from img2vid.settings import SampleSettings, check_provider
 from img2vid.versions import find_version
 
 logger = logging.getLogger(__name__)
@@ -87,20 +87,34 @@ class Desk:
     ) -> Job:
         """A new job at the end of the queue; see `Store.add`.
 
-        Raises BadInput for a picture that cannot be read, settings that the version cannot make, an engine's choice
-        that is none, and a folder that cannot be written; CheckpointError where the checkpoint is missing, unless the
-        workers are elsewhere.
+        Raises BadInput for a picture that cannot be read, settings that the version or the engine cannot make, an
+        engine's choice that is none, and a folder that cannot be written; CheckpointError where the checkpoint is
+        missing, unless the workers are elsewhere.
         """
-        version = find_version(settings.version)
-        version.check_size(settings)
-        choice.check()
+        return self.submit_all([(settings, choice)], picture, picture_name, suffix, folder, animation)[0]
+
+    def submit_all(
+        self,
+        wanted: Sequence[tuple[SampleSettings, EngineChoice]],
+        picture: bytes,
+        picture_name: str,
+        suffix: str,
+        folder: Path | None = None,
+        animation: str | None = None,
+    ) -> list[Job]:
+        """New jobs with one picture at the end of the queue, in order; where one is refused, none is added."""
         load_picture(picture, name=picture_name)
-        paths.require_writable(self.store.home / version.name if folder is None else folder)
-        if not self.is_elsewhere():
-            version.require_checkpoint()
-        job = self.store.add(settings, choice, picture, picture_name, suffix, folder, animation)
+        for settings, choice in wanted:
+            version = find_version(settings.version)
+            version.check_size(settings)
+            choice.check()
+            check_provider(settings, choice.provider)
+            paths.require_writable(self.store.home / version.name if folder is None else folder)
+            if not self.is_elsewhere():
+                version.require_checkpoint()
+        jobs = [self.store.add(*one, picture, picture_name, suffix, folder, animation) for one in wanted]
         self._news.set()
-        return job
+        return jobs
 
     def cancel(self, job_id: str) -> None:
         """Ends a waiting job; a running one stops within a step."""

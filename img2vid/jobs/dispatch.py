@@ -176,7 +176,7 @@ class Dispatcher:
             self._follow_wish(hand)
 
     def _work_of(self, job: Job) -> Work:
-        return Work(job, self._usual(job), index=len(job.results))
+        return Work(job, self._usual(job), index=job.made)
 
     def _usual(self, job: Job) -> Expected | None:
         """How long one of its videos will take, judged by the past ones."""

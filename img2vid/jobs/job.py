@@ -1,6 +1,9 @@
 """What the store tells: a job and its results, how far it is, and which model is loaded. Plain values, no behaviour."""
 
+import hashlib
 import json
+import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from img2vid.loading import EngineChoice
-from img2vid.settings import MAX_SEED, SampleSettings
+from img2vid.settings import MAX_SEED, PARAMS, SampleSettings
 
 
 class State(str, Enum):
@@ -31,7 +34,7 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class StoredResult:
-    """One video of a job, as it lies on disk; `seconds` is how long it took without loading the model."""
+    """One video of a job, as it lies on disk; `seconds` is how long it took without loading the model, 0 if unknown."""
 
     video: Path
     still: Path
@@ -40,6 +43,8 @@ class StoredResult:
     seed: int
     seconds: float
     metadata: dict[str, Any]
+    memory: int = 0
+    """The most bytes that were seen in use while it was made; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +77,16 @@ class Job:
     """What went otherwise than asked for, such as a smaller decode_t, or nothing."""
     worker: str
     """The name of the worker that it was given to last, or nothing."""
+    imported: bool
+    """Whether its video was found on disk, made by somebody else's img2vid."""
+    made: int
+    """How many of its videos are finished, those among them that were deleted since."""
     results: tuple[StoredResult, ...]
-    """The videos that are finished."""
+    """The videos that are finished and not deleted."""
 
     def settings_of(self, index: int) -> SampleSettings:
         """The settings of its `index`-th video alone."""
-        seed = (self.settings.seed + index) % (MAX_SEED + 1)
-        return self.settings.model_copy(update={"seed": seed, "num_samples": 1})
+        return one_video(self.settings, (self.settings.seed + index) % (MAX_SEED + 1))
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,26 @@ class ModelWish:
     choice: EngineChoice
 
 
+def one_video(settings: SampleSettings, seed: int) -> SampleSettings:
+    """The settings of that one of several videos which has the seed."""
+    return settings.model_copy(update={"seed": seed, "num_samples": 1})
+
+
+def searched(picture_name: str, version: str, note: str, tags: Sequence[str]) -> str:
+    """What a search for words in the gallery looks at."""
+    return "\n".join((picture_name, version, note, *tags)).casefold()
+
+
+def new_id() -> str:
+    """A name for a job or a study that no other has."""
+    return secrets.token_hex(8)
+
+
+def path_in_text(path: Path) -> str:
+    """A path as it stands in a result's JSON."""
+    return json.dumps(str(path))
+
+
 def settings_to_text(settings: SampleSettings) -> str:
     """Settings as JSON."""
     return json.dumps(settings.model_dump())
@@ -151,6 +179,24 @@ def settings_from_text(text: str) -> SampleSettings:
         return SampleSettings(**values)
     except ValidationError:
         return SampleSettings.model_construct(**values)
+
+
+def likeness(settings: SampleSettings, choice: EngineChoice, picture: str) -> str:
+    """What one video depends on, as a checksum: videos that have it in common are the same.
+
+    picture: the file's name among the store's inputs, which is its contents' checksum. Settings that rest do not count,
+    neither do memory plans, threads, compiled kernels and how often the same was asked for.
+    """
+    resting = {name for choice, names in PARAMS.items() if choice not in _chosen(settings) for name in names}
+    resting -= {name for choice in _chosen(settings) for name in PARAMS[choice]}
+    counted = settings.model_dump(exclude={*resting, "num_samples", "saving_fps"})
+    engine = (choice.provider, choice.device, choice.precision, choice.decoder_precision)
+    facts = [counted, settings.file_fps, engine, picture.partition(".")[0]]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _chosen(settings: SampleSettings) -> tuple[str, str, str]:
+    return settings.sampler, settings.discretization, settings.guider
 
 
 def choice_to_text(choice: EngineChoice) -> str:

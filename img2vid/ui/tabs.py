@@ -51,6 +51,8 @@ class Tab:
     """The job whose result was asked for; empty for the newest."""
     dismissed: tuple[str, ...] = ()
     """Jobs that did not finish and that the user does not want to be told of any more."""
+    pages: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What each further page keeps of its own, by page, as JSON; what is in it, only that page knows."""
 
 
 def new_name() -> str:
@@ -125,6 +127,7 @@ def _read(path: Path, versions: Mapping[str, ModelVersion]) -> Tab | None:
         picture=_picture(picture),
         shown=_text(values.get("shown")),
         dismissed=_texts(values.get("dismissed")),
+        pages=_mapping(values.get("pages")),
     )
 
 

@@ -396,7 +396,7 @@ def test_a_store_of_a_newer_program_is_left_alone(store: Store) -> None:
     store.close()
     with sqlite3.connect(store.path) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="is of version 99, this program knows 1; update img2vid"):
+    with pytest.raises(StoreError, match="is of version 99, this program knows 2; update img2vid"):
         store.jobs()
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,21 @@ class FakeDesk:
         folder: Path | None = None,
         animation: str | None = None,
     ) -> Job:
-        if not self.elsewhere:
-            find_version(settings.version).require_checkpoint()
-        return self.store.add(settings, choice, picture, picture_name, suffix, folder, animation)
+        return self.submit_all([(settings, choice)], picture, picture_name, suffix, folder, animation)[0]
+
+    def submit_all(
+        self,
+        wanted: Sequence[tuple[SampleSettings, EngineChoice]],
+        picture: bytes,
+        picture_name: str,
+        suffix: str,
+        folder: Path | None = None,
+        animation: str | None = None,
+    ) -> list[Job]:
+        for settings, _ in wanted:
+            if not self.elsewhere:
+                find_version(settings.version).require_checkpoint()
+        return [self.store.add(*one, picture, picture_name, suffix, folder, animation) for one in wanted]
 
     def cancel(self, job_id: str) -> None:
         self.store.cancel(job_id)

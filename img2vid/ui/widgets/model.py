@@ -4,9 +4,9 @@ import streamlit as st
 
 from img2vid.errors import CheckpointError
 from img2vid.jobs.job import ModelStatus
+from img2vid.switching import switched
 from img2vid.ui import desks, words
 from img2vid.ui.state import PageState, acting, current, drawing, entered, noting, show
-from img2vid.ui.switching import switched
 from img2vid.ui.widgets.controls import select
 from img2vid.versions import ModelVersion
 

@@ -69,7 +69,7 @@ def _unfinished(job: Job) -> None:
         with st.container(horizontal=True, gap="small"):
             st.button("Run again", key=f"again_{job.id}", icon=":material/replay:", on_click=_again, args=(job.id,))
             st.button("Dismiss", key=f"dismiss_{job.id}", type="tertiary", on_click=_dismiss, args=(job.id,))
-        if Shelf(desks.open_desk().store.home).has(latents_key(job, len(job.results))):
+        if Shelf(desks.open_desk().store.home).has(latents_key(job, job.made)):
             st.caption("What was sampled is kept: run again, it is only decoded.")
         if job.details:
             with st.expander("Details"):

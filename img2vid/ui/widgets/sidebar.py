@@ -7,9 +7,9 @@ import streamlit as st
 from img2vid import paths
 from img2vid.loading import MEMORY_PLANS, MOST_THREADS, PRECISIONS, PROVIDERS
 from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
+from img2vid.switching import reset
 from img2vid.ui import desks
 from img2vid.ui.state import PageState, acting, entered, noting, show
-from img2vid.ui.switching import reset
 from img2vid.ui.widgets.controls import control, row, select
 from img2vid.ui.widgets.model import wanted
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from img2vid.ui.switching import reset, switched
+from img2vid.switching import reset, switched
 from img2vid.versions import ModelVersion, find_version, load_versions
 
 

@@ -52,3 +52,11 @@ def thumbnail(path: Path, changed: float) -> bytes:
 def sheet(video: Path, changed: float) -> bytes:
     """All frames of a video on one sheet; `changed` as for `thumbnail`."""
     return contact_sheet(video)
+
+
+@lru_cache(maxsize=1)
+def no_still() -> bytes:
+    """What stands for a video whose first frame does not lie beside it: grey, of a thumbnail's size."""
+    packed = io.BytesIO()
+    Image.new("RGB", THUMBNAIL, (128, 128, 128)).save(packed, format="JPEG")
+    return packed.getvalue()

@@ -120,6 +120,9 @@ class ProgressBar:
         self._task: TaskID | None = None
         self._stage = ""
         self.title = ""
+        self.device = ""
+        self.memory = 0
+        """The most bytes that were seen in use on that device, where one is named."""
 
     def __enter__(self) -> "ProgressBar":
         return self
@@ -130,6 +133,8 @@ class ProgressBar:
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
+        if self.device:
+            self.memory = max(self.memory, loading.memory_in_use(self.device))
         if not self._progress.console.is_terminal:
             return
         if self._task is None or event.stage != self._stage:
@@ -199,6 +204,7 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
     from img2vid.jobs.latents import Shelf, ShelfOfRun
 
     model = loading.load(plan.version, plan.choice, bar)
+    bar.device = model.choice.device
     refused = 0
     for index, path in enumerate(plan.pictures, start=1):
         bar.title = f"{index}/{len(plan.pictures)} {path.name}:" if len(plan.pictures) > 1 else ""
@@ -218,11 +224,37 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
                 on_event=bar,
             ):
                 keeping.drop(SampleSettings(**result.metadata["settings"]))
+                _into_the_gallery(plan, path, result, bar.memory)
                 _print_notice(path.stem, result.notice)
                 _print_result(plan, result)
         except BadInput as error:
             refused += _refuse(plan, error)
     return refused
+
+
+def _into_the_gallery(plan: Plan, path: Path, result: "pipeline.Result", memory: int) -> None:
+    """The gallery shows what was made here too; a store that cannot be written takes nothing from the video."""
+    from img2vid.jobs.entries import Entries
+    from img2vid.jobs.job import StoredResult, one_video
+    from img2vid.jobs.store import Store
+
+    stored = StoredResult(
+        result.video.absolute(),
+        result.still.absolute(),
+        result.sidecar.absolute(),
+        result.animation.absolute() if result.animation else None,
+        result.seed,
+        result.seconds,
+        result.metadata,
+        memory,
+    )
+    settings = one_video(plan.settings, result.seed)
+    try:
+        Entries(Store()).adopt(
+            stored, settings, plan.choice, path.read_bytes(), path.stem, path.suffix, animation=plan.animation
+        )
+    except (Img2VidError, OSError) as error:
+        _print_notice(path.stem, f"the video is not in the gallery: {error}")
 
 
 def _sample_on_desk(plan: Plan, bar: ProgressBar) -> int:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from other_settings import OTHER_VALUES
 
 from img2vid import cli, loading, paths, pipeline
 from img2vid.errors import EngineUnavailable, MediaError
+from img2vid.jobs.entries import Entries
+from img2vid.jobs.store import Store
 from img2vid.media.videos import read_frames, read_metadata
 from img2vid.settings import SampleSettings
 
@@ -100,6 +103,27 @@ def test_json_is_one_object_for_each_video_and_nothing_else(command: Command, tm
 
 
 @pytest.mark.usefixtures("with_model")
+def test_videos_of_the_command_line_are_in_the_gallery(command: Command, tmp_path: Path) -> None:
+    assert command("sample", PHOTO, *SMALL, "--num-samples", "2", "--out", tmp_path / "mine").code == 0
+    second, first = Entries(Store()).find()
+    assert first.result.video == tmp_path / "mine" / "dandelion_svd_tiny_seed23.mp4"
+    assert (first.settings.seed, second.settings.seed, second.settings.num_samples) == (23, 24, 1)
+    assert first.job.picture.read_bytes() == PHOTO.read_bytes()
+    assert first.result.memory > 1_000_000
+    assert first.result.seconds > 0
+
+
+@pytest.mark.usefixtures("with_model")
+def test_a_store_that_cannot_be_written_takes_nothing_from_a_video(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "img2vid.sqlite").write_text("a letter, and nothing that a database begins with")
+    said = command("sample", PHOTO, *SMALL, "--out", tmp_path / "mine")
+    assert said.code == 0
+    assert len(read_frames(Path(said.out.splitlines()[-1]))) == 2
+    assert said.err.startswith("img2vid: dandelion: the video is not in the gallery: the store of jobs")
+
+
+@pytest.mark.usefixtures("with_model")
 def test_an_animation_is_written_and_named_in_json(command: Command, tmp_path: Path) -> None:
     (line,) = command("sample", PHOTO, *SMALL, "--animation", "webp", "--json").out.splitlines()
     assert Path(json.loads(line)["animation"]) == tmp_path / "home" / "dandelion_svd_tiny_seed23.webp"
@@ -170,11 +194,11 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Collects what would be loaded and run, in place of doing it."""
     plan: list[Any] = []
 
-    def load(version: Any, choice: Any, on_event: Any) -> str:
+    def load(version: Any, choice: Any, on_event: Any) -> Any:
         plan.append(choice)
-        return version.name
+        return SimpleNamespace(version=version, choice=loading.EngineChoice(device="cpu"))
 
-    def run(model: str, picture: object, settings: SampleSettings, folder: Path, **more: object) -> list[Any]:
+    def run(model: object, picture: object, settings: SampleSettings, folder: Path, **more: object) -> list[Any]:
         plan.append(settings)
         return []
 

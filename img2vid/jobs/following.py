@@ -73,8 +73,32 @@ def follow(desk: Desk, job: Job, on_event: OnEvent, on_result: Callable[[StoredR
             interrupted = True
             desk.store.put_back(job.id)
         elif job.state.ended:
-            raise _error_of(job)
+            raise error_of(job)
         _report(desk, job, on_event)
+        failing_since = (failing_since or time.monotonic()) if desk.failure() else None
+        if failing_since is not None and time.monotonic() - failing_since > GIVE_UP:
+            raise Img2VidError(desk.failure() or "")
+        time.sleep(POLL)
+
+
+def follow_all(desk: Desk, jobs: Sequence[Job], on_look: Callable[[Sequence[Job]], None]) -> list[Job]:
+    """Waits until all jobs have ended, however they do, and returns them as they are then; `error_of` says what failed.
+
+    A job whose desk went away goes on, once. `on_look` sees all jobs as they are, again and again. Raises Img2VidError
+    where no cluster can be reached.
+    """
+    interrupted: set[str] = set()
+    failing_since: float | None = None
+    while True:
+        now = [desk.store.job(job.id) for job in jobs]
+        for job in now:
+            if job.state is State.INTERRUPTED and job.id not in interrupted:
+                interrupted.add(job.id)
+                desk.store.put_back(job.id)
+        now = [desk.store.job(job.id) if job.id in interrupted else job for job in now]
+        on_look(now)
+        if all(job.state.ended for job in now):
+            return now
         failing_since = (failing_since or time.monotonic()) if desk.failure() else None
         if failing_since is not None and time.monotonic() - failing_since > GIVE_UP:
             raise Img2VidError(desk.failure() or "")
@@ -98,7 +122,7 @@ def _report(desk: Desk, job: Job, on_event: OnEvent) -> None:
         )
 
 
-def _error_of(job: Job) -> Img2VidError:
+def error_of(job: Job) -> Img2VidError:
     """The error that ended a job, of the kind that it had on the worker as far as exit codes go."""
     if job.state is State.CANCELLED:
         return Img2VidError("the job was cancelled")

@@ -29,8 +29,8 @@ from img2vid.media.files import publish, temporary_file, whole_file
 
 Frame = npt.NDArray[np.uint8]
 
-COMPANIONS = (".png", ".json", ".gif", ".webp")
-"""Suffixes of the files that may lie beside a video under its name: its first frame, its settings, an animation."""
+COMPANIONS = (".png", ".json", ".gif", ".webp", ".csv")
+"""Suffixes of what may lie beside a video under its name: its first frame, its settings, an animation, a table."""
 
 _ENCODER = {
     "crf": "18",

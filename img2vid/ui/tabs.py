@@ -120,7 +120,7 @@ def _read(path: Path, versions: Mapping[str, ModelVersion]) -> Tab | None:
     version = versions.get(str(controls.get("version"))) or _first(versions)
     picture = _mapping(values.get("picture"))
     return Tab(
-        controls=_usable(controls, version),
+        controls=usable(controls, version),
         choice=_choice(_mapping(values.get("choice"))),
         save_locally=values.get("save_locally") is not False,
         save_path=_text(values.get("save_path")),
@@ -131,7 +131,7 @@ def _read(path: Path, versions: Mapping[str, ModelVersion]) -> Tab | None:
     )
 
 
-def _usable(kept: dict[str, Any], version: ModelVersion) -> dict[str, Any]:
+def usable(kept: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
     """The version's defaults, with every kept value that a control can show by itself."""
     controls = defaults_of(version)
     for name in SampleSettings.model_fields:

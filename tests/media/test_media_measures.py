@@ -5,11 +5,24 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from PIL import Image
 
 from img2vid.errors import BadInput
-from img2vid.media.measures import absolute_difference, flicker, motion_energy, psnr, sharpness
+from img2vid.media.measures import (
+    absolute_difference,
+    contrast,
+    drift,
+    flicker,
+    flicker_along,
+    motion,
+    motion_energy,
+    psnr,
+    sharpness,
+    ssim,
+)
 
 Clip = NDArray[np.uint8]
 CLIPS = arrays(np.uint8, (4, 5, 6, 3))
@@ -120,3 +133,110 @@ def test_turned_and_reversed_clips_measure_alike(clip: Clip) -> None:
     assert flicker(reversed_) == pytest.approx(flicker(clip))
     assert sharpness(turned) == pytest.approx(sharpness(clip))
     assert flicker(clip) <= 2 * max(np.abs(np.diff(clip.astype(float), axis=0)).mean(axis=(1, 2, 3))) + 1e-9
+
+
+# What is seen along a clip
+
+
+def texture(height: int, width: int, seed: int = 0) -> Clip:
+    """One frame of soft spots, (H, W, 3), in which every place can be told from its neighbours."""
+    spots = np.random.default_rng(seed).normal(size=(height // 4, width // 4))
+    image = Image.fromarray(spots.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    grey = np.clip(128 + 45 * np.asarray(image), 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def shifted(dx: float, dy: float, frames: int = 4, height: int = 96, width: int = 160) -> Clip:
+    """A clip in which all moves by (dx, dy) pixels a frame."""
+    edge = 48
+    whole = Image.fromarray(texture(height + 2 * edge, width + 2 * edge))
+    matrices = [(1, 0, edge - t * dx, 0, 1, edge - t * dy) for t in range(frames)]
+    moved = [whole.transform((width, height), Image.Transform.AFFINE, m, Image.Resampling.BICUBIC) for m in matrices]
+    return np.stack([np.asarray(frame) for frame in moved])
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(1.0, 0.0), (0.0, -2.0), (3.0, 4.0), (0.5, 0.0), (-8.0, 6.0)])
+def test_motion_is_how_far_things_move(dx: float, dy: float) -> None:
+    assert motion(shifted(dx, dy)) == pytest.approx(np.full(3, math.hypot(dx, dy)), rel=0.05, abs=0.05)
+
+
+def test_motion_counts_the_part_that_moves_and_no_noise_of_the_codec() -> None:
+    half = shifted(4.0, 0.0)
+    still = np.repeat(half[:1], len(half), axis=0)
+    half[:, :48] = still[:, :48]
+    assert motion(half) == pytest.approx(np.full(3, 2.0), rel=0.12)
+    assert motion(still) == pytest.approx(np.zeros(3), abs=1e-6)
+    noise = np.random.default_rng(1).normal(0, 1.5, still.shape)
+    assert motion(np.clip(still + noise, 0, 255).astype(np.uint8)).max() < 0.1
+
+
+def test_motion_follows_a_clip_that_speeds_up() -> None:
+    slow, fast = shifted(1.0, 0.0, frames=2), shifted(5.0, 0.0, frames=2)
+    lengths = [float(motion(clip)[0]) for clip in (slow, fast)]
+    assert lengths == pytest.approx([1, 5], rel=0.05)
+
+
+def test_motion_of_what_has_no_room_or_no_time_is_none() -> None:
+    assert motion(flat(1)).tolist() == []
+    assert motion(flat(1, 200, 1, height=11, width=300)).tolist() == [0, 0]
+    assert motion(flat(0, 0, height=12, width=12)).tolist() == [0]
+
+
+def test_structure_is_the_same_only_where_all_is() -> None:
+    one, other = texture(64, 80), texture(64, 80, seed=1)
+    assert ssim(one, one) == pytest.approx(1)
+    assert ssim(one, other) == pytest.approx(ssim(other, one))
+    assert abs(ssim(one, other)) < 0.2
+    assert ssim(np.stack([one, one]), np.stack([one, other])) == pytest.approx((1 + ssim(one, other)) / 2)
+
+
+@pytest.mark.parametrize(("a", "b"), [(100, 120), (0, 255), (10, 10)])
+def test_structure_of_plain_frames_has_a_closed_form(a: int, b: int) -> None:
+    """Without variance only the means are left: (2 a b + C1) / (a^2 + b^2 + C1)."""
+    c1 = (0.01 * 255) ** 2
+    got = ssim(flat(a, height=16, width=16)[0], flat(b, height=16, width=16)[0])
+    assert got == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1), rel=1e-9)
+
+
+def test_noise_lowers_structure_more_than_brightness_of_the_same_error() -> None:
+    clear = texture(96, 96)
+    noise = np.random.default_rng(0).normal(0, 12, clear.shape[:2])[..., None]
+    noisy = np.clip(clear + noise, 0, 255).astype(np.uint8)
+    brighter = np.clip(clear.astype(int) + 12, 0, 255).astype(np.uint8)
+    assert psnr(noisy, clear) == pytest.approx(psnr(brighter, clear), abs=1)
+    assert ssim(noisy, clear) < ssim(brighter, clear) - 0.05
+
+
+def test_structure_needs_frames_of_one_size_and_room_for_a_window() -> None:
+    with pytest.raises(BadInput, match="only clips of one size can be compared, got 16 x 16 and 16 x 17"):
+        ssim(flat(1, height=16, width=16)[0], flat(1, height=16, width=17)[0])
+    with pytest.raises(BadInput, match=r"^ssim needs frames of at least 11 x 11 pixels, got 10 x 16$"):
+        ssim(flat(1, height=10, width=16)[0], flat(1, height=10, width=16)[0])
+
+
+def test_contrast_is_the_spread_of_grey() -> None:
+    clip = np.concatenate([board(100, 110), board(0, 255), flat(7, height=8, width=8)])
+    assert contrast(clip) == pytest.approx([5, 127.5, 0])
+
+
+def test_flicker_is_told_place_by_place() -> None:
+    assert flicker_along(flat(10, 20, 30, 20, 30)).tolist() == [0, 20, 20]
+    assert flicker(flat(10, 20, 30, 20, 30)) == pytest.approx(40 / 3)
+    assert flicker_along(flat(1, 2)).tolist() == []
+
+
+@given(st.floats(1, 1e3), st.floats(-0.9, 2), st.integers(2, 60))
+def test_drift_of_an_even_change_is_that_change(mean: float, change: float, count: int) -> None:
+    series = mean * (1 + change * (np.linspace(0, 1, count) - 0.5))
+    assert drift(series.tolist()) == pytest.approx(change, abs=1e-9)
+
+
+def test_drift_of_what_does_not_change_or_cannot_is_none() -> None:
+    assert [drift(values) for values in ([], [3.0], [2.0, 2.0, 2.0], [0.0, 0.0], [1.0, 5.0, 1.0])] == [0, 0, 0, 0, 0]
+
+
+def test_drift_of_fading_noise_is_seen_in_sharpness_and_contrast() -> None:
+    frame = texture(64, 80).astype(float) - 128
+    fading = np.stack([np.clip(128 + frame * scale, 0, 255) for scale in np.linspace(1, 0.6, 9)]).astype(np.uint8)
+    assert drift(contrast(fading).tolist()) == pytest.approx(-0.5, abs=0.02)  # from 1.25 to 0.75 of the mean
+    assert drift(sharpness(fading).tolist()) == pytest.approx(-0.96, abs=0.08)  # the same of the squares

@@ -1,20 +1,17 @@
 """A desk that does nothing by itself: tests say what its worker would have done, on the real store."""
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from made_videos import frames_of, write_result
 from PIL import Image
 
 from img2vid.errors import BadInput
-from img2vid.jobs.job import Job, JobProgress, ModelStatus, State, StoredResult
+from img2vid.jobs.job import Job, JobProgress, ModelStatus, State
 from img2vid.jobs.store import Store
 from img2vid.loading import EngineChoice
-from img2vid.media.videos import write_json, write_still, write_video
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -127,33 +124,6 @@ class FakeDesk:
     def fails(self, job: Job, error: str, details: str = "") -> None:
         self.begins(job)
         self.store.finish(job.id, State.FAILED, error, "OutOfMemory", details)
-
-
-def frames_of(seed: int, count: int = 5) -> NDArray[np.uint8]:
-    """(T, 32, 48, 3): every frame and every seed of its own colour."""
-    frames = np.zeros((count, 32, 48, 3), np.uint8)
-    for index, frame in enumerate(frames):
-        frame[:] = (40 * index, 20 * (seed % 12), 120)
-    return frames
-
-
-def write_result(job: Job, seed: int) -> StoredResult:
-    settings = job.settings.model_copy(update={"seed": seed, "num_samples": 1})
-    metadata: dict[str, Any] = {
-        "program": "img2vid test",
-        "picture": job.picture_name,
-        "settings": settings.model_dump(),
-        "provider": "native",
-        "device": "cpu",
-        "precision": "fp32",
-    }
-    frames = frames_of(seed)
-    path = job.folder / f"{job.picture_name}_{settings.version}_seed{seed}.mp4"
-    video = write_video(path, frames, fps=settings.file_fps, metadata=metadata)
-    still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
-    write_still(still, frames[0])
-    write_json(sidecar, metadata)
-    return StoredResult(video, still, sidecar, None, seed, 12.0, json.loads(json.dumps(metadata)))
 
 
 def moving_picture() -> bytes:

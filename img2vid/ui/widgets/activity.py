@@ -52,14 +52,15 @@ def _activity() -> None:
         if trouble:
             st.caption(f":material/info: {words.plain(words.sentence(trouble))}")
         for job in running:
-            _running(desk.store, job, several=len(running) > 1)
+            running_box(desk.store, job, several=len(running) > 1)
         if queue:
             _queue(queue)
         if running or queue:
             st.space("small")
 
 
-def _running(store: Store, job: Job, *, several: bool) -> None:
+def running_box(store: Store, job: Job, *, several: bool) -> None:
+    """Draws how far a running job is; where there are several, each can be cancelled by itself."""
     event = by_now(job, store.progress(job.id), time.time())
     if event is not None:
         peaks.see(store, job, event.memory)

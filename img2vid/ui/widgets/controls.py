@@ -7,6 +7,7 @@ import streamlit as st
 
 from img2vid.settings import SampleSettings, label_of, limits_of
 from img2vid.ui.state import PageState, acting, entered, show
+from img2vid.versions import ModelVersion
 
 STEPS = {
     "cond_aug": 0.01,
@@ -30,15 +31,31 @@ STEPS = {
 
 
 def control(page: PageState, name: str) -> None:
-    """Draws the widget of a setting under the setting's own name as its key."""
+    """Draws the widget of one of the tab's settings, under the setting's own name as its key."""
+    setting(name, page.tab.controls[name], page.version, key=name, on_change=keep, args=(name,))
+
+
+def setting(
+    name: str,
+    value: Any,
+    version: ModelVersion,
+    *,
+    key: str,
+    on_change: Callable[..., None],
+    args: tuple[object, ...],
+    marked: bool = False,
+) -> None:
+    """Draws the widget of a setting with that value, wherever it is kept; one that is marked stands out."""
     annotation = SampleSettings.model_fields[name].annotation
+    label = f":primary[**{label_of(name)}**]" if marked else label_of(name)
     if annotation is bool:
-        show(name, page.tab.controls[name])
-        st.checkbox(label_of(name), key=name, help=page.version.help_text(name), on_change=keep, args=(name,))
+        show(key, value)
+        st.checkbox(label, key=key, help=version.help_text(name), on_change=on_change, args=args)
     elif choices := [choice for choice in get_args(annotation) if isinstance(choice, str)]:
-        _choice(page, name, choices)
+        show(key, value)
+        select(label, choices, key, version.help_text(name), on_change, *args)
     else:
-        _number(page, name, whole=annotation is int)
+        _number(name, value, version, label, key, on_change, args)
 
 
 def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = None) -> None:
@@ -58,31 +75,37 @@ def keep(name: str) -> None:
         page.set(**{name: value})
 
 
-def _number(page: PageState, name: str, *, whole: bool) -> None:
+def _number(
+    name: str,
+    value: Any,
+    version: ModelVersion,
+    label: str,
+    key: str,
+    on_change: Callable[..., None],
+    args: tuple[object, ...],
+) -> None:
     limits = limits_of(name)
+    annotation = SampleSettings.model_fields[name].annotation
+    whole = annotation is int
     kind: Callable[[float], Any] = int if whole else float
-    step: Any = page.version.size_step if name in ("height", "width") else 1 if whole else STEPS[name]
-    show(name, kind(page.tab.controls[name]))
+    step: Any = version.size_step if name in ("height", "width") else 1 if whole else STEPS[name]
+    show(key, None if value is None else kind(value))
     st.number_input(
-        label_of(name),
+        label,
         min_value=kind(limits["ge"]),
         max_value=kind(limits["le"]),
+        value=None if type(None) in get_args(annotation) else "min",  # None can be left out
         step=step,
         format="%d" if whole else "%g",
-        key=name,
-        help=page.version.help_text(name),
-        on_change=keep,
-        args=(name,),
+        key=key,
+        help=version.help_text(name),
+        on_change=on_change,
+        args=args,
     )
 
 
-def _choice(page: PageState, name: str, choices: Sequence[str]) -> None:
-    show(name, page.tab.controls[name])
-    select(label_of(name), choices, name, page.version.help_text(name), keep, name)
-
-
 def select(
-    label: str, options: Sequence[str], key: str, help_text: str, on_change: Callable[..., None], *args: str
+    label: str, options: Sequence[str], key: str, help_text: str, on_change: Callable[..., None], *args: object
 ) -> None:
     """A selectbox of names that shows what the session holds under `key`."""
     # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.

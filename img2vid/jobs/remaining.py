@@ -1,0 +1,37 @@
+"""How long jobs will still take together, from what runs now and what such videos usually take."""
+
+import time
+from collections.abc import Sequence
+
+from img2vid.jobs.job import Job, State
+from img2vid.jobs.store import Store
+
+
+def seconds_left(store: Store, jobs: Sequence[Job], workers: int = 1, now: float | None = None) -> float | None:
+    """Seconds until the last of the jobs has ended, those before them in the queue included; 0 where all have.
+
+    jobs: as they are now. workers: how many work at once. None where it cannot be told, as before the first video of
+    its kind is made.
+    """
+    ours = {job.id for job in jobs if not job.state.ended}
+    if not ours:
+        return 0.0
+    moment = time.time() if now is None else now
+    ahead = store.jobs(limit=-1, states=(State.RUNNING,))
+    queue = store.queue()
+    last = max((place for place, job in enumerate(queue) if job.id in ours), default=-1)
+    times = [_running(store, job, moment) for job in ahead]
+    times += [store.expected_seconds(job.settings, job.choice) for job in queue[: last + 1]]
+    known = [seconds for seconds in times if seconds is not None]
+    if len(known) < len(times):
+        return None
+    return sum(known) / max(min(workers, len(times)), 1)
+
+
+def _running(store: Store, job: Job, moment: float) -> float | None:
+    event = store.progress(job.id)
+    whole = store.expected_seconds(job.settings, job.choice)
+    if event is None or event.seconds_left is None or job.started is None:
+        return whole
+    since = max(moment - job.started - event.elapsed, 0.0)
+    return max(event.seconds_left - since, 0.0)

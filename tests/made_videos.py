@@ -1,0 +1,37 @@
+"""Small real videos, as if a worker had made them."""
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from img2vid.jobs.job import Job, StoredResult
+from img2vid.media.videos import write_json, write_still, write_video
+
+
+def frames_of(seed: int, count: int = 5) -> NDArray[np.uint8]:
+    """(T, 32, 48, 3): every frame and every seed of its own colour."""
+    frames = np.zeros((count, 32, 48, 3), np.uint8)
+    for index, frame in enumerate(frames):
+        frame[:] = (40 * index, 20 * (seed % 12), 120)
+    return frames
+
+
+def write_result(job: Job, seed: int) -> StoredResult:
+    settings = job.settings.model_copy(update={"seed": seed, "num_samples": 1})
+    metadata: dict[str, Any] = {
+        "program": "img2vid test",
+        "picture": job.picture_name,
+        "settings": settings.model_dump(),
+        "provider": "native",
+        "device": "cpu",
+        "precision": "fp32",
+    }
+    frames = frames_of(seed)
+    path = job.folder / f"{job.picture_name}_{settings.version}_seed{seed}.mp4"
+    video = write_video(path, frames, fps=settings.file_fps, metadata=metadata)
+    still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
+    write_still(still, frames[0])
+    write_json(sidecar, metadata)
+    return StoredResult(video, still, sidecar, None, seed, 12.0, json.loads(json.dumps(metadata)))

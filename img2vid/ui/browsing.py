@@ -67,7 +67,7 @@ def read(page: PageState) -> Browsing:
     return Browsing(**known)
 
 
-def change(page: PageState, **values: Any) -> Browsing:
+def change(page: PageState, /, **values: Any) -> Browsing:
     """Changes some of it and keeps it on disk; another filter begins at the first page again."""
     before = read(page)
     after = replace(before, **values)

@@ -1,6 +1,7 @@
 """What the gallery looks for: text, version, date, rating, tags; and the way into the trash."""
 
 import datetime
+from typing import Any, cast
 
 import streamlit as st
 
@@ -27,7 +28,8 @@ def finding_box(page: PageState, entries: Entries) -> None:
     with last:
         _date("To", "find_until", now.until)
     show("find_rating", now.least_rating)
-    st.selectbox("Rating", list(STARS), key="find_rating", format_func=_stars, on_change=_keep)
+    # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
+    cast(Any, st).selectbox("Rating", list(STARS), key="find_rating", format_func=_stars, on_change=_keep)
     show("find_tags", now.tags)
     tags = sorted({*entries.tags(), *now.tags}, key=str.casefold)
     st.multiselect("Tags", tags, key="find_tags", placeholder="any", on_change=_keep)

@@ -93,7 +93,7 @@ class Redaction:
         """Folders that have a name here; of what lies in them the rest of the path stays."""
         for place, stands in sorted(self.places.items(), key=lambda one: len(one[0]), reverse=True):
             for spelled in {place, place.replace("\\", "/"), place.replace("\\", "\\\\")}:
-                whole = rf"(?<![\w./\\~-]){re.escape(spelled)}(?![\w.-])"
+                whole = rf"(?<![\w./\\~-]){re.escape(spelled)}(?!\w|[.-]\w)"
                 text = re.sub(whole, lambda _, stands=stands: cover(stands), text, flags=re.IGNORECASE)
         return text
 

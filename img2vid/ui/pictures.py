@@ -39,7 +39,7 @@ def cut(path: Path, width: int, height: int) -> str:
     return "height" if image.height * scale - height >= 1 else ""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=480)
 def thumbnail(path: Path, changed: float) -> bytes:
     """A small JPEG of a picture file; `changed` is the file's time of change, so that a new one is read anew."""
     image = frame_picture(load_picture(path, enough=max(THUMBNAIL)), *THUMBNAIL)

@@ -304,8 +304,8 @@ def test_from_one_video_to_the_next_within_what_is_found(open_gallery: Open, des
 
 def test_videos_of_one_moment_have_their_places(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
     first = make(desk)
-    more = {"created": first.created}
-    same = [entries.adopt(first.result, first.settings, EngineChoice(), PHOTO, "x", ".png", **more) for _ in range(3)]
+    what = (first.result, first.settings, EngineChoice(), PHOTO, "x", ".png")
+    same = [entries.adopt(*what, created=first.created) for _ in range(3)]
     page = press(open_gallery(), f"open_{same[1].number}")
     assert "2 of 4" in markdown(page)
 

@@ -38,7 +38,7 @@ def system() -> None:
         st.fragment(_live, run_every=LIVE)()
         st.fragment(_report, run_every=PENDING if any(_pending()) else None)()
         with st.container(key="system_versions"), drawing("The versions"):
-            st.subheader("Versions")
+            st.markdown("#### Versions")
             computer.versions_box()
         with drawing("The workers' state"):
             desks.start()
@@ -83,11 +83,11 @@ def _report() -> None:
             show_note(page.note)
         watch = watches.open_watches()
         findings = watch.doctor.last()
-        st.subheader("What the doctor says")
+        st.markdown("#### What the doctor says")
         _copying(findings)
         with st.container(key="system_doctor"):
             _findings(findings)
-        st.subheader("Where things are stored")
+        st.markdown("#### Where things are stored")
         with st.container(key="system_places"), drawing("The folders"):
             computer.places_box(watch.sizes.last() or watches.places())
 

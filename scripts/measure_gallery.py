@@ -65,7 +65,6 @@ def median(work: Callable[[], object], times: int) -> float:
 
 
 def page() -> None:
-    """What is drawn; it is run from its text alone."""
     from img2vid.ui.pages.gallery import gallery
 
     gallery()

@@ -30,6 +30,13 @@ class Browsing:
     chosen: list[int] = field(default_factory=list[int])
     undo: list[int] = field(default_factory=list[int])
     """What was deleted last."""
+    boxes: int = 0
+    """Raised whenever boxes change by themselves, and `filters` likewise.
+
+    It is part of the widgets' keys, so that they are new ones then: with every click the browser sends what all widgets
+    hold as it knows them, and an old value of a box or a filter would be taken for something that the user has done.
+    """
+    filters: int = 0
 
     def filter(self) -> Filter:
         """As the store wants it; the last day counts to its end."""
@@ -67,12 +74,17 @@ def read(page: PageState) -> Browsing:
     return Browsing(**known)
 
 
-def change(page: PageState, /, **values: Any) -> Browsing:
-    """Changes some of it and keeps it on disk; another filter begins at the first page again."""
+def change(page: PageState, /, *, own_box: bool = False, **values: Any) -> Browsing:
+    """Changes some of it and keeps it on disk; another filter begins at the first page again.
+
+    own_box: whether another choice came of a box that the user clicked, which shows it already.
+    """
     before = read(page)
     after = replace(before, **values)
     if after.filter() != before.filter():
         after = replace(after, page=1, chosen=[])
+    if after.chosen != before.chosen and not own_box:
+        after = replace(after, boxes=before.boxes + 1)
     page.tab.pages[NAME] = asdict(after)
     page.save()
     return after

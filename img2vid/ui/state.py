@@ -57,11 +57,29 @@ class PageState:
     """What the page was drawn from; when that changes, it is drawn again."""
     going: Target = ""
     """The page that is to be shown in place of this one."""
+    load_model: tuple[int, bool] = (0, False)
+    """Which widget of Load Model is on the page, and whether it was drawn ticked."""
 
     @property
     def version(self) -> ModelVersion:
         """The chosen model version."""
         return self.versions[self.tab.controls["version"]]
+
+    def load_model_key(self, ticked: bool) -> str:
+        """The key of the widget of Load Model: another one whenever what it shows changes by itself.
+
+        With every click the browser sends the values of all widgets as it knows them. A model that was loaded a moment
+        ago would be let go of again, if one of them was the old value of this box.
+        """
+        count, shown = self.load_model
+        if shown != ticked:
+            self.load_model = (count + 1, ticked)
+        return f"load_model_{self.load_model[0]}"
+
+    def load_model_clicked(self) -> None:
+        """What the widget holds is the user's wish now; a new one shows what comes of it."""
+        count, shown = self.load_model
+        self.load_model = (count + 1, shown)
 
     def settings(self) -> SampleSettings:
         """The controls as settings; raises BadInput where they do not fit together."""

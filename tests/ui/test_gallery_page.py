@@ -82,9 +82,19 @@ def shown(page: AppTest) -> list[int]:
     return [int(str(button.key).partition("_")[2]) for button in page.button if str(button.key).startswith("open_")]
 
 
+def box(page: AppTest, number: int) -> Any:
+    return next(box for box in page.checkbox if str(box.key).startswith(f"choose_{number}_"))
+
+
+def filter_of(page: AppTest, name: str) -> Any:
+    """The widget of a filter."""
+    widgets = [*page.text_input, *page.multiselect, *page.selectbox, *page.date_input, *page.toggle]
+    return next(widget for widget in widgets if str(widget.key).startswith(f"find_{name}_"))
+
+
 def choose(page: AppTest, *numbers: int) -> AppTest:
     for number in numbers:
-        page.checkbox(key=f"choose_{number}").check().run()
+        box(page, number).check().run()
     return sound(page)
 
 
@@ -126,21 +136,21 @@ def test_twenty_four_stand_on_a_page_and_the_others_are_turned_to(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "found"),
+    ("name", "value", "found"),
     [
-        ("find_text", "BRO", {"brook"}),
-        ("find_text", "sunny day", {"dogs"}),
-        ("find_text", "svd_tiny_xt", {"brook"}),
-        ("find_text", "nothing of the kind", set[str]()),
-        ("find_versions", ["svd_tiny"], {"dogs", "mountains"}),
-        ("find_rating", 4, {"dogs"}),
-        ("find_tags", ["show"], {"mountains"}),
-        ("find_since", datetime.date.today() + datetime.timedelta(days=1), set[str]()),
-        ("find_until", datetime.date.today() + datetime.timedelta(days=1), {"dogs", "brook", "mountains"}),
+        ("text", "BRO", {"brook"}),
+        ("text", "sunny day", {"dogs"}),
+        ("text", "svd_tiny_xt", {"brook"}),
+        ("text", "nothing of the kind", set[str]()),
+        ("versions", ["svd_tiny"], {"dogs", "mountains"}),
+        ("rating", 4, {"dogs"}),
+        ("tags", ["show"], {"mountains"}),
+        ("since", datetime.date.today() + datetime.timedelta(days=1), set[str]()),
+        ("until", datetime.date.today() + datetime.timedelta(days=1), {"dogs", "brook", "mountains"}),
     ],
 )
 def test_filters_find_what_they_say_and_are_kept(
-    open_gallery: Open, desk: FakeDesk, entries: Entries, key: str, value: Any, found: set[str]
+    open_gallery: Open, desk: FakeDesk, entries: Entries, name: str, value: Any, found: set[str]
 ) -> None:
     dogs, brook, mountains = make(desk, "dogs"), make(desk, "brook", version="svd_tiny_xt"), make(desk, "mountains")
     entries.rate(dogs.number, 5)
@@ -148,8 +158,7 @@ def test_filters_find_what_they_say_and_are_kept(
     entries.annotate(dogs.number, "A sunny day")
     entries.tag(mountains.number, ["for the show", "show"])
     page = open_gallery()
-    widgets = [*page.text_input, *page.multiselect, *page.selectbox, *page.date_input]
-    next(widget for widget in widgets if widget.key == key).set_value(value).run()
+    filter_of(page, name).set_value(value).run()
     for one in (page, open_gallery(tab_of(page))):
         assert {entries.entry(number).job.picture_name for number in shown(one)} == found
         assert f"**{len(found)} video{'' if len(found) == 1 else 's'}** found" in markdown(one)
@@ -162,7 +171,7 @@ def test_a_new_filter_begins_at_its_first_page(open_gallery: Open, desk: FakeDes
     for _ in range(30):
         entries.adopt(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
     page = press(open_gallery(), "older_top")
-    page.text_input(key="find_text").set_value("dogs").run()
+    filter_of(page, "text").set_value("dogs").run()
     assert "page **1** of 2" in markdown(page)
 
 
@@ -187,22 +196,38 @@ def test_undo_is_about_what_was_deleted_last_and_the_rest_is_in_the_trash(
         press(choose(page, entry.number), "delete_chosen")
     press(page, "undo_delete")
     assert shown(page) == [made[1].number]
-    page.toggle(key="find_deleted").set_value(True).run()
+    filter_of(page, "deleted").set_value(True).run()
     assert shown(page) == [made[0].number] and "goes for good in 30 days" in caption(page)
     press(choose(page, made[0].number), "restore_chosen")
-    page.toggle(key="find_deleted").set_value(False).run()
+    filter_of(page, "deleted").set_value(False).run()
     assert len(shown(page)) == 2
 
 
 def test_only_who_says_so_deletes_for_good(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
     made = [make(desk, seed=seed) for seed in (1, 2, 3)]
     page = press(choose(open_gallery(), *(entry.number for entry in made)), "delete_chosen")
-    page.toggle(key="find_deleted").set_value(True).run()
+    filter_of(page, "deleted").set_value(True).run()
     press(choose(page, made[0].number), "purge_chosen")
     assert len(shown(page)) == 2 and "1 video deleted for good." in caption(page)
     press(page, "empty_trash")
     assert entries.count(Filter(deleted=True)) == 0 and "2 videos deleted for good." in caption(page)
     assert list((desk.store.home / "trash").iterdir()) == []
+
+
+def test_boxes_and_filters_that_change_by_themselves_are_new_ones(open_gallery: Open, desk: FakeDesk) -> None:
+    """What the browser still holds of the old ones, and sends with the next click anywhere, is nobody's wish."""
+    number = make(desk).number
+    page = open_gallery()
+    before = box(page, number).key
+    press(page, "choose_page")
+    assert box(page, number).value and box(page, number).key != before
+    ticked = box(page, number).key
+    box(page, number).uncheck().run()
+    assert not box(page, number).value and box(page, number).key == ticked
+    filter_of(page, "text").set_value("dogs").run()
+    before = filter_of(page, "text").key
+    press(page, "find_nothing")
+    assert filter_of(page, "text").value == "" and filter_of(page, "text").key != before
 
 
 def test_a_chosen_page_is_tagged_and_the_tags_are_taken_away(
@@ -292,7 +317,7 @@ def test_what_is_said_about_a_video_is_kept(open_gallery: Open, desk: FakeDesk, 
 def test_from_one_video_to_the_next_within_what_is_found(open_gallery: Open, desk: FakeDesk) -> None:
     made = [make(desk, name) for name in ("dogs", "brook", "dogs", "dogs")]
     page = open_gallery()
-    page.text_input(key="find_text").set_value("dogs").run()
+    filter_of(page, "text").set_value("dogs").run()
     press(page, f"open_{made[3].number}")
     assert page.button(key="newer_entry").disabled and "1 of 3" in markdown(page)
     press(page, "older_entry")
@@ -365,4 +390,4 @@ def test_a_tab_file_with_nonsense_in_it_is_begun_anew(open_gallery: Open, desk: 
     values["pages"]["gallery"] = {"page": "many", "since": "yesterday", "tags": [1, "x"], "open": 10**12, "chosen": 5}
     file.write_text(json.dumps(values))
     again = open_gallery(tab_of(page))
-    assert again.multiselect(key="find_tags").value == ["x"]
+    assert filter_of(again, "tags").value == ["x"]

@@ -17,22 +17,22 @@ _TEXT_HELP = "Words in the picture's name, the version, the note or the tags. Al
 def finding_box(page: PageState, entries: Entries) -> None:
     """Draws the filters; each is kept as soon as it is changed."""
     now = browsing.read(page)
-    show("find_text", now.text)
-    st.text_input("Search", key="find_text", help=_TEXT_HELP, icon=":material/search:", on_change=_keep)
-    show("find_versions", now.versions)
+    show(_key("text", now), now.text)
+    st.text_input("Search", key=_key("text", now), help=_TEXT_HELP, icon=":material/search:", on_change=_keep)
+    show(_key("versions", now), now.versions)
     versions = sorted({*entries.versions(), *now.versions})
-    st.multiselect("Model Version", versions, key="find_versions", placeholder="any", on_change=_keep)
+    st.multiselect("Model Version", versions, key=_key("versions", now), placeholder="any", on_change=_keep)
     first, last = st.columns(2, gap="small")
     with first:
-        _date("From", "find_since", now.since)
+        _date("From", _key("since", now), now.since)
     with last:
-        _date("To", "find_until", now.until)
-    show("find_rating", now.least_rating)
+        _date("To", _key("until", now), now.until)
+    show(_key("rating", now), now.least_rating)
     # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
-    cast(Any, st).selectbox("Rating", list(STARS), key="find_rating", format_func=_stars, on_change=_keep)
-    show("find_tags", now.tags)
+    cast(Any, st).selectbox("Rating", list(STARS), key=_key("rating", now), format_func=_stars, on_change=_keep)
+    show(_key("tags", now), now.tags)
     tags = sorted({*entries.tags(), *now.tags}, key=str.casefold)
-    st.multiselect("Tags", tags, key="find_tags", placeholder="any", on_change=_keep)
+    st.multiselect("Tags", tags, key=_key("tags", now), placeholder="any", on_change=_keep)
     st.button(
         "Clear filters",
         key="find_nothing",
@@ -42,6 +42,10 @@ def finding_box(page: PageState, entries: Entries) -> None:
         on_click=_clear,
     )
     _trash(now, entries)
+
+
+def _key(name: str, now: Browsing) -> str:
+    return f"find_{name}_{now.filters}"
 
 
 def _stars(rating: int) -> str:
@@ -56,10 +60,10 @@ def _date(label: str, key: str, value: str) -> None:
 
 def _trash(now: Browsing, entries: Entries) -> None:
     deleted = entries.count(Filter(deleted=True))
-    show("find_deleted", now.deleted)
+    show(_key("deleted", now), now.deleted)
     st.toggle(
         f"Deleted ({deleted})" if deleted else "Deleted",
-        key="find_deleted",
+        key=_key("deleted", now),
         disabled=not deleted and not now.deleted,
         help="Videos that were deleted and can still be brought back; after 30 days they go for good.",
         on_change=_look_into_trash,
@@ -69,13 +73,14 @@ def _trash(now: Browsing, entries: Entries) -> None:
 def _keep() -> None:
     page = acting()
     with noting(page, "gallery"):
-        since, until = (entered(key) for key in ("find_since", "find_until"))
+        now = browsing.read(page)
+        since, until = entered(_key("since", now)), entered(_key("until", now))
         browsing.change(
             page,
-            text=entered("find_text") or "",
-            versions=list(entered("find_versions") or []),
-            tags=list(entered("find_tags") or []),
-            least_rating=entered("find_rating") or 0,
+            text=entered(_key("text", now)) or "",
+            versions=list(entered(_key("versions", now)) or []),
+            tags=list(entered(_key("tags", now)) or []),
+            least_rating=entered(_key("rating", now)) or 0,
             since=since.isoformat() if since else "",
             until=until.isoformat() if until else "",
             open=0,
@@ -95,10 +100,11 @@ def _clear() -> None:
             since=nothing.since,
             until=nothing.until,
             open=0,
+            filters=browsing.read(page).filters + 1,
         )
 
 
 def _look_into_trash() -> None:
     page = acting()
     with noting(page, "gallery"):
-        browsing.change(page, deleted=bool(entered("find_deleted")), open=0, page=1, chosen=[])
+        browsing.change(page, deleted=bool(entered(_key("deleted", browsing.read(page)))), open=0, page=1, chosen=[])

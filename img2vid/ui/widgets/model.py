@@ -33,13 +33,16 @@ def _in_memory() -> None:
         version = page.version
         status = desks.open_desk().store.model()
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
-            show("load_model", wanted(status, version))
+            ticked = wanted(status, version)
+            key = page.load_model_key(ticked)
             st.checkbox(
                 "Load Model",
-                key="load_model",
+                value=ticked,
+                key=key,
                 help=LOAD_HELP,
                 disabled=bool(missing_checkpoint(version)),
                 on_change=_load_or_let_go,
+                args=(key,),
             )
             _state(status, version)
 
@@ -96,11 +99,12 @@ def _switch() -> None:
             desk.load(new.name, page.tab.choice)
 
 
-def _load_or_let_go() -> None:
+def _load_or_let_go(key: str) -> None:
     page = acting()
     with noting(page):
         desk = desks.open_desk()
-        if entered("load_model"):
+        page.load_model_clicked()
+        if entered(key):
             desk.load(page.version.name, page.tab.choice)
         else:
             desk.unload()

@@ -40,7 +40,7 @@ def shelf(page: PageState, entries: Entries) -> None:
     with st.container(horizontal=True, gap="small", key="shelf"):
         for entry in found:
             with st.container(width=CARD_WIDTH, gap="xsmall", key=f"card_{entry.number}"):
-                _card(entry, entry.number in now.chosen)
+                _card(entry, now)
     with st.container(key="shelf_pager"):
         _pager(at, last, "bottom")
 
@@ -89,17 +89,17 @@ def _turn(label: str, icon: str, to: int, at: int, last: int, where: str) -> Non
     )
 
 
-def _card(entry: Entry, chosen: bool) -> None:
+def _card(entry: Entry, now: Browsing) -> None:
     if entry.result.video.is_file():
         st.image(_thumbnail(entry.result.still), width="stretch", alt=f"The first frame of video {entry.number}")
     else:
         with st.container(border=True, height=122, vertical_alignment="center", horizontal_alignment="center"):
             st.caption(":material/videocam_off: Not on disk any more", text_alignment="center")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        key = f"choose_{entry.number}"
-        show(key, chosen)
+        key = f"choose_{entry.number}_{now.boxes}"
+        show(key, entry.number in now.chosen)
         label = f"Choose {entry.job.picture_name}, seed {entry.settings.seed}"
-        st.checkbox(label, key=key, label_visibility="collapsed", width=24, on_change=_choose, args=(entry.number,))
+        st.checkbox(label, key=key, label_visibility="collapsed", width=24, on_change=_choose, args=(entry.number, key))
         st.button(
             f"{words.plain(entry.settings.version)}, seed {entry.settings.seed}",
             key=f"open_{entry.number}",
@@ -217,11 +217,11 @@ def _open(number: int) -> None:
         browsing.change(page, open=number)
 
 
-def _choose(number: int) -> None:
+def _choose(number: int, key: str) -> None:
     page = acting()
     with noting(page, "gallery"):
         others = [one for one in browsing.read(page).chosen if one != number]
-        browsing.change(page, chosen=[*others, number] if entered(f"choose_{number}") else others)
+        browsing.change(page, own_box=True, chosen=[*others, number] if entered(key) else others)
 
 
 def _choose_all(numbers: list[int]) -> None:
@@ -267,7 +267,8 @@ def _empty() -> None:
     page = acting()
     with noting(page, "gallery"):
         count = Trash(desks.open_desk().store).empty()
-        browsing.change(page, chosen=[], undo=[], deleted=False)
+        now = browsing.read(page)
+        browsing.change(page, chosen=[], undo=[], deleted=False, filters=now.filters + 1)
         page.note = Note("done", f"{_counted(count)} deleted for good.", place="gallery")
 
 

@@ -37,6 +37,8 @@ class Browsing:
     hold as it knows them, and an old value of a box or a filter would be taken for something that the user has done.
     """
     filters: int = 0
+    tab: str = ""
+    """The tab that it belongs to."""
 
     def filter(self) -> Filter:
         """As the store wants it; the last day counts to its end."""
@@ -71,7 +73,9 @@ def read(page: PageState) -> Browsing:
             kind = int if one.name in ("chosen", "undo") else str
             value = [item for item in cast("list[object]", value) if type(item) is kind]
         known[one.name] = value
-    return Browsing(**known)
+    found = Browsing(**known)
+    # A new tab begins as the last one was left, without what that was looking at.
+    return found if found.tab == page.name else replace(found, tab=page.name, page=1, open=0, chosen=[], undo=[])
 
 
 def change(page: PageState, /, *, own_box: bool = False, **values: Any) -> Browsing:

@@ -17,3 +17,7 @@ def go(page: PageState) -> None:
         from img2vid.ui.pages.sample import sample
 
         st.switch_page(st.Page(sample, title="Sample", default=True))
+    elif target == "compare":
+        from img2vid.ui.pages.compare import compare
+
+        st.switch_page(st.Page(compare, title="Compare"))

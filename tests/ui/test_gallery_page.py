@@ -349,6 +349,29 @@ def test_settings_are_used_again(
     assert went == ["Sample"]
 
 
+def test_a_video_is_sent_to_compare(
+    open_gallery: Open, desk: FakeDesk, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went: list[str] = []
+    monkeypatch.setattr("streamlit.switch_page", lambda page: went.append(page.title))
+    entry = make(desk, seed=5, motion_bucket_id=61)
+    page = press(press(open_gallery(), f"open_{entry.number}"), "compare_entry")
+    tab = json.loads((home / "tabs" / f"{tab_of(page)}.json").read_text())
+    assert 61 in [column["controls"]["motion_bucket_id"] for column in tab["pages"]["compare"]["columns"]]
+    assert went == ["Compare"]
+
+
+def test_a_new_tab_looks_at_all_videos_with_the_filters_of_the_last_one(open_gallery: Open, desk: FakeDesk) -> None:
+    number = make(desk).number
+    page = open_gallery()
+    filter_of(page, "text").set_value("dogs").run()
+    press(page, "choose_page")
+    press(page, f"open_{number}")
+    new = open_gallery()
+    assert shown(new) == [number] and not box(new, number).value
+    assert filter_of(new, "text").value == "dogs"
+
+
 def test_settings_of_a_version_that_is_not_here_are_refused_and_the_tab_stays(
     open_gallery: Open, desk: FakeDesk, entries: Entries
 ) -> None:

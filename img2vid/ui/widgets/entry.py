@@ -11,7 +11,7 @@ from img2vid.jobs.entries import Entries, Entry
 from img2vid.jobs.job import Job
 from img2vid.jobs.trash import Trash
 from img2vid.settings import SampleSettings, label_of
-from img2vid.ui import browsing, desks, going, measuring, words
+from img2vid.ui import browsing, columns, desks, going, measuring, words
 from img2vid.ui.state import Note, PageState, acting, drawing, entered, noting, show
 from img2vid.ui.tabs import Picture
 from img2vid.ui.widgets import shelf
@@ -112,6 +112,7 @@ def _next_steps(entry: Entry) -> None:
     there = entry.result.video.is_file()
     with st.container(horizontal=True, gap="xsmall"):
         _button("Use these settings", "use_entry", ":material/tune:", _use, entry)
+        _button("Send to Compare", "compare_entry", ":material/compare:", _compare, entry)
         if entry.deleted is None:
             _button("Delete", "delete_entry", ":material/delete:", _delete, entry)
         else:
@@ -276,12 +277,24 @@ def _use(number: int) -> None:
     """Sets the Sample page's controls and input to those of the video; the page goes there when it is drawn."""
     page = acting()
     with noting(page, "gallery"):
-        entry = Entries(desks.open_desk().store).entry(number)
+        entry = _with_known_version(page, number)
         settings, name = entry.settings, entry.job.picture_name
-        if settings.version not in page.versions:
-            raise BadInput(f"there is no model version {settings.version!r} here; add it, or choose another video")
         page.set(**settings.model_dump())
         page.set_picture(Picture(entry.job.picture.name, name))
         text = f"The settings and the input of {name}, seed {settings.seed}, are back."
         page.note = Note("done", text, place="input")
         going.to(page, "sample")
+
+
+def _compare(number: int) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        columns.send(page, _with_known_version(page, number))
+        going.to(page, "compare")
+
+
+def _with_known_version(page: PageState, number: int) -> Entry:
+    entry = Entries(desks.open_desk().store).entry(number)
+    if entry.settings.version not in page.versions:
+        raise BadInput(f"there is no model version {entry.settings.version!r} here; add it, or choose another video")
+    return entry

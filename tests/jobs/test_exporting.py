@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 from gallery_entries import add_entry
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from img2vid.errors import BadInput, Cancelled, MediaError
 from img2vid.jobs import exporting
 from img2vid.jobs.exporting import export
 from img2vid.jobs.store import Store
+
+PATIENT = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+"""A machine that is busy with other things is no fault."""
 
 
 @pytest.fixture
@@ -80,6 +85,7 @@ def test_exports_do_not_replace_each_other_and_old_ones_go(store: Store, tmp_pat
     assert len(there) == exporting.KEPT and paths[-1] in there
 
 
+@PATIENT
 @given(stems=st.lists(st.sampled_from(["a", "A", "a_2", "measurements", "b", "a_2_2", "..", "b "]), max_size=12))
 def test_names_in_a_zip_are_each_once_whatever_the_system_thinks_of_capitals(stems: list[str]) -> None:
     names = list(exporting._unique(iter(stems)))  # pyright: ignore[reportPrivateUsage]

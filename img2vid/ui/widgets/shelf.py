@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
@@ -193,10 +194,25 @@ def _counted(count: int) -> str:
 
 def _undo(now: Browsing) -> None:
     with st.container(key="shelf_undo"):
-        if now.undo and not now.deleted:
+        back = [] if now.deleted else _there(now.undo, deleted=True)
+        if back:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.caption(f":green[:material/check_circle:] {_counted(len(now.undo))} deleted.", width="content")
+                st.caption(f":green[:material/check_circle:] {_counted(len(back))} deleted.", width="content")
                 st.button("Undo", key="undo_delete", icon=":material/undo:", type="tertiary", on_click=_take_back)
+
+
+def _there(numbers: Sequence[int], *, deleted: bool) -> list[Entry]:
+    """Those that are still there, in the trash or out of it; another tab may have been quicker."""
+    entries = Entries(desks.open_desk().store)
+    found: list[Entry] = []
+    for number in numbers:
+        with suppress(BadInput):
+            found.append(entries.entry(number))
+    return [entry for entry in found if (entry.deleted is not None) == deleted]
+
+
+def _numbers(found: Sequence[Entry]) -> list[int]:
+    return [entry.number for entry in found]
 
 
 def delete(page: PageState, numbers: Sequence[int]) -> None:
@@ -233,13 +249,13 @@ def _choose_all(numbers: list[int]) -> None:
 def _delete() -> None:
     page = acting()
     with noting(page, "gallery"):
-        delete(page, browsing.read(page).chosen)
+        delete(page, _numbers(_there(browsing.read(page).chosen, deleted=False)))
 
 
 def _take_back() -> None:
     page = acting()
     with noting(page, "gallery"):
-        numbers = browsing.read(page).undo
+        numbers = _numbers(_there(browsing.read(page).undo, deleted=True))
         Trash(desks.open_desk().store).restore(numbers)
         browsing.change(page, undo=[])
         page.note = Note("done", f"{_counted(len(numbers))} brought back.", place="gallery")
@@ -248,7 +264,7 @@ def _take_back() -> None:
 def _restore() -> None:
     page = acting()
     with noting(page, "gallery"):
-        numbers = browsing.read(page).chosen
+        numbers = _numbers(_there(browsing.read(page).chosen, deleted=True))
         back = Trash(desks.open_desk().store).restore(numbers)
         browsing.change(page, chosen=[], undo=[])
         page.note = Note("done", f"{_counted(len(back))} brought back.", place="gallery")
@@ -257,7 +273,7 @@ def _restore() -> None:
 def _purge() -> None:
     page = acting()
     with noting(page, "gallery"):
-        numbers = browsing.read(page).chosen
+        numbers = _numbers(_there(browsing.read(page).chosen, deleted=True))
         Trash(desks.open_desk().store).purge(numbers)
         browsing.change(page, chosen=[], undo=[])
         page.note = Note("done", f"{_counted(len(numbers))} deleted for good.", place="gallery")
@@ -285,16 +301,15 @@ def _retag(*, add: bool) -> None:
     with noting(page, "gallery"):
         given = [tag.strip() for tag in str(entered("new_tag") or "").split(",") if tag.strip()]
         entries = Entries(desks.open_desk().store)
-        for number in browsing.read(page).chosen if given else []:
-            others = [tag for tag in entries.entry(number).tags if tag not in given]
-            entries.tag(number, [*others, *given] if add else others)
+        for entry in _there(browsing.read(page).chosen, deleted=False) if given else []:
+            others = [tag for tag in entry.tags if tag not in given]
+            entries.tag(entry.number, [*others, *given] if add else others)
 
 
 def _export() -> None:
     page = acting()
     with noting(page, "gallery"):
-        entries = Entries(desks.open_desk().store)
-        chosen = [entries.entry(number) for number in browsing.read(page).chosen]
+        chosen = _there(browsing.read(page).chosen, deleted=False)
         home = paths.home()
 
         def work(on_progress: OnProgress) -> Outcome:

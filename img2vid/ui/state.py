@@ -51,35 +51,23 @@ class PageState:
     tab: Tab
     versions: dict[str, ModelVersion]
     note: Note | None = None
+    going: Target = ""
+    """The page that is to be shown in place of this one."""
     uploads: int = 0
     """How many files were dropped; the drop zone is a new one after each."""
     seen: object = None
     """What the page was drawn from; when that changes, it is drawn again."""
-    going: Target = ""
-    """The page that is to be shown in place of this one."""
-    load_model: tuple[int, bool] = (0, False)
-    """Which widget of Load Model is on the page, and whether it was drawn ticked."""
+    ticked: bool | None = None
+    """What Load Model showed last; None before it was drawn."""
+    ticked_since: float = float("-inf")
+    """When that became otherwise by itself; a time of the monotonic clock."""
+    letting_go: bool = False
+    """Whether it was unticked, and the model is not gone yet."""
 
     @property
     def version(self) -> ModelVersion:
         """The chosen model version."""
         return self.versions[self.tab.controls["version"]]
-
-    def load_model_key(self, ticked: bool) -> str:
-        """The key of the widget of Load Model: another one whenever what it shows changes by itself.
-
-        With every click the browser sends the values of all widgets as it knows them. A model that was loaded a moment
-        ago would be let go of again, if one of them was the old value of this box.
-        """
-        count, shown = self.load_model
-        if shown != ticked:
-            self.load_model = (count + 1, ticked)
-        return f"load_model_{self.load_model[0]}"
-
-    def load_model_clicked(self) -> None:
-        """What the widget holds is the user's wish now; a new one shows what comes of it."""
-        count, shown = self.load_model
-        self.load_model = (count + 1, shown)
 
     def settings(self) -> SampleSettings:
         """The controls as settings; raises BadInput where they do not fit together."""

@@ -29,11 +29,8 @@ def entry_box(page: PageState, entries: Entries, entry: Entry) -> None:
     with st.container(key="entry_turn"):
         _turn(page, entries, entry)
     left, right = st.columns([11, 9], gap="medium")
-    with left:
-        with st.container(key="entry_video"), drawing("The video"):
-            _video(entry)
-        with st.container(key="entry_measured"), drawing("The measurements"):
-            _measurements(entry)
+    with left, st.container(key="entry_video"), drawing("The video"):
+        _video(entry)
     with right:
         with st.container(key="entry_said"), drawing("What is said about it"):
             _said(entries, entry)
@@ -43,6 +40,8 @@ def entry_box(page: PageState, entries: Entries, entry: Entry) -> None:
             _settings(page, entry)
         with st.container(key="entry_log"), drawing("The log"):
             _log(entry.job)
+    with st.container(key="entry_measured"), drawing("The measurements"):
+        _measurements(entry)
 
 
 def _turn(page: PageState, entries: Entries, entry: Entry) -> None:

@@ -6,7 +6,7 @@ A column is a model version with its own settings. The picture, and which part o
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from img2vid.errors import BadInput
 from img2vid.loading import EngineChoice
@@ -16,6 +16,7 @@ from img2vid.switching import switched
 from img2vid.ui import desks, tabs
 from img2vid.ui.state import Note, PageState
 from img2vid.ui.tabs import Picture
+from img2vid.ui.widgets.measured import Axis
 from img2vid.versions import ModelVersion
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ CHOICES = ("sampler", "discretization", "guider")
 SHOWN = ("seed", "num_steps", "fps", "motion_bucket_id", "cond_aug")
 """Settings that matter most; with the version, T and the guidance they are always in sight."""
 GUIDANCE = ("max_scale", "scale")
-Axis = Literal["seconds", "frames"]
 _ORDER = (*SampleSettings.model_fields, *ENGINE)
 
 

@@ -1,5 +1,6 @@
 """The Compare page: columns and what differs in them, one press on Run, and clips as they come, also after a reload."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,16 @@ def ran(page: AppTest, desk: FakeDesk) -> list[Job]:
     """Presses Run; returns the jobs in the order of the columns."""
     press(page, "compare_start")
     return desk.store.queue()
+
+
+def measured(page: AppTest, desk: FakeDesk) -> AppTest:
+    """Waits until all videos on the page are measured."""
+    page.run()
+    deadline = time.monotonic() + 60
+    while not all(entry.measurement for entry in Entries(desk.store).find()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return page.run()
 
 
 def columns_of(page: AppTest, name: str) -> list[Any]:
@@ -188,7 +199,7 @@ def test_the_same_again_runs_nothing_and_says_so_before(page: AppTest, desk: Fak
     assert "All of them are there already" in caption(page)
     set_number(page, 1, "num_steps", 7)
     assert "1 of 2 there already, 1 video to make" in caption(page)
-    assert "The clips below were made with other settings" in caption(page)
+    assert "The clips below were made of something else" in caption(page)
     (job,) = ran(page, desk)
     assert (job.settings.version, job.settings.num_steps) == ("svd_tiny_xt", 7)
     assert len(page.get("video")) == 1
@@ -225,7 +236,7 @@ def test_everything_is_there_after_a_reload(page: AppTest, desk: FakeDesk, open_
     set_number(page, 1, "motion_bucket_id", 60)
     for job in ran(page, desk):
         desk.finishes(job)
-    page.run()
+    measured(page, desk)
     (axis,) = page.button_group
     axis.set_value("frames").run()
     again = open_compare(tab_of(page))
@@ -251,7 +262,10 @@ def test_an_earlier_comparison_can_be_opened_again(page: AppTest, desk: FakeDesk
     press(page, "compare_fold")
     assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
     assert columns_of(page, "num_steps") == [25, 30]
-    assert "made with other settings" not in caption(page)
+    assert "made of something else" not in caption(page)
+    press(page, "remove_input")
+    drop(page, PHOTO.parent / "brook.jpg")
+    assert "made of something else" in caption(page)
 
 
 def test_a_video_that_is_gone_is_told_and_made_again(page: AppTest, desk: FakeDesk) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from img2vid import paths
 from img2vid.errors import BadInput
+from img2vid.jobs.job import likeness
 from img2vid.jobs.studies import Outlook, Studies, Study, Wanted
 from img2vid.ui import columns, desks, pictures, words
 from img2vid.ui.columns import MOST, Comparison
@@ -46,8 +47,6 @@ def _parts(page: PageState) -> None:
     with st.container(key="compare_clips_box"), drawing("The clips"):
         if study is not None:
             clips_box(page, what, study)
-    with st.container(key="compare_earlier"), drawing("Earlier comparisons"):
-        _earlier(what)
 
 
 def _study(what: Comparison) -> Study | None:
@@ -75,8 +74,10 @@ def _run_box(page: PageState, what: Comparison, study: Study | None) -> None:
     st.caption(words.plain(problem) if problem else _outlook(page, what))
     if page.note is not None and page.note.place == "compare":
         show_note(page.note)
-    if what.touched and what.study and not what.ran and study is not None:
-        st.caption(":orange[:material/info:] The clips below were made with other settings; Run makes new ones.")
+    if study is not None and not problem and _differs(page, what, study):
+        st.caption(":orange[:material/info:] The clips below were made of something else; Run makes those of now.")
+    with drawing("Earlier comparisons"):
+        _earlier(what)
 
 
 def _problem(page: PageState, what: Comparison) -> str:
@@ -89,6 +90,13 @@ def _problem(page: PageState, what: Comparison) -> str:
 
 def _wanted(page: PageState, what: Comparison) -> list[Wanted]:
     return [(columns.settings_of(page, column), columns.choice_of(page, column)) for column in what.columns]
+
+
+def _differs(page: PageState, what: Comparison, study: Study) -> bool:
+    """Whether the columns or the picture have changed since the clips that are shown were asked for."""
+    assert page.tab.picture is not None
+    now = [likeness(*one, page.tab.picture.file) for one in _wanted(page, what)]
+    return now != [likeness(cell.settings, cell.choice, study.picture.name) for cell in study.cells]
 
 
 def _outlook(page: PageState, what: Comparison) -> str:
@@ -156,22 +164,17 @@ def _earlier(what: Comparison) -> None:
     found = [one for one in Studies(desks.open_desk().store).studies("compare", LISTED + 1) if one.id != what.study]
     if not found:
         return
-    st.markdown("**Earlier comparisons**")
-    places = st.columns(4, gap="small")
-    for index, study in enumerate(found[:LISTED]):
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(study.created))
-        with places[index % 4], st.container(key=f"earlier_{study.id}", gap="xsmall"):
-            if study.picture.is_file():
-                changed = study.picture.stat().st_mtime
-                st.image(pictures.thumbnail(study.picture, changed), width=120, alt=study.picture_name)
-            st.button(
-                title(study),
-                key=f"open_{study.id}",
-                type="tertiary",
-                help=f"{words.plain(study.picture_name)}, {when}",
-                on_click=_open,
-                args=(study.id,),
-            )
+    with st.popover("Earlier comparisons", icon=":material/history:", key="compare_earlier"):
+        for study in found[:LISTED]:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"earlier_{study.id}"):
+                if study.picture.is_file():
+                    changed = study.picture.stat().st_mtime
+                    st.image(pictures.thumbnail(study.picture, changed), width=96, alt=study.picture_name)
+                with st.container(gap=None):
+                    opener = f"open_{study.id}"
+                    st.button(title(study), key=opener, type="tertiary", on_click=_open, args=(study.id,))
+                    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(study.created))
+                    st.caption(f"{words.plain(study.picture_name)}, {when}")
 
 
 def title(study: Study) -> str:

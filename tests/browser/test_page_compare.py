@@ -1,0 +1,227 @@
+"""The Compare page: svd_tiny against svd_tiny_xt on a photo, from one press on Run to two clips that play in step."""
+
+import csv
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboard import Dashboard, until
+from playwright.sync_api import Locator, expect
+from visitor import OVERHANG, Visit, Visitor
+
+from img2vid.jobs.entries import Entries
+from img2vid.media.videos import read_frames, read_metadata
+
+IN_STEP = 0.05
+"""Seconds by which clips that play may be apart."""
+AT_REST = 0.0021
+"""Seconds by which clips that are paused may be apart: a shorter one holds its last frame just before its end."""
+SAMPLES = 120
+MAKING = 240_000
+"""Milliseconds to wait for two videos where the machine has other things to do."""
+OF_ALL = "[...document.querySelectorAll('.st-key-compare_clips video')]"
+
+LOOK = f"{OF_ALL}.map(video => ({{at: video.currentTime, length: video.duration, moves: !video.paused}}))"
+LISTEN = f"""
+(wanted) => new Promise((resolve) => {{
+    const seen = []
+    const look = () => {{
+        seen.push({LOOK})
+        seen.length < wanted ? setTimeout(look, 45) : resolve(seen)
+    }}
+    look()
+}})
+"""
+"""Looks at all clips at once, many times."""
+PLAY = f"() => {OF_ALL}.length === 2 && {OF_ALL}.every(video => video.readyState >= 2 && video.played.length)"
+REST = f"() => {OF_ALL}.every(video => video.paused && !video.seeking && video.readyState >= 2)"
+BRIGHTEST = """
+canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+    .reduce((most, value, index) => index % 4 < 3 ? Math.max(most, value) : most, 0)
+"""
+
+
+class Clips:
+    """What can be seen of the clips on a visitor's page, and what acts on all of them."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.page = visitor.page
+        self.player: Locator = self.page.get_by_role("group", name="Player of all clips")
+
+    def wait_until_they_play(self) -> None:
+        self.page.wait_for_function(PLAY, timeout=MAKING)
+
+    def seen(self) -> list[list[dict[str, Any]]]:
+        """All clips, many times, while they play."""
+        return self.page.evaluate(LISTEN, SAMPLES)
+
+    def at_rest(self) -> tuple[float, float]:
+        """Where both clips have stopped, in seconds."""
+        self.page.wait_for_function(REST)
+        one, other = self.page.evaluate(f"() => {LOOK}")
+        return one["at"], other["at"]
+
+    @property
+    def lengths(self) -> tuple[float, float]:
+        one, other = self.page.evaluate(f"() => {LOOK}")
+        return one["length"], other["length"]
+
+    def press(self, name: str) -> None:
+        self.player.get_by_role("button", name=name, exact=True).click()
+
+
+def apart(seen: list[list[dict[str, Any]]], *, stretched: bool) -> float:
+    """The most seconds that the shorter clip was away from where it belonged."""
+    worst = 0.0
+    for shorter, longer in seen:
+        belongs = longer["at"] * shorter["length"] / longer["length"] if stretched else longer["at"]
+        worst = max(worst, abs(shorter["at"] - min(belongs, shorter["length"])))
+    return worst
+
+
+def begins_anew(seen: list[list[dict[str, Any]]], clip: int) -> bool:
+    return any(after[clip]["at"] < before[clip]["at"] - 0.5 for before, after in pairwise(seen))
+
+
+def open_compare(visitor: Visitor) -> None:
+    visitor.page.get_by_role("link", name="Compare", exact=True).click()
+    expect(visitor.page.locator(".st-key-compare_start")).to_be_visible()
+
+
+def run_both(visitor: Visitor) -> Clips:
+    """Goes from the Sample page to two clips of few steps that play; the columns follow the Sample page's settings."""
+    visitor.ready_with({"H": 64, "W": 96, "steps": 2, "seed": 7})
+    open_compare(visitor)
+    first, second = (visitor.page.locator(f".st-key-column_{index}") for index in range(2))
+    expect(first.get_by_role("spinbutton", name="steps", exact=True)).to_have_value("2")
+    expect(second.get_by_role("combobox", name="≠ Model Version")).to_have_value("svd_tiny_xt")
+    steps = second.get_by_role("spinbutton", name="≠ steps")
+    steps.fill("3")
+    steps.press("Enter")
+    until(lambda: kept(visitor).get("touched"), "3 steps")
+    visitor.picture("compare_before")
+    visitor.press("Run both")
+    clips = Clips(visitor)
+    clips.wait_until_they_play()
+    return clips
+
+
+def kept(visitor: Visitor) -> dict[str, Any]:
+    """What the page has on disk."""
+    file = visitor.home / "tabs" / f"{visitor.tab}.json"
+    return json.loads(file.read_text(encoding="utf-8"))["pages"].get("compare", {})
+
+
+def test_one_press_on_run_leads_to_clips_that_play_in_step(visit: Visit, dashboard: Dashboard, tmp_path: Path) -> None:
+    visitor = visit()
+    clips = run_both(visitor)
+    _playing(clips)
+    _acting_on_all(clips)
+    _measured(visitor, dashboard)
+    _composite(visitor, tmp_path)
+    clips.press("Difference map")
+    canvas = visitor.page.get_by_role("img", name="Difference map")
+    until(lambda: canvas.evaluate(BRIGHTEST) > 8, "a difference between the clips")
+    expect(clips.player.get_by_text(re.compile(r"^mean difference \d+\.\d of 255$"))).to_be_visible()
+    visitor.picture("compare_done")
+    assert visitor.page.evaluate(OVERHANG) == 0
+
+
+def _playing(clips: Clips) -> None:
+    short, long = clips.lengths
+    assert (round(short * 6), round(long * 6)) == (14, 25)
+    seen = clips.seen()
+    assert apart(seen, stretched=False) <= IN_STEP
+    assert begins_anew(seen, 1), "the longer clip never began anew"
+    assert any(one["at"] > short - 0.01 and other["at"] < long - 0.5 for one, other in seen), "none was held"
+    clips.player.get_by_role("radio", name="Stretch by frame").click()
+    clips.page.wait_for_function(f"() => {OF_ALL}.every(video => !video.paused)")
+    seen = clips.seen()
+    assert apart(seen, stretched=True) <= IN_STEP
+    assert begins_anew(seen, 0) and begins_anew(seen, 1)
+    clips.player.get_by_role("radio", name="Align by time").click()
+    clips.page.wait_for_function(f"() => {OF_ALL}.every(video => !video.paused)")
+
+
+def _acting_on_all(clips: Clips) -> None:
+    """Pause, frame step and seek, by button, keyboard and a click on a clip."""
+    short, _ = clips.lengths
+    clips.press("Pause")
+    one, other = clips.at_rest()
+    assert abs(one - min(other, short)) <= AT_REST
+    moment = clips.player.get_by_role("slider", name="Moment")
+    moment.fill("0.18")
+    one, other = clips.at_rest()
+    assert one == other and abs(one - 0.18 * 25 / 6) < 0.01
+    for act, frame in ((lambda: clips.press("One frame on"), 6), (lambda: clips.press("One frame back"), 5)):
+        act()
+        expect(clips.player.get_by_text(f"frame {frame} of 25")).to_be_visible()
+        one, other = clips.at_rest()
+        assert one == other and abs(one - (frame - 0.5) / 6) < AT_REST
+    clips.player.focus()
+    clips.page.keyboard.press("ArrowLeft")
+    expect(clips.player.get_by_text("frame 4 of 25")).to_be_visible()
+    assert len({*clips.at_rest()}) == 1
+    clips.page.keyboard.press("Space")
+    clips.page.wait_for_function(f"() => {OF_ALL}.every(video => !video.paused)")
+    clips.page.locator(".st-key-compare_clips video").first.click()
+    one, other = clips.at_rest()
+    assert abs(one - min(other, short)) <= AT_REST
+    clips.page.locator(".st-key-compare_clips video").first.dblclick()
+    clips.page.wait_for_function("() => document.fullscreenElement?.tagName === 'VIDEO'")
+    clips.page.evaluate("() => document.exitFullscreen()")
+    clips.page.wait_for_function("() => !document.fullscreenElement")
+
+
+def _measured(visitor: Visitor, dashboard: Dashboard) -> None:
+    """The table has every number, and the CSV file the same ones."""
+    until(lambda: all(entry.measurement for entry in Entries(dashboard.store()).find()), "measurements of both videos")
+    expect(visitor.text("Being measured")).to_have_count(0)
+    expect(visitor.page.get_by_test_id("stVegaLiteChart")).to_have_count(4)
+    entries = Entries(dashboard.store()).find()[::-1]
+    cells = visitor.page.get_by_test_id("stDataFrame").locator("[role=gridcell]")
+    expect(cells).to_have_count(20)
+    texts = cells.all_text_contents()
+    for entry, row in zip(entries, (texts[:10], texts[10:]), strict=True):
+        assert entry.measurement is not None and entry.measurement.psnr is not None
+        assert row[0].startswith(entry.settings.version)
+        assert "" not in row and float(row[4]) == pytest.approx(entry.measurement.psnr)
+        assert float(row[3]) == pytest.approx(entry.measurement.mean_motion)
+    with visitor.page.expect_download() as download:
+        visitor.press("CSV")
+    rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()))
+    assert [row["version"] for row in rows] == ["svd_tiny", "svd_tiny_xt"]
+
+
+def _composite(visitor: Visitor, folder: Path) -> None:
+    for name, length in (("Side by side", 25), ("Wipe", 100)):
+        with visitor.page.expect_download() as download:
+            visitor.press(name)
+        path = folder / download.value.suggested_filename
+        download.value.save_as(path)
+        frames = read_frames(path)
+        assert len(frames) >= length if name == "Wipe" else len(frames) == length
+        assert frames.std() > 10
+        assert [video["settings"]["version"] for video in read_metadata(path)["videos"]] == ["svd_tiny", "svd_tiny_xt"]
+
+
+def test_a_reload_shows_the_same_and_what_is_there_is_not_made_again(visit: Visit, dashboard: Dashboard) -> None:
+    visitor = visit()  # begins as the tab of the first test was left
+    open_compare(visitor)
+    clips = Clips(visitor)
+    clips.wait_until_they_play()
+    visitor.wait_for("All of them are there already, or being made.")
+    visitor.press("Run both")
+    visitor.wait_for("Made before: dogs_svd_tiny_xt_seed7.mp4")
+    assert len(dashboard.store().jobs()) == 2
+    clips.player.get_by_role("radio", name="Stretch by frame").click()
+    until(lambda: kept(visitor).get("align") == "stretch", "the alignment")
+    visitor.page.reload()
+    clips.wait_until_they_play()
+    expect(clips.player.get_by_role("radio", name="Stretch by frame")).to_have_attribute("aria-checked", "true")
+    assert apart(clips.seen(), stretched=True) <= IN_STEP
+    # Streamlit looks for itself below the address of a page first.
+    visitor.complaints = [text for text in visitor.complaints if "404" not in text]

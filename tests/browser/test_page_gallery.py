@@ -46,15 +46,14 @@ def test_from_two_videos_to_a_zip_and_back_to_sample(visit: Visit, dashboard: Da
 def rated(visitor: Visitor, entries: Entries) -> None:
     """A video gets four stars; after a reload it is open and rated as before, and found by its rating."""
     visitor.press(card(301))
-    expect(visitor.video).to_be_visible()
+    expect(visitor.page.locator(".st-key-entry_measured").get_by_test_id("stDataFrame")).to_be_visible()
+    visitor.played()
+    visitor.picture("gallery_entry")
     visitor.page.get_by_test_id("stFeedback").get_by_role("radio").nth(3).click(force=True)
     until(lambda: [entry.rating for entry in entries.find()] == [0, 4], "the rating")
     visitor.page.reload()
     expect(visitor.video).to_be_visible()
     visitor.wait_for("your rating")
-    visitor.played()
-    expect(visitor.page.locator(".st-key-entry_measured").get_by_test_id("stDataFrame")).to_be_visible()
-    visitor.picture("gallery_entry")
     visitor.press("All videos")
     visitor.choose("Rating", "★★★ or more")
     expect(visitor.button(card(302))).to_have_count(0)

@@ -5,8 +5,10 @@ import streamlit as st
 import img2vid
 from img2vid.ui.look import ICON, LOGO
 from img2vid.ui.pages.compare import compare
+from img2vid.ui.pages.gallery import gallery
 from img2vid.ui.pages.models import models
 from img2vid.ui.pages.sample import sample
+from img2vid.ui.pages.system import system
 
 st.set_page_config(
     page_title="img2vid",
@@ -19,6 +21,8 @@ st.navigation(
     [
         st.Page(sample, title="Sample", icon=":material/movie:", default=True),
         st.Page(compare, title="Compare", icon=":material/compare:"),
+        st.Page(gallery, title="Gallery", icon=":material/photo_library:"),
         st.Page(models, title="Models", icon=":material/deployed_code:"),
+        st.Page(system, title="System", icon=":material/memory:"),
     ]
 ).run()

@@ -4,9 +4,11 @@ Everything is first written under a hidden temporary name in the same folder. Wh
 file is ever seen under the final name; a process that is killed may leave its temporary file (`.*.part`) behind.
 """
 
+import errno
 import itertools
 import os
 import secrets
+import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,6 +58,26 @@ def publish(part: Path, path: Path, *, companions: Sequence[str] = ()) -> Path:
             _folder_to_disk(candidate.parent)
             return candidate
     raise AssertionError("the numbers never end")
+
+
+def move(source: Path, path: Path) -> None:
+    """Moves a file, also to another disk, whole or not at all; raises FileExistsError where `path` is taken."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _move_to_new(source, path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with temporary_file(path.parent) as part:
+            shutil.copyfile(source, part)
+            shutil.copystat(source, part)
+            _to_disk(part)
+            _move_to_new(part, path)
+    try:
+        source.unlink(missing_ok=True)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _numbered(path: Path) -> Iterator[Path]:

@@ -39,7 +39,7 @@ def cut(path: Path, width: int, height: int) -> str:
     return "height" if image.height * scale - height >= 1 else ""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=480)
 def thumbnail(path: Path, changed: float) -> bytes:
     """A small JPEG of a picture file; `changed` is the file's time of change, so that a new one is read anew."""
     image = frame_picture(load_picture(path, enough=max(THUMBNAIL)), *THUMBNAIL)
@@ -52,3 +52,11 @@ def thumbnail(path: Path, changed: float) -> bytes:
 def sheet(video: Path, changed: float) -> bytes:
     """All frames of a video on one sheet; `changed` as for `thumbnail`."""
     return contact_sheet(video)
+
+
+@lru_cache(maxsize=1)
+def no_still() -> bytes:
+    """What stands for a video whose first frame does not lie beside it: grey, of a thumbnail's size."""
+    packed = io.BytesIO()
+    Image.new("RGB", THUMBNAIL, (128, 128, 128)).save(packed, format="JPEG")
+    return packed.getvalue()

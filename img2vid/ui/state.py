@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 Place = Literal["input", "sample", "compare", "sweeps", "gallery", "models", "system"]
 """Beside which part of the page a note stands: where the user looked when it came about."""
+Target = Literal["", "sample", "compare"]
+"""Pages that another page may go to."""
 ADDRESS = "tab"
 """The parameter of the page's address that names the tab."""
 DISMISSED = 200
@@ -49,6 +51,8 @@ class PageState:
     tab: Tab
     versions: dict[str, ModelVersion]
     note: Note | None = None
+    going: Target = ""
+    """The page that is to be shown in place of this one."""
     uploads: int = 0
     """How many files were dropped; the drop zone is a new one after each."""
     seen: object = None

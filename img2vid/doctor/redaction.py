@@ -1,0 +1,189 @@
+"""Takes out of a text what says who and where somebody is: folders, names, addresses, tokens, passwords.
+
+Better too much than too little: a path that is not known to be harmless becomes <path>, a server <server>. What was put
+in the place of something is never looked at again, so that no later rule can undo an earlier one.
+"""
+
+import getpass
+import os
+import platform
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from img2vid import paths
+
+PUBLIC = (
+    "huggingface.co",
+    "github.com",
+    "pytorch.org",
+    "python.org",
+    "nvidia.com",
+    "microsoft.com",
+    "aka.ms",
+    "img2vid",
+    "localhost",
+    "127.0.0.1",
+)
+"""Servers whose names say nothing about anybody; also those below them, such as download.pytorch.org."""
+HARMLESS = ("usr", "lib", "lib64", "proc", "dev", "sys", "etc", "bin", "sbin", "opt", "kaggle", "content")
+"""Folders at the root that every computer, or every notebook of a service, has."""
+SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
+"""Variables of the environment whose values nobody else may see."""
+SHORTEST_SECRET, SHORTEST_WORD = 4, 2
+KNOWN_USERS = ("root", "user", "admin", "administrator", "runner", "ubuntu", "jovyan", "localhost")
+"""Names that thousands have."""
+
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>|]*)")
+_TOKENS = re.compile(r"(?:hf_|api_org_|gh[pousr]_|github_pat_|sk-|xox[a-z]-|AKIA|glpat-)[A-Za-z0-9_-]{8,}")
+_NAMED = re.compile(
+    r"(?P<name>(?:pass(?:word|wd|phrase)?|(?:[a-z]+[_-])?token|secret|(?:api|access)[_-]?key|signature)"
+    r"[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;&]+)",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(?P<name>\b(?:bearer|basic)\s+|\bauthorization[\"']?\s*[=:]\s*)(?P<value>\S+(?: \S+)?)", re.I)
+_MAIL = re.compile(r"[^\s@<>'\"(),;:]+@[^\s@<>'\"(),;:]+")
+_PATH = re.compile(
+    r"(?P<quote>['\"`])(?P<quoted>(?:/|~[\w.-]*[/\\]|[A-Za-z]:[\\/]|\\\\)[^'\"`\n]*)(?P=quote)"
+    # Without quotes a path ends at a space, unless a further part of it comes behind that.
+    r"|(?<![\w.:/\\~\ue001-])(?:/(?=[^\s/])|~[\w.-]*[/\\]|[A-Za-z]:[\\/]|\\\\)"
+    r"[^\s'\"`<>|*?,;()\[\]]*(?: [^\s'\"`<>|*?,;:()\[\]/\\]+(?=[/\\])[^\s'\"`<>|*?,;()\[\]]*)*"
+)
+_ADDRESS = re.compile(r"(?<![\w.=])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])(?::\d+)?")
+_PACKAGES = re.compile(r"[/\\]((?:site|dist)-packages[/\\].*)")
+_FIRST, _LAST = "\ue000", "\ue001"
+_MARK = re.compile(f"{_FIRST}(\\d+){_LAST}")
+
+
+@dataclass(frozen=True)
+class Redaction:
+    """What is to be hidden. places: folders and what stands for each; words, by what stands for them; secrets."""
+
+    places: Mapping[str, str] = field(default_factory=dict[str, str])
+    words: Mapping[str, str] = field(default_factory=dict[str, str])
+    secrets: Iterable[str] = ()
+
+    def __call__(self, text: str) -> str:
+        """The text without all that."""
+        text = "".join(letter for letter in text if letter not in (_FIRST, _LAST))
+        covers: list[str] = []
+
+        def cover(words: str) -> str:
+            covers.append(words)
+            return f"{_FIRST}{len(covers) - 1}{_LAST}"
+
+        for rule in (self._secrets, _tokens, self._places, _urls, _mails, _paths, _addresses, self._words):
+            text = rule(text, cover)
+        while _MARK.search(text):
+            text = _MARK.sub(lambda mark: covers[int(mark[1])], text)
+        return text
+
+    def _secrets(self, text: str, cover: Callable[[str], str]) -> str:
+        for secret in sorted({*self.secrets}, key=len, reverse=True):
+            if len(secret) >= SHORTEST_SECRET:
+                text = text.replace(secret, cover("<secret>"))
+        return text
+
+    def _places(self, text: str, cover: Callable[[str], str]) -> str:
+        """Folders that have a name here; of what lies in them the rest of the path stays."""
+        for place, stands in sorted(self.places.items(), key=lambda one: len(one[0]), reverse=True):
+            for spelled in {place, place.replace("\\", "/"), place.replace("\\", "\\\\")}:
+                whole = rf"(?<![\w./\\~-]){re.escape(spelled)}(?!\w|[.-]\w)"
+                text = re.sub(whole, lambda _, stands=stands: cover(stands), text, flags=re.IGNORECASE)
+        return text
+
+    def _words(self, text: str, cover: Callable[[str], str]) -> str:
+        for word, stands in sorted(self.words.items(), key=lambda one: len(one[0]), reverse=True):
+            if len(word) >= SHORTEST_WORD:
+                whole = rf"(?<![^\W_]){re.escape(word)}(?![^\W_])"
+                parts = re.split(f"({_MARK.pattern.replace('(', '(?:')})", text)
+                text = "".join(
+                    part
+                    if _MARK.fullmatch(part)
+                    else re.sub(whole, lambda _, stands=stands: cover(stands), part, flags=re.I)
+                    for part in parts
+                )
+        return text
+
+
+def of_this_computer(
+    folders: Mapping[Path, str] | None = None,
+    words: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Redaction:
+    """What to hide here. folders, words: further ones, by what stands for them, such as a picture's name."""
+    places = {str(paths.PROJECT): "<project>", str(paths.home()): "<home>"}
+    for number, folder in enumerate(paths.checkpoint_folders()[1:], start=1):
+        places[str(folder.absolute())] = f"<checkpoints {number}>"
+    places |= {str(folder): stands for folder, stands in (folders or {}).items()}
+    for prefix in (sys.prefix, sys.base_prefix):
+        places.setdefault(prefix, "<python>")
+    places.setdefault(tempfile.gettempdir(), "<temp>")
+    return Redaction(
+        # A folder at the root, such as /usr, stands for nothing private, and is the beginning of everything.
+        {place: stands for place, stands in places.items() if len(Path(place).parts) > 2},
+        {**(words or {}), **_names(environment)},
+        [value for name, value in environment.items() if SECRET_NAME.search(name)],
+    )
+
+
+def _names(environment: Mapping[str, str]) -> dict[str, str]:
+    """The user's and the computer's."""
+    users = {Path.home().name, *(environment.get(name, "") for name in ("USER", "LOGNAME", "USERNAME"))}
+    with suppress(OSError, KeyError, ImportError):  # an account may have no name
+        users.add(getpass.getuser())
+    hosts = {socket.gethostname(), platform.node()}
+    hosts |= {environment.get(name, "") for name in ("HOSTNAME", "COMPUTERNAME")}
+    hosts |= {host.partition(".")[0] for host in hosts}
+    found = {host: "<host>" for host in hosts} | {user: "<user>" for user in users}
+    return {name: stands for name, stands in found.items() if name.lower() not in ("", *KNOWN_USERS)}
+
+
+def _tokens(text: str, cover: Callable[[str], str]) -> str:
+    text = _TOKENS.sub(lambda _: cover("<token>"), text)
+    for pattern in (_BEARER, _NAMED):
+        text = pattern.sub(lambda found: found["name"] + cover("<secret>"), text)
+    return text
+
+
+def _urls(text: str, cover: Callable[[str], str]) -> str:
+    """Of servers that everybody knows the address stays, without its query, in which signatures are."""
+
+    def without(found: re.Match[str]) -> str:
+        server, slash, path = re.split(r"[?#]", found["rest"])[0].partition("/")
+        name, _, port = server.rpartition("@")[2].partition(":")
+        public = any(name == one or name.endswith(f".{one}") for one in PUBLIC)
+        if not public or (port and not port.isdecimal()):
+            return cover(f"{found['scheme']}://<server>")
+        return cover(f"{found['scheme']}://{name}{f':{port}' if port else ''}{slash}{path}")
+
+    return _URL.sub(without, text)
+
+
+def _mails(text: str, cover: Callable[[str], str]) -> str:
+    return _MAIL.sub(lambda _: cover("<address>"), text)
+
+
+def _paths(text: str, cover: Callable[[str], str]) -> str:
+    """Paths that begin at a root: only those that every computer has may stay."""
+
+    def without(found: re.Match[str]) -> str:
+        quote = found["quote"] or ""
+        path = found["quoted"] if quote else found[0]
+        package = _PACKAGES.search(path)
+        if package is not None:
+            return f"{quote}{cover('<python>/')}{package[1]}{quote}"
+        if re.match(rf"/(?:{'|'.join(HARMLESS)})(?:/|$)", path) and ".." not in path:
+            return found[0]
+        return f"{quote}{cover('<path>')}{quote}"
+
+    return _PATH.sub(without, text)
+
+
+def _addresses(text: str, cover: Callable[[str], str]) -> str:
+    return _ADDRESS.sub(lambda found: found[0] if found[0].startswith("127.") else cover("<address>"), text)

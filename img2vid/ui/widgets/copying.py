@@ -1,0 +1,56 @@
+"""A button that puts a text into the clipboard with one click, which Streamlit has only for blocks of code."""
+
+from typing import Any, cast
+
+import streamlit as st
+
+HTML = """<button type="button"></button>"""
+CSS = """
+button {
+    font: inherit;
+    font-size: var(--st-base-font-size);
+    min-height: 2.5rem;
+    padding: 0.25rem 0.75rem;
+    cursor: pointer;
+    color: #ffffff;
+    background: var(--st-primary-color);
+    border: 1px solid var(--st-primary-color);
+    border-radius: var(--st-button-radius);
+}
+button:hover { filter: brightness(1.1); }
+button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
+"""
+# Where the page was not reached safely, browsers have no clipboard for it, and a selection has to do.
+JS = """
+export default function ({ data, parentElement }) {
+    const button = parentElement.querySelector('button')
+    const say = (words) => { button.textContent = words }
+    const select = () => {
+        const area = document.createElement('textarea')
+        area.value = data.text
+        document.body.append(area)
+        area.select()
+        const done = document.execCommand('copy')
+        area.remove()
+        if (!done) throw new Error('refused')
+    }
+    say(data.label)
+    button.onclick = async () => {
+        try {
+            if (navigator.clipboard) await navigator.clipboard.writeText(data.text).catch(select)
+            else select()
+            say('Copied')
+        } catch {
+            say('The browser does not allow it')
+        }
+        setTimeout(() => say(data.label), 2500)
+    }
+}
+"""
+
+
+def copy_button(label: str, text: str, key: str) -> None:
+    """Draws the button."""
+    # Streamlit keeps components by their names; one that is the same as before costs nothing.
+    component = cast(Any, st).components.v2.component("img2vid_copy", html=HTML, css=CSS, js=JS)
+    component(data={"label": label, "text": text}, key=key, width="content")

@@ -1,0 +1,100 @@
+"""How fast the gallery is with many videos: the search in the store, and the whole page as the server draws it.
+
+A new home in a temporary folder is filled: a row for each video, and real files, with stills of 1024 x 576, for those
+that are shown. Times are medians in milliseconds.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from streamlit.testing.v1 import AppTest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from img2vid.jobs.entries import Entries, Filter
+from img2vid.jobs.job import StoredResult
+from img2vid.jobs.store import Store
+from img2vid.loading import EngineChoice
+from img2vid.media.videos import write_still, write_video
+from img2vid.settings import make_settings
+from img2vid.ui import browsing, desks, pictures
+
+VIEWS: dict[str, Any] = {"first page": {}, "rated 4 or more": {"least_rating": 4}, "the word dogs": {"text": "dogs"}}
+VIEWS["last page"] = {}
+WORDS, FILES = ("dogs", "brook", "mountains", "dandelion"), 48
+
+
+def filled(home: Path, videos: int) -> None:
+    """Rows, made a minute apart, which share the files."""
+    rng = np.random.default_rng(0)
+    made: list[StoredResult] = []
+    for index in range(FILES):
+        frame = rng.integers(0, 60, (576, 1024, 3), dtype=np.uint8) + rng.integers(0, 190, 3, dtype=np.uint8)
+        video = write_video(home / "svd" / f"video{index}.mp4", [frame], fps=6, metadata={"settings": {}})
+        write_still(video.with_suffix(".png"), frame)
+        made.append(StoredResult(video, video.with_suffix(".png"), video.with_suffix(".json"), None, 0, 60.0, {}))
+    entries, now = Entries(Store()), time.time()
+    for number in range(videos):
+        settings = make_settings({"version": "svd" if number % 3 else "svd_xt", "seed": number})
+        what = (made[number % FILES], settings, EngineChoice(), b"picture", WORDS[number % len(WORDS)], ".png")
+        entry = entries.adopt(*what, created=now - 60 * (videos - number))
+        if number % 10 == 0:
+            entries.rate(entry.number, 1 + number // 10 % 5)
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """How long it takes, once."""
+    begun = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - begun)
+
+
+def median(work: Callable[[], object], times: int) -> float:
+    """Milliseconds, after one time that does not count."""
+    work()
+    return statistics.median(milliseconds(work) for _ in range(times))
+
+
+def page() -> None:
+    from img2vid.ui.pages.gallery import gallery
+
+    gallery()
+
+
+def measured(name: str, times: int) -> str:
+    """A row of the table: one way to look at the gallery."""
+    entries, wanted = Entries(Store()), Filter(**VIEWS[name])
+    found = entries.count(wanted)
+    last = browsing.pages_of(found) if name == "last page" else 1
+    looking = partial(entries.find, wanted, browsing.PER_PAGE, (last - 1) * browsing.PER_PAGE)
+    app = AppTest.from_function(page, default_timeout=120).run()
+    browsing.change(app.session_state["page"], page=last, **VIEWS[name])
+    first: list[float] = []
+    for _ in range(times):
+        pictures.thumbnail.cache_clear()
+        first.append(milliseconds(app.run))
+        assert not app.exception and any(str(button.key).startswith("open_") for button in app.button)
+    search = median(looking, times) + median(partial(entries.count, wanted), times)
+    return f"| {name} | {found} | {search:.0f} | {statistics.median(first):.0f} | {median(app.run, times):.0f} |"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--videos", type=int, default=10_000)
+    parser.add_argument("--times", type=int, default=15, help="how often everything is done")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["IMG2VID_HOME"] = folder
+        desks.start = lambda: None  # no workers beside the measurement
+        filled(Path(folder), arguments.videos)
+        print("| View | Found | Search, ms | Page, new stills, ms | Page, again, ms |\n|---|---:|---:|---:|---:|")
+        print("\n".join(measured(name, arguments.times) for name in VIEWS))

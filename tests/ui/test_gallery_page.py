@@ -1,0 +1,416 @@
+"""The Gallery page: what it finds and shows, what it keeps over a reload, and what each button does."""
+
+import datetime
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driving import caption, markdown, said, tab_of
+from fake_desk import FakeDesk
+from streamlit.testing.v1 import AppTest
+
+from img2vid.jobs.chores import Chores
+from img2vid.jobs.entries import Entries, Entry, Filter
+from img2vid.jobs.trash import files_of
+from img2vid.loading import EngineChoice
+from img2vid.settings import make_settings
+from img2vid.ui import chores as shared
+from img2vid.ui import measuring
+
+PHOTO = b"a picture"
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def entries(desk: FakeDesk) -> Entries:
+    return Entries(desk.store)
+
+
+@pytest.fixture
+def chores(desk: FakeDesk, monkeypatch: pytest.MonkeyPatch) -> Chores:
+    """Imports and exports of the test's own; nothing is tidied or measured behind its back."""
+    own = Chores()
+    monkeypatch.setattr(shared, "open_chores", lambda: own)
+    monkeypatch.setattr(shared, "tidy", lambda: None)
+    monkeypatch.setattr(measuring, "ask", lambda entries: False)
+    return own
+
+
+def page_of_gallery() -> None:
+    """What streamlit_app.py shows under Gallery."""
+    from img2vid.ui.pages.gallery import gallery
+
+    gallery()
+
+
+@pytest.fixture
+def open_gallery(chores: Chores) -> Open:
+    def open_one(tab: str | None = None) -> AppTest:
+        page = AppTest.from_function(page_of_gallery, default_timeout=30)
+        if tab is not None:
+            page.query_params["tab"] = tab
+        return sound(page.run())
+
+    return open_one
+
+
+def sound(page: AppTest) -> AppTest:
+    assert not page.exception
+    assert said(page.error) == ""
+    return page
+
+
+def press(page: AppTest, key: str) -> AppTest:
+    page.button(key=key).click().run()
+    assert not page.exception
+    return page
+
+
+def make(desk: FakeDesk, name: str = "dogs", seed: int = 23, **values: Any) -> Entry:
+    """A video with its files, made a second after the one before."""
+    settings = make_settings({"seed": seed, **values})
+    job = desk.finishes(desk.submit(settings, EngineChoice(), PHOTO, name, ".png"))
+    return Entries(desk.store).of_job(job.id)[0]
+
+
+def shown(page: AppTest) -> list[int]:
+    """The numbers of the videos on the page, in their order."""
+    return [int(str(button.key).partition("_")[2]) for button in page.button if str(button.key).startswith("open_")]
+
+
+def box(page: AppTest, number: int) -> Any:
+    return next(box for box in page.checkbox if str(box.key).startswith(f"choose_{number}_"))
+
+
+def filter_of(page: AppTest, name: str) -> Any:
+    """The widget of a filter."""
+    widgets = [*page.text_input, *page.multiselect, *page.selectbox, *page.date_input, *page.toggle]
+    return next(widget for widget in widgets if str(widget.key).startswith(f"find_{name}_"))
+
+
+def choose(page: AppTest, *numbers: int) -> AppTest:
+    for number in numbers:
+        box(page, number).check().run()
+    return sound(page)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_empty_gallery_says_what_will_be_there(open_gallery: Open) -> None:
+    page = open_gallery()
+    assert "0 videos" in markdown(page)
+    assert "Videos appear here as soon as they are made." in caption(page)
+
+
+def test_videos_are_shown_newest_first_with_what_they_are(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
+    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+    entries.rate(made[1].number, 4)
+    page = open_gallery()
+    assert shown(page) == [entry.number for entry in reversed(made)]
+    assert page.button(key=f"open_{made[0].number}").label.replace("\\", "") == "svd_tiny, seed 1"
+    assert "14 frames · ★★★★" in caption(page)
+
+
+def test_twenty_four_stand_on_a_page_and_the_others_are_turned_to(
+    open_gallery: Open, desk: FakeDesk, entries: Entries
+) -> None:
+    first = make(desk)
+    for _ in range(49):
+        entries.adopt(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
+    page = open_gallery()
+    assert len(shown(page)) == 24 and "page **1** of 3" in markdown(page)
+    assert page.button(key="newer_top").disabled
+    press(page, "older_bottom")
+    press(page, "last_top")
+    assert len(shown(page)) == 2 and "page **3** of 3" in markdown(page)
+    assert shown(open_gallery(tab_of(page))) == shown(page)  # after a reload
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("text", "BRO", {"brook"}),
+        ("text", "sunny day", {"dogs"}),
+        ("text", "svd_tiny_xt", {"brook"}),
+        ("text", "nothing of the kind", set[str]()),
+        ("versions", ["svd_tiny"], {"dogs", "mountains"}),
+        ("rating", 4, {"dogs"}),
+        ("tags", ["show"], {"mountains"}),
+        ("since", datetime.date.today() + datetime.timedelta(days=1), set[str]()),
+        ("until", datetime.date.today() + datetime.timedelta(days=1), {"dogs", "brook", "mountains"}),
+    ],
+)
+def test_filters_find_what_they_say_and_are_kept(
+    open_gallery: Open, desk: FakeDesk, entries: Entries, name: str, value: Any, found: set[str]
+) -> None:
+    dogs, brook, mountains = make(desk, "dogs"), make(desk, "brook", version="svd_tiny_xt"), make(desk, "mountains")
+    entries.rate(dogs.number, 5)
+    entries.rate(brook.number, 2)
+    entries.annotate(dogs.number, "A sunny day")
+    entries.tag(mountains.number, ["for the show", "show"])
+    page = open_gallery()
+    filter_of(page, name).set_value(value).run()
+    for one in (page, open_gallery(tab_of(page))):
+        assert {entries.entry(number).job.picture_name for number in shown(one)} == found
+        assert f"**{len(found)} video{'' if len(found) == 1 else 's'}** found" in markdown(one)
+    press(page, "find_nothing")
+    assert len(shown(page)) == 3
+
+
+def test_a_new_filter_begins_at_its_first_page(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
+    first = make(desk)
+    for _ in range(30):
+        entries.adopt(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
+    page = press(open_gallery(), "older_top")
+    filter_of(page, "text").set_value("dogs").run()
+    assert "page **1** of 2" in markdown(page)
+
+
+def test_what_is_deleted_comes_back_with_undo(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
+    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+    page = choose(open_gallery(), made[0].number, made[2].number)
+    press(page, "delete_chosen")
+    assert shown(sound(page)) == [made[1].number] and "2 videos deleted." in caption(page)
+    assert not made[0].result.video.exists()
+    page = press(open_gallery(tab_of(page)), "undo_delete")
+    assert len(shown(sound(page))) == 3 and "2 videos brought back." in caption(page)
+    assert all(path.is_file() for path in files_of(made[0].result)[:3])
+    assert "undo_delete" not in [button.key for button in page.button]
+
+
+def test_undo_is_about_what_was_deleted_last_and_the_rest_is_in_the_trash(
+    open_gallery: Open, desk: FakeDesk, entries: Entries
+) -> None:
+    made = [make(desk, seed=seed) for seed in (1, 2)]
+    page = open_gallery()
+    for entry in made:
+        press(choose(page, entry.number), "delete_chosen")
+    press(page, "undo_delete")
+    assert shown(page) == [made[1].number]
+    filter_of(page, "deleted").set_value(True).run()
+    assert shown(page) == [made[0].number] and "goes for good in 30 days" in caption(page)
+    press(choose(page, made[0].number), "restore_chosen")
+    filter_of(page, "deleted").set_value(False).run()
+    assert len(shown(page)) == 2
+
+
+def test_only_who_says_so_deletes_for_good(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
+    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+    page = press(choose(open_gallery(), *(entry.number for entry in made)), "delete_chosen")
+    filter_of(page, "deleted").set_value(True).run()
+    press(choose(page, made[0].number), "purge_chosen")
+    assert len(shown(page)) == 2 and "1 video deleted for good." in caption(page)
+    press(page, "empty_trash")
+    assert entries.count(Filter(deleted=True)) == 0 and "2 videos deleted for good." in caption(page)
+    assert list((desk.store.home / "trash").iterdir()) == []
+
+
+def test_boxes_and_filters_that_change_by_themselves_are_new_ones(open_gallery: Open, desk: FakeDesk) -> None:
+    """What the browser still holds of the old ones, and sends with the next click anywhere, is nobody's wish."""
+    number = make(desk).number
+    page = open_gallery()
+    before = box(page, number).key
+    press(page, "choose_page")
+    assert box(page, number).value and box(page, number).key != before
+    ticked = box(page, number).key
+    box(page, number).uncheck().run()
+    assert not box(page, number).value and box(page, number).key == ticked
+    filter_of(page, "text").set_value("dogs").run()
+    before = filter_of(page, "text").key
+    press(page, "find_nothing")
+    assert filter_of(page, "text").value == "" and filter_of(page, "text").key != before
+
+
+def test_a_chosen_page_is_tagged_and_the_tags_are_taken_away(
+    open_gallery: Open, desk: FakeDesk, entries: Entries
+) -> None:
+    made = [make(desk, seed=seed) for seed in (1, 2)]
+    page = press(open_gallery(), "choose_page")
+    page.text_input(key="new_tag").set_value("good, for the show").run()
+    press(page, "add_tag")
+    assert entries.entry(made[0].number).tags == ("good", "for the show") and entries.tags() == ["for the show", "good"]
+    page.text_input(key="new_tag").set_value("good").run()
+    press(page, "take_tag")
+    assert entries.entry(made[1].number).tags == ("for the show",)
+
+
+def test_a_selection_is_exported_in_the_background(
+    open_gallery: Open, desk: FakeDesk, chores: Chores, home: Path
+) -> None:
+    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+    page = press(choose(open_gallery(), made[0].number, made[1].number), "export_chosen")
+    until(lambda: (chore := chores.of("export")) is not None and not chore.active)
+    sound(page.run())
+    (file,) = (home / "exports").iterdir()
+    assert f"2 videos in {file}." in said(page.info)
+    with zipfile.ZipFile(file) as archive:
+        assert "dogs_svd_tiny_seed1.mp4" in archive.namelist() and "measurements.csv" in archive.namelist()
+    press(page, "forget_export")
+    assert said(page.info) == ""
+
+
+def test_a_folder_is_imported_and_what_is_left_out_is_named(
+    open_gallery: Open, desk: FakeDesk, entries: Entries, chores: Chores, tmp_path: Path
+) -> None:
+    made = make(desk)
+    theirs = tmp_path / "usb"
+    theirs.mkdir()
+    (theirs / "copy.mp4").write_bytes(made.result.video.read_bytes())
+    (theirs / "other.mp4").write_bytes(b"no video")
+    page = open_gallery()
+    page.text_input(key="import_folder").set_value(str(theirs)).run()
+    press(page, "import")
+    until(lambda: (chore := chores.of("import")) is not None and not chore.active)
+    sound(page.run())
+    assert len(shown(page)) == 2 and "1 video imported from" in said(page.info)
+    assert page.code[0].value.startswith("other.mp4: ")
+    assert "imported" in caption(page)
+
+
+def test_a_folder_that_is_none_is_told_in_a_sentence(open_gallery: Open) -> None:
+    page = open_gallery()
+    page.text_input(key="import_folder").set_value("/no/such/folder").run()
+    press(page, "import")
+    assert (
+        said(page.error) == "There is no folder '/no/such/folder'; type the whole path, as the file manager shows it."
+    )
+
+
+def test_an_open_video_tells_all_about_itself_and_stays_open(
+    open_gallery: Open, desk: FakeDesk, entries: Entries
+) -> None:
+    entry = make(desk, motion_bucket_id=61, num_steps=7)
+    desk.store.record_notice(entry.job.id, "decode_t was halved")
+    page = press(open_gallery(), f"open_{entry.number}")
+    for one in (page, open_gallery(tab_of(page))):
+        text = markdown(sound(one))
+        assert "| motion bucket id | **61** | 127 |" in text and "| steps | **7** | 25 |" in text
+        assert text.index("motion bucket id") < text.index("| fps | 6 |")
+        assert one.code[0].value == str(entry.result.video)
+        assert "Decode_t was halved." in one.code[1].value and entry.job.id in one.code[1].value
+        assert len(one.get("video")) == 1
+    assert shown(press(page, "close_entry")) == [entry.number]
+
+
+def test_what_is_said_about_a_video_is_kept(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
+    number = make(desk).number
+    page = press(open_gallery(), f"open_{number}")
+    page.feedback(key=f"rate_{number}").set_value(3).run()
+    page.text_area(key=f"note_{number}").set_value(" the best one ").run()
+    page.multiselect(key=f"tags_{number}").set_value(["good"]).run()
+    entry = entries.entry(number)
+    assert (entry.rating, entry.note, entry.tags) == (4, "the best one", ("good",))
+    again = sound(open_gallery(tab_of(page)))
+    assert again.text_area(key=f"note_{number}").value == "the best one"
+    assert again.feedback(key=f"rate_{number}").value == 3
+
+
+def test_from_one_video_to_the_next_within_what_is_found(open_gallery: Open, desk: FakeDesk) -> None:
+    made = [make(desk, name) for name in ("dogs", "brook", "dogs", "dogs")]
+    page = open_gallery()
+    filter_of(page, "text").set_value("dogs").run()
+    press(page, f"open_{made[3].number}")
+    assert page.button(key="newer_entry").disabled and "1 of 3" in markdown(page)
+    press(page, "older_entry")
+    assert "2 of 3" in markdown(page)
+    press(page, "older_entry")
+    assert "3 of 3" in markdown(page) and page.button(key="older_entry").disabled
+    assert made[0].result.video.name in page.code[0].value
+
+
+def test_videos_of_one_moment_have_their_places(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
+    first = make(desk)
+    what = (first.result, first.settings, EngineChoice(), PHOTO, "x", ".png")
+    same = [entries.adopt(*what, created=first.created) for _ in range(3)]
+    page = press(open_gallery(), f"open_{same[1].number}")
+    assert "2 of 4" in markdown(page)
+
+
+def test_settings_are_used_again(
+    open_gallery: Open, desk: FakeDesk, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went: list[str] = []
+    monkeypatch.setattr("streamlit.switch_page", lambda page: went.append(page.title))
+    entry = make(desk, seed=5, motion_bucket_id=61)
+    page = press(open_gallery(), f"open_{entry.number}")
+    press(page, "use_entry")
+    tab = json.loads((home / "tabs" / f"{tab_of(page)}.json").read_text())
+    assert (tab["controls"]["seed"], tab["controls"]["motion_bucket_id"]) == (5, 61)
+    assert tab["picture"]["file"] == entry.job.picture.name
+    assert went == ["Sample"]
+
+
+def test_a_video_is_sent_to_compare(
+    open_gallery: Open, desk: FakeDesk, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went: list[str] = []
+    monkeypatch.setattr("streamlit.switch_page", lambda page: went.append(page.title))
+    entry = make(desk, seed=5, motion_bucket_id=61)
+    page = press(press(open_gallery(), f"open_{entry.number}"), "compare_entry")
+    tab = json.loads((home / "tabs" / f"{tab_of(page)}.json").read_text())
+    assert 61 in [column["controls"]["motion_bucket_id"] for column in tab["pages"]["compare"]["columns"]]
+    assert went == ["Compare"]
+
+
+def test_a_new_tab_looks_at_all_videos_with_the_filters_of_the_last_one(open_gallery: Open, desk: FakeDesk) -> None:
+    number = make(desk).number
+    page = open_gallery()
+    filter_of(page, "text").set_value("dogs").run()
+    press(page, "choose_page")
+    press(page, f"open_{number}")
+    new = open_gallery()
+    assert shown(new) == [number] and not box(new, number).value
+    assert filter_of(new, "text").value == "dogs"
+
+
+def test_settings_of_a_version_that_is_not_here_are_refused_and_the_tab_stays(
+    open_gallery: Open, desk: FakeDesk, entries: Entries
+) -> None:
+    first = make(desk)
+    values = {**first.settings.model_dump(), "version": "my_own"}
+    metadata = {**first.result.metadata, "settings": values}
+    result = type(first.result)(**{**vars(first.result), "metadata": metadata})
+    odd = entries.adopt(result, make_settings(values), EngineChoice(), PHOTO, "x", ".png")
+    page = press(open_gallery(), f"open_{odd.number}")
+    press(page, "use_entry")
+    assert "There is no model version 'my_own' here" in said(page.error)
+
+
+def test_a_video_whose_file_is_gone_is_shown_as_such_and_can_be_forgotten(
+    open_gallery: Open, desk: FakeDesk, entries: Entries
+) -> None:
+    entry = make(desk)
+    entry.result.video.unlink()
+    page = open_gallery()
+    assert "Not on disk any more" in caption(page)
+    press(page, f"open_{entry.number}")
+    assert "is not there any more" in said(page.warning)
+    press(page, "delete_entry")
+    assert entries.count() == 0 and shown(sound(page)) == []
+
+
+def test_a_still_that_is_gone_or_damaged_takes_nothing_else_with_it(open_gallery: Open, desk: FakeDesk) -> None:
+    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+    made[0].result.still.unlink()
+    made[1].result.still.write_bytes(b"no picture")
+    assert len(shown(open_gallery())) == 3
+
+
+def test_a_tab_file_with_nonsense_in_it_is_begun_anew(open_gallery: Open, desk: FakeDesk, home: Path) -> None:
+    make(desk)
+    page = press(open_gallery(), "choose_page")
+    file = home / "tabs" / f"{tab_of(page)}.json"
+    values = json.loads(file.read_text())
+    values["pages"]["gallery"] = {"page": "many", "since": "yesterday", "tags": [1, "x"], "open": 10**12, "chosen": 5}
+    file.write_text(json.dumps(values))
+    again = open_gallery(tab_of(page))
+    assert filter_of(again, "tags").value == ["x"]

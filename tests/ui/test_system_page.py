@@ -1,0 +1,139 @@
+"""The System page: it draws at once, fills in what takes time, and offers a text without anything private."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from driving import caption, markdown, said
+from fake_desk import FakeDesk
+from streamlit.testing.v1 import AppTest
+
+from img2vid.doctor import facts
+from img2vid.doctor.facts import Card
+from img2vid.doctor.report import Finding, ok, problem
+from img2vid.doctor.watching import Watch
+from img2vid.loading import EngineChoice
+from img2vid.settings import make_settings
+from img2vid.ui import watches
+from img2vid.ui.watches import Watches
+
+PHOTO = b"a picture"
+
+
+@pytest.fixture
+def seen(desk: FakeDesk, monkeypatch: pytest.MonkeyPatch) -> Watches:
+    """What there is to see, as the test says; sizes are really counted."""
+    made = Watches()
+    made.cards = Watch(lambda: [Card("NVIDIA GeForce RTX 3060", "551.86", 12 * 10**9, 3 * 10**9, 7, 50)], every=3600)
+    made.doctor = Watch(lambda: findings(), every=float("inf"))
+    monkeypatch.setattr(watches, "open_watches", lambda: made)
+    return made
+
+
+def findings() -> list[Finding]:
+    return [ok("Python", "Python 3.11."), problem("disk: home", "0.1 GB are free.", "Free some space.")]
+
+
+def page_of_system() -> None:
+    """What streamlit_app.py shows under System."""
+    from img2vid.ui.pages.system import system
+
+    system()
+
+
+def settled(watch: Watches, page: AppTest) -> AppTest:
+    deadline = time.monotonic() + 30
+    while watch.doctor.looking or watch.cards.looking or watch.sizes.looking:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    page.run()
+    assert not page.exception
+    return page
+
+
+@pytest.fixture
+def open_system(seen: Watches) -> Callable[[], AppTest]:
+    def open_one() -> AppTest:
+        page = AppTest.from_function(page_of_system, default_timeout=30).run()
+        assert not page.exception
+        assert said(page.error) == ""
+        return page
+
+    return open_one
+
+
+Open = Callable[[], AppTest]
+
+
+def test_it_shows_what_the_computer_is_and_what_lies_where(
+    open_system: Open, seen: Watches, desk: FakeDesk, home: Path
+) -> None:
+    (home / "svd_tiny").mkdir(parents=True)
+    (home / "svd_tiny" / "a.mp4").write_bytes(bytes(3_000_000))
+    desk.has_loaded("svd_tiny")
+    page = settled(seen, open_system())
+    text = markdown(page)
+    for part in (
+        "NVIDIA GeForce RTX 3060",
+        "worker 1 on this computer: cpu",
+        f"| videos | `{home / 'svd_tiny'}` | 3 MB |",
+        f"| store | `{home / 'img2vid.sqlite'}` |",
+        "| checkpoints |",
+        f"| streamlit | {facts.versions()['streamlit']} |",
+    ):
+        assert part in text
+    assert "driver 551.86 · 7 % busy · 50 °C" in caption(page)
+    assert "In memory: svd_tiny, engine native, CPU, fp32, 0.1 GB." in caption(page)
+
+
+def test_what_takes_time_is_not_waited_for(open_system: Open, seen: Watches) -> None:
+    waiting: list[int] = []
+
+    def slow() -> list[Finding]:
+        while not waiting:
+            time.sleep(0.005)
+        return findings()
+
+    seen.doctor = Watch(slow, every=float("inf"))
+    page = open_system()
+    assert "Looking at this computer" in caption(page)
+    assert page.button(key="ask_doctor").disabled
+    waiting.append(1)
+    page = settled(seen, page)
+    assert "Looking at this computer" not in caption(page)
+    assert "1 problem: disk: home." in markdown(page)
+    assert "Free some space." in markdown(page)
+    assert not page.button(key="ask_doctor").disabled
+
+
+def test_while_a_video_is_made_the_doctor_looks_only_when_asked(
+    open_system: Open, seen: Watches, desk: FakeDesk
+) -> None:
+    desk.begins(desk.submit(make_settings({}), EngineChoice(), PHOTO, "dogs", ".png"))
+    page = settled(seen, open_system())
+    assert seen.doctor.last() is None
+    assert "A video is being made" in caption(page)
+    page.button(key="ask_doctor").click().run()
+    assert "1 problem" in markdown(settled(seen, page))
+
+
+def test_the_text_for_a_report_says_what_failed_and_not_whose_it_was(
+    open_system: Open, seen: Watches, desk: FakeDesk, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER", "annabel")
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnop")
+    job = desk.submit(make_settings({}), EngineChoice(), PHOTO, "divorce papers", ".png", folder=Path("/mnt/Anna B"))
+    desk.fails(job, "'divorce papers' cannot go to /mnt/Anna B", 'File "/home/annabel/x.py", line 1')
+    (home / "cluster.log").write_text("annabel said hf_abcdefghijklmnop\n", encoding="utf-8")
+    text = settled(seen, open_system()).code[0].value
+    for part in ("RTX 3060", "'<picture>' cannot go to <save path>", "problem disk: home", "<user> said <secret>"):
+        assert part in text
+    for private in ("annabel", "Anna B", "divorce", "hf_abc", str(home)):
+        assert private not in text
+
+
+def test_a_computer_without_a_card_says_where_videos_are_made(open_system: Open, seen: Watches) -> None:
+    seen.cards = Watch(lambda: list[Card](), every=3600)
+    page = settled(seen, open_system())
+    assert "No NVIDIA card" in markdown(page)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from img2vid import cli, paths
+from img2vid.cli_options import GROUPS
 from img2vid.settings import SampleSettings, requirement
 from img2vid.versions import ModelVersion, load_versions
 
@@ -50,14 +51,14 @@ def version_row(version: ModelVersion) -> str:
     return f"| {' | '.join([*cells, str(version.size_step)])} |"
 
 
-@pytest.mark.parametrize("group", cli.GROUPS)
+@pytest.mark.parametrize("group", GROUPS)
 def test_the_options_are_listed_with_their_ranges_and_defaults(group: str) -> None:
     heading, head, rule = (
         f"### {group[0].upper()}{group[1:]}",
         "| Option | Takes | Default | Meaning |",
         "|---|---|---|---|",
     )
-    expected = "\n".join([heading, "", head, rule, *map(option_row, cli.GROUPS[group]), ""])
+    expected = "\n".join([heading, "", head, rule, *map(option_row, GROUPS[group]), ""])
     assert expected in text(COMMAND_LINE), f"this belongs into {COMMAND_LINE.name}:\n{expected}"
 
 

@@ -4,6 +4,7 @@ import streamlit as st
 
 import img2vid
 from img2vid.ui.look import ICON, LOGO
+from img2vid.ui.pages.compare import compare
 from img2vid.ui.pages.models import models
 from img2vid.ui.pages.sample import sample
 
@@ -17,6 +18,7 @@ st.logo(LOGO, icon_image=ICON)
 st.navigation(
     [
         st.Page(sample, title="Sample", icon=":material/movie:", default=True),
+        st.Page(compare, title="Compare", icon=":material/compare:"),
         st.Page(models, title="Models", icon=":material/deployed_code:"),
     ]
 ).run()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from img2vid.errors import BadInput
 from img2vid.loading import EngineChoice
+from img2vid.media.composites import Align
 from img2vid.settings import APPROXIMATIONS, PARAMS, SampleSettings, label_of
 from img2vid.switching import switched
-from img2vid.ui import tabs
+from img2vid.ui import desks, tabs
 from img2vid.ui.state import Note, PageState
 from img2vid.ui.tabs import Picture
 from img2vid.versions import ModelVersion
@@ -73,21 +74,18 @@ class Comparison:
     """What is looked at; empty before the first run."""
     folded: bool = False
     """Whether the settings are out of sight."""
-    align: Literal["time", "stretch"] = "time"
+    align: Align = "time"
     axis: Axis = "seconds"
 
 
-def comparison(page: PageState, *, elsewhere: bool = False) -> Comparison:
-    """What the tab has kept, or what the page begins with; what cannot be used is left at its default.
-
-    elsewhere: whether checkpoints are looked for on other machines, of which this one knows nothing.
-    """
+def comparison(page: PageState) -> Comparison:
+    """What the tab has kept, or what the page begins with; what cannot be used is left at its default."""
     kept = page.tab.pages.get(PAGE)
     values = cast("dict[str, Any]", kept) if isinstance(kept, dict) else {}
     columns = _columns(values.get("columns"), page.versions) if values.get("touched") is True else ()
     touched = FEWEST <= len(columns) <= MOST
     return Comparison(
-        columns if touched else first_columns(page, elsewhere=elsewhere),
+        columns if touched else first_columns(page),
         touched=touched,
         ran=touched and values.get("ran") is True,
         sent=1 if touched and values.get("sent") == 1 else 0,
@@ -110,9 +108,10 @@ def set_columns(page: PageState, what: Comparison, columns: Sequence[Column]) ->
     keep(page, replace(what, columns=tuple(columns), touched=True, ran=False, sent=0))
 
 
-def first_columns(page: PageState, *, elsewhere: bool = False) -> tuple[Column, ...]:
+def first_columns(page: PageState) -> tuple[Column, ...]:
     """The Sample page's settings with two versions: a pair that is here, or else as much of one as there is."""
     base, old, versions = page.tab.controls, page.version, page.versions
+    elsewhere = desks.open_desk().is_elsewhere()  # on machines with checkpoints of their own
     known = [pair for pair in PAIRS if all(name in versions for name in pair)] or [(old.name, old.name)]
 
     def here(pair: tuple[str, str]) -> int:

@@ -18,10 +18,12 @@ HEAVY = (
     "dask",
     "pandas",
     "matplotlib",
+    "cv2",
+    "altair",
 )
 PROGRAM = f"""
 import sys
-import img2vid.ui.pages.sample, img2vid.ui.pages.models, img2vid.jobs.desk
+import img2vid.ui.pages.sample, img2vid.ui.pages.compare, img2vid.ui.pages.models, img2vid.jobs.desk
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
 

@@ -8,8 +8,8 @@ import streamlit as st
 
 from img2vid.errors import BadInput
 from img2vid.loading import PRECISIONS, PROVIDERS
-from img2vid.settings import check_provider
-from img2vid.ui import columns, desks, words
+from img2vid.settings import check_provider, label_of
+from img2vid.ui import columns, words
 from img2vid.ui.columns import FEWEST, MOST, Column, Comparison
 from img2vid.ui.state import PageState, acting, entered, noting, show
 from img2vid.ui.widgets.controls import select, setting
@@ -33,7 +33,7 @@ def column_box(page: PageState, what: Comparison, index: int) -> None:
     _settings(page, column, index, columns.visible(column.controls), differing)
     rest = columns.hidden(column.controls)
     out_of_sight = [name for name in differing if name in (*rest, *columns.ENGINE)]
-    named = ", ".join(columns.ENGINE_LABELS.get(name) or columns.label_of(name) for name in out_of_sight)
+    named = ", ".join(columns.ENGINE_LABELS.get(name) or label_of(name) for name in out_of_sight)
     with st.expander(f"More: {named}" if named else "More", key=f"more_{index}"):
         _settings(page, column, index, rest, differing)
         for name in columns.ENGINE:
@@ -109,14 +109,10 @@ def _key(index: int, name: str) -> str:
     return f"column_{index}_{name}"
 
 
-def _what(page: PageState) -> Comparison:
-    return columns.comparison(page, elsewhere=desks.open_desk().is_elsewhere())
-
-
 def _keep(index: int, name: str) -> None:
     page = acting()
     with noting(page, "compare"):
-        what, value = _what(page), entered(_key(index, name))
+        what, value = columns.comparison(page), entered(_key(index, name))
         if index < len(what.columns) and (value is not None or name == "saving_fps"):
             columns.set_columns(page, what, columns.change(what, index, **{name: value}))
 
@@ -124,7 +120,7 @@ def _keep(index: int, name: str) -> None:
 def _keep_engine(index: int, name: str) -> None:
     page = acting()
     with noting(page, "compare"):
-        what = _what(page)
+        what = columns.comparison(page)
         changed = [*what.columns]
         changed[index] = replace(changed[index], **{name: entered(_key(index, name))})
         columns.set_columns(page, what, changed)
@@ -133,7 +129,7 @@ def _keep_engine(index: int, name: str) -> None:
 def _switch(index: int) -> None:
     page = acting()
     with noting(page, "compare"):
-        what = _what(page)
+        what = columns.comparison(page)
         version = entered(_key(index, "version"))
         columns.set_columns(page, what, columns.switch(what, index, page.versions, version))
 
@@ -141,12 +137,12 @@ def _switch(index: int) -> None:
 def _copy(index: int) -> None:
     page = acting()
     with noting(page, "compare"):
-        what = _what(page)
+        what = columns.comparison(page)
         columns.set_columns(page, what, columns.copied(what.columns, index))
 
 
 def _remove(index: int) -> None:
     page = acting()
     with noting(page, "compare"):
-        what = _what(page)
+        what = columns.comparison(page)
         columns.set_columns(page, what, columns.removed(what.columns, index))

@@ -61,8 +61,8 @@ QUANTITIES = (
     ),
     Quantity(
         "Motion (pixels/frame)",
-        "How far things move from a frame to the next, on average over the picture, by optical flow. Neither is better: "
-        "0 stands still, and much more than you wanted may be a picture that falls apart.",
+        "How far things move from a frame to the next, on average over the picture, by optical flow. Neither more nor "
+        "less is better: at 0 all stands still, and far more than was wanted may be a picture that falls apart.",
         _of(lambda found: found.mean_motion),
         "%.2f",
     ),
@@ -79,8 +79,8 @@ QUANTITIES = (
     ),
     Quantity(
         "Flicker (of 255)",
-        "How unsteadily brightness changes from frame to frame; what changes evenly has none. Less is steadier, but more "
-        "motion brings more of it.",
+        "How unsteadily brightness changes from frame to frame; what changes evenly has none. Less is steadier, but "
+        "more motion brings more of it.",
         _of(lambda found: found.mean_flicker),
         "%.2f",
     ),
@@ -92,13 +92,15 @@ QUANTITIES = (
     ),
     Quantity(
         "Sharpness drift (%)",
-        "How much sharpness changes from the first frame to the last. Near 0 is better: minus blurs, plus gathers noise.",
+        "How much sharpness changes from the first frame to the last. Near 0 is better: what is below blurs, what is "
+        "above gathers noise.",
         _of(lambda found: found.sharpness_drift, 100),
         "%+.0f",
     ),
     Quantity(
         "Contrast drift (%)",
-        "How much contrast changes from the first frame to the last. Near 0 is better: minus fades, plus hardens.",
+        "How much contrast changes from the first frame to the last. Near 0 is better: what is below fades, what is "
+        "above hardens.",
         _of(lambda found: found.contrast_drift, 100),
         "%+.0f",
     ),

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import streamlit as st
 
+from img2vid.media.composites import Align
 from img2vid.ui.state import acting, entered, noting
 
-Align = Literal["time", "stretch"]
-"""How clips of different lengths run beside each other: at their own speed, or so that all end together."""
 _FILES = Path(__file__).parent
 
 

@@ -1,0 +1,298 @@
+"""The Compare page: columns and what differs in them, one press on Run, and clips as they come, also after a reload."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from driving import PHOTO, bars, caption, drop, markdown, said, tab_of
+from fake_desk import FakeDesk
+from streamlit.testing.v1 import AppTest
+
+from img2vid.jobs.entries import Entries
+from img2vid.jobs.job import Job, State
+from img2vid.jobs.studies import Studies
+from img2vid.media.videos import read_frames, read_metadata
+from img2vid.ui.composites import composite_of
+from img2vid.ui.widgets.clips import csv_of
+
+
+def page_of_compare() -> None:
+    """What streamlit_app.py shows under Compare."""
+    from img2vid.ui.pages.compare import compare
+
+    compare()
+
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def open_compare(desk: FakeDesk) -> Open:
+    def open_one(tab: str | None = None) -> AppTest:
+        page = AppTest.from_function(page_of_compare, default_timeout=30)
+        if tab is not None:
+            page.query_params["tab"] = tab
+        page.run()
+        assert not page.exception
+        return page
+
+    return open_one
+
+
+@pytest.fixture
+def page(open_compare: Open) -> AppTest:
+    return drop(open_compare(), PHOTO)
+
+
+def press(page: AppTest, key: str) -> AppTest:
+    page.button(key=key).click().run()
+    assert not page.exception and not page.error, (page.exception, said(page.error))
+    return page
+
+
+def ran(page: AppTest, desk: FakeDesk) -> list[Job]:
+    """Presses Run; returns the jobs in the order of the columns."""
+    press(page, "compare_start")
+    return desk.store.queue()
+
+
+def columns_of(page: AppTest, name: str) -> list[Any]:
+    """The values of a setting, column by column."""
+    drawn = {widget.key: widget.value for widget in (*page.number_input, *page.selectbox, *page.checkbox)}
+    return [drawn[f"column_{index}_{name}"] for index in range(4) if f"column_{index}_{name}" in drawn]
+
+
+def set_number(page: AppTest, index: int, name: str, value: float) -> AppTest:
+    return page.number_input(key=f"column_{index}_{name}").set_value(value).run()
+
+
+def differences(page: AppTest) -> str:
+    return caption(page).replace(":primary-badge", "")
+
+
+def test_it_begins_with_two_columns_whose_differences_are_named(open_compare: Open) -> None:
+    page = open_compare()
+    assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
+    assert columns_of(page, "num_frames") == [14, 25]
+    text = "Differs from column 1: [svd_tiny_xt] [T 25] [steps 30] [max-cfg-scale 3] [min guidance scale 1.5]"
+    assert text in differences(page)
+    assert page.button(key="compare_start").disabled
+    assert "Drop a picture into Input first" in caption(page)
+
+
+def test_what_differs_is_marked_where_it_is_set(page: AppTest) -> None:
+    labels = {widget.key: widget.label for widget in page.number_input}
+    assert labels["column_1_num_steps"] == ":primary[**steps**]"
+    assert labels["column_1_fps"] == "fps"
+    assert [box.label for box in page.expander] == ["More", "More: min guidance scale"]
+    set_number(page, 1, "fps", 9)
+    assert {widget.key: widget.label for widget in page.number_input}["column_1_fps"] == ":primary[**fps**]"
+    assert "[fps 9]" in differences(page)
+
+
+def test_every_setting_has_its_place_in_a_column_and_a_help_text(page: AppTest) -> None:
+    for widget in (*page.number_input, *page.selectbox, *page.checkbox):
+        assert widget.help, widget.key
+    names = {str(widget.key) for widget in (*page.number_input, *page.selectbox, *page.checkbox)}
+    assert {"column_1_saving_fps", "column_1_watermark", "column_1_block_cache", "column_1_precision"} <= names
+
+
+def test_a_seed_is_one_for_all_unless_that_is_switched_off(page: AppTest) -> None:
+    set_number(page, 1, "seed", 5)
+    assert columns_of(page, "seed") == [5, 5]
+    page.checkbox(key="same_seed").uncheck().run()
+    set_number(page, 1, "seed", 6)
+    assert columns_of(page, "seed") == [5, 6]
+    page.checkbox(key="same_seed").check().run()
+    assert columns_of(page, "seed") == [5, 5]
+    press(page, "compare_dice")
+    one, other = columns_of(page, "seed")
+    assert one == other != 5
+
+
+def test_columns_are_added_copied_and_removed(page: AppTest) -> None:
+    assert page.button(key="remove_column_0").disabled
+    set_number(page, 0, "motion_bucket_id", 20)
+    press(page, "copy_0")
+    assert columns_of(page, "motion_bucket_id") == [20, 20, 127]
+    press(page, "add_column")
+    assert columns_of(page, "version") == ["svd_tiny", "svd_tiny", "svd_tiny_xt", "svd_tiny_xt"]
+    assert page.button(key="add_column").disabled and page.button(key="copy_0").disabled
+    press(page, "remove_column_1")
+    assert columns_of(page, "motion_bucket_id") == [20, 127, 127]
+    assert "The same as column 1" not in caption(page)
+
+
+def test_another_version_in_a_column_takes_over_what_suits_it(page: AppTest) -> None:
+    set_number(page, 0, "fps", 9)
+    page.selectbox(key="column_0_version").set_value("svd_tiny_xt").run()
+    assert columns_of(page, "num_frames") == [25, 25]
+    assert columns_of(page, "fps") == [9, 6]
+    page.selectbox(key="column_1_version").set_value("svd_xt").run()
+    assert page.button(key="compare_start").disabled
+    assert "Column 2: The checkpoint of svd_xt is missing" in caption(page)
+
+
+def test_settings_that_do_not_fit_together_are_told_with_their_column(page: AppTest) -> None:
+    set_number(page, 1, "block_cache", 3)
+    page.selectbox(key="column_1_provider").set_value("sgm").run()
+    assert page.button(key="compare_start").disabled
+    assert "Column 2: The sgm engine has no approximations" in caption(page)
+
+
+def test_one_press_on_run_queues_all_columns(page: AppTest, desk: FakeDesk) -> None:
+    page.selectbox(key="column_1_precision").set_value("fp32").run()
+    assert "2 videos to make, time known after the first run" in caption(page)
+    jobs = ran(page, desk)
+    assert [job.settings.version for job in jobs] == ["svd_tiny", "svd_tiny_xt"]
+    assert [job.choice.precision for job in jobs] == ["auto", "fp32"]
+    assert [job.picture.read_bytes() == PHOTO.read_bytes() for job in jobs] == [True, True]
+    assert [job.folder for job in jobs] == [desk.store.home / "svd_tiny", desk.store.home / "svd_tiny_xt"]
+    assert [text for _, text in bars(page)] == ["Waits, the next to run", "Waits, 1 before it in the queue"]
+    assert not page.number_input  # the settings make room
+    press(page, "compare_fold")
+    assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
+
+
+def test_clips_appear_as_they_are_made_while_the_others_go_on(page: AppTest, desk: FakeDesk) -> None:
+    first, second = ran(page, desk)
+    desk.finishes(first)
+    desk.begins(second)
+    desk.is_at(second, "sample", 3, 30, 12.0)
+    page.run()
+    assert len(page.get("video")) == 1
+    assert bars(page)[0][1] == "Sampling, step 3 of 30 · about 12 s left"
+    desk.store.record_result(second.id, _result_of(second))
+    desk.store.finish(second.id, State.DONE)
+    page.run()
+    assert not page.error, said(page.error)
+    videos = page.get("video")
+    assert [video.proto.muted for video in videos] == [True, True]
+    assert len({video.proto.url for video in videos}) == 2
+    assert "**svd_tiny**" in markdown(page) and "**svd_tiny_xt**" in markdown(page)
+    assert [button.label for button in page.download_button] == ["Side by side", "Wipe", "CSV"]
+    assert [*page.dataframe[0].value["Video"]] == ["svd_tiny", "svd_tiny_xt"]
+
+
+def _result_of(job: Job) -> Any:
+    from fake_desk import write_result
+
+    return write_result(job, job.settings.seed)
+
+
+def test_the_same_again_runs_nothing_and_says_so_before(page: AppTest, desk: FakeDesk) -> None:
+    for job in ran(page, desk):
+        desk.finishes(job)
+    press(page, "compare_fold")
+    assert "All of them are there already" in caption(page)
+    set_number(page, 1, "num_steps", 7)
+    assert "1 of 2 there already, 1 video to make" in caption(page)
+    assert "The clips below were made with other settings" in caption(page)
+    (job,) = ran(page, desk)
+    assert (job.settings.version, job.settings.num_steps) == ("svd_tiny_xt", 7)
+    assert len(page.get("video")) == 1
+    assert "made before" in caption(page)
+
+
+def test_a_column_that_failed_says_why_and_runs_again(page: AppTest, desk: FakeDesk) -> None:
+    first, second = ran(page, desk)
+    desk.fails(second, "memory ran out while sampling; use fewer frames", "Traceback: somewhere deep")
+    desk.finishes(first)
+    page.run()
+    assert said(page.error) == "Memory ran out while sampling; use fewer frames."
+    assert "somewhere deep" in next(box for box in page.expander if box.label == "Details").code[0].value
+    page.button(key="compare_again_1").click().run()
+    (again,) = desk.store.queue()
+    assert again.settings == second.settings
+    assert not page.error
+    assert len(page.get("video")) == 1
+
+
+def test_cancel_ends_what_is_not_made_yet(page: AppTest, desk: FakeDesk) -> None:
+    first, _ = ran(page, desk)
+    desk.finishes(first)
+    page.run()
+    press(page, "compare_cancel")
+    assert not desk.store.queue()
+    assert "Cancelled." in said(page.info)
+    assert page.button(key="compare_cancel").disabled
+    press(page, "compare_again_1")
+    assert len(desk.store.queue()) == 1
+
+
+def test_everything_is_there_after_a_reload(page: AppTest, desk: FakeDesk, open_compare: Open) -> None:
+    set_number(page, 1, "motion_bucket_id", 60)
+    for job in ran(page, desk):
+        desk.finishes(job)
+    page.run()
+    (axis,) = page.button_group
+    axis.set_value("frames").run()
+    again = open_compare(tab_of(page))
+    assert len(again.get("video")) == 2
+    assert again.button_group[0].value == "frames"
+    assert not again.number_input
+    press(again, "compare_fold")
+    assert columns_of(again, "motion_bucket_id") == [127, 60]
+
+
+def test_an_earlier_comparison_can_be_opened_again(page: AppTest, desk: FakeDesk) -> None:
+    for job in ran(page, desk):
+        desk.finishes(job)
+    press(page, "compare_fold")
+    set_number(page, 0, "num_steps", 3)
+    page.selectbox(key="column_1_version").set_value("svd_tiny").run()
+    for job in ran(page, desk):
+        desk.finishes(job)
+    page.run()
+    old = Studies(desk.store).studies("compare")[1]
+    assert "svd_tiny · svd_tiny_xt" in page.button(key=f"open_{old.id}").label.replace("\\", "")
+    press(page, f"open_{old.id}")
+    press(page, "compare_fold")
+    assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
+    assert columns_of(page, "num_steps") == [25, 30]
+    assert "made with other settings" not in caption(page)
+
+
+def test_a_video_that_is_gone_is_told_and_made_again(page: AppTest, desk: FakeDesk) -> None:
+    for job in ran(page, desk):
+        desk.finishes(job)
+    entry = Entries(desk.store).find()[0]
+    entry.result.video.unlink()
+    page.run()
+    assert "The video is not there any more" in said(page.warning)
+    page.button(key="compare_again_1").click().run()
+    (again,) = desk.store.queue()
+    assert again.settings == entry.settings
+
+
+@pytest.mark.parametrize("align", ["time", "stretch"])
+def test_the_composite_holds_all_clips_and_their_settings(
+    page: AppTest, desk: FakeDesk, tmp_path: Any, align: Any
+) -> None:
+    for job in ran(page, desk):
+        desk.finishes(job)
+    entries = Entries(desk.store).find()[::-1]
+    path = tmp_path / "composite.mp4"
+    path.write_bytes(composite_of(["one", "two"], entries, "side by side", align))
+    frames = read_frames(path)
+    one, two = (read_frames(entry.result.video) for entry in entries)
+    assert len(frames) == len(one) == len(two)
+    # The fake clips are plain: the middle of each half has the colour of its clip.
+    for shown, clip in ((frames[2][:, : frames.shape[2] // 2], one), (frames[2][:, frames.shape[2] // 2 :], two)):
+        middle = shown[2 * shown.shape[0] // 3, shown.shape[1] // 2].astype(int)
+        assert np.abs(middle - clip[2].mean(axis=(0, 1))).max() < 8
+    metadata = read_metadata(path)
+    assert [video["label"] for video in metadata["videos"]] == ["one", "two"]
+    assert metadata["videos"][1]["settings"]["version"] == "svd_tiny_xt"
+    wiped = tmp_path / "wipe.mp4"
+    wiped.write_bytes(composite_of(["one", "two"], entries, "wipe", align))
+    assert len(read_frames(wiped)) >= len(one)
+
+
+def test_the_csv_has_a_line_for_each_column(page: AppTest, desk: FakeDesk) -> None:
+    for job in ran(page, desk):
+        desk.finishes(job)
+    lines = csv_of(["one", "two"], Entries(desk.store).find()[::-1]).splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith("one,") and "svd_tiny_xt" in lines[2]

@@ -7,6 +7,7 @@ from img2vid.ui.look import ICON, LOGO
 from img2vid.ui.pages.compare import compare
 from img2vid.ui.pages.models import models
 from img2vid.ui.pages.sample import sample
+from img2vid.ui.pages.sweeps import sweeps
 
 st.set_page_config(
     page_title="img2vid",
@@ -19,6 +20,7 @@ st.navigation(
     [
         st.Page(sample, title="Sample", icon=":material/movie:", default=True),
         st.Page(compare, title="Compare", icon=":material/compare:"),
+        st.Page(sweeps, title="Sweeps", icon=":material/grid_on:"),
         st.Page(models, title="Models", icon=":material/deployed_code:"),
     ]
 ).run()

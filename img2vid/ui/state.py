@@ -53,6 +53,12 @@ class PageState:
     """How many files were dropped; the drop zone is a new one after each."""
     seen: object = None
     """What the page was drawn from; when that changes, it is drawn again."""
+    ticked: bool | None = None
+    """What Load Model showed last; None before it was drawn."""
+    ticked_since: float = float("-inf")
+    """When that became otherwise by itself; a time of the monotonic clock."""
+    letting_go: bool = False
+    """Whether it was unticked, and the model is not gone yet."""
 
     @property
     def version(self) -> ModelVersion:

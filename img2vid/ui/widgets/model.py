@@ -1,5 +1,7 @@
 """Model Version and Load Model: which model, and what is in memory."""
 
+import time
+
 import streamlit as st
 
 from img2vid.errors import CheckpointError
@@ -10,6 +12,8 @@ from img2vid.ui.state import PageState, acting, current, drawing, entered, notin
 from img2vid.ui.widgets.controls import select
 from img2vid.versions import ModelVersion
 
+UNSETTLED = 2.0
+"""Seconds after a change by itself in which Load Model is taken for what the browser has not heard of yet."""
 LOAD_HELP = (
     "Puts the model into memory now, so that the first video need not wait for it; unticking lets go of it. "
     "Sample also loads what it needs by itself."
@@ -33,7 +37,8 @@ def _in_memory() -> None:
         version = page.version
         status = desks.open_desk().store.model()
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
-            show("load_model", wanted(status, version))
+            page.letting_go = page.letting_go and status.state == "ready"
+            _show_ticked(page, wanted(status, version) and not page.letting_go)
             st.checkbox(
                 "Load Model",
                 key="load_model",
@@ -96,11 +101,27 @@ def _switch() -> None:
             desk.load(new.name, page.tab.choice)
 
 
+def _show_ticked(page: PageState, ticked: bool) -> None:
+    if page.ticked is not None and page.ticked != ticked:
+        page.ticked_since = time.monotonic()
+    page.ticked = ticked
+    show("load_model", ticked)
+
+
 def _load_or_let_go() -> None:
+    """Does what the user wants, if it is the user.
+
+    With every click anywhere the browser sends all boxes as it knows them. A model that was loaded a moment ago would
+    be let go of again, because the browser did not know yet that the box had ticked itself.
+    """
     page = acting()
+    if time.monotonic() - page.ticked_since < UNSETTLED:
+        return
     with noting(page):
         desk = desks.open_desk()
-        if entered("load_model"):
+        page.ticked = entered("load_model")
+        page.letting_go = not page.ticked
+        if page.ticked:
             desk.load(page.version.name, page.tab.choice)
         else:
             desk.unload()

@@ -104,8 +104,12 @@ def keep(page: PageState, what: Comparison) -> None:
 
 
 def set_columns(page: PageState, what: Comparison, columns: Sequence[Column]) -> None:
-    """Keeps other columns; the clips that are looked at stay until Run is pressed."""
-    keep(page, replace(what, columns=tuple(columns), touched=True, ran=False, sent=0))
+    """Keeps other columns; the clips that are looked at stay until Run is pressed.
+
+    Streamlit may tell of a change twice: the same columns again change nothing.
+    """
+    if not what.touched or tuple(columns) != what.columns:
+        keep(page, replace(what, columns=tuple(columns), touched=True, ran=False, sent=0))
 
 
 def first_columns(page: PageState) -> tuple[Column, ...]:
@@ -198,14 +202,13 @@ def opened(page: PageState, study: "Study") -> None:
 
 
 def visible(controls: Mapping[str, Any]) -> list[str]:
-    """The settings of a column that are always in sight, the version left out."""
-    guidance = [name for name in PARAMS[controls["guider"]] if name in GUIDANCE]
-    return [*SHOWN, *guidance, "num_frames"]
+    """The settings of a column that are always in sight, beside version and T."""
+    return [*SHOWN, *(name for name in PARAMS[controls["guider"]] if name in GUIDANCE)]
 
 
 def hidden(controls: Mapping[str, Any]) -> list[str]:
     """The other settings, in the order in which they are drawn."""
-    shown = {*visible(controls), *OF_THE_PICTURE, "version", "num_samples"}
+    shown = {*visible(controls), *OF_THE_PICTURE}
     grouped = [name for kind in CHOICES for name in (kind, *PARAMS[controls[kind]])]
     order = ["height", "width", *grouped, *APPROXIMATIONS, "decode_t", "saving_fps", "watermark"]
     return [name for name in order if name not in shown]

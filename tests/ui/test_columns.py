@@ -157,13 +157,13 @@ def test_a_column_shows_what_matters_and_folds_the_rest_away() -> None:
     for sampler, guider in (("EulerEDMSampler", "LinearPredictionGuider"), ("LinearMultistepSampler", "VanillaCFG")):
         values = controls(sampler=sampler, guider=guider)
         shown, folded = columns.visible(values), columns.hidden(values)
-        assert {"seed", "num_steps", "fps", "motion_bucket_id", "cond_aug", "num_frames"} < {*shown}
+        assert {"seed", "num_steps", "fps", "motion_bucket_id", "cond_aug"} <= {*shown}
         assert ("scale" in shown) == (guider == "VanillaCFG")
         run = columns.facts_of(Column(values))
         ours = {"version", "fitting", "crop_offset", *columns.ENGINE, *columns.CHOICES}
         others = [name for name in run if name not in ours]
         changeable = [name for name in others if columns.differing(run, {**run, name: "another"})]
-        assert sorted([*shown, *folded]) == sorted([*changeable, *columns.CHOICES])
+        assert sorted([*shown, *folded, "num_frames"]) == sorted([*changeable, *columns.CHOICES])
 
 
 def test_everything_is_there_after_a_reload(page: PageState) -> None:
@@ -230,3 +230,10 @@ def test_a_version_that_cannot_make_the_size_is_told(page: PageState) -> None:
     assert odd.size_step == 16
     with pytest.raises(BadInput, match="height must be a multiple of 16"):
         columns.settings_of(page, Column(controls(height=100)))
+
+
+def test_a_change_that_is_told_twice_counts_once(page: PageState) -> None:
+    what = columns.comparison(page)
+    columns.keep(page, Comparison(what.columns, touched=True, ran=True))
+    columns.set_columns(page, columns.comparison(page), what.columns)
+    assert columns.comparison(page).ran

@@ -33,10 +33,10 @@ def test_every_number_is_told_in_the_unit_of_its_heading(entry: Entry) -> None:
     assert FOUND.sharpness_drift == pytest.approx(20 / 110)
     assert {name: value for name, value in told.items() if name != "Sharpness drift (%)"} == {
         "Time (s)": 12.0,
-        "Peak memory (GB)": 2.5,
-        "Motion (pixels/frame)": 2.0,
-        "First frame PSNR (dB)": 31.5,
-        "First frame SSIM": 0.9,
+        "Memory (GB)": 2.5,
+        "Motion (px)": 2.0,
+        "PSNR 1st (dB)": 31.5,
+        "SSIM 1st": 0.9,
         "Flicker (of 255)": 4.0,
         "Sharpness": 110.0,
         "Contrast drift (%)": 0.0,
@@ -56,7 +56,7 @@ def test_every_help_text_says_which_direction_is_better() -> None:
 def test_a_value_between_two_frames_belongs_to_the_second(entry: Entry) -> None:
     courses = {course.title: course for course in measured.COURSES}
     motion = measured.points(courses["Motion"], ["a", "b"], [entry, None], "frames")
-    assert motion == [{"video": "a", "at": 2, "value": 1.0}, {"video": "a", "at": 3, "value": 3.0}]
+    assert motion == [{"video": "a", "at": 2, "number": 1.0}, {"video": "a", "at": 3, "number": 3.0}]
     seconds = measured.points(courses["Sharpness"], ["a"], [entry], "seconds")
     assert [point["at"] for point in seconds] == [0.0, 1 / 8, 2 / 8]
     assert measured.points(courses["Flicker"], ["a"], [replace(entry, measurement=None)], "frames") == []
@@ -82,7 +82,7 @@ def test_table_and_plots_are_drawn_and_the_axis_can_be_chosen(entry: Entry) -> N
     drawn = AppTest.from_function(page, args=(entry,), default_timeout=30).run()
     assert not drawn.exception
     assert [*drawn.dataframe[0].value["Video"]] == ["one", "three"]
-    assert [*drawn.dataframe[0].value["First frame PSNR (dB)"]] == [31.5, 31.5]
+    assert [*drawn.dataframe[0].value["PSNR 1st (dB)"]] == [31.5, 31.5]
     assert len(drawn.get("vega_lite_chart")) == 4
     (axis,) = drawn.button_group
     assert (axis.options, axis.value) == (["seconds", "frames"], "seconds")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import PurePath
 
 import streamlit as st
 
@@ -62,10 +61,11 @@ def clips_box(page: PageState, what: Comparison, study: Study) -> None:
     """Draws the clips, the player of all, what can be downloaded, and what was measured."""
     found = places(page, study)
     page.seen = snapshot(found)
+    going_on = [index for index, place in enumerate(found) if place.going_on]
     with st.container(key=SCOPE):
         for index, (column, place) in enumerate(zip(st.columns(len(found), gap="small"), found, strict=True)):
             with column, st.container(key=f"clip_{index}"), drawing(f"Column {index + 1}"):
-                _clip(study, index, place)
+                _clip(study, index, place, first=going_on[:1] == [index])
     made = [(place.label, place.entry) for place in found if place.entry is not None]
     if not made:
         return
@@ -81,11 +81,12 @@ def clips_box(page: PageState, what: Comparison, study: Study) -> None:
         st.fragment(_measured, run_every=BUSY if to_come else None)(study.id, looking=to_come)
 
 
-def _clip(study: Study, index: int, place: Place) -> None:
-    st.markdown(f"**{words.plain(place.label)}**")
+def _clip(study: Study, index: int, place: Place, *, first: bool) -> None:
     settings = study.cells[index].settings
     facts = f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps"
-    st.caption(f"{facts} · seed {settings.seed}")
+    with st.container(gap="xxsmall"):
+        st.markdown(f"**{words.plain(place.label)}**")
+        st.caption(f"{facts} · seed {settings.seed}")
     with st.container(key=f"clip_body_{index}"):
         if place.entry is not None:
             video = place.entry.result.video
@@ -94,20 +95,23 @@ def _clip(study: Study, index: int, place: Place) -> None:
             if place.job is not None and place.job.notice:
                 st.info(words.plain(words.sentence(place.job.notice)))
         elif place.going_on:
-            st.fragment(_coming, run_every=BUSY)(study.id, index)
+            st.fragment(_coming, run_every=BUSY)(study.id, index, first=first)
         else:
             _ended(study, index, place.job)
-    with st.container(key=f"clip_about_{index}"):
+    with st.container(key=f"clip_about_{index}", gap="xsmall"):
         if index and place.about:
             badges = " ".join(f":primary-badge[{words.plain(text)}]" for text in place.about)
-            st.caption(f"Differs from the first: {badges}")
+            st.markdown(f"Differs from the first: {badges}")
         if place.entry is not None:
-            before = "made before" if place.reused else "made now"
-            st.caption(f"{before}, {words.plain(PurePath(place.entry.result.video).name)}")
+            before = "Made before: " if place.reused else ""
+            st.caption(f"{before}{words.plain(place.entry.result.video.name)}")
 
 
-def _coming(study_id: str, index: int) -> None:
-    """Looks every second how far a column is, and has the page drawn again when anything has ended."""
+def _coming(study_id: str, index: int, *, first: bool) -> None:
+    """Looks every second how far a column is, and has the page drawn again when anything has ended.
+
+    The first one also says what is the matter with the workers.
+    """
     with drawing("What is going on"):
         page = current()
         desk = desks.open_desk()
@@ -120,7 +124,8 @@ def _coming(study_id: str, index: int) -> None:
             running_box(desk.store, job, several=False)
         elif job is not None:
             _waiting(job, [other.id for other in desk.store.queue()])
-        if trouble := desk.status():
+        trouble = desk.status() if first else None
+        if trouble:
             st.caption(f":material/info: {words.plain(words.sentence(trouble))}")
 
 
@@ -178,8 +183,9 @@ def _measured(study_id: str, *, looking: bool) -> None:
             _csv(study, labels, entries)
             if to_come:
                 st.caption(":material/hourglass_empty: Being measured; the numbers appear here.")
-        axis = columns.comparison(page).axis
-        measured.plots(labels, entries, key="compare_plots", axis=axis, on_axis=_axis)
+        if any(entry.measurement is not None for entry in entries):
+            axis = columns.comparison(page).axis
+            measured.plots(labels, entries, key="compare_plots", axis=axis, on_axis=_axis)
 
 
 def _csv(study: Study, labels: list[str], entries: list[Entry]) -> None:

@@ -12,7 +12,7 @@ from img2vid.settings import check_provider, label_of
 from img2vid.ui import columns, words
 from img2vid.ui.columns import FEWEST, MOST, Column, Comparison
 from img2vid.ui.state import PageState, acting, entered, noting, show
-from img2vid.ui.widgets.controls import select, setting
+from img2vid.ui.widgets.controls import mark, select, setting
 from img2vid.ui.widgets.model import missing_checkpoint
 
 _OPTIONS = {"provider": PROVIDERS, "precision": PRECISIONS, "decoder_precision": PRECISIONS}
@@ -29,13 +29,18 @@ def column_box(page: PageState, what: Comparison, index: int) -> None:
     first = columns.facts_of(what.columns[0])
     differing = columns.differing(first, columns.facts_of(column))
     _head(what, index)
-    _version(page, column, index, marked="version" in differing)
-    _settings(page, column, index, columns.visible(column.controls), differing)
+    choose, length = st.columns([5, 3], gap="small", vertical_alignment="bottom")
+    with choose:
+        _version(page, column, index, marked="version" in differing)
+    with length:
+        _setting(page, column, index, "num_frames", differing)
+    abreast = 2 if len(what.columns) < MOST else 1  # four columns are too narrow for two labels beside each other
+    _settings(page, column, index, columns.visible(column.controls), differing, abreast)
     rest = columns.hidden(column.controls)
     out_of_sight = [name for name in differing if name in (*rest, *columns.ENGINE)]
     named = ", ".join(columns.ENGINE_LABELS.get(name) or label_of(name) for name in out_of_sight)
     with st.expander(f"More: {named}" if named else "More", key=f"more_{index}"):
-        _settings(page, column, index, rest, differing)
+        _settings(page, column, index, rest, differing, abreast)
         for name in columns.ENGINE:
             _of_engine(column, index, name, marked=name in differing)
     _differences(column, index, differing)
@@ -69,28 +74,32 @@ def _small(label: str, key: str, help_text: str, disabled: bool, act: Any, index
 def _version(page: PageState, column: Column, index: int, *, marked: bool) -> None:
     key = _key(index, "version")
     show(key, column.version)
-    label = ":primary[**Model Version**]" if marked else "Model Version"
+    label = mark("Model Version", marked)
     help_text = "Which model makes this column's video; what suits it is taken over, the rest of the settings stays."
     select(label, list(page.versions), key, help_text, _switch, index)
 
 
-def _settings(page: PageState, column: Column, index: int, names: Sequence[str], differing: Sequence[str]) -> None:
-    """Two in a row."""
-    version = page.versions[column.version]
-    for start in range(0, len(names), 2):
-        places = st.columns(2, gap="small", vertical_alignment="bottom")
-        for place, name in zip(places, names[start : start + 2], strict=False):
+def _settings(
+    page: PageState, column: Column, index: int, names: Sequence[str], differing: Sequence[str], abreast: int
+) -> None:
+    for start in range(0, len(names), abreast):
+        places = st.columns(abreast, gap="small", vertical_alignment="bottom")
+        for place, name in zip(places, names[start : start + abreast], strict=False):
             with place:
-                key = _key(index, name)
-                value, marked = column.controls[name], name in differing
-                setting(name, value, version, key=key, on_change=_keep, args=(index, name), marked=marked)
+                _setting(page, column, index, name, differing)
+
+
+def _setting(page: PageState, column: Column, index: int, name: str, differing: Sequence[str]) -> None:
+    key, version = _key(index, name), page.versions[column.version]
+    value, marked = column.controls[name], name in differing
+    setting(name, value, version, key=key, on_change=_keep, args=(index, name), marked=marked)
 
 
 def _of_engine(column: Column, index: int, name: str, *, marked: bool) -> None:
     key, value, options = _key(index, name), getattr(column, name), _OPTIONS[name]
     show(key, value)
     label = columns.ENGINE_LABELS[name].capitalize()
-    select(f":primary[**{label}**]" if marked else label, options, key, _ENGINE_HELP[name], _keep_engine, index, name)
+    select(mark(label, marked), options, key, _ENGINE_HELP[name], _keep_engine, index, name)
 
 
 def _differences(column: Column, index: int, differing: Sequence[str]) -> None:
@@ -102,7 +111,7 @@ def _differences(column: Column, index: int, differing: Sequence[str]) -> None:
         else:
             facts = columns.facts_of(column)
             texts = [words.plain(columns.fact_text(name, facts[name])) for name in differing]
-            st.caption(f"Differs from column 1: {' '.join(f':primary-badge[{text}]' for text in texts)}")
+            st.markdown(f"Differs from column 1: {' '.join(f':primary-badge[{text}]' for text in texts)}")
 
 
 def _key(index: int, name: str) -> str:

@@ -45,9 +45,9 @@ def setting(
     args: tuple[object, ...],
     marked: bool = False,
 ) -> None:
-    """Draws the widget of a setting with that value, wherever it is kept; one that is marked stands out."""
+    """Draws the widget of a setting with that value, wherever it is kept; one that is marked differs from another."""
     annotation = SampleSettings.model_fields[name].annotation
-    label = f":primary[**{label_of(name)}**]" if marked else label_of(name)
+    label = mark(label_of(name), marked)
     if annotation is bool:
         show(key, value)
         st.checkbox(label, key=key, help=version.help_text(name), on_change=on_change, args=args)
@@ -56,6 +56,11 @@ def setting(
         select(label, choices, key, version.help_text(name), on_change, *args)
     else:
         _number(name, value, version, label, key, on_change, args)
+
+
+def mark(label: str, marked: bool) -> str:
+    """A label that says by itself that something differs: colours would be read out letter by letter."""
+    return f"\u2260 {label}" if marked else label
 
 
 def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = None) -> None:

@@ -1,5 +1,6 @@
 """What was measured of several videos: a table with a row for each, and plots of how it runs along the clips."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -54,25 +55,26 @@ QUANTITIES = (
         lambda entry: entry.result.seconds or None,
     ),
     Quantity(
-        "Peak memory (GB)",
+        "Memory (GB)",
         "The most memory that was in use while it was made, on the graphics card where there is one. Less is better.",
         lambda entry: entry.result.memory / 1e9 if entry.result.memory else None,
         "%.2f",
     ),
     Quantity(
-        "Motion (pixels/frame)",
-        "How far things move from a frame to the next, on average over the picture, by optical flow. Neither more nor "
-        "less is better: at 0 all stands still, and far more than was wanted may be a picture that falls apart.",
+        "Motion (px)",
+        "How far things move from each frame to the next, in pixels, on average over the picture, by optical flow. "
+        "Neither more nor less is better: at 0 all stands still, and far more than was wanted may be a picture that "
+        "falls apart.",
         _of(lambda found: found.mean_motion),
         "%.2f",
     ),
     Quantity(
-        "First frame PSNR (dB)",
+        "PSNR 1st (dB)",
         "How near the first frame is to the input, pixel by pixel. More is nearer; above 30 is hard to tell apart.",
         _of(lambda found: found.psnr),
     ),
     Quantity(
-        "First frame SSIM",
+        "SSIM 1st",
         "How near the first frame is to the input in its structure: 1 is the same. More is nearer.",
         _of(lambda found: found.ssim),
         "%.3f",
@@ -111,8 +113,10 @@ COURSES = (
     Course("Contrast", "of 255", "Spread of each frame's brightness.", lambda found: found.contrast),
     Course("Flicker", "of 255", "Uneven change around each frame.", lambda found: found.flicker, 2),
 )
-_HEIGHT = 190
-"""Pixels of a plot."""
+_HEIGHT, _NAME_HEIGHT = 220, 22
+"""Pixels of a plot without the names of its lines, and of a row of names."""
+_SHORT = 26
+"""Letters up to which two names fit beside each other."""
 
 
 def table(labels: Sequence[str], entries: Sequence["Entry | None"]) -> None:
@@ -125,7 +129,8 @@ def table(labels: Sequence[str], entries: Sequence["Entry | None"]) -> None:
     # Streamlit's types of tables reach into packages that are unknown here.
     drawn = cast(Any, st)
     numbers = {one.heading: drawn.column_config.NumberColumn(help=one.help_text, format=one.form) for one in QUANTITIES}
-    named = {"Video": drawn.column_config.TextColumn(pinned=True)}
+    longest = max((len(label) for label in labels), default=0)
+    named = {"Video": drawn.column_config.TextColumn(pinned=True, width=min(max(8 * longest, 60), 260))}
     drawn.dataframe(rows, hide_index=True, column_config=named | numbers, width="stretch")
 
 
@@ -152,6 +157,7 @@ def plots(
     left, right = st.columns(2, gap="medium")
     for index, course in enumerate(COURSES):
         with right if index % 2 else left:
+            st.markdown(f"**{course.title}**", help=course.help_text)
             drawn = cast(Any, st)
             drawn.altair_chart(chart(course, labels, entries, shown), width="stretch", key=f"{key}_{course.title}")
 
@@ -174,7 +180,7 @@ def points(
         for index, value in enumerate(course.values(entry.measurement)):
             frame = index + course.begin
             second = (frame - 1) / entry.settings.file_fps
-            found.append({"video": label, "at": second if axis == "seconds" else frame, "value": value})
+            found.append({"video": label, "at": second if axis == "seconds" else frame, "number": value})
     return found
 
 
@@ -183,22 +189,26 @@ def chart(course: Course, labels: Sequence[str], entries: Sequence["Entry | None
     import altair  # only here: it takes a while to import
 
     alt = cast(Any, altair)
+    abreast = 2 if max(map(len, labels), default=0) < _SHORT else 1
     named = alt.selection_point(fields=["video"], bind="legend")
     at = alt.X(
         "at:Q", title=axis if axis == "seconds" else "frame", axis=alt.Axis(tickMinStep=0.1 if axis == "seconds" else 1)
     )
-    value = alt.Y("value:Q", title=course.unit, scale=alt.Scale(zero=False))
+    value = alt.Y("number:Q", title=course.unit, scale=alt.Scale(zero=False))
     colour = alt.Color(
-        "video:N", title=None, sort=[*labels], legend=alt.Legend(orient="bottom", labelLimit=0, columns=2)
+        "video:N",
+        title=None,
+        sort=[*labels],
+        scale=alt.Scale(scheme="tableau10"),
+        legend=alt.Legend(orient="bottom", labelLimit=0, columns=abreast),
     )
     tips = [
         alt.Tooltip("video:N"),
         alt.Tooltip("at:Q", title=axis, format=".4~g"),
-        alt.Tooltip("value:Q", format=".4~g"),
+        alt.Tooltip("number:Q", title=course.title.lower(), format=".4~g"),
     ]
     base = alt.Chart(alt.Data(values=points(course, labels, entries, axis)))
     lines = base.mark_line(point=alt.OverlayMarkDef(size=40)).encode(
         at, value, colour, opacity=alt.condition(named, alt.value(1.0), alt.value(0.15)), tooltip=tips
     )
-    title = alt.TitleParams(course.title, subtitle=course.help_text)
-    return lines.add_params(named).properties(title=title, height=_HEIGHT)
+    return lines.add_params(named).properties(height=_HEIGHT + _NAME_HEIGHT * math.ceil(len(labels) / abreast))

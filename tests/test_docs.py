@@ -75,13 +75,15 @@ def test_every_option_in_the_examples_exists(capsys: pytest.CaptureFixture[str])
     for command in (
         ["--help"],
         ["sample", "--help"],
+        ["sweep", "--help"],
+        ["compare", "--help"],
         ["bench", "--help"],
         *(["models", name, "--help"] for name in MODELS),
     ):
         with pytest.raises(SystemExit):
             cli.run(command)
         known += capsys.readouterr().out
-    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md", DOCS / "benchmark.md"):
+    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md", DOCS / "benchmark.md", DOCS / "sweeps.md"):
         written = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(path))} - {"--setup-only"}
         assert written
         assert not [option for option in written if not re.search(rf"{option}(?![\w-])", known)]

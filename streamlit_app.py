@@ -8,6 +8,7 @@ from img2vid.ui.pages.compare import compare
 from img2vid.ui.pages.gallery import gallery
 from img2vid.ui.pages.models import models
 from img2vid.ui.pages.sample import sample
+from img2vid.ui.pages.sweeps import sweeps
 from img2vid.ui.pages.system import system
 
 st.set_page_config(
@@ -21,6 +22,7 @@ st.navigation(
     [
         st.Page(sample, title="Sample", icon=":material/movie:", default=True),
         st.Page(compare, title="Compare", icon=":material/compare:"),
+        st.Page(sweeps, title="Sweeps", icon=":material/grid_on:"),
         st.Page(gallery, title="Gallery", icon=":material/photo_library:"),
         st.Page(models, title="Models", icon=":material/deployed_code:"),
         st.Page(system, title="System", icon=":material/memory:"),

@@ -1,4 +1,4 @@
-"""The command line: `img2vid sample PICTURE...` makes videos; models, doctor and bench are about what it needs.
+"""The command line: sample, sweep and compare make videos; models, doctor and bench are about what that needs.
 
 Every field of SampleSettings is an option under its own name. Standard output carries results alone; progress and
 errors go to standard error. Exit codes: 0 done, 1 a failure, 2 bad input, 130 stopped with Ctrl-C.
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,11 +20,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 import img2vid
 from img2vid import cli_models, loading, paths, pipeline
 from img2vid.cli_bench import add_bench
+from img2vid.cli_options import add_engine, add_settings, choice_given, settings_given
+from img2vid.cli_studies import add_studies
 from img2vid.doctor.command import add_doctor
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.events import Event
 from img2vid.media.pictures import list_pictures, load_picture
-from img2vid.settings import APPROXIMATIONS, SampleSettings, check_provider, requirement
+from img2vid.settings import SampleSettings, check_provider
 from img2vid.versions import ModelVersion, find_version
 
 if TYPE_CHECKING:
@@ -38,15 +40,6 @@ STAGES = {
     "sample": "sampling",
     "decode": "decoding frames",
     "write": "writing the video",
-}
-GROUPS = {
-    "the video": ("version", "height", "width", "num_frames", "fitting", "crop_offset", "saving_fps", "watermark"),
-    "what the model is told": ("fps", "motion_bucket_id", "cond_aug", "seed", "num_samples"),
-    "sampling": ("num_steps", "sampler", "s_churn", "s_tmin", "s_tmax", "s_noise", "eta", "order"),
-    "noise levels": ("discretization", "sigma_min", "sigma_max", "rho"),
-    "guidance": ("guider", "max_scale", "min_scale", "scale", "period", "period_fusing"),
-    "approximations": APPROXIMATIONS,
-    "memory": ("decode_t",),
 }
 
 
@@ -64,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"img2vid {img2vid.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     _add_sample(commands.add_parser("sample", help="make videos of pictures", allow_abbrev=False))
+    add_studies(commands)
     cli_models.add_commands(commands.add_parser("models", help="get, check and add checkpoints", allow_abbrev=False))
     add_doctor(commands)
     add_bench(commands)
@@ -76,32 +70,8 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for videos (default: IMG2VID_HOME or outputs/)")
     parser.add_argument("--animation", choices=("gif", "webp"), help="also write a moving picture of this kind")
     parser.add_argument("--json", action="store_true", help="print one JSON object per video instead of its path")
-    engine = parser.add_argument_group("engine")
-    engine.add_argument(
-        "--provider", choices=("auto", "native", "sgm"), help="who computes (default: IMG2VID_ENGINE or auto)"
-    )
-    engine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
-    engine.add_argument("--precision", default="auto", help="fp32, fp16, bf16 or auto (default: auto)")
-    engine.add_argument("--decoder-precision", default="auto", help="the same, for decoding frames (default: auto)")
-    engine.add_argument("--memory", default="auto", help="resident, stages, blocks or auto (default: auto)")
-    engine.add_argument("--compile", action="store_true", help="let torch compile the network for this machine")
-    engine.add_argument("--threads", metavar="N", help="of the processor (default: IMG2VID_THREADS or as torch likes)")
-    engine.add_argument("--allow-pickle", action="store_true", help="also read .ckpt checkpoints, as weights alone")
-    for title, names in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for name in names:
-            _add_setting(group, name)
-
-
-def _add_setting(group: Any, name: str) -> None:
-    """An option for a field; its default is left to the model version."""
-    field = SampleSettings.model_fields[name]
-    option = f"--{name.replace('_', '-')}"
-    text = f"{field.description} ({requirement(name)})".replace("%", "%%")
-    if field.annotation is bool:
-        group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=field.description)
-    else:
-        group.add_argument(option, default=None, metavar=name.upper(), help=text)
+    add_engine(parser)
+    add_settings(parser)
 
 
 class ProgressBar:
@@ -163,14 +133,13 @@ class Plan:
 
 def sample(arguments: argparse.Namespace) -> int:
     """Makes videos of all pictures; one that cannot be used is reported and the others go on."""
-    names = [name for group in GROUPS.values() for name in group if getattr(arguments, name) is not None]
-    overrides = {name: getattr(arguments, name) for name in names}
+    overrides = settings_given(arguments)
     version = find_version(str(overrides.get("version", SampleSettings.model_fields["version"].default)))
     settings = version.settings(overrides)
     pictures = list_pictures(arguments.pictures)
     if len(pictures) == 1:
         load_picture(pictures[0])  # a picture that cannot be used is told before the model is loaded
-    choice = _choice(arguments)
+    choice = choice_given(arguments)
     check_provider(settings, choice.provider)
     folder = arguments.out if arguments.out is not None else paths.home()
     paths.require_writable(folder)
@@ -181,22 +150,6 @@ def sample(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
         refused = _sample_on_desk(plan, bar) if desk_is_there() else _sample_here(plan, bar)
     return 2 if refused else 0
-
-
-def _choice(arguments: argparse.Namespace) -> loading.EngineChoice:
-    """How the model is to be run; raises BadInput about what cannot be."""
-    choice = loading.EngineChoice(
-        provider=arguments.provider or os.environ.get("IMG2VID_ENGINE") or "auto",
-        device=arguments.device,
-        precision=arguments.precision,
-        allow_pickle=arguments.allow_pickle,
-        memory=arguments.memory,
-        decoder_precision=arguments.decoder_precision,
-        compile=arguments.compile,
-        threads=loading.threads_of(arguments.threads or "0", "threads"),
-    )
-    choice.check()
-    return choice
 
 
 def _sample_here(plan: Plan, bar: ProgressBar) -> int:

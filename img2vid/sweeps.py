@@ -107,13 +107,13 @@ def cells_from_options(given: Mapping[str, Any], axes: Sequence[Axis]) -> list[S
 
     Raises BadInput where the axes are none, and for the first cell whose values do not go together.
     """
+    return _cells(axes, lambda point: settings_from_options({**given, **point}))
+
+
+def settings_from_options(given: Mapping[str, Any]) -> SampleSettings:
+    """The settings of one video: what was given, and for the rest its version's defaults; raises BadInput."""
     usual = SampleSettings.model_fields["version"].default
-
-    def settle(point: Mapping[str, Any]) -> SampleSettings:
-        values = {**given, **point, "num_samples": 1}
-        return find_version(str(values.get("version", usual))).settings(values)
-
-    return _cells(axes, settle)
+    return find_version(str(given.get("version", usual))).settings({**given, "num_samples": 1})
 
 
 def cells_from_controls(

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from img2vid import cli, paths
+from img2vid.cli_options import GROUPS
 from img2vid.settings import SampleSettings, requirement
 from img2vid.versions import ModelVersion, load_versions
 
@@ -50,14 +51,14 @@ def version_row(version: ModelVersion) -> str:
     return f"| {' | '.join([*cells, str(version.size_step)])} |"
 
 
-@pytest.mark.parametrize("group", cli.GROUPS)
+@pytest.mark.parametrize("group", GROUPS)
 def test_the_options_are_listed_with_their_ranges_and_defaults(group: str) -> None:
     heading, head, rule = (
         f"### {group[0].upper()}{group[1:]}",
         "| Option | Takes | Default | Meaning |",
         "|---|---|---|---|",
     )
-    expected = "\n".join([heading, "", head, rule, *map(option_row, cli.GROUPS[group]), ""])
+    expected = "\n".join([heading, "", head, rule, *map(option_row, GROUPS[group]), ""])
     assert expected in text(COMMAND_LINE), f"this belongs into {COMMAND_LINE.name}:\n{expected}"
 
 
@@ -74,13 +75,15 @@ def test_every_option_in_the_examples_exists(capsys: pytest.CaptureFixture[str])
     for command in (
         ["--help"],
         ["sample", "--help"],
+        ["sweep", "--help"],
+        ["compare", "--help"],
         ["bench", "--help"],
         *(["models", name, "--help"] for name in MODELS),
     ):
         with pytest.raises(SystemExit):
             cli.run(command)
         known += capsys.readouterr().out
-    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md", DOCS / "benchmark.md"):
+    for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md", DOCS / "benchmark.md", DOCS / "sweeps.md"):
         written = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(path))} - {"--setup-only"}
         assert written
         assert not [option for option in written if not re.search(rf"{option}(?![\w-])", known)]

@@ -3,13 +3,11 @@
 Cells without a video say in their places why there is none.
 """
 
-import io
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from img2vid.errors import BadInput, MediaError
 from img2vid.jobs import table
@@ -18,6 +16,7 @@ from img2vid.jobs.job import Job, State
 from img2vid.jobs.studies import Study
 from img2vid.media import composites
 from img2vid.media.composites import Align, Frames, Labelled
+from img2vid.media.exports import as_png
 from img2vid.media.files import whole_file
 from img2vid.media.videos import read_frames, write_still, write_video
 from img2vid.sweeps import labels, points
@@ -61,6 +60,11 @@ class Sheet:
             ]
         )
 
+    def reasons(self) -> list[str]:
+        """Why each cell has no video, or nothing where it has one."""
+        pairs = zip(self.jobs, self.made, strict=True)
+        return ["" if entry is not None else reason_of(job) for job, entry in pairs]
+
     def clips(self, on_clip: Callable[[], None] = lambda: None) -> list[list[composites.Cell]]:
         """The cells of the grid, read one by one and scaled down to what there is room for."""
         rows, columns = len(self.rows), len(self.columns)
@@ -98,32 +102,54 @@ def reason_of(job: Job | None) -> str:
     return f"failed: {job.error}"[:LONGEST_REASON]
 
 
-def video_bytes(study: Study, sheet: Sheet, folder: Path, align: Align = "time") -> bytes:
-    """The contact sheet as an MP4 file, made in `folder`, where nothing of it stays; BadInput where nothing is made."""
-    frames, fps = composites.grid(sheet.clips(), sheet.rows, sheet.columns, align)
-    path = write_video(folder / "sheet.mp4", frames, fps=fps, metadata=facts(study))
-    try:
-        return path.read_bytes()
-    finally:
-        path.unlink(missing_ok=True)
+def moving(
+    sheet: Sheet, cells: Sequence[Sequence[composites.Cell]], align: Align = "time", *, wipe: bool = False
+) -> tuple[Frames, float]:
+    """All clips in one: frames (T, H, W, 3) and frames per second; BadInput where none is made.
+
+    cells: those of `Sheet.clips`. wipe: two clips on both sides of an edge, where both are there.
+    """
+    if wipe and all(isinstance(cell, Labelled) for cell in cells[0]):
+        left, right = (
+            replace(cell, label=name)
+            for cell, name in zip(cells[0], sheet.columns, strict=True)
+            if isinstance(cell, Labelled)
+        )
+        return composites.wipe(left, right, align)
+    return composites.grid(cells, sheet.rows, sheet.columns, align)
+
+
+def video_bytes(study: Study, sheet: Sheet, align: Align = "time") -> bytes:
+    """All clips in one as an MP4 file; BadInput where none is made."""
+    frames, fps = moving(sheet, sheet.clips(), align)
+    with tempfile.TemporaryDirectory() as folder:
+        return write_video(Path(folder) / "sheet.mp4", frames, fps=fps, metadata=facts(study)).read_bytes()
 
 
 def still_bytes(sheet: Sheet) -> bytes:
-    """The middle frames as a PNG file; BadInput where nothing is made."""
-    packed = io.BytesIO()
-    Image.fromarray(composites.sheet(sheet.clips(), sheet.rows, sheet.columns)).save(packed, format="PNG")
-    return packed.getvalue()
+    """The middle frames as a PNG file; BadInput where none is made."""
+    return as_png(composites.sheet(sheet.clips(), sheet.rows, sheet.columns))
 
 
-def write(path: Path, study: Study, sheet: Sheet, still: Frames, frames: Frames, fps: float) -> dict[str, Path]:
+def write(
+    path: Path,
+    study: Study,
+    sheet: Sheet,
+    cells: Sequence[Sequence[composites.Cell]],
+    align: Align = "time",
+    *,
+    wipe: bool = False,
+) -> dict[str, Path]:
     """Writes video, PNG and CSV under one name, `path` or the first free of `path_2`, ...: all of them or none.
 
-    Returns them by suffix. Raises MediaError where the folder cannot take them.
+    Returns them by suffix; the arguments are those of `moving`. Raises BadInput where no clip is made, MediaError where
+    the folder cannot take the files.
     """
+    frames, fps = moving(sheet, cells, align, wipe=wipe)
     written = {".mp4": write_video(path, frames, fps=fps, metadata=facts(study))}
     try:
         written[".png"] = written[".mp4"].with_suffix(".png")
-        write_still(written[".png"], still)
+        write_still(written[".png"], composites.sheet(cells, sheet.rows, sheet.columns))
         written[".csv"] = written[".mp4"].with_suffix(".csv")
         with whole_file(written[".csv"]) as part:
             part.write_text(sheet.table(), encoding="utf-8", newline="")

@@ -42,21 +42,24 @@ class Dashboard:
 
     def start(self) -> None:
         """Starts it, also again after a kill, and waits until it answers."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-        environment |= {
+        command = [sys.executable, "-m", "streamlit", "run", str(paths.PROJECT / "streamlit_app.py")]
+        command += ["--server.port", str(self.port), "--server.headless", "true"]
+        with self.log.open("ab") as log:
+            self._process = psutil.Popen(
+                command, cwd=paths.PROJECT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        until(self._answers, "the start of the server")
+
+    def environment(self) -> dict[str, str]:
+        """Of the server, and of programs that share its home."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        return inherited | {
             "IMG2VID_HOME": str(self.home),
             "IMG2VID_CHECKPOINTS": str(self.checkpoints),
             "OMP_NUM_THREADS": "1",
             # On a graphics card, svd_tiny would be done before anything could happen to it.
             "CUDA_VISIBLE_DEVICES": "",
         }
-        command = [sys.executable, "-m", "streamlit", "run", str(paths.PROJECT / "streamlit_app.py")]
-        command += ["--server.port", str(self.port), "--server.headless", "true"]
-        with self.log.open("ab") as log:
-            self._process = psutil.Popen(
-                command, cwd=paths.PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        until(self._answers, "the start of the server")
 
     def store(self) -> Store:
         """What it has written down."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import img2vid
 from img2vid import loading
+from img2vid.errors import OutOfMemory
 from img2vid.events import Event
 from img2vid.jobs import worker
 from img2vid.jobs.worker import Bench, Hello, Order, Outcome
@@ -90,6 +91,17 @@ def stingy(order: Order) -> Outcome:
     return Bench(load).make(order, worker.reporter(order.task, order.topic))
 
 
+def picky(order: Order) -> Outcome:
+    """The real thing, on a card that has room for three frames."""
+
+    def work() -> Outcome:
+        raise OutOfMemory("memory ran out")
+
+    if order.settings.num_frames > 3:
+        return Bench()._settle(work)  # pyright: ignore[reportPrivateUsage]
+    return worker.make_video(order)
+
+
 def broken(order: Order) -> Outcome:
     """Has a mistake in it."""
     raise ZeroDivisionError("one by nothing")
@@ -116,5 +128,6 @@ KINDS: dict[str, Callable[[Order], Outcome]] = {
     "held": held,
     "dying": dying,
     "stingy": stingy,
+    "picky": picky,
     "broken": broken,
 }

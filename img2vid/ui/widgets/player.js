@@ -296,6 +296,7 @@ class Clip {
     this.listeners = new AbortController()
     const signal = this.listeners.signal
     video.loop = false
+    video.preload = "auto"
     video.tabIndex = 0
     video.title = "Click: play or pause all. Double-click: full screen."
     video.addEventListener("click", () => this.isWhole || player.toggle(), { signal })
@@ -342,8 +343,10 @@ class Clip {
     return document.fullscreenElement === this.video
   }
 
+  // Known when there is a frame: sent to a moment before that, a browser may look for it for ever.
   get length() {
-    return this.video.readyState >= 1 && Number.isFinite(this.video.duration) ? this.video.duration : 0
+    this.loaded ||= this.video.readyState >= 2
+    return this.loaded && Number.isFinite(this.video.duration) ? this.video.duration : 0
   }
 
   get settled() {

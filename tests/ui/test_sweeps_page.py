@@ -1,0 +1,275 @@
+"""The Sweeps page: what is typed becomes a grid of jobs, each made once, and every cell says how it is."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driving import PHOTO, bars, caption, drop, markdown, said, tab_of
+from fake_desk import FakeDesk
+from streamlit.testing.v1 import AppTest
+
+from img2vid.jobs.entries import Entries
+from img2vid.jobs.job import Job, State
+from img2vid.jobs.studies import Studies, Study
+from img2vid.ui import grids
+from img2vid.ui.grids import NOTHING
+from img2vid.ui.state import PageState
+from img2vid.ui.tabs import Tab, defaults_of
+from img2vid.ui.widgets.grid import sheet_of
+from img2vid.versions import load_versions
+
+
+def page_of_sweeps() -> None:
+    """What streamlit_app.py shows under Sweeps."""
+    from img2vid.ui.pages.sweeps import sweeps
+
+    sweeps()
+
+
+def opened(tab: str | None = None) -> AppTest:
+    """Opens a tab, a new one or, by its name, one that was open before."""
+    page = AppTest.from_function(page_of_sweeps, default_timeout=30)
+    if tab is not None:
+        page.query_params["tab"] = tab
+    return run(page)
+
+
+@pytest.fixture
+def page(desk: FakeDesk) -> AppTest:
+    """The page with a photo, as a new tab shows it."""
+    return drop(opened(), PHOTO)
+
+
+def run(page: AppTest) -> AppTest:
+    page.run()
+    assert not page.exception
+    return page
+
+
+def press(page: AppTest, key: str) -> AppTest:
+    page.button(key=key).click()
+    return run(page)
+
+
+def typed(page: AppTest, index: int, name: str, text: str) -> AppTest:
+    page.text_input(key=f"axis_{index}_{name}").set_value(text)
+    return run(page)
+
+
+def study(desk: FakeDesk) -> Study:
+    found = Studies(desk.store).newest("sweep")
+    assert found is not None
+    return found
+
+
+def jobs(desk: FakeDesk) -> list[Job]:
+    """Those of the newest sweep, row by row."""
+    return [desk.store.job(cell.job) for cell in study(desk).cells]
+
+
+@pytest.mark.usefixtures("desk")
+def test_nothing_can_be_run_without_a_picture() -> None:
+    page = opened()
+    assert page.button(key="sweep_start").disabled
+    assert "Drop a picture into Input first." in caption(page)
+
+
+def test_a_sentence_tells_beforehand_what_run_will_do(page: AppTest, desk: FakeDesk) -> None:
+    assert page.button(key="sweep_start").label == "Run 9 videos"
+    assert "9 videos of 14 frames, time known after the first run." in caption(page)
+    assert "All else as on the Sample page: svd_tiny, 160 x 96, 25 steps, 6 fps" in caption(page)
+    press(page, "sweep_start")
+    assert [(job.settings.seed, job.settings.motion_bucket_id) for job in jobs(desk)] == [
+        (seed, motion) for seed in (1, 2, 3) for motion in (20, 127, 255)
+    ]
+    assert "9 videos of 14 frames, 9 are there already or being made." in caption(page)
+
+
+def test_the_grid_shows_how_each_cell_is(page: AppTest, desk: FakeDesk) -> None:
+    press(page, "sweep_start")
+    assert bars(page)[0] == (0, "0 of 9 videos made · time known after the first of its kind")
+    first, second, third, fourth, *_ = jobs(desk)
+    desk.finishes(first)
+    desk.fails(second, "memory ran out; try decode_t 1")
+    desk.begins(third)
+    desk.is_at(third, "sample", 5, 25)
+    desk.cancel(fourth.id)
+    run(page)
+    assert bars(page)[0][1].startswith("1 of 9 videos made")
+    assert len(page.get("video")) == 1
+    told = caption(page)
+    assert "Memory ran out; try decode_t 1." in told and "Cancelled" in told and told.count("Waits") == 5
+    assert any("step 5 of 25" in text for _, text in bars(page))
+    labels = markdown(page)
+    assert all(f"**{name}**" in labels for name in ("motion bucket id 20", "motion bucket id 255", "seed 1", "seed 3"))
+
+
+def test_the_same_again_adds_no_job(page: AppTest, desk: FakeDesk) -> None:
+    press(page, "sweep_start")
+    for job in jobs(desk):
+        desk.finishes(job)
+    press(page, "sweep_start")
+    assert len(desk.store.jobs(limit=50)) == 9
+    assert all(cell.reused for cell in study(desk).cells)
+    assert "9 of 9 videos of dogs · 9 of them were there before" in caption(page)
+    # One row more: three new videos.
+    typed(page, 1, "seed", "1..4")
+    assert page.button(key="sweep_start").label == "Run 12 videos"
+    assert "12 videos of 14 frames, 9 are there already or being made" in caption(page)
+    assert "The grid below was made with other settings" in caption(page)
+    press(page, "sweep_start")
+    assert len(desk.store.jobs(limit=50)) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("20, abc", "Motion_bucket_id must be a whole number from 0 to 511, got 'abc'."),
+        ("20, 20", "The axis motion_bucket_id has 20 more than once; leave one of them out."),
+        ("", "The axis motion_bucket_id has no values"),
+        ("0..200", "A sweep has at most 100 videos, got 201 values of motion_bucket_id; leave some out."),
+    ],
+)
+def test_what_is_no_axis_is_told_and_run_rests(page: AppTest, text: str, sentence: str) -> None:
+    typed(page, 0, "motion_bucket_id", text)
+    assert sentence in caption(page)
+    assert page.button(key="sweep_start").disabled
+
+
+def test_versions_and_other_names_are_chosen_from_a_list(page: AppTest, desk: FakeDesk) -> None:
+    page.selectbox(key="axis_0").set_value("Model Version")
+    run(page)
+    assert page.multiselect(key="axis_0_version").value == ["svd_tiny", "svd_tiny_xt"]
+    page.selectbox(key="axis_1").set_value("nothing")
+    run(page)
+    assert page.button(key="sweep_start").label == "Run 2 videos"
+    assert "2 videos of 14 to 25 frames" in caption(page)
+    press(page, "sweep_start")
+    assert [(job.settings.version, job.settings.num_frames) for job in jobs(desk)] == [
+        ("svd_tiny", 14),
+        ("svd_tiny_xt", 25),
+    ]
+    page.multiselect(key="axis_0_version").set_value(["svd_tiny", "svd_xt"])
+    run(page)
+    assert "The checkpoint of svd_xt is missing; the Models page downloads it." in caption(page)
+    assert page.button(key="sweep_start").disabled
+
+
+def test_an_axis_that_changes_nothing_is_pointed_out(page: AppTest) -> None:
+    page.selectbox(key="axis_0").set_value("cfg-scale")
+    run(page)
+    assert "Scale changes nothing here; only VanillaCFG uses it." in caption(page)
+
+
+def test_all_that_waits_or_runs_is_cancelled_and_can_be_run_again(page: AppTest, desk: FakeDesk) -> None:
+    press(page, "sweep_start")
+    desk.finishes(jobs(desk)[0])
+    press(page, "sweep_cancel")
+    assert [job.state for job in jobs(desk)] == [State.DONE, *[State.CANCELLED] * 8]
+    run(page)
+    assert page.button(key="sweep_cancel").disabled
+    assert page.button(key="sweep_again").label == "Run the 8 missing again"
+    press(page, "sweep_again")
+    assert [job.state for job in jobs(desk)] == [State.DONE, *[State.WAITING] * 8]
+
+
+def test_a_cell_is_looked_into_and_its_settings_are_used(page: AppTest, desk: FakeDesk) -> None:
+    press(page, "sweep_start")
+    job = desk.finishes(jobs(desk)[5])
+    run(page)
+    assert page.button(key="sweep_open_4").disabled
+    press(page, "sweep_open_5")
+    assert "motion bucket id 255, seed 2" in markdown(page)
+    assert len(page.get("video")) == 2
+    (entry,) = Entries(desk.store).of_job(job.id)
+    for _ in range(100):  # measured in the background
+        if Entries(desk.store).entry(entry.number).measurement is not None:
+            break
+        time.sleep(0.05)
+    run(page)
+    assert "| Flicker (of 255) |" in markdown(page)
+    press(page, "sweep_use")
+    assert "Sample has the settings of this video now." in caption(page)
+    kept = json.loads((desk.store.home / "tabs" / f"{tab_of(page)}.json").read_text(encoding="utf-8"))
+    assert (kept["controls"]["motion_bucket_id"], kept["controls"]["seed"]) == (255, 2)
+    press(page, "sweep_close")
+    assert len(page.get("video")) == 1
+
+
+def test_what_was_typed_and_what_is_looked_at_outlive_a_reload(page: AppTest) -> None:
+    typed(page, 0, "motion_bucket_id", "5, 6")
+    press(page, "sweep_start")
+    again = opened(tab_of(page))
+    assert again.text_input(key="axis_0_motion_bucket_id").value == "5, 6"
+    assert bars(again)[0][1].startswith("0 of 6 videos made")
+
+
+def test_earlier_sweeps_are_opened_again(page: AppTest, desk: FakeDesk) -> None:
+    press(page, "sweep_start")
+    earlier = study(desk)
+    typed(page, 0, "motion_bucket_id", "7")
+    press(page, "sweep_start")
+    button = page.button(key=f"open_{earlier.id}")
+    assert button.label.replace("\\", "") == "motion_bucket_id x seed, 9 videos"
+    press(page, f"open_{earlier.id}")
+    assert page.text_input(key="axis_0_motion_bucket_id").value == "20, 127, 255"
+    assert bars(page)[0][1].startswith("0 of 9 videos made")
+
+
+def test_downloads_hold_what_is_made(page: AppTest, desk: FakeDesk) -> None:
+    press(page, "sweep_start")
+    assert not [one for one in page.get("download_button")]
+    desk.finishes(jobs(desk)[0])
+    run(page)
+    assert [one.proto.label for one in page.get("download_button")] == ["Contact sheet", "PNG", "CSV"]
+    _, sheet = sheet_of(study(desk).id)
+    assert sheet.reasons() == ["", *["waiting"] * 8]
+
+
+def test_a_sweep_that_is_gone_from_the_store_is_no_fault(page: AppTest, desk: FakeDesk) -> None:
+    path = desk.store.home / "tabs" / f"{tab_of(page)}.json"
+    press(page, "sweep_start")
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    kept["pages"]["sweeps"]["study"] = "0123456789abcdef"
+    path.write_text(json.dumps(kept), encoding="utf-8")
+    assert said(run(page).error) == ""
+
+
+# What the page keeps
+
+
+@pytest.fixture
+def state(home: Path) -> PageState:
+    versions = load_versions()
+    return PageState("0123456789ab", Tab(defaults_of(versions["svd_tiny"])), versions)
+
+
+def test_what_is_kept_is_what_is_read(state: PageState) -> None:
+    what = grids.Sweep(("seed", NOTHING), ("1, 2", ""), "abc", 3, "stretch")
+    grids.keep(state, what)
+    assert grids.sweep(state) == what
+    state.tab.pages["sweeps"] = json.loads(json.dumps(state.tab.pages["sweeps"]))
+    assert grids.sweep(state) == what
+
+
+@pytest.mark.parametrize("kept", [None, 3, {"names": ["x", "y"], "texts": ["", ""]}, {"names": "seed"}, {"open": "a"}])
+def test_what_cannot_be_used_is_left_at_its_default(state: PageState, kept: object) -> None:
+    state.tab.pages["sweeps"] = kept
+    assert grids.sweep(state) == grids.Sweep()
+
+
+def test_axes_that_would_be_one_setting_change_places(state: PageState) -> None:
+    what = grids.named(state, grids.Sweep(), 0, "seed")
+    assert what.names == ("seed", "motion_bucket_id")
+    assert what.texts == ("23, 24, 25", "20, 127, 255")
+    alone = grids.Sweep(("seed", NOTHING), ("1, 2", ""))
+    moved = grids.named(state, alone, 1, "seed")
+    assert moved.names == ("version", "seed")
+
+
+@pytest.mark.parametrize("name", grids.ORDER)
+def test_the_values_to_begin_with_are_an_axis(state: PageState, name: str) -> None:
+    what = grids.named(state, grids.Sweep(("fps", NOTHING), ("6", "")), 0, name)
+    assert grids.axes(what)[0].name == name

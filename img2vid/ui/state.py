@@ -135,13 +135,18 @@ def entered(key: str) -> Any:
     return st.session_state.to_dict().get(key)
 
 
-def show(key: str, value: Any) -> None:
-    """Makes a widget show a value, before it is drawn.
+def show(key: str, value: Any, unset: Any = None) -> Any:
+    """Makes a widget show a value, before it is drawn; returns what it is to be given as its own default.
 
-    Only where it shows another one: a widget that is told its value anew forgets what is being typed into it.
+    It is told only where it shows another value: one that is told anew forgets what is being typed into it. A browser
+    that missed the telling, because the page was changed at that moment, begins with the default, and sends that with
+    the next click as if the user had chosen it. So the default is the value, but for the one time when the widget is
+    told, where Streamlit wants its own, `unset`.
     """
-    if st.session_state.get(key) != value:
-        st.session_state[key] = value
+    if st.session_state.get(key) == value:
+        return value
+    st.session_state[key] = value
+    return unset
 
 
 def _open(versions: dict[str, ModelVersion]) -> PageState:

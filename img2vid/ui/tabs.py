@@ -54,6 +54,13 @@ class Tab:
     pages: dict[str, Any] = field(default_factory=dict[str, Any])
     """What each further page keeps of its own, by page, as JSON; what is in it, only that page knows."""
 
+    @property
+    def folder(self) -> Path | None:
+        """Where videos go: the Save path, the program's own folder, or None for each version's folder in the home."""
+        if not self.save_locally:
+            return paths.home() / "kept"
+        return Path(self.save_path).expanduser().absolute() if self.save_path else None
+
 
 def new_name() -> str:
     """A name for a tab that no other has."""

@@ -1,26 +1,21 @@
 """The Compare page: one picture, two to four columns of settings, and what they make of it side by side."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import streamlit as st
 
-from img2vid import paths
 from img2vid.errors import BadInput
 from img2vid.jobs.job import likeness
 from img2vid.jobs.studies import Outlook, Studies, Study, Wanted
-from img2vid.ui import columns, desks, pictures, words
+from img2vid.ui import columns, desks, words
 from img2vid.ui.columns import MOST, Comparison
 from img2vid.ui.state import PageState, acting, current, drawing, entered, noting, show, show_note
 from img2vid.ui.widgets.clips import clips_box
 from img2vid.ui.widgets.column import column_box, trouble
+from img2vid.ui.widgets.earlier import earlier_box, study_of
 from img2vid.ui.widgets.picture import input_box
 from img2vid.ui.widgets.sidebar import random_seed
-
-LISTED = 8
-"""Earlier comparisons that can be opened again."""
 
 
 def compare() -> None:
@@ -35,7 +30,7 @@ def compare() -> None:
 
 def _parts(page: PageState) -> None:
     what = columns.comparison(page)
-    study = _study(what)
+    study = study_of(what.study)
     with st.container(key="input"), drawing("Input"):
         left, right = st.columns([11, 10], gap="medium")
         with left:
@@ -47,14 +42,6 @@ def _parts(page: PageState) -> None:
     with st.container(key="compare_clips_box"), drawing("The clips"):
         if study is not None:
             clips_box(page, what, study)
-
-
-def _study(what: Comparison) -> Study | None:
-    """What is looked at; nothing where it is not in the store any more."""
-    try:
-        return Studies(desks.open_desk().store).study(what.study) if what.study else None
-    except BadInput:
-        return None
 
 
 def _run_box(page: PageState, what: Comparison, study: Study | None) -> None:
@@ -77,7 +64,7 @@ def _run_box(page: PageState, what: Comparison, study: Study | None) -> None:
     if study is not None and not problem and _differs(page, what, study):
         st.caption(":orange[:material/info:] The clips below were made of something else; Run makes those of now.")
     with drawing("Earlier comparisons"):
-        _earlier(what)
+        earlier_box("Earlier comparisons", "compare", what.study, title, _open)
 
 
 def _problem(page: PageState, what: Comparison) -> str:
@@ -133,9 +120,9 @@ def _columns(page: PageState, what: Comparison) -> None:
 
 
 def _tools(what: Comparison) -> None:
-    show("same_seed", what.same_seed)
     st.checkbox(
         "Same seed in all",
+        show("same_seed", what.same_seed, False),
         key="same_seed",
         help="A seed that is set in one column is set in all: what differs then comes of the settings alone. "
         "Default: on.",
@@ -160,28 +147,11 @@ def _going(study: Study | None) -> list[str]:
     return list(dict.fromkeys(job.id for job in found if job is not None and not job.state.ended))
 
 
-def _earlier(what: Comparison) -> None:
-    found = [one for one in Studies(desks.open_desk().store).studies("compare", LISTED + 1) if one.id != what.study]
-    if not found:
-        return
-    with st.popover("Earlier comparisons", icon=":material/history:", key="compare_earlier"):
-        for study in found[:LISTED]:
-            with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"earlier_{study.id}"):
-                if study.picture.is_file():
-                    changed = study.picture.stat().st_mtime
-                    st.image(pictures.thumbnail(study.picture, changed), width=96, alt=study.picture_name)
-                with st.container(gap=None):
-                    opener = f"open_{study.id}"
-                    st.button(title(study), key=opener, type="tertiary", on_click=_open, args=(study.id,))
-                    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(study.created))
-                    st.caption(f"{words.plain(study.picture_name)}, {when}")
-
-
 def title(study: Study) -> str:
     """What a comparison is called in a list: its versions, or, where they are the same, their number and name."""
     names: Sequence[str] = [cell.settings.version for cell in study.cells]
     different = list(dict.fromkeys(names))
-    return words.plain(" · ".join(different) if len(different) > 1 else f"{len(names)} x {names[0]}")
+    return " · ".join(different) if len(different) > 1 else f"{len(names)} x {names[0]}"
 
 
 def _run() -> None:
@@ -195,22 +165,15 @@ def _run() -> None:
         data = picture.path.read_bytes()
         name, suffix = picture.name, picture.path.suffix
         wanted = _wanted(page, what)
-        study = Studies(desk.store).begin(desk, "compare", wanted, data, name, suffix, _folder(page))
+        study = Studies(desk.store).begin(desk, "compare", wanted, data, name, suffix, page.tab.folder)
         columns.keep(page, replace(what, touched=True, ran=True, sent=0, study=study.id, folded=True))
-
-
-def _folder(page: PageState) -> Path | None:
-    """Where the videos go: as the Sample page says, and by default each version's into its own folder."""
-    if not page.tab.save_locally:
-        return paths.home() / "kept"
-    return Path(page.tab.save_path).expanduser().absolute() if page.tab.save_path else None
 
 
 def _cancel() -> None:
     page = acting()
     with noting(page, "compare"):
         desk = desks.open_desk()
-        for job_id in _going(_study(columns.comparison(page))):
+        for job_id in _going(study_of(columns.comparison(page).study)):
             desk.cancel(job_id)
 
 

@@ -68,9 +68,9 @@ def _decoding(page: PageState) -> None:
     with decode:
         control(page, "decode_t")
     with overwrite:
-        show("overwrite_fps", overwritten)
         st.checkbox(
             "Overwrite fps in mp4 generator",
+            show("overwrite_fps", overwritten, False),
             key="overwrite_fps",
             help="Gives the file another frame rate than the one that the model is told. Default: off.",
             on_change=_overwrite,

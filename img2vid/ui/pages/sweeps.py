@@ -1,25 +1,20 @@
 """The Sweeps page: one picture, one or two settings that vary, and the grid of all videos that come of it."""
 
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import streamlit as st
 
-from img2vid import paths
 from img2vid.errors import BadInput
 from img2vid.jobs.studies import Outlook, Studies, Study
 from img2vid.settings import SampleSettings, check_provider
 from img2vid.sweeps import resting
-from img2vid.ui import desks, grids, pictures, words
+from img2vid.ui import desks, grids, words
 from img2vid.ui.grids import Sweep
 from img2vid.ui.state import PageState, acting, current, drawing, noting, show_note
 from img2vid.ui.widgets.axes import axes_box
+from img2vid.ui.widgets.earlier import earlier_box, study_of
 from img2vid.ui.widgets.grid import going_on, grid_box
 from img2vid.ui.widgets.picture import input_box
-
-LISTED = 8
-"""Earlier sweeps that can be opened again."""
 
 
 def sweeps() -> None:
@@ -34,7 +29,7 @@ def sweeps() -> None:
 
 def _parts(page: PageState) -> None:
     what = grids.sweep(page)
-    study = _study(what)
+    study = study_of(what.study)
     left, right = st.columns([10, 11], gap="medium")
     with left, st.container(key="input"), drawing("Input"):
         input_box(page)
@@ -46,16 +41,6 @@ def _parts(page: PageState) -> None:
     with st.container(key="sweep_grid"), drawing("The grid"):
         if study is not None:
             grid_box(page, what, study)
-    with st.container(key="sweeps_earlier"), drawing("Earlier sweeps"):
-        _earlier(what)
-
-
-def _study(what: Sweep) -> Study | None:
-    """What is looked at; nothing where it is not in the store any more."""
-    try:
-        return Studies(desks.open_desk().store).study(what.study) if what.study else None
-    except BadInput:
-        return None
 
 
 def _run_box(page: PageState, what: Sweep, study: Study | None) -> None:
@@ -80,6 +65,8 @@ def _run_box(page: PageState, what: Sweep, study: Study | None) -> None:
         st.caption(f":orange[:material/info:] {words.plain(words.sentence(sentence))}")
     if study is not None and cells and not _is_of(page, study, cells):
         st.caption(":orange[:material/info:] The grid below was made with other settings; Run makes another one.")
+    with drawing("Earlier sweeps"):
+        earlier_box("Earlier sweeps", "sweep", what.study, title, _open)
 
 
 def _checked(page: PageState, what: Sweep) -> tuple[list[SampleSettings], str]:
@@ -140,28 +127,6 @@ def _is_of(page: PageState, study: Study, cells: list[SampleSettings]) -> bool:
     return same and picture is not None and picture.file == study.picture.name
 
 
-def _earlier(what: Sweep) -> None:
-    found = [one for one in Studies(desks.open_desk().store).studies("sweep", LISTED + 1) if one.id != what.study]
-    if not found:
-        return
-    st.markdown("**Earlier sweeps**")
-    columns = st.columns(4, gap="small")
-    for index, study in enumerate(found[:LISTED]):
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(study.created))
-        with columns[index % 4], st.container(key=f"earlier_{study.id}", gap="xsmall"):
-            if study.picture.is_file():
-                changed = study.picture.stat().st_mtime
-                st.image(pictures.thumbnail(study.picture, changed), width=120, alt=study.picture_name)
-            st.button(
-                words.plain(title(study)),
-                key=f"open_{study.id}",
-                type="tertiary",
-                help=f"{words.plain(study.picture_name)}, {when}",
-                on_click=_open,
-                args=(study.id,),
-            )
-
-
 def title(study: Study) -> str:
     """What a sweep is called in a list: "motion_bucket_id x seed, 9 videos"."""
     return f"{' x '.join(axis.name for axis in study.axes)}, {len(study.cells)} videos"
@@ -178,22 +143,15 @@ def _run() -> None:
         desk = desks.open_desk()
         wanted = [(cell, page.tab.choice) for cell in cells]
         data, suffix = picture.path.read_bytes(), picture.path.suffix
-        study = Studies(desk.store).begin(desk, "sweep", wanted, data, picture.name, suffix, _folder(page), axes)
+        study = Studies(desk.store).begin(desk, "sweep", wanted, data, picture.name, suffix, page.tab.folder, axes)
         grids.keep(page, replace(what, study=study.id, open=-1))
-
-
-def _folder(page: PageState) -> Path | None:
-    """Where the videos go: as the Sample page says, and by default each version's into its own folder."""
-    if not page.tab.save_locally:
-        return paths.home() / "kept"
-    return Path(page.tab.save_path).expanduser().absolute() if page.tab.save_path else None
 
 
 def _cancel() -> None:
     page = acting()
     with noting(page, "sweeps"):
         desk = desks.open_desk()
-        study = _study(grids.sweep(page))
+        study = study_of(grids.sweep(page).study)
         for job in going_on(study) if study is not None else []:
             desk.cancel(job.id)
 

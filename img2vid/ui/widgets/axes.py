@@ -30,11 +30,12 @@ def _setting(what: Sweep, index: int) -> None:
     key = f"axis_{index}"
     name = what.names[index]
     options = [*([NONE] if index else []), *NAMES]
-    show(key, NONE if name == NOTHING else label_of(name))
+    default = options.index(show(key, NONE if name == NOTHING else label_of(name), options[0]))
     # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
     cast(Any, st).selectbox(
         TITLES[index],
         options,
+        default,
         key=key,
         help="The setting that varies along each row." if index == 0 else "The setting that varies down the rows.",
         on_change=partial(_name, index),
@@ -50,12 +51,12 @@ def _values(page: PageState, what: Sweep, index: int) -> None:
     options = grids.choices(name, page.versions)
     if options:
         chosen = [part.strip() for part in what.texts[index].split(",")]
-        show(key, [option for option in options if option in chosen])
-        cast(Any, st).multiselect(label, options, key=key, on_change=partial(_choose, index, key))
+        default = show(key, [option for option in options if option in chosen])
+        cast(Any, st).multiselect(label, options, default, key=key, on_change=partial(_choose, index, key))
         return
-    show(key, what.texts[index])
     st.text_input(
         label,
+        show(key, what.texts[index], ""),
         key=key,
         help=f"With commas between them; each is {requirement(name)}. Whole numbers may be a range, such as 1..5.",
         on_change=partial(_type, index, key),

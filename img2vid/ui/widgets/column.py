@@ -11,7 +11,7 @@ from img2vid.loading import PRECISIONS, PROVIDERS
 from img2vid.settings import check_provider, label_of
 from img2vid.ui import columns, words
 from img2vid.ui.columns import FEWEST, MOST, Column, Comparison
-from img2vid.ui.state import PageState, acting, entered, noting, show
+from img2vid.ui.state import PageState, acting, entered, noting
 from img2vid.ui.widgets.controls import mark, select, setting
 from img2vid.ui.widgets.model import missing_checkpoint
 
@@ -73,10 +73,9 @@ def _small(label: str, key: str, help_text: str, disabled: bool, act: Any, index
 
 def _version(page: PageState, column: Column, index: int, *, marked: bool) -> None:
     key = _key(index, "version")
-    show(key, column.version)
     label = mark("Model Version", marked)
     help_text = "Which model makes this column's video; what suits it is taken over, the rest of the settings stays."
-    select(label, list(page.versions), key, help_text, _switch, index)
+    select(label, list(page.versions), column.version, key, help_text, _switch, index)
 
 
 def _settings(
@@ -97,9 +96,8 @@ def _setting(page: PageState, column: Column, index: int, name: str, differing: 
 
 def _of_engine(column: Column, index: int, name: str, *, marked: bool) -> None:
     key, value, options = _key(index, name), getattr(column, name), _OPTIONS[name]
-    show(key, value)
     label = columns.ENGINE_LABELS[name].capitalize()
-    select(mark(label, marked), options, key, _ENGINE_HELP[name], _keep_engine, index, name)
+    select(mark(label, marked), options, value, key, _ENGINE_HELP[name], _keep_engine, index, name)
 
 
 def _differences(column: Column, index: int, differing: Sequence[str]) -> None:

@@ -49,11 +49,10 @@ def setting(
     annotation = SampleSettings.model_fields[name].annotation
     label = mark(label_of(name), marked)
     if annotation is bool:
-        show(key, value)
-        st.checkbox(label, key=key, help=version.help_text(name), on_change=on_change, args=args)
+        default = show(key, value, False)
+        st.checkbox(label, default, key=key, help=version.help_text(name), on_change=on_change, args=args)
     elif choices := [choice for choice in get_args(annotation) if isinstance(choice, str)]:
-        show(key, value)
-        select(label, choices, key, version.help_text(name), on_change, *args)
+        select(label, choices, value, key, version.help_text(name), on_change, *args)
     else:
         _number(name, value, version, label, key, on_change, args)
 
@@ -95,14 +94,12 @@ def _number(
     kind: Callable[[float], Any] = int if whole else float
     step: Any = version.size_step if name in ("height", "width") else 1 if whole else STEPS[name]
     shown = None if value is None else kind(value)
-    told = st.session_state.get(key) != shown
-    show(key, shown)
     unset = None if type(None) in get_args(annotation) else "min"  # None can be left out
     st.number_input(
         label,
         min_value=kind(limits["ge"]),
         max_value=kind(limits["le"]),
-        value=unset if told else shown,  # a browser that missed the telling begins there, not at the least
+        value=show(key, shown, unset),
         step=step,
         format="%d" if whole else "%g",
         key=key,
@@ -113,8 +110,15 @@ def _number(
 
 
 def select(
-    label: str, options: Sequence[str], key: str, help_text: str, on_change: Callable[..., None], *args: object
+    label: str,
+    options: Sequence[str],
+    value: str,
+    key: str,
+    help_text: str,
+    on_change: Callable[..., None],
+    *args: object,
 ) -> None:
-    """A selectbox of names that shows what the session holds under `key`."""
+    """A selectbox of names, `value` among them."""
+    default = options.index(show(key, value, options[0]))
     # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
-    cast(Any, st).selectbox(label, options, key=key, help=help_text, on_change=on_change, args=args)
+    cast(Any, st).selectbox(label, options, default, key=key, help=help_text, on_change=on_change, args=args)

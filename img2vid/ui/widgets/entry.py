@@ -89,22 +89,21 @@ def _video(entry: Entry) -> None:
 def _said(entries: Entries, entry: Entry) -> None:
     number = entry.number
     rate, note, tag = f"rate_{number}", f"note_{number}", f"tags_{number}"
-    show(rate, entry.rating - 1 if entry.rating else None)
+    stars = show(rate, entry.rating - 1 if entry.rating else None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.feedback("stars", key=rate, on_change=_rate, args=(number,))
+        st.feedback("stars", key=rate, default=stars, on_change=_rate, args=(number,))
         st.caption("your rating" if entry.rating else "not rated yet", width="content")
-    show(tag, list(entry.tags))
     st.multiselect(
         "Tags",
         sorted({*entries.tags(), *entry.tags}, key=str.casefold),
+        show(tag, list(entry.tags)),
         key=tag,
         accept_new_options=True,
         placeholder="type one and press Enter",
         on_change=_tag,
         args=(number,),
     )
-    show(note, entry.note)
-    st.text_area("Note", key=note, height=90, on_change=_annotate, args=(number,))
+    st.text_area("Note", show(note, entry.note, ""), key=note, height=90, on_change=_annotate, args=(number,))
 
 
 def _next_steps(entry: Entry) -> None:

@@ -24,9 +24,9 @@ def model_row(page: PageState, *, every: float) -> None:
     """Draws the row; what is in memory is looked up every few seconds, without drawing the rest of the page again."""
     choose, load = st.columns([2, 5], vertical_alignment="bottom")
     with choose:
-        show("version", page.tab.controls["version"])
         about = words.sentence(f"{page.version.name}: {page.version.note}") if page.version.note else ""
-        select("Model Version", list(page.versions), "version", f"{page.version.help_text('version')} {about}", _switch)
+        help_text = f"{page.version.help_text('version')} {about}"
+        select("Model Version", list(page.versions), page.version.name, "version", help_text, _switch)
     with load:
         st.fragment(_in_memory, run_every=every)()
 
@@ -38,9 +38,9 @@ def _in_memory() -> None:
         status = desks.open_desk().store.model()
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
             page.letting_go = page.letting_go and status.state == "ready"
-            _show_ticked(page, wanted(status, version) and not page.letting_go)
             st.checkbox(
                 "Load Model",
+                _show_ticked(page, wanted(status, version) and not page.letting_go),
                 key="load_model",
                 help=LOAD_HELP,
                 disabled=bool(missing_checkpoint(version)),
@@ -101,11 +101,12 @@ def _switch() -> None:
             desk.load(new.name, page.tab.choice)
 
 
-def _show_ticked(page: PageState, ticked: bool) -> None:
+def _show_ticked(page: PageState, ticked: bool) -> bool:
+    """Returns what the box is to be given as its default; see `show`."""
     if page.ticked is not None and page.ticked != ticked:
         page.ticked_since = time.monotonic()
     page.ticked = ticked
-    show("load_model", ticked)
+    return show("load_model", ticked, False)
 
 
 def _load_or_let_go() -> None:

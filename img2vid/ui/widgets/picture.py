@@ -66,12 +66,12 @@ def _fitting(page: PageState, path: Path) -> None:
 
 
 def _offset(page: PageState) -> None:
-    show("crop_offset", page.tab.controls["crop_offset"])
     st.slider(
         "Crop offset",
         0.0,
         1.0,
-        step=0.01,
+        show("crop_offset", page.tab.controls["crop_offset"]),
+        0.01,
         key="crop_offset",
         help=page.version.help_text("crop_offset"),
         on_change=_keep_offset,

@@ -98,9 +98,17 @@ def _card(entry: Entry, now: Browsing) -> None:
             st.caption(":material/videocam_off: Not on disk any more", text_alignment="center")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         key = f"choose_{entry.number}_{now.boxes}"
-        show(key, entry.number in now.chosen)
+        chosen = show(key, entry.number in now.chosen, False)
         label = f"Choose {entry.job.picture_name}, seed {entry.settings.seed}"
-        st.checkbox(label, key=key, label_visibility="collapsed", width=24, on_change=_choose, args=(entry.number, key))
+        st.checkbox(
+            label,
+            chosen,
+            key=key,
+            label_visibility="collapsed",
+            width=24,
+            on_change=_choose,
+            args=(entry.number, key),
+        )
         st.button(
             f"{words.plain(entry.settings.version)}, seed {entry.settings.seed}",
             key=f"open_{entry.number}",

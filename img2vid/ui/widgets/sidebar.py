@@ -58,18 +58,18 @@ def _throw_dice() -> None:
 
 
 def _saving(page: PageState) -> None:
-    show("save_locally", page.tab.save_locally)
     st.checkbox(
         "Save images locally",
+        show("save_locally", page.tab.save_locally, False),
         key="save_locally",
         help="Puts the video, its first frame and its settings into a folder of your choice. Switched off, the page "
         "still shows it: it is then kept among the program's own files. Default: on.",
         on_change=_keep_saving,
     )
     if page.tab.save_locally:
-        show("save_path", page.tab.save_path)
         st.text_input(
             "Save path",
+            show("save_path", page.tab.save_path, ""),
             key="save_path",
             placeholder=str(paths.home() / page.version.name),
             help="The folder for videos; it is made if need be. Left empty, it is the one shown in grey.",
@@ -114,11 +114,11 @@ def _engine(page: PageState) -> None:
         _of_choice("Precision", "precision", PRECISIONS, choice.precision, _PRECISION_HELP)
         _of_choice("Decoder precision", "decoder_precision", PRECISIONS, choice.decoder_precision, _DECODER_HELP)
         _of_choice("Memory", "memory", MEMORY_PLANS, choice.memory, _MEMORY_HELP)
-        show("threads", choice.threads)
         st.number_input(
             "Processor threads",
             min_value=0,
             max_value=MOST_THREADS,
+            value=show("threads", choice.threads, "min"),
             key="threads",
             help=_THREADS_HELP,
             on_change=_keep_choice,
@@ -155,13 +155,12 @@ _PICKLE_HELP = "Also reads checkpoints in the older .ckpt form, as weights alone
 
 def _of_choice(label: str, name: str, options: tuple[str, ...], value: str, help_text: str) -> None:
     known = options if value in options else (*options, value)
-    show(name, value)
-    select(label, known, name, help_text, _keep_choice, name)
+    select(label, known, value, name, help_text, _keep_choice, name)
 
 
 def _switch(label: str, name: str, value: bool, help_text: str) -> None:
-    show(name, value)
-    st.checkbox(label, key=name, help=help_text, on_change=_keep_choice, args=(name,))
+    default = show(name, value, False)
+    st.checkbox(label, default, key=name, help=help_text, on_change=_keep_choice, args=(name,))
 
 
 def _keep_choice(name: str) -> None:

@@ -85,19 +85,10 @@ def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
     return settings, ""
 
 
-def folder_of(page: PageState) -> Path:
-    """Where the videos go: the Save path, the version's folder, or the program's own where nothing is to be saved."""
-    if not page.tab.save_locally:
-        return paths.home() / "kept"
-    if not page.tab.save_path:
-        return paths.home() / page.version.name
-    return Path(page.tab.save_path).expanduser()
-
-
 def submit(page: PageState, settings: SampleSettings, choice: EngineChoice, picture: Path, name: str) -> None:
     """Puts a job into the queue, unless the very same is in it already, and shows what is newest from now on."""
     desk = desks.open_desk()
-    folder = folder_of(page).absolute()
+    folder = (page.tab.folder or paths.home() / settings.version).absolute()
     asked = (settings, choice, picture, folder)
     if any((job.settings, job.choice, job.picture, job.folder) == asked for job in desk.store.jobs(states=ACTIVE)):
         page.note = Note("info", "This video is being made already; another seed gives another one.")

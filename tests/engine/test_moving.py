@@ -192,7 +192,7 @@ def test_home_keeps_many_weights_apart_in_few_pieces(forms: list[tuple[int, torc
     given_tensors = [torch.arange(size, dtype=torch.float32).to(dtype) for size, dtype in forms]
     kept = [home.copy(tensor) for tensor in given_tensors]
     assert all(map(torch.equal, kept, given_tensors))
-    pieces = {tensor.untyped_storage().data_ptr() for tensor in kept}
+    pieces = {tensor.untyped_storage().data_ptr() for tensor in kept if tensor.numel()}  # what is empty lies nowhere
     assert len(pieces) <= 1 + sum(tensor.nbytes + ALIGNMENT for tensor in kept) // (CHUNK // 2)
 
 

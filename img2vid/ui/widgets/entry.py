@@ -15,6 +15,7 @@ from img2vid.ui import browsing, columns, desks, going, measuring, words
 from img2vid.ui.state import Note, PageState, acting, drawing, entered, noting, show
 from img2vid.ui.tabs import Picture
 from img2vid.ui.widgets import shelf
+from img2vid.ui.widgets.film import film
 from img2vid.ui.widgets.result import offers
 from img2vid.versions import ModelVersion
 
@@ -68,7 +69,7 @@ def _turn(page: PageState, entries: Entries, entry: Entry) -> None:
 def _video(entry: Entry) -> None:
     settings, video = entry.settings, entry.result.video
     if video.is_file():
-        st.video(video, loop=True, autoplay=True, muted=True, alt=f"The video made of {entry.job.picture_name}")
+        film(video, f"The video made of {entry.job.picture_name}", "entry")
     else:
         st.warning(f"{words.plain(str(video))} is not there any more; **Delete** takes it out of the gallery.")
     facts = [

@@ -18,6 +18,7 @@ from img2vid.ui.grids import Sweep
 from img2vid.ui.state import PageState, acting, current, drawing, noting
 from img2vid.ui.widgets import measured, player
 from img2vid.ui.widgets.activity import BUSY, running_box
+from img2vid.ui.widgets.film import film
 
 SCOPE = "sweep_clips"
 """Key of the container with the clips."""
@@ -217,7 +218,7 @@ def _cell_box(place: Place, index: int) -> None:
     with st.container(border=True):
         left, right = st.columns([1, 1], gap="medium")
         with left:
-            st.video(result.video, loop=True, autoplay=True, muted=True, alt=f"{place.label}, larger")
+            film(result.video, f"{place.label}, larger", "larger")
         with right:
             st.markdown(f"**{words.plain(place.label)}**")
             size = f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps"

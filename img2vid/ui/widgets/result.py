@@ -14,6 +14,7 @@ from img2vid.ui import desks, pictures, words
 from img2vid.ui.drops import keep_picture
 from img2vid.ui.state import Note, PageState, acting, drawing, noting
 from img2vid.ui.tabs import Picture
+from img2vid.ui.widgets.film import film
 from img2vid.ui.widgets.sidebar import random_seed
 from img2vid.ui.widgets.start import submit
 
@@ -81,7 +82,7 @@ def _result(job: Job) -> None:
     if not result.video.is_file():
         st.warning(f"{words.plain(str(result.video))} is not there any more.")
         return
-    st.video(result.video, loop=True, autoplay=True, muted=True, alt=f"The video made of {job.picture_name}")
+    film(result.video, f"The video made of {job.picture_name}", "result")
     st.caption(_about(job, result))
     if job.notice:
         st.info(words.plain(words.sentence(job.notice)))

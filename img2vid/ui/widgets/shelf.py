@@ -97,12 +97,11 @@ def _card(entry: Entry, now: Browsing) -> None:
         with st.container(border=True, height=122, vertical_alignment="center", horizontal_alignment="center"):
             st.caption(":material/videocam_off: Not on disk any more", text_alignment="center")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        key = f"choose_{entry.number}_{now.boxes}"
-        chosen = show(key, entry.number in now.chosen, False)
+        key = f"choose_{entry.number}"
+        show(key, entry.number in now.chosen)
         label = f"Choose {entry.job.picture_name}, seed {entry.settings.seed}"
         st.checkbox(
             label,
-            chosen,
             key=key,
             label_visibility="collapsed",
             width=24,
@@ -244,8 +243,11 @@ def _open(number: int) -> None:
 def _choose(number: int, key: str) -> None:
     page = acting()
     with noting(page, "gallery"):
-        others = [one for one in browsing.read(page).chosen if one != number]
-        browsing.change(page, own_box=True, chosen=[*others, number] if entered(key) else others)
+        chosen = browsing.read(page).chosen
+        if entered(key) == (number in chosen):
+            return  # the browser tells of a new box what is known
+        others = [one for one in chosen if one != number]
+        browsing.change(page, own_box=True, chosen=others if number in chosen else [*others, number])
 
 
 def _choose_all(numbers: list[int]) -> None:

@@ -35,6 +35,7 @@ class Browsing:
 
     It is part of the widgets' keys, so that they are new ones then: with every click the browser sends what all widgets
     hold as it knows them, and an old value of a box or a filter would be taken for something that the user has done.
+    What is told of an old one is not heeded.
     """
     filters: int = 0
     tab: str = ""

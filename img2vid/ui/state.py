@@ -57,10 +57,10 @@ class PageState:
     """How many files were dropped; the drop zone is a new one after each."""
     seen: object = None
     """What the page was drawn from; when that changes, it is drawn again."""
-    ticked: bool | None = None
-    """What Load Model showed last; None before it was drawn."""
-    ticked_since: float = float("-inf")
-    """When that became otherwise by itself; a time of the monotonic clock."""
+    ticked: bool = False
+    """What Load Model shows."""
+    boxes: int = 0
+    """How often that has changed by itself; then the box is a new one, as `load_model_key` says."""
     letting_go: bool = False
     """Whether it was unticked, and the model is not gone yet."""
 
@@ -68,6 +68,16 @@ class PageState:
     def version(self) -> ModelVersion:
         """The chosen model version."""
         return self.versions[self.tab.controls["version"]]
+
+    @property
+    def load_model_key(self) -> str:
+        """The key of the box of Load Model.
+
+        With every click the browser sends what all boxes hold as it knows them. A model that was loaded a moment ago
+        would be let go of again, because the browser had not heard yet that the box had ticked itself. What is told of
+        an old box is not heeded.
+        """
+        return f"load_model_{self.boxes}"
 
     def settings(self) -> SampleSettings:
         """The controls as settings; raises BadInput where they do not fit together."""

@@ -63,10 +63,8 @@ def rated(visitor: Visitor, entries: Entries) -> None:
 def deleted_and_back(visitor: Visitor, entries: Entries) -> None:
     """What is found is deleted, and comes back with Undo."""
     video = entries.find()[1].result.video
-    visitor.page.wait_for_timeout(2000)  # a page that is still being drawn may lose a click
     visitor.press("Choose this page")
     visitor.wait_for("1 chosen")
-    visitor.page.wait_for_timeout(2000)
     visitor.press("Delete")
     visitor.wait_for("1 video deleted.")
     assert not video.exists()
@@ -79,10 +77,8 @@ def exported(visitor: Visitor, entries: Entries) -> None:
     """Both are in the zip that the browser gets."""
     visitor.press("Clear filters")
     expect(visitor.button(card(302))).to_be_visible()
-    visitor.page.wait_for_timeout(2000)  # a page that is still being drawn may lose a click
     visitor.press("Choose this page")
     visitor.wait_for("2 chosen")
-    visitor.page.wait_for_timeout(2000)
     visitor.press("Export as zip")
     with visitor.page.expect_download() as download:
         visitor.press("Download")

@@ -9,7 +9,6 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Checkbox
 
 from img2vid.loading import EngineChoice
-from img2vid.ui.widgets import model
 
 
 def load_model(page: AppTest) -> Checkbox:
@@ -30,19 +29,23 @@ def test_ticking_loads_the_chosen_version_and_unticking_lets_go(open_page: Open,
     assert not load_model(page).value
 
 
-def test_what_the_browser_has_not_heard_of_yet_is_nobodys_wish(
-    open_page: Open, desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_browser_tells_of_an_old_box_is_nobodys_wish(open_page: Open, desk: FakeDesk) -> None:
     """A box that ticked itself a moment ago is still empty in the browser, which sends it with a click elsewhere."""
     page = open_page()
+    old = load_model(page)
     desk.has_loaded("svd_tiny")
     page.run()
-    load_model(page).uncheck().run()
+    assert load_model(page).value and load_model(page).key != old.key
+    old.check().run()
+    old.uncheck().run()
     assert desk.calls == []
     assert load_model(page).value
-    monkeypatch.setattr(model, "UNSETTLED", 0.0)
     load_model(page).uncheck().run()
     assert desk.calls == [("unload",)]
+    assert not load_model(page).value  # the worker may take a moment
+    load_model(page).check().run()
+    assert desk.calls[1:] == [("load", "svd_tiny", EngineChoice())]
+    assert load_model(page).value
 
 
 def test_loading_is_counted_in_bytes(open_page: Open, desk: FakeDesk) -> None:

@@ -1,19 +1,15 @@
 """Model Version and Load Model: which model, and what is in memory."""
 
-import time
-
 import streamlit as st
 
 from img2vid.errors import CheckpointError
 from img2vid.jobs.job import ModelStatus
 from img2vid.switching import switched
 from img2vid.ui import desks, words
-from img2vid.ui.state import PageState, acting, current, drawing, entered, noting, show
+from img2vid.ui.state import PageState, acting, current, drawing, entered, noting
 from img2vid.ui.widgets.controls import select
 from img2vid.versions import ModelVersion
 
-UNSETTLED = 2.0
-"""Seconds after a change by itself in which Load Model is taken for what the browser has not heard of yet."""
 LOAD_HELP = (
     "Puts the model into memory now, so that the first video need not wait for it; unticking lets go of it. "
     "Sample also loads what it needs by itself."
@@ -38,13 +34,17 @@ def _in_memory() -> None:
         status = desks.open_desk().store.model()
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
             page.letting_go = page.letting_go and status.state == "ready"
+            ticked = wanted(status, version) and not page.letting_go
+            if ticked != page.ticked:
+                page.ticked, page.boxes = ticked, page.boxes + 1
             st.checkbox(
                 "Load Model",
-                _show_ticked(page, wanted(status, version) and not page.letting_go),
-                key="load_model",
+                ticked,
+                key=page.load_model_key,
                 help=LOAD_HELP,
                 disabled=bool(missing_checkpoint(version)),
                 on_change=_load_or_let_go,
+                args=(page.load_model_key,),
             )
             _state(status, version)
 
@@ -101,28 +101,15 @@ def _switch() -> None:
             desk.load(new.name, page.tab.choice)
 
 
-def _show_ticked(page: PageState, ticked: bool) -> bool:
-    """Returns what the box is to be given as its default; see `show`."""
-    if page.ticked is not None and page.ticked != ticked:
-        page.ticked_since = time.monotonic()
-    page.ticked = ticked
-    return show("load_model", ticked, False)
-
-
-def _load_or_let_go() -> None:
-    """Does what the user wants, if it is the user.
-
-    With every click anywhere the browser sends all boxes as it knows them. A model that was loaded a moment ago would
-    be let go of again, because the browser did not know yet that the box had ticked itself.
-    """
+def _load_or_let_go(key: str) -> None:
     page = acting()
-    if time.monotonic() - page.ticked_since < UNSETTLED:
-        return
     with noting(page):
+        ticked = entered(key)
+        if key != page.load_model_key or ticked == page.ticked:
+            return  # nobody has clicked
+        page.ticked, page.letting_go = ticked, not ticked
         desk = desks.open_desk()
-        page.ticked = entered("load_model")
-        page.letting_go = not page.ticked
-        if page.ticked:
+        if ticked:
             desk.load(page.version.name, page.tab.choice)
         else:
             desk.unload()

@@ -15,7 +15,7 @@ from img2vid.jobs.exporting import export
 from img2vid.jobs.trash import KEPT_SECONDS, Trash
 from img2vid.ui import browsing, chores, desks, pictures, words
 from img2vid.ui.browsing import PER_PAGE, Browsing
-from img2vid.ui.state import Note, PageState, acting, entered, noting, show
+from img2vid.ui.state import Note, PageState, acting, entered, noting
 
 CARD_WIDTH = 204
 """In pixels; as many cards stand in a row as the window has room for."""
@@ -97,16 +97,15 @@ def _card(entry: Entry, now: Browsing) -> None:
         with st.container(border=True, height=122, vertical_alignment="center", horizontal_alignment="center"):
             st.caption(":material/videocam_off: Not on disk any more", text_alignment="center")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        key = f"choose_{entry.number}"
-        show(key, entry.number in now.chosen)
         label = f"Choose {entry.job.picture_name}, seed {entry.settings.seed}"
         st.checkbox(
             label,
-            key=key,
+            entry.number in now.chosen,
+            key=_box(entry.number, now),
             label_visibility="collapsed",
             width=24,
             on_change=_choose,
-            args=(entry.number, key),
+            args=(entry.number, _box(entry.number, now)),
         )
         st.button(
             f"{words.plain(entry.settings.version)}, seed {entry.settings.seed}",
@@ -117,6 +116,11 @@ def _card(entry: Entry, now: Browsing) -> None:
             args=(entry.number,),
         )
     st.caption(_about(entry))
+
+
+def _box(number: int, now: Browsing) -> str:
+    """The key of an entry's box."""
+    return f"choose_{number}_{now.boxes}"
 
 
 def _thumbnail(still: Path) -> bytes:
@@ -243,11 +247,11 @@ def _open(number: int) -> None:
 def _choose(number: int, key: str) -> None:
     page = acting()
     with noting(page, "gallery"):
-        chosen = browsing.read(page).chosen
-        if entered(key) == (number in chosen):
-            return  # the browser tells of a new box what is known
-        others = [one for one in chosen if one != number]
-        browsing.change(page, own_box=True, chosen=others if number in chosen else [*others, number])
+        now = browsing.read(page)
+        if key != _box(number, now):
+            return  # the browser still tells of a box that is not on the page any more
+        others = [one for one in now.chosen if one != number]
+        browsing.change(page, own_box=True, chosen=[*others, number] if entered(key) else others)
 
 
 def _choose_all(numbers: list[int]) -> None:

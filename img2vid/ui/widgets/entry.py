@@ -16,7 +16,7 @@ from img2vid.ui.state import Note, PageState, acting, drawing, entered, noting, 
 from img2vid.ui.tabs import Picture
 from img2vid.ui.widgets import shelf
 from img2vid.ui.widgets.film import film
-from img2vid.ui.widgets.result import offers
+from img2vid.ui.widgets.result import download_buttons
 from img2vid.versions import ModelVersion
 
 LOOK = 1.0
@@ -117,24 +117,7 @@ def _next_steps(entry: Entry) -> None:
         else:
             _button("Restore", "restore_entry", ":material/restore_from_trash:", _restore, entry)
     if there:
-        _downloads(entry)
-
-
-def _downloads(entry: Entry) -> None:
-    with st.container(horizontal=True, gap="xsmall"):
-        for label, offer in offers(entry.job, entry.result).items():
-            if label == "JSON" and not entry.result.sidecar.is_file():
-                continue
-            st.download_button(
-                label,
-                offer.make,
-                file_name=f"{entry.result.video.stem}{offer.suffix}",
-                mime=offer.mime,
-                key=f"entry_{label}_{entry.number}",
-                icon=":material/download:",
-                help=offer.help_text,
-                on_click="ignore",
-            )
+        download_buttons(entry.job, entry.result, "entry_downloads")
 
 
 def _button(label: str, key: str, icon: str, act: Any, entry: Entry) -> None:

@@ -86,7 +86,7 @@ def _result(job: Job) -> None:
     st.caption(_about(job, result))
     if job.notice:
         st.info(words.plain(words.sentence(job.notice)))
-    _downloads(job, result)
+    download_buttons(job, result, "downloads")
     _next_steps(job, result)
     st.image(
         pictures.sheet(result.video, result.video.stat().st_mtime),
@@ -132,24 +132,28 @@ def offers(job: Job, result: StoredResult) -> dict[str, Offer]:
     video, fps = result.video, job.settings.file_fps
     gif, webp = (partial(animation_of, video, kind, fps=fps) for kind in ("gif", "webp"))
     frames = partial(frames_as_zip, video)
-    return {
+    found = {
         "MP4": Offer(".mp4", "video/mp4", video.read_bytes, "The video, with its settings inside"),
         "GIF": Offer(".gif", "image/gif", gif, "A moving picture of 256 colours a frame"),
         "WebP": Offer(".webp", "image/webp", webp, "A moving picture of all colours"),
         "PNG": Offer(".zip", "application/zip", frames, "All frames as PNG files, in a zip"),
-        "JSON": Offer(".json", "application/json", result.sidecar.read_bytes, "The settings; Input takes them again"),
     }
+    if result.sidecar.is_file():  # a video that was imported may have come without
+        settings = "The settings; Input takes them again"
+        found["JSON"] = Offer(".json", "application/json", result.sidecar.read_bytes, settings)
+    return found
 
 
-def _downloads(job: Job, result: StoredResult) -> None:
-    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key="downloads"):
+def download_buttons(job: Job, result: StoredResult, key: str) -> None:
+    """Draws a button for each kind of file; `key` is what no other row of such buttons on the page has."""
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key=key):
         for label, offer in offers(job, result).items():
             st.download_button(
                 label,
                 offer.make,
                 file_name=f"{result.video.stem}{offer.suffix}",
                 mime=offer.mime,
-                key=f"download_{label}_{job.id}_{result.seed}",
+                key=f"{key}_{label}_{job.id}_{result.seed}",
                 icon=":material/download:",
                 help=offer.help_text,
                 on_click="ignore",

@@ -157,6 +157,8 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
     from img2vid.jobs.latents import Shelf, ShelfOfRun
 
     model = loading.load(plan.version, plan.choice, bar)
+    if model.advice:
+        _print_error(model.advice)
     bar.device = model.choice.device
     refused = 0
     for index, path in enumerate(plan.pictures, start=1):
@@ -233,6 +235,8 @@ def _sample_on_desk(plan: Plan, bar: ProgressBar) -> int:
                     _print_notice(job.picture_name, done.notice)
                 except BadInput as error:
                     refused += _refuse(plan, error)
+        if advice := desk.store.model().advice:
+            _print_error(advice)
     return refused
 
 

@@ -207,6 +207,8 @@ def _run(request: Request) -> int:
         ours = [asked[cell.job] for cell in study.cells if not cell.reused]
         with following.cancelling(desk, ours):
             following.follow_all(desk, list(asked.values()), lambda jobs: bar.look(request.kind, desk, jobs))
+        if ours and (advice := desk.store.model().advice):
+            _print_error(advice)
         jobs, made = studies.jobs(study), studies.made(study)
         failures = _failures(request, jobs, made)
         if not any(made):

@@ -64,12 +64,16 @@ class EngineChoice:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory; `choice` holds no `auto` any more, but for memory on a card, which is chosen for each clip."""
+    """A model in memory; `choice` holds no `auto` any more, but for memory on a card, which is chosen for each clip.
+
+    advice: a sentence for the user about a choice that makes this model slower than it has to be, or empty.
+    """
 
     engine: "Engine"
     version: ModelVersion
     choice: EngineChoice
     checkpoint: Path
+    advice: str = ""
 
     @property
     def parts(self) -> "Parts":
@@ -107,7 +111,16 @@ def load(
     _require_agreement(version, engine)
     with suppress(OutOfMemory):  # a smaller clip may still fit; each makes room for itself
         make_room(engine, version.settings({}))
-    return LoadedModel(engine, version, choice, checkpoint)
+    return LoadedModel(engine, version, choice, checkpoint, _speed_advice(choice))
+
+
+def _speed_advice(choice: EngineChoice) -> str:
+    """Return what to say about number formats in which the processor is slow; `choice` holds no `auto`."""
+    if not choice.device.startswith("cpu"):
+        return ""
+    from img2vid.engine.format_speed import speed_advice
+
+    return speed_advice(choice.precision, choice.decoder_precision)
 
 
 def make_room(engine: "Engine", settings: SampleSettings) -> str:

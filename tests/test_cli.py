@@ -89,6 +89,22 @@ def test_the_last_line_is_the_path_of_the_video(command: Command, tmp_path: Path
 
 
 @pytest.mark.usefixtures("with_model")
+def test_a_format_in_which_the_processor_is_slow_is_named_once(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("img2vid.engine.format_speed.slowdown", {"bf16": 15.0}.__getitem__)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        shutil.copy(PHOTO, folder / name)
+    said = command("sample", folder, *SMALL, "--precision", "bf16")
+    assert (said.code, len(said.out.splitlines())) == (0, 2)
+    assert said.err == (
+        "img2vid: precision bf16 is slower than fp32 on this processor; choose fp32 unless memory is short\n"
+    )
+
+
+@pytest.mark.usefixtures("with_model")
 def test_json_is_one_object_for_each_video_and_nothing_else(command: Command, tmp_path: Path) -> None:
     said = command("sample", PHOTO, *SMALL, "--num-samples", "2", "--json")
     assert said.code == 0
@@ -196,7 +212,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def load(version: Any, choice: Any, on_event: Any) -> Any:
         plan.append(choice)
-        return SimpleNamespace(version=version, choice=loading.EngineChoice(device="cpu"))
+        return SimpleNamespace(version=version, choice=loading.EngineChoice(device="cpu"), advice="")
 
     def run(model: object, picture: object, settings: SampleSettings, folder: Path, **more: object) -> list[Any]:
         plan.append(settings)

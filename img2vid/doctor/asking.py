@@ -30,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """Facts by topic ("torch", "sgm", "checkpoint NAME"), and the reason for each topic that has none."""
+    """Facts by topic ("torch", "processor", "sgm", "checkpoint NAME"), and the reason for each topic that has none."""
 
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reasons: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -120,6 +120,7 @@ def main() -> None:
         return
     from img2vid.engine import diagnosis
 
+    _answer("processor", diagnosis.processor_facts)
     for version, config, checkpoint in questions:
         place, file = Path(config), Path(checkpoint)
         _answer(f"checkpoint {version}", lambda place=place, file=file: diagnosis.checkpoint_fault(place, file))

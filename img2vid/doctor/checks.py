@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from img2vid import paths
-from img2vid.doctor import cards, machine, models
+from img2vid.doctor import cards, machine, models, processor
 from img2vid.doctor.asking import Answers, Question, ask
 from img2vid.doctor.report import Finding, problem
 
@@ -76,6 +76,10 @@ def _torch(found: Found) -> list[Finding]:
     return [cards.judge_torch(found.torch, found.answers.reason("torch"), found.installed)]
 
 
+def _processor(found: Found) -> list[Finding]:
+    return [processor.judge_processor(found.answers.facts.get("processor"), found.answers.reason("processor"))]
+
+
 def _cards(found: Found) -> list[Finding]:
     return cards.judge_cards(found.torch, found.installed, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
@@ -112,6 +116,7 @@ CHECKS: dict[str, Callable[[Found], list[Finding]]] = {
     "Python": lambda found: [machine.check_python()],
     "packages": lambda found: [machine.check_packages(paths.PROJECT / "requirements" / "runtime.txt")],
     "torch": _torch,
+    "processor": _processor,
     "graphics card": _cards,
     "card memory": _card_memory,
     "memory": lambda found: [machine.check_memory()],

@@ -5,6 +5,7 @@ that it is in. That torch says it is available means little: a card may be newer
 the first computation fails. So something is really computed.
 """
 
+import os
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,6 +18,9 @@ from torch.nn import functional
 
 from img2vid.engine.checkpoint import check, read_header
 from img2vid.engine.config import load_config
+from img2vid.engine.format_speed import SHORT_FORMATS, slowdown
+from img2vid.engine.fused.kernels import try_fast_paths
+from img2vid.engine.interface import DTYPES
 from img2vid.engine.model import build_meta
 from img2vid.engine.sgm import import_sgm
 from img2vid.errors import CheckpointError, EngineUnavailable
@@ -42,6 +46,51 @@ def torch_facts() -> dict[str, Any]:
         "mps": torch.backends.mps.is_available(),
         "cards": [_card(index) for index in range(torch.cuda.device_count())] if available else [],
     }
+
+
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512_f": "AVX-512",
+    "avx512_bf16": "AVX-512 BF16",
+    "avx512_fp16": "AVX-512 FP16",
+    "amx_bf16": "AMX BF16",
+    "amx_fp16": "AMX FP16",
+    "neon": "NEON",
+    "sve": "SVE",
+    "bf16": "BF16",
+}
+"""Those that decide how fast networks are computed, by PyTorch's names for them."""
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+"""Environment variables that keep PyTorch's libraries from using all of them."""
+
+
+def processor_facts() -> dict[str, Any]:
+    """Return how PyTorch uses the processor, and which fast paths work on this machine.
+
+    instructions: names of the instruction sets (empty before torch 2.6, which does not list them); level: the one that
+    PyTorch's own operations are built for; limits: environment variables that restrict them; threads: of this process;
+    slowdown: by precision, time over the time in float32; fast_paths: path, device, precision and fault of each trial.
+    """
+    names = {dtype: precision for precision, dtype in DTYPES.items()}
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    trials = [trial for device in devices for trial in try_fast_paths(torch.device(device))]
+    return {
+        "instructions": _instruction_sets(),
+        "level": torch.backends.cpu.get_cpu_capability(),
+        "limits": {name: os.environ[name] for name in LIMITS if os.environ.get(name)},
+        "threads": torch.get_num_threads(),
+        "slowdown": {precision: round(slowdown(precision), 2) for precision in SHORT_FORMATS},
+        "fast_paths": [
+            {"path": trial.path, "device": trial.device, "precision": names[trial.dtype], "fault": trial.fault}
+            for trial in trials
+        ],
+    }
+
+
+def _instruction_sets() -> list[str]:
+    get_capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)
+    found: Mapping[str, Any] = get_capabilities()
+    return [name for key, name in INSTRUCTION_SETS.items() if found.get(key) is True]
 
 
 def _card(index: int) -> dict[str, Any]:

@@ -118,6 +118,8 @@ ModelState = Literal["none", "loading", "ready", "failed"]
 class ModelStatus:
     """The model in a worker's memory. done, total: bytes loaded so far and in all; memory: bytes in use by then.
 
+    advice: a sentence about a choice that makes the model slower than it has to be, or empty.
+
     wanted: whether the user asked for a model to be loaded, and `wanted_version` for which; a job that needs another
     one loads that in its place.
     """
@@ -131,6 +133,7 @@ class ModelStatus:
     total: int = 0
     memory: int = 0
     error: str = ""
+    advice: str = ""
     wanted: bool = False
     wanted_version: str = ""
 

@@ -81,7 +81,8 @@ class Models:
         loading.use_threads(choice.threads)
         if self._told != wanted:
             self._told = wanted
-            tell(state="ready", done=facts.st_size, total=facts.st_size, memory=held.memory, **status)
+            size, advice = facts.st_size, held.model.advice
+            tell(state="ready", done=size, total=size, memory=held.memory, advice=advice, **status)
         return held
 
     def _load_anew(self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent) -> Held:

@@ -25,6 +25,14 @@ TORCH: dict[str, Any] = {
     "mps": False,
     "cards": [],
 }
+PROCESSOR: dict[str, Any] = {
+    "instructions": ["AVX2"],
+    "level": "AVX2",
+    "limits": {},
+    "threads": 8,
+    "slowdown": {"fp16": 15.0, "bf16": 14.0},
+    "fast_paths": [],
+}
 WELL = [ok("torch", "It runs."), note("port", "It is taken.", "Take another.")]
 ILL = [
     *WELL,
@@ -111,7 +119,13 @@ def test_the_last_line(findings: list[Finding], last: str) -> None:
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """What the other process would answer; the tests change it."""
-    facts: dict[str, Any] = {"torch": TORCH, "sgm": None, "checkpoint svd_tiny": "", "checkpoint svd_tiny_xt": ""}
+    facts: dict[str, Any] = {
+        "torch": TORCH,
+        "processor": PROCESSOR,
+        "sgm": None,
+        "checkpoint svd_tiny": "",
+        "checkpoint svd_tiny_xt": "",
+    }
     monkeypatch.setattr(checks, "ask", lambda questions: Answers(facts))
     monkeypatch.setattr(cards, "installed_cards", list)
     monkeypatch.setenv("IMG2VID_HOME", str(tmp_path))
@@ -128,7 +142,7 @@ def rows(name: str) -> list[Finding]:
 def test_every_check_is_on_the_page() -> None:
     names = {finding.check for finding in checks.look()}
     assert names == {
-        *("Python", "packages", "torch", "graphics card", "memory", "disk: home", "disk: models", "home"),
+        *("Python", "packages", "torch", "processor", "graphics card", "memory", "disk: home", "disk: models", "home"),
         *("video encoder", "port", "checkpoints", "checkpoint", "sgm"),
     }
 
@@ -297,7 +311,9 @@ def test_this_machine(tmp_path: Path) -> None:
     states = {row["check"]: row["state"] for row in told["checks"]}
     assert done.stderr == ""
     assert done.returncode == (0 if told["ok"] else 1)
-    assert [states[name] for name in ("Python", "packages", "torch", "home", "video encoder")] == ["ok"] * 5
+    assert [states[name] for name in ("Python", "packages", "torch", "processor", "home", "video encoder")] == [
+        "ok"
+    ] * 6
     small = [row["found"] for row in told["checks"] if row["check"] == "checkpoint" and "svd_tiny" in row["found"]]
     assert len(small) == 2
     assert all(found.endswith("is whole and fits its configuration.") for found in small)

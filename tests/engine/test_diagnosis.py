@@ -27,6 +27,25 @@ def test_the_facts_of_this_machine_travel_as_json() -> None:
     assert len(facts["cards"]) == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
+def test_the_processor_is_described_with_the_fast_paths_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "slowdown", {"fp16": 15.123, "bf16": 0.5}.__getitem__)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    facts = diagnosis.processor_facts()
+    assert json.loads(json.dumps(facts)) == facts
+    assert (facts["slowdown"], facts["threads"]) == ({"fp16": 15.12, "bf16": 0.5}, torch.get_num_threads())
+    assert facts["limits"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    tried = [(row["path"], row["device"], row["precision"]) for row in facts["fast_paths"] if row["device"] == "cpu"]
+    assert sorted(tried) == [("oneDNN products", "cpu", precision) for precision in ("bf16", "fp16", "fp32")]
+
+
+def test_instruction_sets_have_the_names_that_people_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"avx2": True, "avx512_f": False, "l1d_cache_size": 1, "cpu_name": "a processor"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert diagnosis.processor_facts()["instructions"] == ["AVX2"]
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert diagnosis.processor_facts()["instructions"] == []
+
+
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch says that it sees a card, whatever the machine has."""

@@ -33,6 +33,7 @@ class Model(SimpleNamespace):
     """Stands for a loaded model, of which it is known when it is gone; it shares nothing with others."""
 
     parts: ClassVar[dict[str, Any]] = {}
+    advice = ""
 
 
 @pytest.fixture
@@ -114,6 +115,11 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
     os.utime(checkpoint, (1, 1))
     bench.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
     assert len(loads) == 3, "the file is another one now"
+
+
+def test_advice_about_a_model_is_sent_with_its_status(reporter: Reporter, sent: Sent) -> None:
+    Bench(lambda *arguments: Model(advice="bf16 is slow here")).load("svd_tiny", CPU, reporter)  # type: ignore[arg-type]
+    assert [event["status"].get("advice") for event in sent] == [None, "bf16 is slow here"]
 
 
 def test_another_number_of_threads_acts_at_once_and_loads_nothing(

@@ -87,8 +87,10 @@ class FakeDesk:
 
     # What the worker does
 
-    def has_loaded(self, version: str) -> None:
-        status = ModelStatus("ready", version, "native", "cpu", "fp32", 15_000_000, 15_000_000, 120_000_000)
+    def has_loaded(self, version: str, advice: str = "") -> None:
+        status = ModelStatus(
+            "ready", version, "native", "cpu", "fp32", 15_000_000, 15_000_000, 120_000_000, advice=advice
+        )
         self.store.record_model("worker 1", status)
 
     def is_loading(self, version: str, done: int, total: int) -> None:

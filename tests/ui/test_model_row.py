@@ -162,3 +162,9 @@ def test_on_a_cluster_elsewhere_checkpoints_are_not_looked_for_here(open_page: O
     assert not page.info
     page.button(key="sample").click().run()
     assert desk.store.jobs()[0].settings.version == "svd_xt"
+
+
+def test_a_slow_choice_is_named_beside_the_loaded_model(open_page: Open, desk: FakeDesk) -> None:
+    desk.load("svd_tiny", EngineChoice(precision="bf16"))
+    desk.has_loaded("svd_tiny", advice="precision bf16 is slower than fp32 on this processor")
+    assert "Precision bf16 is slower than fp32 on this processor." in caption(open_page())

@@ -5,15 +5,17 @@ it does on Linux with an NVIDIA card. `torch.compile` builds such kernels of the
 """
 
 import importlib.util
-import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-logger = logging.getLogger(__name__)
+from img2vid.engine.fused import trials
+from img2vid.engine.fused.ops import ONEDNN, try_onednn
+from img2vid.engine.interface import DTYPES
 
 
 class Kernels(Protocol):
@@ -64,44 +66,76 @@ class PlainKernels:
         return self._gate(both)
 
 
-class Guarded:
-    """Uses `fast` until it fails for the first time, then the plain way; running out of memory is no such failure."""
+class TriedKernels:
+    """Fast kernels in the number formats in which they pass their trial, the plain ones in all others.
+
+    Kernels that fail later are left out from then on, unless what they ran out of is memory.
+    """
 
     def __init__(self, fast: Kernels, name: str) -> None:
         self._fast, self._plain = fast, PlainKernels()
-        self._name = name
-        self._failed = False
+        self.name = name
 
     def affine(self, x: Tensor, scale: Tensor, shift: Tensor, *, silu: bool) -> Tensor:
         """See `Kernels`."""
-        return self._try(lambda kernels: kernels.affine(x, scale, shift, silu=silu))
+        return self._run(x, lambda kernels: kernels.affine(x, scale, shift, silu=silu))
 
     def gate(self, both: Tensor) -> Tensor:
         """See `Kernels`."""
-        return self._try(lambda kernels: kernels.gate(both))
+        return self._run(both, lambda kernels: kernels.gate(both))
 
-    def _try(self, work: Callable[[Kernels], Tensor]) -> Tensor:
-        if self._failed:
+    def _run(self, x: Tensor, work: Callable[[Kernels], Tensor]) -> Tensor:
+        if not trials.usable(self.name, self.attempt, x.device, x.dtype):
             return work(self._plain)
         try:
             return work(self._fast)
-        except (torch.cuda.OutOfMemoryError, MemoryError):
-            raise
-        except Exception as error:  # a compiler that is missing or broken fails in any way it likes
-            reason = " ".join(str(error).split())[:300]
-            logger.warning("%s does not work here and is not used: %s", self._name, reason, exc_info=True)
-            self._failed = True
+        except Exception as error:
+            if trials.out_of_memory(error):
+                raise
+            trials.leave_out(self.name, x.device, x.dtype, error)
         return work(self._plain)
+
+    def attempt(self, device: torch.device, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+        """See `trials.Attempt`."""
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(2, 3, 4, 64, generator=generator).to(device, dtype)
+        both = torch.randn(6, 80, generator=generator).to(device, dtype)
+        scale, shift = torch.randn(2, 2, 64, generator=generator).to(device)
+        works: list[Callable[[Kernels], Tensor]] = [
+            lambda kernels: kernels.affine(x, scale, shift, silu=False),
+            lambda kernels: kernels.affine(x, scale, shift, silu=True),
+            lambda kernels: kernels.gate(both),
+        ]
+        return [(work(self._fast), work(self._plain)) for work in works]
 
 
 def choose_kernels(device: torch.device, *, compiled: bool) -> Kernels:
-    """Compiled ones where they are asked for, else Triton's on a card where it is installed, else the plain ones."""
+    """Return compiled kernels on request, else Triton's on a card if it is installed, else the plain ones."""
     if compiled:
-        compile_function = cast(Any, torch.compile)
-        built = (compile_function(function, dynamic=True) for function in (plain_affine, plain_gate))
-        return Guarded(PlainKernels(*built), "torch.compile")
+        return TriedKernels(_compiled_kernels(), "torch.compile")
     if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
         from img2vid.engine.fused.triton_kernels import TritonKernels
 
-        return Guarded(TritonKernels(), "Triton")
+        return TriedKernels(TritonKernels(), "Triton")
     return PlainKernels()
+
+
+def try_fast_paths(device: torch.device) -> list[trials.Trial]:
+    """Try the fast paths of a device in all number formats and return the outcomes; those made on request are not."""
+    paths: dict[str, trials.Attempt] = {}
+    kernels = choose_kernels(device, compiled=False)
+    if isinstance(kernels, TriedKernels):
+        paths[kernels.name] = kernels.attempt
+    if device.type == "cpu":
+        paths[ONEDNN] = try_onednn
+    for path, attempt in paths.items():
+        for dtype in DTYPES.values():
+            trials.usable(path, attempt, device, dtype)
+    return [trial for trial in trials.outcomes() if trial.device == device.type and trial.path in paths]
+
+
+@cache
+def _compiled_kernels() -> PlainKernels:
+    """Compile once per process: all models share the kernels."""
+    compile_function = cast(Any, torch.compile)
+    return PlainKernels(*(compile_function(function, dynamic=True) for function in (plain_affine, plain_gate)))

@@ -1,7 +1,8 @@
 """Matrix products, convolutions and attention with what follows them, by the fastest way that this machine has.
 
-On a CPU oneDNN adds a bias, a GELU, a product or a sum while a result is still in the registers. torch reaches it
-through operators of its compiler; where they are missing, the same is done in steps.
+On a CPU oneDNN adds a bias, a GELU, a product or a sum while a result is still in the registers. PyTorch reaches it
+through private operators of its compiler, which fail for number formats that the processor has no instructions for. So
+they are used where they pass a trial; elsewhere the same is done in steps. docs/performance.md has what they bring.
 """
 
 from typing import Any
@@ -10,13 +11,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from img2vid.engine.fused import trials
+
+ONEDNN = "oneDNN products"
+NO_INSTRUCTIONS = ("could not create a primitive", "needs the cpu support")
+"""Words of the errors that oneDNN's operators raise on such a processor."""
 _onednn: Any = torch.ops.mkldnn  # torch declares no types for operators
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(_onednn, "_linear_pointwise")
 
 
 def by_onednn(x: Tensor) -> bool:
-    """Whether a product with x can bring a GELU, a factor or a summand along."""
-    return _ONEDNN and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    """Return whether a product with x can bring a GELU, a factor or a summand along."""
+    return x.device.type == "cpu" and trials.usable(ONEDNN, try_onednn, x.device, x.dtype)
+
+
+def try_onednn(device: torch.device, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    """Run each private operator on a small input; returns pairs of its result and the plain one."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(rows, 32, generator=generator).to(dtype) for rows in (8, 48))
+    bias, beside = (torch.randn(*shape, generator=generator).to(dtype) for shape in ((48,), (8, 48)))
+    product = F.linear(x, weight, bias)
+    try:
+        return [
+            (_onednn._linear_pointwise(x, weight, bias, "none", [], ""), product),
+            (_onednn._linear_pointwise(x, weight, bias, "gelu", [], "none"), F.gelu(product)),
+            (_onednn._linear_pointwise.binary(x, beside, weight, bias, "mul"), product * beside),
+            (_onednn._linear_pointwise.binary(x, beside.clone(), weight, bias, "add"), product + beside),
+        ]
+    except AttributeError as error:
+        raise trials.Unsupported("this PyTorch has no such operators") from error
+    except RuntimeError as error:
+        if any(words in str(error) for words in NO_INSTRUCTIONS):
+            raise trials.Unsupported("this processor has no instructions for it") from error
+        raise
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

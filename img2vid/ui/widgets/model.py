@@ -70,6 +70,8 @@ def _state(status: ModelStatus, version: ModelVersion) -> None:
     elif status.state == "ready":
         where = f"{words.device(status.device)}, {words.size(status.memory)}"
         st.caption(f":green[:material/check_circle:] {words.plain(status.version)} on {where}, ready")
+        if status.advice:
+            st.caption(f":material/speed: {words.plain(words.sentence(status.advice))}")
     elif status.state == "failed" and here:
         st.caption(f":red[:material/error: {words.plain(words.sentence(status.error))}]")
     else:

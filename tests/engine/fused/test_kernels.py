@@ -1,4 +1,4 @@
-"""Element-wise work: every way to do it gives the same, and a way that fails gives way to the plain one."""
+"""Element-wise work: every way to do it gives the same, and kernels that fail give way to the plain ones."""
 
 import logging
 import os
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from img2vid import paths
-from img2vid.engine.fused.kernels import Guarded, Kernels, PlainKernels, choose_kernels
+from img2vid.engine.fused import trials
+from img2vid.engine.fused.kernels import Kernels, PlainKernels, TriedKernels, choose_kernels, plain_gate
 
 IN_TRITONS_INTERPRETER = """
 import torch
@@ -64,32 +65,51 @@ def test_short_formats_are_rounded_once(dtype: torch.dtype) -> None:
 
 def test_compiled_on_request() -> None:
     check(choose_kernels(torch.device("cpu"), compiled=True))
+    assert [trial.fault for trial in trials.outcomes() if trial.path == "torch.compile"] == [""]
 
 
-def test_what_fails_gives_way_to_the_plain_way_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    calls: list[int] = []
+def broken(*given: object) -> Tensor:
+    raise RuntimeError("no compiler\nwas found")
 
-    def broken(*given: object) -> Tensor:
-        calls.append(1)
-        raise RuntimeError("no compiler\nwas found")
 
-    kernels = Guarded(PlainKernels(broken, broken), "torch.compile")
+def test_kernels_that_fail_give_way_to_the_plain_ones_and_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    kernels = TriedKernels(PlainKernels(broken, broken), "a broken compiler")
     with caplog.at_level(logging.WARNING):
         check(kernels)
-    assert len(calls) == 1
     assert [r.getMessage() for r in caplog.records] == [
-        "torch.compile does not work here and is not used: no compiler was found"
+        "a broken compiler not used on cpu in float32: RuntimeError: no compiler was found"
     ]
 
 
-def test_running_out_of_memory_is_no_reason_to_change_the_way() -> None:
-    def full(*given: object) -> Tensor:
+def test_kernels_that_compute_something_else_are_not_used() -> None:
+    check(TriedKernels(PlainKernels(gate=lambda both: both.chunk(2, -1)[0]), "a wrong kernel"))
+
+
+def test_kernels_that_fail_after_their_trial_are_left_out_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[int] = []
+
+    def fails_at_large(both: Tensor) -> Tensor:
+        calls.append(len(both))
+        return plain_gate(both) if len(both) < 100 else broken()
+
+    kernels = TriedKernels(PlainKernels(gate=fails_at_large), "a small kernel")
+    large = draw(100, 20)
+    for _ in range(2):
+        torch.testing.assert_close(kernels.gate(large), plain_gate(large))
+    assert calls.count(100) == 1
+    assert len(caplog.records) == 1
+
+
+def test_running_out_of_memory_is_no_reason_to_leave_kernels_out() -> None:
+    def full(both: Tensor) -> Tensor:
+        if len(both) < 100:
+            return plain_gate(both)
         raise torch.cuda.OutOfMemoryError("out of memory")
 
-    kernels = Guarded(PlainKernels(full, full), "Triton")
+    kernels = TriedKernels(PlainKernels(gate=full), "a hungry kernel")
     for _ in range(2):
         with pytest.raises(torch.cuda.OutOfMemoryError):
-            kernels.gate(draw(2, 4))
+            kernels.gate(draw(100, 4))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton is for Linux")

@@ -1,16 +1,26 @@
 """The whole page without a browser, on a home of its own, with a desk whose worker does what the test says."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from driving import Open
 from fake_desk import FakeDesk
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from img2vid import paths
 from img2vid.jobs.store import Store
 from img2vid.ui import desks
+
+
+@pytest.fixture(scope="session", autouse=True)
+def components_found_once() -> Iterator[None]:
+    """Search the installed packages for components once instead of in every AppTest, where it takes 0.4 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture

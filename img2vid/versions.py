@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -198,9 +199,23 @@ def find_version(name: str) -> ModelVersion:
 
 def _read(path: Path) -> dict[str, ModelVersion]:
     try:
-        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    return _rows(path, text)
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}")
+
+
+@lru_cache(maxsize=4)
+def _rows(path: Path, text: str) -> dict[str, ModelVersion]:
+    """Parse the rows of a file; cached by its text, as a page reads it several times per run. Do not modify."""
+    try:
+        tree: Any = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise _unreadable(path, error) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must map the name of each version to its fields")
     return {name: _row(path, name, row) for name, row in cast(dict[str, Any], tree).items()}

@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import open_clip  # pyright: ignore[reportMissingTypeStubs]
 import torch
 from torch import Tensor
 
@@ -226,6 +225,8 @@ def adapt(node: Any) -> Any:
 
 def _register_clip(folder: Path) -> None:
     """Tells open_clip of the architectures beside the configuration; `sgm` names them to it."""
+    import open_clip  # pyright: ignore[reportMissingTypeStubs]
+
     if (folder / "clip").is_dir():
         cast(Any, open_clip).add_model_config(folder / "clip")
 

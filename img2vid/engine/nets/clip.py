@@ -1,15 +1,20 @@
-"""The picture's CLIP embedding, through open_clip's vision tower; no weights are ever downloaded."""
+"""The picture's CLIP embedding (Radford et al. 2021); no weights are ever downloaded.
+
+The vision transformer of the published models is built here. open_clip, whose import takes longer than that of torch,
+is imported only for an architecture that is not beside the configuration, or that has more than a plain transformer.
+"""
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import open_clip  # pyright: ignore[reportMissingTypeStubs]
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms.functional import gaussian_blur  # pyright: ignore[reportMissingTypeStubs]
 
+from img2vid import paths
 from img2vid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,20 +24,31 @@ SIDE = 224
 """CLIP sees the picture squeezed to a square of this many pixels."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
+PLAIN: Mapping[str, set[str]] = {
+    "vision_cfg": {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size"},
+    "text_cfg": {"context_length", "vocab_size", "width", "heads", "layers"},
+}
+"""Parameters of the architectures that are built here."""
 TEXT_PARTS = ("transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection", "logit_scale")
 
 
 def architecture(arch: str, folder: Path | None) -> dict[str, Any]:
-    """The parameters of an OpenCLIP architecture: `clip/<arch>.json` in `folder`, or one that open_clip knows."""
-    own = None if folder is None else folder / "clip" / f"{arch}.json"
-    if own is not None and own.is_file():
-        try:
-            return _checked(json.loads(own.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise ConfigError(f"{own} is not a CLIP architecture in JSON: {error}") from error
+    """Return the parameters of an OpenCLIP architecture.
+
+    They are read from `clip/<arch>.json` in `folder` or in configs/, or else come from open_clip.
+    """
+    files = [place / "clip" / f"{arch}.json" for place in (folder, paths.CONFIGS) if place is not None]
+    for file in files:
+        if file.is_file():
+            try:
+                return _checked(json.loads(file.read_text(encoding="utf-8")))
+            except ValueError as error:
+                raise ConfigError(f"{file} is not a CLIP architecture in JSON: {error}") from error
+    import open_clip  # pyright: ignore[reportMissingTypeStubs]
+
     found: dict[str, Any] | None = cast(Any, open_clip).get_model_config(arch)
     if found is None:
-        raise ConfigError(f"CLIP architecture {arch!r} is unknown to open_clip and {own} does not exist")
+        raise ConfigError(f"CLIP architecture {arch!r} is unknown to open_clip and {files[0]} does not exist")
     return found
 
 
@@ -54,12 +70,103 @@ def shrink(image: Tensor, side: int, antialias: bool) -> Tensor:
     if antialias and max(factors) > 1:
         sigmas = [max((factor - 1) / 2, 0.001) for factor in factors]
         widths = [max(int(4 * sigma), 3) // 2 * 2 + 1 for sigma in sigmas]
-        image = gaussian_blur(image, widths, sigmas)
+        for axis, (width, sigma) in enumerate(zip(widths, sigmas, strict=True)):
+            image = _blur(image, width, sigma, dim=-1 - axis)
     return F.interpolate(image, (side, side), mode="bicubic", align_corners=True)
 
 
+def _blur(image: Tensor, width: int, sigma: float, dim: int) -> Tensor:
+    """Convolve (n, c, H, W) along one axis with a Gaussian of `width` taps; the edges are mirrored."""
+    taps = torch.arange(width, dtype=torch.float32, device=image.device) - width // 2
+    weights = torch.exp(-0.5 * (taps / sigma) ** 2)
+    lines = image.movedim(dim, -1)
+    padded = F.pad(lines.reshape(-1, 1, lines.shape[-1]), (width // 2, width // 2), mode="reflect")
+    return F.conv1d(padded, (weights / weights.sum())[None, None]).view(lines.shape).movedim(-1, dim)
+
+
+class ResidualBlock(nn.Module):
+    """Pre-norm self-attention and feed-forward layer of a transformer."""
+
+    def __init__(self, width: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, inner))
+        self.mlp.add_module("gelu", nn.GELU())
+        self.mlp.add_module("c_proj", nn.Linear(inner, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, s, c) -> (n, s, c)."""
+        y = self.ln_1(x)
+        x = x + self.attn(y, y, y, need_weights=False)[0]
+        return x + self.mlp(self.ln_2(x))
+
+
+class VisionTransformer(nn.Module):
+    """Embeds pictures by the class token of a transformer over their patches (Dosovitskiy et al. 2021)."""
+
+    def __init__(self, embed_dim: int, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        width, patch = int(config["width"]), int(config["patch_size"])
+        places, scale = (SIDE // patch) ** 2 + 1, width**-0.5
+        self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
+        self.class_embedding = _random(width, scale=scale)
+        self.positional_embedding = _random(places, width, scale=scale)
+        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
+        heads, inner = width // int(config.get("head_width", 64)), int(width * float(config.get("mlp_ratio", 4)))
+        blocks = nn.ModuleList(ResidualBlock(width, heads, inner) for _ in range(int(config["layers"])))
+        self.transformer = nn.ModuleDict({"resblocks": blocks})
+        self.proj = _random(width, embed_dim, scale=scale)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, 3, SIDE, SIDE), normalized, -> (n, embed_dim)."""
+        patches = self.conv1(pixels).flatten(2).transpose(1, 2)
+        x = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], dim=1)
+        x = self.ln_pre(x + self.positional_embedding)
+        for block in self.transformer["resblocks"].children():
+            x = block(x)
+        return self.ln_post(x[:, 0]) @ self.proj
+
+
+def _random(*shape: int, scale: float) -> nn.Parameter:
+    """Return a parameter of uniform numbers with the standard deviation `scale`.
+
+    Normal ones on the meta device would import torch._dynamo, which takes longer than torch itself.
+    """
+    bound = math.sqrt(3) * scale
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+class Clip(nn.Module):
+    """The vision transformer, and the parameters of the text half that checkpoints hold beside its transformer."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        super().__init__()
+        embed_dim, text = int(parameters["embed_dim"]), parameters["text_cfg"]
+        width = int(text.get("width", 512))
+        self.visual = VisionTransformer(embed_dim, parameters["vision_cfg"])
+        self.token_embedding = nn.Embedding.from_pretrained(torch.zeros(int(text.get("vocab_size", 49408)), width))
+        self.ln_final = nn.LayerNorm(width)
+        self.positional_embedding = nn.Parameter(torch.zeros(int(text.get("context_length", 77)), width))
+        self.text_projection = nn.Parameter(torch.zeros(width, embed_dim))
+        self.logit_scale = nn.Parameter(torch.zeros(()))
+
+
+def build_clip(parameters: Mapping[str, Any]) -> nn.Module:
+    """Build CLIP without its text transformer, with open_clip if the architecture is more than a plain transformer."""
+    plain = set(parameters) <= {"embed_dim", *PLAIN}
+    if plain and all(set(parameters[part]) <= names for part, names in PLAIN.items()):
+        return Clip(parameters)
+    import open_clip  # pyright: ignore[reportMissingTypeStubs]
+
+    model = cast(Any, open_clip).CLIP(**parameters)
+    del model.transformer
+    return model
+
+
 class OpenCLIPImageEmbedder(nn.Module):
-    """Named as the checkpoints name it; `model` is open_clip's CLIP without the text transformer."""
+    """Named as the checkpoints name it; `model` is CLIP without the text transformer."""
 
     def __init__(self, config: "OpenCLIPImageConfig", folder: Path | None) -> None:
         super().__init__()
@@ -67,8 +174,7 @@ class OpenCLIPImageEmbedder(nn.Module):
         parameters = architecture(config.arch, folder)
         if parameters.get("vision_cfg", {}).get("image_size", SIDE) != SIDE:
             raise ConfigError(f"CLIP architecture {config.arch!r} must take pictures of {SIDE} x {SIDE} pixels")
-        self.model = cast(nn.Module, open_clip.CLIP(**parameters))
-        del self.model.transformer
+        self.model = build_clip(parameters)
 
     def forget_text(self) -> None:
         """Drops what is left of CLIP's text half."""

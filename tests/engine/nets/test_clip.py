@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from img2vid import paths
 from img2vid.engine.config import OpenCLIPImageConfig
-from img2vid.engine.nets.clip import MEAN, STD, OpenCLIPImageEmbedder, architecture, shrink
+from img2vid.engine.nets.clip import MEAN, STD, Clip, OpenCLIPImageEmbedder, architecture, build_clip, shrink
 from img2vid.errors import ConfigError
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 224, "layers": 1, "width": 32, "head_width": 16, "patch_size": 56},
     "text_cfg": {"context_length": 8, "vocab_size": 16, "width": 16, "heads": 1, "layers": 1},
@@ -96,6 +99,43 @@ def test_only_the_vision_tower_is_kept(embedder: OpenCLIPImageEmbedder) -> None:
     assert all(name.startswith("model.visual.") for name in embedder.state_dict())
 
 
+@pytest.mark.parametrize("change", [{}, {"mlp_ratio": 2.0, "head_width": 8}])
+def test_the_vision_transformer_is_open_clips(tmp_path: Path, change: dict[str, Any]) -> None:
+    parameters = {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], "layers": 2, **change}}
+    theirs = open_clip.CLIP(**parameters).eval()
+    del theirs.transformer
+    for parameter in theirs.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    ours = build_clip(parameters).eval()
+    assert isinstance(ours, Clip)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    ours.load_state_dict(theirs.state_dict())
+    pixels = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.visual(pixels), theirs.visual(pixels), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("part", [{"quick_gelu": True}, {"vision_cfg": {**SMALL["vision_cfg"], "ls_init_value": 0.1}}])
+def test_an_architecture_with_more_than_that_is_built_by_open_clip(part: dict[str, Any]) -> None:
+    assert isinstance(build_clip({**SMALL, **part}), open_clip.CLIP)
+
+
+def test_the_published_architecture_is_open_clips() -> None:
+    assert architecture("ViT-H-14", None) == open_clip.get_model_config("ViT-H-14")
+
+
+def test_the_blur_is_that_of_the_references_library() -> None:
+    """kornia and torchvision share the kernel: a Gaussian that is cut off, with mirrored edges."""
+    from torchvision.transforms.functional import gaussian_blur
+
+    picture = torch.rand(1, 3, 300, 520)
+    sigmas = [(520 / 224 - 1) / 2, (300 / 224 - 1) / 2]
+    widths = [max(int(4 * sigma), 3) // 2 * 2 + 1 for sigma in sigmas]
+    blurred = gaussian_blur(picture, widths, sigmas)
+    expected = F.interpolate(blurred, (224, 224), mode="bicubic", align_corners=True)
+    torch.testing.assert_close(shrink(picture, 224, antialias=True), expected, rtol=1e-5, atol=1e-5)
+
+
 # Architectures
 
 
@@ -130,3 +170,17 @@ def test_nothing_is_downloaded_even_where_the_configuration_names_weights(monkey
     with torch.device("meta"):
         made = OpenCLIPImageEmbedder(config, None)
     assert {parameter.device.type for parameter in made.parameters()} == {"meta"}
+
+
+def test_a_model_is_loaded_without_importing_open_clip(random_checkpoint: Path) -> None:
+    """Its import takes longer than that of torch: every worker and every command would wait for it."""
+    program = f"""
+import sys
+from img2vid.engine import load_engine
+load_engine({str(paths.CONFIGS / "svd_tiny.yaml")!r}, {str(random_checkpoint)!r})
+print([name for name in ("open_clip", "torchvision", "timm", "torch._inductor") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -49,7 +49,17 @@ def test_the_tiny_size_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFix
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.fixture
+def quick_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the machine's rates with small products, if a test does not read them."""
+    from img2vid.engine.bench import rates
+
+    monkeypatch.setattr(rates, "SIDES", (64,))
+    monkeypatch.setattr(rates, "COPIED", {"cpu": 1 << 16})
+    monkeypatch.setattr(rates, "MEASURING", 0.0)
+
+
+@pytest.mark.usefixtures("one_thread", "quick_rates")
 def test_markdown_with_the_memory_of_a_process_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--engines", "native", "--stages", "decode", "--repetitions", "1", "--threads", "1", "--markdown")
     assert run(*SMALL, *arguments) == 0

@@ -11,10 +11,11 @@ def test_a_verdict_knows_each_kind_of_target() -> None:
 
 
 def test_the_numbers_of_a_picture_are_complete_and_the_sheet_shows_it() -> None:
-    evaluation = Evaluation("svd_tiny", num_steps=1)
+    evaluation = Evaluation("svd_tiny", num_steps=1, num_frames=4)
     row = evaluation.row("rocket")
     assert set(TARGETS) - set(row) == {"seconds_from_start_to_file", "megabytes"}
     assert row["round_trip_psnr"] > 20
     assert -1 <= row["likeness_of_seeds"] <= 1
     settings = evaluation.settings
-    assert evaluation.sheet().size == (settings.width * 6, settings.height)
+    assert len(evaluation.videos["rocket"]) == 4
+    assert evaluation.sheet().size == (settings.width * 3, settings.height)  # the picture, frames 0 and 3

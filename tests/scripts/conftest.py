@@ -1,6 +1,7 @@
 """Projects that are new, or set up once and then copied, for the tests of the set-up scripts."""
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,13 +27,15 @@ def new_project(tmp_path: Path, wheels: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def first_start(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> tuple[Project, str]:
-    """A project after its first start, and what that start said."""
+def first_start(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> tuple[Project, list[str]]:
+    """A project after two first starts at once, and what each of them said on standard error."""
     project = make_project(tmp_path_factory.mktemp("first start") / "img2vid", wheels)
-    done = project.start("--setup-only")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    return project, done.stderr
+    pipes = {"env": project.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(project.command("--setup-only"), **pipes) for _ in range(2)]
+    said = [process.communicate(timeout=240) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [out for out, _ in said] == ["", ""]
+    return project, [err for _, err in said]
 
 
 @pytest.fixture
@@ -46,6 +49,6 @@ def copy_of(tmp_path: Path) -> Callable[[Project], Project]:
 
 
 @pytest.fixture
-def project(first_start: tuple[Project, str], copy_of: Callable[[Project], Project]) -> Project:
+def project(first_start: tuple[Project, list[str]], copy_of: Callable[[Project], Project]) -> Project:
     """A project that is set up, in another folder than the one in which it was."""
     return copy_of(first_start[0])

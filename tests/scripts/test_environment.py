@@ -6,20 +6,27 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 from small_project import SCRIPTS, Project, write_wheel
 
 STAMP = "img2vid-runtime"
+pytestmark = pytest.mark.xdist_group("environment")  # one process makes the first environment, the others copy it
 posix_only = pytest.mark.skipif(os.name == "nt", reason="uses POSIX signals")
 
 
-def test_the_first_start_installs_the_locked_versions(first_start: tuple[Project, str]):
-    project, said = first_start
+def test_the_first_start_installs_the_locked_versions(first_start: tuple[Project, list[str]]):
+    project, both = first_start
+    (said,) = [text for text in both if "Installing" in text]
     assert (project.version_of("lamp"), project.version_of("bulb")) == ("1.1", "1.1")
     assert "done once" in said
     assert "Installing what is missing: lamp>=1" in said
+
+
+def test_two_first_starts_at_once_set_up_once(first_start: tuple[Project, list[str]]):
+    _, both = first_start
+    assert sum("Installing what is missing" in text for text in both) == 1
+    assert sum("waiting for it to finish" in text for text in both) == 1
 
 
 def test_a_moved_project_finds_itself_and_installs_nothing(project: Project):
@@ -85,7 +92,9 @@ def test_what_is_held_comes_from_its_index_and_comes_back_with_a_new_environment
     held.start("--setup-only")
     assert held.version_of("bulb") == "1.1+cu118"
     leave_half_made(held)
-    assert held.start("--setup-only").returncode == 0
+    done = held.start("sample")
+    assert done.returncode == 7, done.stderr
+    assert f'prefix": "{held.venv}' in done.stdout
     assert (held.version_of("lamp"), held.version_of("bulb")) == ("1.1", "1.1+cu118")
 
 
@@ -122,10 +131,10 @@ def leave_half_made(project: Project) -> None:
     (project.venv / STAMP).unlink()
 
 
-@pytest.mark.parametrize("damage", [cut_off_python, leave_half_made])
-def test_a_broken_environment_is_made_anew(project: Project, damage: Callable[[Project], None]):
+def test_a_broken_environment_is_made_anew(project: Project):
+    """One whose making was stopped comes with what is held, above."""
     project.start("--setup-only")
-    damage(project)
+    cut_off_python(project)
     done = project.start("sample")
     assert done.returncode == 7, done.stderr
     assert f'prefix": "{project.venv}' in done.stdout
@@ -148,17 +157,6 @@ def test_a_half_installed_package_is_installed_again(project: Project, lost: str
     (project.venv / STAMP).unlink()
     assert project.start("--setup-only").returncode == 0
     assert project.version_of("bulb") == "1.1"
-
-
-def test_two_first_starts_at_once_set_up_once(new_project: Project):
-    both = [
-        subprocess.Popen(new_project.command("sample"), env=new_project.environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=120)[1] for process in both]
-    assert [process.returncode for process in both] == [7, 7]
-    assert sum("Installing what is missing" in text for text in said) == 1
-    assert sum("waiting for it to finish" in text for text in said) == 1
 
 
 @posix_only

@@ -1,5 +1,7 @@
 """The verdict says what was reached; the numbers of one picture are complete."""
 
+import numpy as np
+
 from scripts.tiny.evaluation import TARGETS, Evaluation, verdict
 
 
@@ -18,4 +20,6 @@ def test_the_numbers_of_a_picture_are_complete_and_the_sheet_shows_it() -> None:
     assert -1 <= row["likeness_of_seeds"] <= 1
     settings = evaluation.settings
     assert len(evaluation.videos["rocket"]) == 4
-    assert evaluation.sheet().size == (settings.width * 3, settings.height)  # the picture, frames 0 and 3
+    sheet = np.asarray(evaluation.sheet())
+    assert sheet.shape == (settings.height, settings.width * 3, 3)  # the picture, frames 0 and 3
+    assert (sheet[:, -settings.width :] == evaluation.videos["rocket"][3]).all()

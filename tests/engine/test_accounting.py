@@ -22,7 +22,7 @@ from img2vid.errors import OutOfMemory
 SVD = paths.CONFIGS / "svd.yaml"
 GOLDEN = golden_model("tiny_svd")
 FULL = {"svd": ClipSize(14, 576, 1024, 14), "svd_xt": ClipSize(25, 576, 1024, 14)}
-SMALL = ClipSize(3, 64, 128, 3)
+SMALL = ClipSize(3, 128, 192, 3)
 Needed = dict[str, int]
 
 
@@ -63,24 +63,17 @@ def test_what_lives_is_counted_once_and_goes_when_it_is_let_go() -> None:
     assert live.peak == 400 + 320
 
 
-@pytest.mark.parametrize(("budget", "decoder_budget"), [(30_000, 60_000), (100_000_000, 100_000_000)])
-def test_a_real_run_needs_what_was_counted(budget: int, decoder_budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the processor, made to take the way that a card takes through norms and matrix products.
-
-    The small budgets cut layers of every kind into pieces.
-    """
+@pytest.mark.parametrize("budget", [100_000, 100_000_000])
+def test_a_real_run_needs_what_was_counted(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the processor, made to take the way that a card takes through norms and matrix products."""
     monkeypatch.setattr(norms, "_by_native_group_norm", lambda x: False)
     for module in (ops, transformer):
         monkeypatch.setattr(module, "by_onednn", lambda x: False)
     engine = load_engine(GOLDEN.config, GOLDEN.checkpoint)
     assert isinstance(engine, NativeEngine)
     counted = engine.needs
-    for part, size in zip(
-        (engine, counted.network, engine.decoder, counted.decoder),
-        (budget, budget, decoder_budget, decoder_budget),
-        strict=True,
-    ):
-        part.budget.bytes = size
+    for part in (engine, engine.decoder, counted.network, counted.decoder):
+        part.budget.bytes = budget
     engine.budget._threaded = engine.decoder.budget._threaded = False
     network, h, w = engine.denoiser.network, SMALL.height // 8, SMALL.width // 8
     assert counted.weights["network"] == sum(weight.nbytes for weight in network.state_dict().values())

@@ -21,7 +21,8 @@ from img2vid.loading import LoadedModel
 
 STEPS = 3000
 STEP_SECONDS = 0.1
-ENGINE = {"provider": "native", "device": "cpu", "precision": "fp32"}
+# A device of their own keeps the timings of stand-ins apart from those of real videos, by which real ones are judged.
+ENGINE = {"provider": "native", "device": "a stand-in", "precision": "fp32"}
 
 
 def make(order: Order) -> Outcome:

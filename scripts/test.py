@@ -1,6 +1,9 @@
 """Sets up the environment with the tools for development, then runs lint, format check, types and tests, in this order.
 
-python3 scripts/test.py [ARGUMENTS]      the arguments go to pytest; its paths start at the project's folder
+python3 scripts/test.py                  all tests, on all cores, in a random order
+python3 scripts/test.py --quick          without the tests that start servers, browsers or many processes, or train
+python3 scripts/test.py [ARGUMENTS]      the arguments go to pytest, which then runs in one process; its paths start at
+                                         the project's folder
 
 Stops at the first of the four that fails, with its exit code.
 """
@@ -12,17 +15,23 @@ import subprocess
 
 from environment import PROJECT, TESTS, ensure, guard
 
+ON_ALL_CORES = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadgroup"]
+QUICK = "--quick"
+
 
 def main(arguments: list[str]) -> int:
     python = str(ensure(*TESTS))
+    given = [argument for argument in arguments if argument != QUICK]
+    chosen = ["-m", "not slow"] if QUICK in arguments else []
     checks = {
         "ruff check": ["ruff", "check", "."],
         "ruff format": ["ruff", "format", "--check", "."],
         "pyright": ["pyright"],
-        "pytest": ["pytest", *arguments],
+        "pytest": ["pytest", *chosen, *(given or ON_ALL_CORES)],
     }
-    # Without this, pyright asks the npm registry at every run whether there is a newer one.
-    surroundings = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    # Tests that run side by side on the same cores take many times as long if each process has threads that wait for
+    # each other. Without the last variable, pyright asks the npm registry at every run whether there is a newer one.
+    surroundings = {"OMP_NUM_THREADS": "1", **os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     for name, command in checks.items():
         print(f"== {name}", flush=True)
         code = subprocess.run([python, "-m", *command], cwd=PROJECT, env=surroundings, check=False).returncode

@@ -16,6 +16,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW = (
+    *("browser", "notebooks", "scripts", "tiny", "bench", "engine/bench", "engine/test_accounting.py"),
+    *("jobs/test_cli_studies.py", "jobs/test_cluster.py", "jobs/test_desk.py", "jobs/test_following.py"),
+    *("jobs/test_killed.py", "jobs/test_many.py", "jobs/test_own_cluster.py", "test_main.py", "test_cli_bench.py"),
+)
+"""Folders and files whose tests start servers, browsers or many processes, or train."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that `scripts/test.py --quick` leaves out."""
+    places = [Path(__file__).parent / name for name in SLOW]
+    assert all(place.exists() for place in places)
+    for item in items:
+        if any(place == item.path or place in item.path.parents for place in places):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder's svd_tiny.safetensors with the names and shapes of configs/svd_tiny.yaml, in float16, always the same.

@@ -1,5 +1,7 @@
 """The whole program in a real browser: Chromium in front of a server of each module's own.
 
+Runs are held at a step where a test needs one that is not over yet, see `hold_runs`.
+
 Without Chromium these tests are skipped, or, where IMG2VID_BROWSER_TESTS is "required", fail. Screenshots go to the
 folder IMG2VID_SCREENSHOTS, else to one of pytest's temporary folders; each test that fails leaves one more.
 """
@@ -27,6 +29,13 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 FAILED = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one server run in one process; those that kill it have servers of their own."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("killed" if "killed" in item.path.name else "browser"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -82,6 +91,7 @@ def visit(browser: Browser, dashboard: Dashboard, screenshots: Path, request: py
         return visitors[-1].open()
 
     yield open_one
+    dashboard.go_on()
     for number, visitor in enumerate(visitors):
         if request.node.stash.get(FAILED, False):
             visitor.picture(f"failed_{request.node.name}_{number}")

@@ -59,7 +59,18 @@ class Dashboard:
             "OMP_NUM_THREADS": "1",
             # On a graphics card, svd_tiny would be done before anything could happen to it.
             "CUDA_VISIBLE_DEVICES": "",
+            "DASK_DISTRIBUTED__WORKER__PRELOAD": str(Path(__file__).with_name("hold_runs.py")),
         }
+
+    def hold(self, stage: str, step: int) -> None:
+        """Holds runs at this step of a stage, so that what a test does meanwhile needs no long run."""
+        part = self.home / "hold.part"
+        part.write_text(f"{stage} {step}", encoding="utf-8")
+        part.replace(self.home / "hold")
+
+    def go_on(self) -> None:
+        """Lets all runs go on."""
+        (self.home / "hold").unlink(missing_ok=True)
 
     def store(self) -> Store:
         """What it has written down."""

@@ -10,14 +10,14 @@ from visitor import NAMES, SMALL, Visit
 from img2vid import paths
 from img2vid.jobs.job import State
 
-MANY = 400
-"""Steps of a run that is never to come to its end."""
+STEPS = 4
 
 
 def test_cancel_stops_within_a_step_and_the_next_run_is_made(visit: Visit, dashboard: Dashboard) -> None:
-    visitor = visit().ready_with({"seed": 1, "steps": MANY})
+    dashboard.hold("sample", 1)
+    visitor = visit().ready_with({**SMALL, "seed": 1, "steps": STEPS})
     visitor.press("Sample")
-    visitor.wait_for_step(1, MANY)
+    visitor.wait_for_step(1, STEPS)
     visitor.picture("cancel_before")
     visitor.press("Cancel")
     visitor.wait_for("dogs, seed 1: cancelled.")
@@ -25,14 +25,15 @@ def test_cancel_stops_within_a_step_and_the_next_run_is_made(visit: Visit, dashb
     expect(visitor.button("Cancel")).to_be_disabled()
     visitor.wait_for("The video appears here.")
     visitor.picture("cancel_after")
-    (cancelled,) = dashboard.store().jobs()
+    dashboard.go_on()
+    cancelled = dashboard.store().jobs()[0]
     assert (cancelled.state, cancelled.results) == (State.CANCELLED, ())
 
     visitor.set({**SMALL, "seed": 2})
     visitor.press("Sample")
     visitor.wait_for_result(2)
     visitor.played()
-    assert [job.state for job in dashboard.store().jobs()] == [State.DONE, State.CANCELLED]
+    assert [job.state for job in dashboard.store().jobs(limit=2)] == [State.DONE, State.CANCELLED]
 
 
 def test_what_is_typed_quickly_is_not_lost(visit: Visit, dashboard: Dashboard) -> None:
@@ -48,10 +49,10 @@ def test_what_is_typed_quickly_is_not_lost(visit: Visit, dashboard: Dashboard) -
 
 
 def test_two_tabs_share_the_queue_and_keep_their_own_controls(visit: Visit, dashboard: Dashboard) -> None:
-    long = 120
-    one = visit().ready_with({**SMALL, "seed": 11, "steps": long, "fps": 7, "motion bucket id": 127})
+    dashboard.hold("sample", 1)
+    one = visit().ready_with({**SMALL, "seed": 11, "steps": STEPS, "fps": 7, "motion bucket id": 127})
     one.press("Sample")
-    one.wait_for_step(1, long)
+    one.wait_for_step(1, STEPS)
     two = visit()
     assert two.tab != one.tab
     expect(two.number("fps")).to_have_value("7")  # a new tab begins as the last one was left
@@ -63,20 +64,21 @@ def test_two_tabs_share_the_queue_and_keep_their_own_controls(visit: Visit, dash
         visitor.wait_for("Queue: 1 waiting")
     one.picture("two_tabs_first")
     two.picture("two_tabs_second")
+    dashboard.go_on()
     for visitor in (one, two):
         visitor.wait_for_result(12)
         expect(visitor.button("seed 11")).to_be_enabled()
     two.press("seed 11")
     two.wait_for_result(11)
     one.wait_for_result(12)
-    for visitor, values in ((one, ("11", str(long), "7", "127")), (two, ("12", "2", "9", "30"))):
+    for visitor, values in ((one, ("11", str(STEPS), "7", "127")), (two, ("12", "2", "9", "30"))):
         visitor.reload()
         for label, value in zip(("seed", "steps", "fps", "motion bucket id"), values, strict=True):
             expect(visitor.number(label)).to_have_value(value)
     two.wait_for_result(11)
     jobs = {job.settings.seed: job.settings for job in dashboard.store().jobs(limit=2)}
     assert {seed: (job.num_steps, job.fps, job.motion_bucket_id) for seed, job in jobs.items()} == {
-        11: (long, 7, 127),
+        11: (STEPS, 7, 127),
         12: (2, 9, 30),
     }
 
@@ -85,15 +87,19 @@ def test_another_version_is_loaded_when_the_running_job_is_done(visit: Visit, da
     if not (paths.PROJECT / "checkpoints" / "svd_tiny_xt.safetensors").is_file():
         tiny = paths.PROJECT / "checkpoints" / "svd_tiny.safetensors"
         shutil.copy(tiny, dashboard.checkpoints / "svd_tiny_xt.safetensors")
-    visitor = visit().ready_with({**SMALL, "seed": 21, "steps": 60})
+    dashboard.hold("sample", 1)
+    visitor = visit().ready_with({**SMALL, "seed": 21, "steps": STEPS})
+    if not visitor.box("Load Model").is_checked():
+        visitor.tick("Load Model")
     expect(visitor.box("Load Model")).to_be_checked()
     visitor.press("Sample")
-    visitor.wait_for_step(1, 60)
+    visitor.wait_for_step(1, STEPS)
     visitor.choose("Model Version", "svd_tiny_xt")
     visitor.wait_for("svd_tiny_xt is loaded as soon as the worker is free.")
     expect(visitor.number("T")).to_have_value("25")
     expect(visitor.text(re.compile("Sampling, step"))).to_be_visible()
     visitor.picture("switch_while_running")
+    dashboard.go_on()
     visitor.wait_for_result(21)
     visitor.wait_for(re.compile("svd_tiny_xt on CPU, .+, ready"))
     expect(visitor.box("Load Model")).to_be_checked()
@@ -108,11 +114,13 @@ def test_another_version_is_loaded_when_the_running_job_is_done(visit: Visit, da
 def test_a_job_whose_worker_is_killed_finishes_by_itself(visit: Visit, dashboard: Dashboard) -> None:
     visitor = visit()
     visitor.choose("Model Version", "svd_tiny")
-    visitor.ready_with({**SMALL, "seed": 31, "steps": 60})
+    dashboard.hold("sample", 2)
+    visitor.ready_with({**SMALL, "seed": 31, "steps": STEPS})
     visitor.press("Sample")
-    visitor.wait_for_step(2, 60)
+    visitor.wait_for_step(2, STEPS)
     worker = dashboard.worker()
     worker.kill()
+    dashboard.go_on()
     until(lambda: dashboard.store().jobs()[0].notice, "a word about the lost worker")
     visitor.picture("worker_killed")
     visitor.wait_for_result(31)
@@ -122,3 +130,26 @@ def test_a_job_whose_worker_is_killed_finishes_by_itself(visit: Visit, dashboard
     assert dashboard.worker() != worker
     job = dashboard.store().jobs()[0]
     assert (job.state, job.attempts, job.error) == (State.DONE, 2, "")
+
+
+def test_a_reload_in_the_middle_of_a_run_disturbs_nothing(visit: Visit, dashboard: Dashboard) -> None:
+    numbers = {**SMALL, "seed": 501, "motion bucket id": 90, "steps": STEPS, "Decode t frames at a time": 1}
+    dashboard.hold("sample", 2)
+    visitor = visit().ready_with(numbers)
+    tab = visitor.tab
+    visitor.press("Sample")
+    visitor.wait_for_step(2, STEPS)
+    visitor.reload()
+    assert visitor.tab == tab
+    visitor.wait_for(re.compile("Sampling, step 2 of"))
+    visitor.picture("reload_while_running")
+    for label, value in numbers.items():
+        expect(visitor.number(label)).to_have_value(str(value))
+    expect(visitor.choice("Model Version")).to_have_value("svd_tiny")
+    expect(visitor.input).to_be_visible()
+    dashboard.go_on()
+    visitor.wait_for_result(501)
+    visitor.played()
+    visitor.picture("reload_result")
+    job = dashboard.store().jobs()[0]
+    assert (job.state, job.settings.seed, job.attempts) == (State.DONE, 501, 1)

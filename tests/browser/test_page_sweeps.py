@@ -14,6 +14,7 @@ from playwright.sync_api import Download, expect
 from visitor import OVERHANG, PHOTO, SMALL, Visit, Visitor
 
 from img2vid import paths
+from img2vid.jobs.job import State
 from img2vid.jobs.studies import Studies
 from img2vid.media.videos import read_frames, read_metadata
 
@@ -47,7 +48,7 @@ def downloaded(visitor: Visitor, label: str, folder: Path) -> Path:
 
 
 def jobs(dashboard: Dashboard) -> int:
-    return len(dashboard.store().jobs(limit=100))
+    return len(dashboard.store().jobs(states=[State.DONE], limit=100))
 
 
 def test_nine_videos_play_in_step_and_are_made_once(visit: Visit, dashboard: Dashboard, tmp_path: Path) -> None:
@@ -116,7 +117,8 @@ def _from_the_command_line(dashboard: Dashboard, folder: Path, made: int) -> Non
 
 @pytest.mark.usefixtures("dashboard")
 def test_a_sweep_is_cancelled_and_goes_on(visit: Visit, dashboard: Dashboard) -> None:
-    visitor = visit().ready_with({**SMALL, "steps": 30})
+    dashboard.hold("sample", 1)
+    visitor = visit().ready_with({**SMALL, "steps": 3})
     visitor.page.wait_for_load_state("networkidle")
     visitor.page.get_by_role("link", name="Sweeps").click()
     visitor.press("Run 9 videos")

@@ -86,7 +86,8 @@ class Visitor:
         return self.page.get_by_role("spinbutton", name=label, exact=True)
 
     def box(self, label: str) -> Locator:
-        return self.page.get_by_role("checkbox", name=label, exact=True)
+        # While the page is drawn anew, a box under its old key may stand before the new one.
+        return self.page.get_by_role("checkbox", name=label, exact=True).last
 
     def choice(self, label: str) -> Locator:
         return self.page.get_by_role("combobox", name=label, exact=True)

@@ -39,6 +39,17 @@ def test_all_four_run_in_order_and_arguments_go_to_pytest(tools: Project, tmp_pa
     assert shown == ["== ruff check", "== ruff format", "== pyright", "== pytest"]
 
 
+def test_without_arguments_all_cores_are_used_and_a_quick_run_leaves_slow_tests_out(tools: Project):
+    assert tools.start(script="test.py").returncode == 0
+    assert calls(tools)[-1] == ["pytest", "-n", "auto", "--maxprocesses", "8", "--dist", "loadgroup"]
+    assert tools.start("--quick", script="test.py").returncode == 0
+    assert calls(tools)[-1] == [
+        *("pytest", "-m", "not slow", "-n", "auto", "--maxprocesses", "8", "--dist", "loadgroup")
+    ]
+    assert tools.start("--quick", "tests/media", script="test.py").returncode == 0
+    assert calls(tools)[-1] == ["pytest", "-m", "not slow", "tests/media"]
+
+
 def test_the_first_failure_ends_it_with_its_exit_code(tools: Project):
     (tools.folder / "pyright.code").write_text("3", encoding="utf-8")
     done = tools.start(script="test.py")

@@ -1,0 +1,39 @@
+"""Dask preload for the workers of a test's dashboard: holds a run at a step until the test lets it go on.
+
+The file `hold` in the dashboard's home names a stage and a step. A run that has reported that step, or a later one of
+that stage, waits as long as the file is there; it can be cancelled meanwhile.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from img2vid.errors import Cancelled
+from img2vid.events import Event
+from img2vid.jobs.worker import Reporter
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask when a worker starts."""
+    hold = Path(os.environ["IMG2VID_HOME"]) / "hold"
+    report = Reporter.__call__
+
+    def report_and_wait(self: Reporter, event: Event) -> None:
+        if _is_held(hold, event):
+            self._sent = float("-inf")  # an event that follows closely upon another one would not be sent
+        report(self, event)
+        while _is_held(hold, event):
+            if not self._wanted():
+                raise Cancelled("stopped")
+            time.sleep(0.02)
+
+    Reporter.__call__ = report_and_wait
+
+
+def _is_held(hold: Path, event: Event) -> bool:
+    try:
+        stage, step = hold.read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        return False
+    return event.stage == stage and event.step >= int(step)

@@ -1,4 +1,4 @@
-"""A desk with a real cluster, which the tests of a module share as starting one takes seconds."""
+"""A desk with a real cluster, shared by the modules that use it."""
 
 import os
 import shutil
@@ -33,14 +33,72 @@ def surroundings(checkpoints: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def desk(surroundings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A desk that works; jobs whose names say so are done by stand-ins."""
-    desk = Desk(Store(tmp_path_factory.mktemp("home") / "img2vid.sqlite"), make=stand_ins.make, greet=stand_ins.greet)
-    desk.start()
-    yield desk
-    desk.stop()
-    assert cluster_processes() == worker_processes() == []
+class SharedDesk:
+    """One desk with a real cluster for all modules that use it in a row, as starting one takes seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._desk: Desk | None = None
+        self._started = 0
+
+    def get(self) -> Desk:
+        """Return the desk, started if it is not; jobs whose names say so are done by stand-ins."""
+        if self._desk is None:
+            self._started += 1
+            store = Store(self._folder / f"home{self._started}" / "img2vid.sqlite")
+            self._desk = Desk(store, make=stand_ins.make, greet=stand_ins.greet)
+            self._desk.start()
+        return self._desk
+
+    def stop(self) -> None:
+        """Stop the desk if it runs; the next use starts another one with a home of its own."""
+        if self._desk is not None:
+            desk, self._desk = self._desk, None
+            desk.stop()
+            assert cluster_processes() == worker_processes() == []
+
+
+SHARED = pytest.StashKey[SharedDesk]()
+STARTING = {"test_many.py", "test_killed.py", "test_own_cluster.py", "test_following.py"}
+"""Modules with tests that start clusters without the shared desk."""
+
+
+@pytest.fixture(scope="session")
+def shared_desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedDesk]:
+    shared = request.config.stash[SHARED] = SharedDesk(tmp_path_factory.mktemp("homes"))
+    yield shared
+    shared.stop()
+
+
+def uses_shared_desk(item: pytest.Item) -> bool:
+    return "shared_desk" in getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give modules that start clusters to one process of pytest-xdist, which keeps the shared desk for them."""
+    here = [item for item in items if item.path.parent == Path(__file__).parent]
+    modules = {item.path for item in here if uses_shared_desk(item) or item.path.name in STARTING}
+    for item in here:
+        if item.path in modules:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the shared desk before a module without it, whose environment variables would reach its thread."""
+    shared = item.config.stash.get(SHARED, None)
+    if shared is None or (nextitem is not None and nextitem.path == item.path):
+        return
+    following = [each for each in item.session.items if nextitem is not None and each.path == nextitem.path]
+    if not any(uses_shared_desk(each) for each in following):
+        shared.stop()
+
+
+@pytest.fixture
+def desk(surroundings: None, shared_desk: SharedDesk) -> Desk:
+    """A desk that works."""
+    return shared_desk.get()
 
 
 @pytest.fixture

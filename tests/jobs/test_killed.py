@@ -75,7 +75,7 @@ def test_a_cluster_that_is_killed_is_opened_again(client: Client) -> None:
     done = client.end(job)
     assert (done.state, done.attempts) == (State.DONE, 2)
     assert cluster_processes() != [process]
-    psutil.wait_procs(workers, timeout=10)
+    psutil.wait_procs(workers, timeout=60)
     assert not any(worker.is_running() for worker in workers)
 
 
@@ -105,7 +105,7 @@ def test_when_the_desk_is_killed_no_process_stays_and_the_next_one_goes_on(tmp_p
             assert reserve.workers() == [until(reserve.workers)[0]]
         finally:
             program.kill()
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert alive == []
     try:
         interrupted = client.end(running)

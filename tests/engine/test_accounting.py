@@ -22,7 +22,7 @@ from img2vid.errors import OutOfMemory
 SVD = paths.CONFIGS / "svd.yaml"
 GOLDEN = golden_model("tiny_svd")
 FULL = {"svd": ClipSize(14, 576, 1024, 14), "svd_xt": ClipSize(25, 576, 1024, 14)}
-SMALL = ClipSize(3, 128, 192, 3)
+SMALL = ClipSize(3, 64, 128, 3)
 Needed = dict[str, int]
 
 pytestmark = pytest.mark.xdist_group("accounting")  # one process counts the full-size model for all

@@ -166,5 +166,5 @@ def test_ctrl_c_cancels_what_waits_and_a_second_call_goes_on(command: Command, c
 
 def _of_steps(store: Store, *steps: int) -> list[str]:
     """The jobs of those numbers of steps, as soon as all are there."""
-    found = {job.settings.num_steps: job.id for job in store.jobs(20)}
+    found = {job.settings.num_steps: job.id for job in store.jobs(20) if job.settings.seed == 121}
     return [found[step] for step in steps] if {*steps} <= {*found} else []

@@ -88,6 +88,7 @@ def exported(visitor: Visitor, entries: Entries) -> None:
     expect(visitor.button(card(302))).to_be_visible()
     visitor.press("Choose this page")
     visitor.wait_for("2 chosen")
+    visitor.page.wait_for_load_state("networkidle")  # the page is drawn to its end: a press before may miss the button
     visitor.press("Export as zip")
     with visitor.page.expect_download() as download:
         visitor.press("Download")

@@ -25,8 +25,6 @@ FULL = {"svd": ClipSize(14, 576, 1024, 14), "svd_xt": ClipSize(25, 576, 1024, 14
 SMALL = ClipSize(3, 64, 128, 3)
 Needed = dict[str, int]
 
-pytestmark = pytest.mark.xdist_group("accounting")  # one process counts the full-size model for all
-
 
 def needs(config: Path, precision: Precision, decoder_precision: Precision = "fp32") -> Needs:
     order = LoadOrder(

@@ -59,8 +59,6 @@ class SharedDesk:
 
 
 SHARED = pytest.StashKey[SharedDesk]()
-STARTING = {"test_many.py", "test_killed.py", "test_own_cluster.py", "test_following.py"}
-"""Modules with tests that start clusters without the shared desk."""
 
 
 @pytest.fixture(scope="session")
@@ -72,16 +70,6 @@ def shared_desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 def uses_shared_desk(item: pytest.Item) -> bool:
     return "shared_desk" in getattr(item, "fixturenames", ())
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give modules that start clusters to one process of pytest-xdist, which keeps the shared desk for them."""
-    here = [item for item in items if item.path.parent == Path(__file__).parent]
-    modules = {item.path for item in here if uses_shared_desk(item) or item.path.name in STARTING}
-    for item in here:
-        if item.path in modules:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 @pytest.hookimpl(trylast=True)

@@ -11,7 +11,6 @@ import pytest
 from small_project import SCRIPTS, Project, write_wheel
 
 STAMP = "img2vid-runtime"
-pytestmark = pytest.mark.xdist_group("environment")  # one process makes the first environment, the others copy it
 posix_only = pytest.mark.skipif(os.name == "nt", reason="uses POSIX signals")
 
 

@@ -146,7 +146,8 @@ class Clip(nn.Module):
         embed_dim, text = int(parameters["embed_dim"]), parameters["text_cfg"]
         width = int(text.get("width", 512))
         self.visual = VisionTransformer(embed_dim, parameters["vision_cfg"])
-        self.token_embedding = nn.Embedding.from_pretrained(torch.zeros(int(text.get("vocab_size", 49408)), width))
+        tokens = torch.zeros(int(text.get("vocab_size", 49408)), width)
+        self.token_embedding: nn.Embedding = cast(Any, nn.Embedding).from_pretrained(tokens)
         self.ln_final = nn.LayerNorm(width)
         self.positional_embedding = nn.Parameter(torch.zeros(int(text.get("context_length", 77)), width))
         self.text_projection = nn.Parameter(torch.zeros(width, embed_dim))

@@ -94,7 +94,7 @@ def _blank(*size: int) -> Tensor:
     return torch.empty(size, device="meta")
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode, PyTorch before 2.5 counts nothing
 def _part(run: Run, weights: nn.Module, precision: str, inputs: list[Tensor]) -> Work:
     outputs: list[Tensor] = []
     operations = count(lambda: outputs.extend(run()))

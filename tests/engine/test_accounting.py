@@ -24,6 +24,7 @@ GOLDEN = golden_model("tiny_svd")
 FULL = {"svd": ClipSize(14, 576, 1024, 14), "svd_xt": ClipSize(25, 576, 1024, 14)}
 SMALL = ClipSize(3, 64, 128, 3)
 Needed = dict[str, int]
+pytestmark = pytest.mark.takes_long("counts full-size models operation by operation")
 
 
 def needs(config: Path, precision: Precision, decoder_precision: Precision = "fp32") -> Needs:

@@ -221,6 +221,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.takes_long("two dashboards and their workers start")
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_a_command_whose_dashboard_is_killed_goes_on_by_itself(tmp_path: Path) -> None:
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)

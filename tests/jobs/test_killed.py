@@ -20,6 +20,7 @@ from img2vid.media.videos import read_frames
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
 
+@pytest.mark.takes_long("a worker is killed and another one starts")
 @pytest.mark.parametrize(
     ("stage", "settings"),
     [("sample", {"num_steps": 16}), ("decode", {"num_frames": 8, "decode_t": 1, "height": 96, "width": 96})],

@@ -21,6 +21,7 @@ def add_jobs(path: Path, folder: Path, process: int) -> None:
         client.stand_in(f"quick-{index}")
 
 
+@pytest.mark.takes_long("eight processes start at once")
 def test_fifty_jobs_of_eight_processes_run_once_each(client: Client) -> None:
     context = multiprocessing.get_context("spawn")
     arguments = (client.store.path, client.folder)

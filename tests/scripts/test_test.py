@@ -41,11 +41,10 @@ def test_all_four_run_in_order_and_arguments_go_to_pytest(tools: Project, tmp_pa
 
 def test_without_arguments_all_cores_are_used_and_a_quick_run_leaves_slow_tests_out(tools: Project):
     assert tools.start(script="test.py").returncode == 0
-    assert calls(tools)[-1] == ["pytest", "-n", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
+    everything = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--durations", "10"]
+    assert calls(tools)[-1] == ["pytest", *everything]
     assert tools.start("--quick", script="test.py").returncode == 0
-    assert calls(tools)[-1] == [
-        *("pytest", "-m", "not slow", "-n", "auto", "--maxprocesses", "8", "--dist", "loadfile")
-    ]
+    assert calls(tools)[-1] == ["pytest", "-m", "not slow", *everything]
     assert tools.start("--quick", "tests/media", script="test.py").returncode == 0
     assert calls(tools)[-1] == ["pytest", "-m", "not slow", "tests/media"]
 

@@ -1,6 +1,7 @@
 """The verdict says what was reached; the numbers of one picture are complete."""
 
 import numpy as np
+import pytest
 
 from scripts.tiny.evaluation import TARGETS, Evaluation, verdict
 
@@ -12,6 +13,7 @@ def test_a_verdict_knows_each_kind_of_target() -> None:
     assert len([line for line in verdict(missed) if "NOT" in line]) == len(TARGETS)
 
 
+@pytest.mark.takes_long("samples six clips with a trained model")
 def test_the_numbers_of_a_picture_are_complete_and_the_sheet_shows_it() -> None:
     evaluation = Evaluation("svd_tiny", num_steps=1, num_frames=4)
     row = evaluation.row("rocket")

@@ -17,6 +17,7 @@ def test_a_small_checkpoint_is_small(name: str) -> None:
     assert checkpoint.stat().st_size < TARGETS["megabytes"][0] * 1e6
 
 
+@pytest.mark.takes_long("samples the shipped models at their own size")
 @pytest.mark.parametrize("name", VERSIONS)
 def test_a_small_checkpoint_shows_its_picture_and_does_not_flicker(name: str) -> None:
     # More than 10 s: all 14 or 25 frames are made. With 3 steps svd_tiny_xt's first frame has 20.9 dB, near the limit.

@@ -41,8 +41,20 @@ def test_all_four_run_in_order_and_arguments_go_to_pytest(tools: Project, tmp_pa
 
 def test_without_arguments_all_cores_are_used_and_a_quick_run_leaves_slow_tests_out(tools: Project):
     assert tools.start(script="test.py").returncode == 0
-    everything = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--durations", "10"]
-    assert calls(tools)[-1] == ["pytest", *everything]
+    everything = [
+        "--ignore",
+        "tests/browser",
+        "-n",
+        "auto",
+        "--maxprocesses",
+        "8",
+        "--dist",
+        "loadfile",
+        "--durations",
+        "10",
+    ]
+    in_a_browser = ["pytest", "-p", "no:randomly", "--durations", "10", "tests/browser"]
+    assert calls(tools)[-2:] == [["pytest", *everything], in_a_browser]
     assert tools.start("--quick", script="test.py").returncode == 0
     assert calls(tools)[-1] == ["pytest", "-m", "not slow", *everything]
     assert tools.start("--quick", "tests/media", script="test.py").returncode == 0

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from dashboard import Dashboard, until
-from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, expect
 
 from img2vid import paths
 from img2vid.settings import SampleSettings, label_of
@@ -59,7 +59,7 @@ class Visitor:
         self.strangers: set[str] = set()
         """Machines other than this one that the page has turned to."""
         self.expects_to_lose_the_server = False
-        self.page.on("console", lambda message: self._complain(message.text) if message.type == "error" else None)
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self._complain(str(error)))
         self.page.on("request", lambda request: self._watch(request.url))
 
@@ -180,6 +180,14 @@ class Visitor:
         expect(self.button("Sample")).to_be_visible()
         self.page.wait_for_url(re.compile(r"\?tab=[0-9a-f]{12}$"))
         return self
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # A picture that the browser still asks for when the page is drawn anew may be gone by then, and Streamlit looks
+        # for itself below the address of a page first.
+        address = message.location.get("url", "")
+        gone = "404" in message.text and ("/media/" in address or "/_stcore/" in address)
+        if message.type == "error" and not gone:
+            self._complain(message.text)
 
     def _complain(self, text: str) -> None:
         if not self.expects_to_lose_the_server:

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(place == item.path or place in item.path.parents for place in places):
             item.add_marker("slow")
+
+
+MAIN = sys.modules["__main__"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Restores `__main__`: Streamlit's AppTest leaves its script there, and every new process would run it again."""
+    sys.modules["__main__"] = MAIN
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Restores `__main__` after the fixtures."""
+    sys.modules["__main__"] = MAIN
 
 
 LONG = 10.0

@@ -1,10 +1,8 @@
 """Many programs at once, and one after the other: each job runs once, whoever added it and whoever has the desk."""
 
 import multiprocessing
-import sys
 import threading
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import stand_ins
@@ -24,9 +22,7 @@ def add_jobs(path: Path, folder: Path, process: int) -> None:
 
 
 @pytest.mark.takes_long("eight processes start at once")
-def test_fifty_jobs_of_eight_processes_run_once_each(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    # New processes run the main module again, which under pytest-xdist is not made for that.
-    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+def test_fifty_jobs_of_eight_processes_run_once_each(client: Client) -> None:
     context = multiprocessing.get_context("spawn")
     arguments = (client.store.path, client.folder)
     processes = [context.Process(target=add_jobs, args=(*arguments, number)) for number in range(PROCESSES)]

@@ -1,7 +1,8 @@
 """Sets up the environment with the tools for development, then runs lint, format check, types and tests, in this order.
 
 python3 scripts/test.py                  all tests, on all cores and in a random order, then those in a browser
-python3 scripts/test.py --quick          without the tests that start servers, browsers or many processes, or train
+python3 scripts/test.py --quick          without the tests that start servers, browsers or many processes, train,
+                                         run every fast path and memory plan, or make many videos
 python3 scripts/test.py [ARGUMENTS]      the arguments go to pytest, which then runs in one process; its paths start at
                                          the project's folder
 
@@ -38,6 +39,8 @@ def main(arguments: list[str]) -> int:
     # Tests that run side by side on the same cores take many times as long if each process has threads that wait for
     # each other. Without the last variable, pyright asks the npm registry at every run whether there is a newer one.
     surroundings = {"OMP_NUM_THREADS": "1", **os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    # Without bytecode, every process compiles the program again, and pytest rewrites every test's assertions.
+    surroundings.pop("PYTHONDONTWRITEBYTECODE", None)
     for name, command in checks.items():
         print(f"== {name}", flush=True)
         code = subprocess.run([python, "-m", *command], cwd=PROJECT, env=surroundings, check=False).returncode

@@ -18,19 +18,29 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 SLOW = (
-    *("browser", "notebooks", "scripts", "tiny", "bench", "engine/bench", "engine/test_accounting.py"),
+    *("browser", "notebooks", "scripts", "tiny", "bench", "engine/bench", "engine/fused", "windows"),
+    *("engine/test_accounting.py", "engine/test_approximations.py", "engine/test_moving.py", "engine/test_sharing.py"),
     *("jobs/test_cli_studies.py", "jobs/test_cluster.py", "jobs/test_desk.py", "jobs/test_following.py"),
     *("jobs/test_killed.py", "jobs/test_many.py", "jobs/test_own_cluster.py", "test_main.py", "test_cli_bench.py"),
+    *(
+        "doctor/test_doctor_command.py",
+        "test_cli.py",
+        "test_pipeline.py",
+        "ui/test_compare_page.py",
+        "ui/test_sweeps_page.py",
+    ),
 )
-"""Folders and files whose tests start servers, browsers or many processes, or train."""
+"""Folders and files whose tests start servers, browsers or many processes, train, run every fast path or memory plan,
+or make many videos."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that `scripts/test.py --quick` leaves out."""
     places = [Path(__file__).parent / name for name in SLOW]
     assert all(place.exists() for place in places)
+    slow = {path for path in {item.path for item in items} if any(path.is_relative_to(place) for place in places)}
     for item in items:
-        if any(place == item.path or place in item.path.parents for place in places):
+        if item.path in slow:
             item.add_marker("slow")
 
 

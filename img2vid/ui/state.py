@@ -7,9 +7,10 @@ depends on which of them happen to be drawn. Every change is written to disk at 
 import logging
 import os
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import streamlit as st
@@ -63,6 +64,8 @@ class PageState:
     """How often that has changed by itself; then the box is a new one, as `load_model_key` says."""
     letting_go: bool = False
     """Whether it was unticked, and the model is not gone yet."""
+    deferred: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """Actions that run once the callbacks of all widgets have run."""
 
     @property
     def version(self) -> ModelVersion:
@@ -128,7 +131,22 @@ def current() -> PageState:
         page.tab = tabs.fresh(versions)
     if st.query_params.get(ADDRESS) != page.name:
         st.query_params[ADDRESS] = page.name
+    while page.deferred:
+        page.deferred.pop(0)()
     return page
+
+
+def after_entry(action: Callable[[], None]) -> Callable[[], None]:
+    """Return a button's callback that runs an action after the callbacks of all other widgets.
+
+    When a value and a click arrive together, Streamlit calls callbacks in no useful order: the click may come first,
+    and the action would see the value from before.
+    """
+    return partial(_defer, action)
+
+
+def _defer(action: Callable[[], None]) -> None:
+    acting().deferred.append(action)
 
 
 def acting() -> PageState:

@@ -117,6 +117,15 @@ def test_sample_sends_the_controls_and_the_picture_away(open_page: Open, desk: F
     assert job.folder == desk.store.home / "svd_tiny"
 
 
+def test_values_that_arrive_together_with_the_press_on_sample_are_in_the_job(open_page: Open, desk: FakeDesk) -> None:
+    """AppTest sends the main area before the sidebar, so Streamlit calls Sample's callback before the seed's."""
+    page = drop(open_page(), PHOTO)
+    page.number_input(key="seed").set_value(77)
+    page.number_input(key="fps").set_value(9)
+    page.button(key="sample").click().run()
+    assert [(job.settings.seed, job.settings.fps) for job in desk.store.queue()] == [(77, 9)]
+
+
 def test_how_the_model_is_run_is_sent_away_and_survives_a_reload(open_page: Open, desk: FakeDesk) -> None:
     page = open_page()
     drop(page, PHOTO)

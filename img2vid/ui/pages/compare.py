@@ -10,7 +10,7 @@ from img2vid.jobs.job import likeness
 from img2vid.jobs.studies import Outlook, Studies, Study, Wanted
 from img2vid.ui import columns, desks, words
 from img2vid.ui.columns import MOST, Comparison
-from img2vid.ui.state import PageState, acting, current, drawing, entered, noting, show, show_note
+from img2vid.ui.state import PageState, acting, after_entry, current, drawing, entered, noting, show, show_note
 from img2vid.ui.widgets.clips import clips_box
 from img2vid.ui.widgets.column import column_box, trouble
 from img2vid.ui.widgets.earlier import earlier_box, study_of
@@ -55,7 +55,7 @@ def _run_box(page: PageState, what: Comparison, study: Study | None) -> None:
             type="primary",
             icon=":material/compare:",
             disabled=bool(problem),
-            on_click=_run,
+            on_click=after_entry(_run),
         )
         st.button("Cancel", key="compare_cancel", disabled=not _going(study), on_click=_cancel)
     st.caption(words.plain(problem) if problem else _outlook(page, what))

@@ -10,7 +10,7 @@ from img2vid.settings import SampleSettings, check_provider
 from img2vid.sweeps import resting
 from img2vid.ui import desks, grids, words
 from img2vid.ui.grids import Sweep
-from img2vid.ui.state import PageState, acting, current, drawing, noting, show_note
+from img2vid.ui.state import PageState, acting, after_entry, current, drawing, noting, show_note
 from img2vid.ui.widgets.axes import axes_box
 from img2vid.ui.widgets.earlier import earlier_box, study_of
 from img2vid.ui.widgets.grid import going_on, grid_box
@@ -53,7 +53,7 @@ def _run_box(page: PageState, what: Sweep, study: Study | None) -> None:
             type="primary",
             icon=":material/grid_on:",
             disabled=bool(problem),
-            on_click=_run,
+            on_click=after_entry(_run),
         )
         idle = study is None or not going_on(study)
         st.button("Cancel all", key="sweep_cancel", disabled=idle, on_click=_cancel)

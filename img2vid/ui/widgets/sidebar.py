@@ -9,7 +9,7 @@ from img2vid.loading import MEMORY_PLANS, MOST_THREADS, PRECISIONS, PROVIDERS
 from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
 from img2vid.switching import reset
 from img2vid.ui import desks
-from img2vid.ui.state import PageState, acting, entered, noting, show
+from img2vid.ui.state import PageState, acting, after_entry, entered, noting, show
 from img2vid.ui.widgets.controls import control, row, select
 from img2vid.ui.widgets.model import wanted
 
@@ -36,7 +36,7 @@ def sidebar(page: PageState) -> None:
         icon=":material/restart_alt:",
         type="tertiary",
         help="Sets every control back; the input, the seed and the folder stay.",
-        on_click=_reset,
+        on_click=after_entry(_reset),
     )
 
 

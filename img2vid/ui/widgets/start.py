@@ -11,7 +11,7 @@ from img2vid.jobs.store import Store
 from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings, check_provider
 from img2vid.ui import desks, peaks, words
-from img2vid.ui.state import Note, PageState, acting, noting, show_note
+from img2vid.ui.state import Note, PageState, acting, after_entry, noting, show_note
 from img2vid.ui.widgets.model import missing_checkpoint
 from img2vid.versions import ModelVersion
 
@@ -30,7 +30,7 @@ def start_box(page: PageState) -> None:
             type="primary",
             icon=":material/movie:",
             disabled=bool(problem),
-            on_click=_sample,
+            on_click=after_entry(_sample),
         )
         st.button(
             "Cancel",

@@ -3,13 +3,13 @@
 import streamlit as st
 
 import img2vid
-from img2vid.ui.look import ICON, LOGO
-from img2vid.ui.pages.compare import compare
-from img2vid.ui.pages.gallery import gallery
-from img2vid.ui.pages.models import models
-from img2vid.ui.pages.sample import sample
-from img2vid.ui.pages.sweeps import sweeps
-from img2vid.ui.pages.system import system
+from img2vid.ui.branding import ICON, LOGO
+from img2vid.ui.compare.page import compare
+from img2vid.ui.gallery.page import gallery
+from img2vid.ui.models.page import models
+from img2vid.ui.sample.page import sample
+from img2vid.ui.sweeps.page import sweeps
+from img2vid.ui.system.page import system
 
 st.set_page_config(
     page_title="img2vid",

@@ -1,6 +1,6 @@
 """`python -m img2vid` is the command line."""
 
-from img2vid.cli import main
+from img2vid.cli.main import main
 
 if __name__ == "__main__":
     main()

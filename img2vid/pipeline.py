@@ -15,12 +15,12 @@ from PIL.Image import Image
 
 import img2vid
 from img2vid.errors import BadInput, Img2VidError, OutOfMemory
-from img2vid.events import OnEvent, StageClock, ignore
-from img2vid.loading import LoadedModel, make_room, release_memory
+from img2vid.inference import LoadedModel, make_room, release_memory
 from img2vid.media.animations import write_animation
 from img2vid.media.pictures import prepare_picture
 from img2vid.media.videos import write_json, write_still, write_video
 from img2vid.media.watermark import can_carry_watermark, embed_watermark
+from img2vid.progress import OnEvent, StageClock, ignore
 from img2vid.settings import MAX_SEED, SampleSettings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 from img2vid import pipeline
 from img2vid.engine import decode_latents, sample_latents
-from img2vid.loading import EngineChoice, device_name, load
+from img2vid.inference import EngineChoice, device_name, load
 from img2vid.media import measures
 from img2vid.media.measures import Clip
 from img2vid.media.pictures import prepare_picture

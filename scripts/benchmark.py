@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from img2vid import cli
+from img2vid.cli import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(["bench", *sys.argv[1:]]))
+    sys.exit(main.run(["bench", *sys.argv[1:]]))

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from img2vid import paths
-from img2vid.loading import EngineChoice
+from img2vid.inference import EngineChoice
 from img2vid.media.pictures import list_pictures, load_picture
 from img2vid.versions import find_version
 

@@ -46,9 +46,9 @@ def make(file: Path, precision: str) -> dict[str, Any]:
 def inspect(file: Path, precision: str) -> dict[str, Any]:
     """Reads and checks the header against the configuration."""
     from img2vid.checkpoints.header import read_header
-    from img2vid.engine.checkpoint import check
     from img2vid.engine.config import load_config
     from img2vid.engine.model import build_meta
+    from img2vid.engine.weights.checkpoint import check
 
     model = build_meta(load_config(CONFIG), None)
     model.forget_unused()

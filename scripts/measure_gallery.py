@@ -20,13 +20,15 @@ from streamlit.testing.v1 import AppTest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from img2vid.jobs.entries import Entries, Filter
+from img2vid.gallery.entries import Entries, Filter
+from img2vid.inference import EngineChoice
 from img2vid.jobs.job import StoredResult
 from img2vid.jobs.store import Store
-from img2vid.loading import EngineChoice
 from img2vid.media.videos import write_still, write_video
 from img2vid.settings import make_settings
-from img2vid.ui import browsing, desks, pictures
+from img2vid.ui import resources
+from img2vid.ui.gallery import state
+from img2vid.ui.shared import pictures
 
 VIEWS: dict[str, Any] = {"first page": {}, "rated 4 or more": {"least_rating": 4}, "the word dogs": {"text": "dogs"}}
 VIEWS["last page"] = {}
@@ -65,7 +67,7 @@ def median(work: Callable[[], object], times: int) -> float:
 
 
 def page() -> None:
-    from img2vid.ui.pages.gallery import gallery
+    from img2vid.ui.gallery.page import gallery
 
     gallery()
 
@@ -74,10 +76,10 @@ def measured(name: str, times: int) -> str:
     """A row of the table: one way to look at the gallery."""
     entries, wanted = Entries(Store()), Filter(**VIEWS[name])
     found = entries.count(wanted)
-    last = browsing.pages_of(found) if name == "last page" else 1
-    looking = partial(entries.find, wanted, browsing.PER_PAGE, (last - 1) * browsing.PER_PAGE)
+    last = state.pages_of(found) if name == "last page" else 1
+    looking = partial(entries.find, wanted, state.PER_PAGE, (last - 1) * state.PER_PAGE)
     app = AppTest.from_function(page, default_timeout=120).run()
-    browsing.change(app.session_state["page"], page=last, **VIEWS[name])
+    state.change(app.session_state["page"], page=last, **VIEWS[name])
     first: list[float] = []
     for _ in range(times):
         pictures.thumbnail.cache_clear()
@@ -94,7 +96,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["IMG2VID_HOME"] = folder
-        desks.start = lambda: None  # no workers beside the measurement
+        resources.start = lambda: None  # no workers beside the measurement
         filled(Path(folder), arguments.videos)
         print("| View | Found | Search, ms | Page, new stills, ms | Page, again, ms |\n|---|---:|---:|---:|---:|")
         print("\n".join(measured(name, arguments.times) for name in VIEWS))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from img2vid.engine.accounting import ClipSize, Needs
+from img2vid.engine.backends.native import needs_of
 from img2vid.engine.config import load_config
 from img2vid.engine.interface import DTYPES, MEMORY_PLANS, LoadOrder
-from img2vid.engine.native import needs_of
-from img2vid.engine.plans import CONTEXT, GB, WORKSPACE, Plan, bytes_of
+from img2vid.engine.memory.accounting import ClipSize, Needs
+from img2vid.engine.memory.plans import CONTEXT, GB, WORKSPACE, Plan, bytes_of
 from img2vid.versions import load_versions
 
 

@@ -27,18 +27,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from img2vid import paths
-from img2vid.engine.bench.models import write_middle
+from img2vid.engine.bench.middle_size import write_middle
 from img2vid.engine.config import load_config
-from img2vid.engine.fused import ops, transformer
-from img2vid.engine.fused.budget import CACHE, Budget
-from img2vid.engine.fused.convs import UpsampleConv
-from img2vid.engine.fused.decoder import FusedDecoder
-from img2vid.engine.fused.unet import FusedUNet
-from img2vid.engine.memory import keep_freed_memory
+from img2vid.engine.fast import ops, transformer
+from img2vid.engine.fast.convolutions import UpsampleConv
+from img2vid.engine.fast.decoder import FusedDecoder
+from img2vid.engine.fast.tile_plan import CACHE, Budget
+from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.memory.device import keep_freed_memory
 from img2vid.engine.model import SvdModel, build_meta
 from img2vid.engine.nets.attention import Attention
 from img2vid.engine.nets.blocks import Upsample
-from img2vid.engine.random_weights import write_random_checkpoint
+from img2vid.engine.weights.random import write_random_checkpoint
 
 FRAMES, HEIGHT, WIDTH = 14, 32, 64
 WHOLE = 2**40

@@ -56,7 +56,7 @@ def forget(path: Path) -> None:
 def load(name: str, path: Path, spare: Any, options: dict[str, Any]) -> Any:
     """Loads a checkpoint and prints what that took; returns its parts alone, so that its network is gone."""
     from img2vid.engine import load_engine
-    from img2vid.engine.memory import release
+    from img2vid.engine.memory.device import release
 
     process = psutil.Process()
     before = process.memory_info().rss

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from img2vid import paths
-from img2vid.engine.memory import keep_freed_memory
+from img2vid.engine.memory.device import keep_freed_memory
 from scripts.tiny.pictures import kept_apart_pictures, training_pictures
 from scripts.tiny.stages import BEFORE, STAGES, Recipe, Training
 

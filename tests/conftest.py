@@ -18,17 +18,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 SLOW = (
-    *("browser", "notebooks", "scripts", "tiny", "bench", "engine/bench", "engine/fused", "windows"),
-    *("engine/test_accounting.py", "engine/test_approximations.py", "engine/test_moving.py", "engine/test_sharing.py"),
-    *("jobs/test_cli_studies.py", "jobs/test_cluster.py", "jobs/test_desk.py", "jobs/test_following.py"),
-    *("jobs/test_killed.py", "jobs/test_many.py", "jobs/test_own_cluster.py", "test_main.py", "test_cli_bench.py"),
-    *(
-        "doctor/test_doctor_command.py",
-        "test_cli.py",
-        "test_pipeline.py",
-        "ui/test_compare_page.py",
-        "ui/test_sweeps_page.py",
-    ),
+    *("browser", "notebooks", "scripts", "tiny", "bench", "engine/bench", "engine/fast", "windows"),
+    *("engine/memory", "engine/weights/test_shared_modules.py", "engine/test_approximations.py"),
+    *("jobs/test_cli_studies.py", "jobs/test_cluster.py", "jobs/test_service.py", "jobs/test_wait.py"),
+    *("jobs/test_killed.py", "jobs/test_many.py", "jobs/test_own_cluster.py", "test_main.py", "test_pipeline.py"),
+    *("cli/test_cli_sample.py", "cli/test_cli_bench.py", "doctor/test_doctor_command.py"),
+    *("ui/test_compare_page.py", "ui/test_sweeps_page.py"),
 )
 """Folders and files whose tests start servers, browsers or many processes, train, run every fast path or memory plan,
 or make many videos."""

@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 import yaml
 
-from img2vid import cli, paths
-from img2vid.cli_options import GROUPS
+from img2vid import paths
+from img2vid.cli import main
+from img2vid.cli.options import GROUPS
 from img2vid.settings import SampleSettings, requirement
 from img2vid.versions import ModelVersion, load_versions
 
@@ -81,7 +82,7 @@ def test_every_option_in_the_examples_exists(capsys: pytest.CaptureFixture[str])
         *(["models", name, "--help"] for name in MODELS),
     ):
         with pytest.raises(SystemExit):
-            cli.run(command)
+            main.run(command)
         known += capsys.readouterr().out
     for path in (COMMAND_LINE, OWN_CHECKPOINT, DOCS / "models.md", DOCS / "benchmark.md", DOCS / "sweeps.md"):
         written = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(path))} - {"--setup-only"}

@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from img2vid import loading, pipeline
+from img2vid import inference, pipeline
 from img2vid.errors import BadInput, Cancelled, CheckpointError, ConfigError, MediaError, OutOfMemory
-from img2vid.events import Event, ignore
-from img2vid.loading import EngineChoice, LoadedModel
+from img2vid.inference import EngineChoice, LoadedModel
 from img2vid.media.pictures import load_picture
 from img2vid.media.videos import read_frames, read_metadata
 from img2vid.media.watermark import has_watermark
 from img2vid.paths import PROJECT
 from img2vid.pipeline import Result
+from img2vid.progress import Event, ignore
 from img2vid.settings import SampleSettings
 from img2vid.versions import ModelVersion
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def model(tiny: ModelVersion) -> LoadedModel:
-    return loading.load(tiny, CPU)
+    return inference.load(tiny, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -214,21 +214,21 @@ def test_while_sampling_noise_level_and_preview_are_told(make: Make, model: Load
 
 def test_loading_tells_how_far_it_is(tiny: ModelVersion) -> None:
     events: list[Event] = []
-    loaded = loading.load(tiny, CPU, events.append)
+    loaded = inference.load(tiny, CPU, events.append)
     assert {event.stage for event in events} == {"load"}
     steps = [event.step for event in events]
     assert steps == sorted(steps)
     assert steps[0] == 0
     assert events[-1].step == events[-1].total > 1_000_000
-    assert loaded.choice == loading.resolve(CPU)
+    assert loaded.choice == inference.resolve(CPU)
 
 
 def test_memory_in_use_grows_with_what_is_held() -> None:
-    before = loading.memory_in_use("cpu")
+    before = inference.memory_in_use("cpu")
     # Asked of the system itself: the C library may have as much left from earlier tests.
     with mmap.mmap(-1, 2**28) as held:
         held.write(b"1" * 2**28)
-        assert loading.memory_in_use("cpu") - before > 2**27
+        assert inference.memory_in_use("cpu") - before > 2**27
 
 
 # When decoding fails
@@ -408,11 +408,11 @@ def test_a_size_that_the_model_cannot_make_is_refused(model: LoadedModel, photo:
 def test_a_row_that_does_not_fit_its_configuration_is_refused(tiny: ModelVersion, change: dict[str, int]) -> None:
     """A size_step finer than the network's let sizes through at which the run broke off in the middle."""
     with pytest.raises(ConfigError, match=r"the row of svd_tiny says .* needs \d+ and \d+; change the row"):
-        loading.load(tiny.model_copy(update=change), CPU)
+        inference.load(tiny.model_copy(update=change), CPU)
 
 
 def test_a_missing_checkpoint_is_told_before_anything_is_loaded(tiny: ModelVersion) -> None:
     events: list[Event] = []
     with pytest.raises(CheckpointError, match="the checkpoint of svd_tiny is missing"):
-        loading.load(tiny.model_copy(update={"checkpoint": "none.safetensors"}), CPU, events.append)
+        inference.load(tiny.model_copy(update={"checkpoint": "none.safetensors"}), CPU, events.append)
     assert events == []

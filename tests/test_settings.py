@@ -207,7 +207,7 @@ def test_an_engine_without_approximations_is_told_apart_before_anything_runs() -
 @pytest.mark.parametrize(("sigma_min", "sigma_max"), [(1e-4, 1e-4), (1e-4, 1e6), (1e6, 1e6)])
 def test_noise_levels_at_the_limits_can_be_computed_with(rho: float, sigma_min: float, sigma_max: float) -> None:
     """A rho near zero was let through; sigma_max ** (1 / rho) then was more than a number can hold."""
-    from img2vid.engine.discretization import edm_sigmas
+    from img2vid.engine.sampling.discretization import edm_sigmas
 
     settings = make_settings({"rho": rho, "sigma_min": sigma_min, "sigma_max": sigma_max})
     assert {rho, sigma_min, sigma_max} <= {*limits_of("rho").values(), *limits_of("sigma_min").values()}
@@ -239,7 +239,7 @@ def test_every_choice_has_its_parameters_and_nothing_else_has() -> None:
 
 @pytest.mark.parametrize(("sampler", "discretization", "guider"), list(product(SAMPLERS, DISCRETIZATIONS, GUIDERS)))
 def test_the_engine_takes_the_parameters_of_every_choice(sampler: str, discretization: str, guider: str) -> None:
-    from img2vid.engine.choices import check_sampler_settings
+    from img2vid.engine.sampling.validation import check_sampler_settings
     from img2vid.pipeline import sampler_settings
 
     settings = make_settings({"sampler": sampler, "discretization": discretization, "guider": guider, "num_steps": 7})
@@ -255,9 +255,9 @@ def test_the_engine_takes_the_parameters_of_every_choice(sampler: str, discretiz
 
 
 def test_the_choices_are_those_of_the_engine() -> None:
-    from img2vid.engine.discretization import DISCRETIZATIONS as ENGINE_DISCRETIZATIONS
-    from img2vid.engine.guiders import GUIDERS as ENGINE_GUIDERS
-    from img2vid.engine.samplers import SAMPLERS as ENGINE_SAMPLERS
+    from img2vid.engine.sampling.discretization import DISCRETIZATIONS as ENGINE_DISCRETIZATIONS
+    from img2vid.engine.sampling.guiders import GUIDERS as ENGINE_GUIDERS
+    from img2vid.engine.sampling.samplers import SAMPLERS as ENGINE_SAMPLERS
 
     assert {*SAMPLERS} == {*ENGINE_SAMPLERS}
     assert {*DISCRETIZATIONS} == {*ENGINE_DISCRETIZATIONS}

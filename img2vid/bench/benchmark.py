@@ -14,18 +14,18 @@ from img2vid.bench.figures import Measured, Part, floor_of, take_turns
 from img2vid.bench.report import Report, Stage
 from img2vid.bench.request import Request
 from img2vid.engine import load_engine
-from img2vid.engine.bench.models import write_middle
+from img2vid.engine.bench.backends import Model, Shape
+from img2vid.engine.bench.memory_probe import Cost, Order, measure
+from img2vid.engine.bench.middle_size import write_middle
 from img2vid.engine.bench.operations import Work
-from img2vid.engine.bench.peaks import Cost, Order, measure
 from img2vid.engine.bench.rates import Rates
 from img2vid.engine.bench.session import Session, describe_machine
-from img2vid.engine.bench.subjects import Model, Shape
 from img2vid.engine.interface import Precision
 from img2vid.engine.loading import choose_device, choose_precision, make_device
-from img2vid.engine.memory import release
-from img2vid.engine.random_weights import write_random_checkpoint
+from img2vid.engine.memory.device import release
+from img2vid.engine.weights.random import write_random_checkpoint
 from img2vid.errors import BadInput, EngineUnavailable, Img2VidError
-from img2vid.media.files import whole_file
+from img2vid.files import whole_file
 from img2vid.paths import require_writable
 
 Say = Callable[[str], None]

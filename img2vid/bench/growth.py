@@ -7,8 +7,8 @@ from typing import Any
 
 from img2vid.bench.benchmark import facts_of, model_of, shape_of
 from img2vid.bench.request import STAGES, Request
-from img2vid.engine.bench.peaks import Cost, Order, measure
-from img2vid.engine.bench.subjects import Model, Shape
+from img2vid.engine.bench.backends import Model, Shape
+from img2vid.engine.bench.memory_probe import Cost, Order, measure
 from img2vid.engine.config import load_config
 
 PARTS = (0.25, 0.5, 0.75, 1.0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from img2vid.media.files import whole_file
+from img2vid.files import whole_file
 
 HOW = "the plots need matplotlib: `python -m pip install -r requirements/bench.txt` gets it"
 

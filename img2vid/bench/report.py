@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from img2vid.bench.figures import Against, Floor, Measured, compare, ratio
-from img2vid.media.files import whole_file
+from img2vid.files import whole_file
 
 NATIVE = "native"
 COLUMNS = (

@@ -12,7 +12,7 @@ from img2vid.errors import BadInput, CheckpointError
 from img2vid.versions import ModelVersion, load_versions
 
 Fits = Callable[[Path, Sequence[Path]], Path]
-"""(checkpoint, configurations) -> the configuration that the file belongs to; `img2vid.engine.fitting.fitting_config`.
+"""(checkpoint, configurations) -> the matching configuration: `engine.weights.detect_config.fitting_config`.
 
 It is handed in because it knows torch. Raises CheckpointError where none fits.
 """

@@ -7,7 +7,7 @@ from typing import BinaryIO, TypeVar
 from img2vid.checkpoints.download import require_room
 from img2vid.checkpoints.rows import require_free
 from img2vid.errors import BadInput, Img2VidError
-from img2vid.media.files import whole_file
+from img2vid.files import whole_file
 from img2vid.versions import ModelVersion
 
 Written = TypeVar("Written")

@@ -18,8 +18,8 @@ from img2vid.checkpoints.header import foreign_kind, read_header
 from img2vid.checkpoints.progress import Meter, OnProgress, Progress, ignore
 from img2vid.checkpoints.sources import Source
 from img2vid.errors import BadInput, CheckpointError, Img2VidError
-from img2vid.jobs.lock import HomeLock
-from img2vid.media.files import put_in_place
+from img2vid.file_lock import HomeLock
+from img2vid.files import put_in_place
 from img2vid.versions import ModelVersion
 
 CHUNK = 1 << 18

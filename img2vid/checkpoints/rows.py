@@ -9,7 +9,7 @@ import yaml
 
 from img2vid import paths
 from img2vid.errors import BadInput, ConfigError
-from img2vid.media.files import whole_file
+from img2vid.files import whole_file
 from img2vid.versions import ModelVersion, load_versions
 
 _HEAD = "# Versions of your own; docs/own-checkpoint.md explains every field.\n"

@@ -65,7 +65,7 @@ class SeenCard:
 
 @dataclass(frozen=True)
 class TorchFacts:
-    """`img2vid.engine.diagnosis.torch_facts`, which explains the fields."""
+    """`img2vid.engine.probe.torch_facts`, which explains the fields."""
 
     version: str
     cuda: str | None

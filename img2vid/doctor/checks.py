@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from img2vid import paths
-from img2vid.doctor import cards, machine, models, processor
-from img2vid.doctor.asking import Answers, Question, ask
+from img2vid.doctor import cards, checkpoints, machine, processor
+from img2vid.doctor.probe_process import Answers, Question, ask
 from img2vid.doctor.report import Finding, problem
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _card_memory(found: Found) -> list[Finding]:
 
 
 def _port(found: Found) -> list[Finding]:
-    from img2vid.jobs.lock import is_held
+    from img2vid.file_lock import is_held
 
     return [machine.check_port(os.environ.get("STREAMLIT_SERVER_PORT"), is_held(paths.home()))]
 
@@ -97,19 +97,19 @@ def _port(found: Found) -> list[Finding]:
 def _checkpoints(found: Found) -> list[Finding]:
     if not found.versions:
         return []  # why there are none was told
-    findings = [models.judge_checkpoints(found.versions)]
+    findings = [checkpoints.judge_checkpoints(found.versions)]
     for version in found.versions:
         path, topic = version.checkpoint_path, f"checkpoint {version.name}"
         if path is not None:
             facts, reason = found.answers.facts.get(topic), found.answers.reason(topic)
-            findings.append(models.judge_checkpoint(version, path, path.stat().st_size, facts, reason))
+            findings.append(checkpoints.judge_checkpoint(version, path, path.stat().st_size, facts, reason))
     return findings
 
 
 def _sgm(found: Found) -> list[Finding]:
     known = "sgm" in found.answers.facts
     reason = "" if known else found.answers.reason("sgm")
-    return [models.judge_sgm(found.answers.facts.get("sgm"), reason, os.environ.get("IMG2VID_ENGINE") == "sgm")]
+    return [checkpoints.judge_sgm(found.answers.facts.get("sgm"), reason, os.environ.get("IMG2VID_ENGINE") == "sgm")]
 
 
 CHECKS: dict[str, Callable[[Found], list[Finding]]] = {

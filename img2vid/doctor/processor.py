@@ -10,7 +10,7 @@ SLOWER, FASTER = 1.2, 0.8
 
 
 def judge_processor(facts: Mapping[str, Any] | None, reason: str) -> Finding:
-    """Describe the processor. facts: `img2vid.engine.diagnosis.processor_facts`; reason: why there are none."""
+    """Describe the processor. facts: `img2vid.engine.probe.processor_facts`; reason: why there are none."""
     # Imported here so that a broken psutil does not end the doctor.
     from img2vid.doctor.facts import processor
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from img2vid.engine.config import DiffusionConfig
 
 if TYPE_CHECKING:
-    from img2vid.engine.sharing import Part, Parts
+    from img2vid.engine.weights.shared_modules import Part, Parts
 
 Provider = Literal["native", "sgm"]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -107,7 +107,7 @@ class Engine(Protocol):
     scale_factor: float
     """Sampled latents are this many times the autoencoder's."""
     parts: "Parts"
-    """What of it may serve a model that is loaded next; see `img2vid.engine.sharing`."""
+    """What of it may serve a model that is loaded next; see `img2vid.engine.weights.shared_modules`."""
 
     def condition(
         self,

@@ -6,14 +6,14 @@ from typing import Literal
 
 import torch
 
-from img2vid.engine.accounting import ClipSize
+from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
 from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOrder, MemoryPlan
-from img2vid.engine.memory import keep_freed_memory, out_of_memory_explained
-from img2vid.engine.native import NativeEngine
-from img2vid.engine.plans import Plan
-from img2vid.engine.sharing import Parts
+from img2vid.engine.memory.accounting import ClipSize
+from img2vid.engine.memory.device import keep_freed_memory, out_of_memory_explained
+from img2vid.engine.memory.plans import Plan
 from img2vid.engine.threads import use_threads
+from img2vid.engine.weights.shared_modules import Parts
 from img2vid.errors import BadInput
 
 
@@ -72,7 +72,7 @@ def load_engine(
         return NativeEngine.load(order)
     if provider == "sgm":
         # Imported only when asked for: it needs a package that most people do not have.
-        from img2vid.engine.sgm import SgmEngine
+        from img2vid.engine.backends.sgm import SgmEngine
 
         return SgmEngine.load(order)
     raise BadInput(f"provider {provider!r} is unknown; choose native or sgm")

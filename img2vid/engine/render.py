@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from img2vid.engine.interface import Engine, SamplerSettings, StepInfo
-from img2vid.engine.memory import out_of_memory_explained
+from img2vid.engine.memory.device import out_of_memory_explained
 from img2vid.engine.preview import LatentPreview
 from img2vid.errors import Img2VidError
 

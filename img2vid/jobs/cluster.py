@@ -245,7 +245,7 @@ def _local_process(log: IO[str]) -> Generator["subprocess.Popen[str]", None, Non
     # Ctrl-C in the terminal is for the program that was started there; it closes the cluster in its own time.
     windows = sys.platform == "win32"
     process = subprocess.Popen(
-        [sys.executable, "-m", "img2vid.jobs.local"],
+        [sys.executable, "-m", "img2vid.jobs.local_cluster"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

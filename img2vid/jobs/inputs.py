@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path, PureWindowsPath
 
-from img2vid.media.files import whole_file
+from img2vid.files import whole_file
 
 LONGEST_NAME = 80
 """Letters of a picture's name that its videos keep; with the version and the seed, file names stay below 255 bytes."""

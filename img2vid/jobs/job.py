@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from img2vid.loading import EngineChoice
+from img2vid.inference import EngineChoice
 from img2vid.settings import MAX_SEED, PARAMS, SampleSettings
 
 

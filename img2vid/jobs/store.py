@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from img2vid.errors import BadInput, StoreError
+from img2vid.inference import EngineChoice
 from img2vid.jobs import job as rows
 from img2vid.jobs.database import Connection, Database
 from img2vid.jobs.estimate import Timing, expected
 from img2vid.jobs.inputs import keep_input, safe_name
 from img2vid.jobs.job import Job, JobProgress, ModelStatus, ModelWish, State, StoredResult
-from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 
 COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job) if field.name not in ("made", "results"))

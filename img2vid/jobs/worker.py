@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import img2vid
-from img2vid import loading, pipeline
+from img2vid import inference, pipeline
 from img2vid.errors import Cancelled, Img2VidError
-from img2vid.events import Event
-from img2vid.jobs.latents import pack, unpack
-from img2vid.jobs.models import Held, Models, in_a_sentence
+from img2vid.inference import EngineChoice, LoadedModel
+from img2vid.jobs.latent_cache import pack, unpack
+from img2vid.jobs.model_cache import Held, Models, in_a_sentence
 from img2vid.jobs.preview import preview_gif
-from img2vid.loading import EngineChoice, LoadedModel
 from img2vid.media.pictures import load_picture
+from img2vid.progress import Event
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -117,7 +117,7 @@ class Reporter:
             preview = preview_gif(event.preview)
             after = time.monotonic()
             self._next_preview = after + max(PREVIEW_EVERY, (after - now) / PREVIEW_SHARE)
-        memory = loading.memory_in_use(self.device)
+        memory = inference.memory_in_use(self.device)
         self.memory = max(self.memory, memory)
         self._report(
             {
@@ -155,11 +155,11 @@ class Keeping:
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
         """What came with the order, if this very model made it."""
-        return unpack(self._packet, loading.made_by(self._model))
+        return unpack(self._packet, inference.made_by(self._model))
 
     def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
         """Sends the latents to the desk."""
-        self._report.tell_latents(settings.seed, pack(latents, loading.made_by(self._model)))
+        self._report.tell_latents(settings.seed, pack(latents, inference.made_by(self._model)))
 
 
 class Bench:
@@ -170,7 +170,7 @@ class Bench:
 
     def __init__(
         self,
-        load: Callable[..., LoadedModel] = loading.load,
+        load: Callable[..., LoadedModel] = inference.load,
         run: Callable[..., Iterator[pipeline.Result]] = pipeline.run,
     ) -> None:
         self._run = run
@@ -221,7 +221,7 @@ class Bench:
         )
 
     def _prepare(self, version: str, choice: EngineChoice, report: Reporter) -> Held:
-        resolved = loading.resolve(choice)
+        resolved = inference.resolve(choice)
         report.device = resolved.device
         return self._models.get(find_version(version), resolved, report, report.tell_model)
 
@@ -238,7 +238,7 @@ class Bench:
             details = "".join(traceback.format_exception(error))
             failed = Outcome(error=in_a_sentence(error), error_type=type(error).__name__, details=details)
         # Only here, after the error is gone, nothing refers to what it had in memory.
-        loading.release_memory()
+        inference.release_memory()
         return failed
 
 
@@ -251,7 +251,7 @@ BENCH = Bench()
 def hello() -> Hello:
     """Says who this worker is; by then it has imported torch, so that the first order does not wait for that."""
     worker = _worker()
-    return Hello(str(worker.name), socket.gethostname(), loading.device_name("auto"), img2vid.__version__)
+    return Hello(str(worker.name), socket.gethostname(), inference.device_name("auto"), img2vid.__version__)
 
 
 def rest() -> None:
@@ -279,7 +279,7 @@ def release_model(task: str, topic: str) -> Outcome:
 
 def _leave_if_broken(outcome: Outcome, report: Reporter) -> Outcome:
     """After some faults a card refuses everything that this process asks: then it ends, and Dask starts another."""
-    if outcome.details and not loading.device_works(report.device):
+    if outcome.details and not inference.device_works(report.device):
         report.tell_trouble(outcome.error)
         time.sleep(1)  # Dask sends events in batches
         os._exit(1)

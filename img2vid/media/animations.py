@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from img2vid.errors import BadInput, MediaError
-from img2vid.media.files import whole_file
+from img2vid.files import whole_file
 from img2vid.media.videos import frame_rate
 
 Frames = NDArray[np.uint8]

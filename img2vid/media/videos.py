@@ -25,7 +25,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from PIL import Image
 
 from img2vid.errors import BadInput, MediaError
-from img2vid.media.files import publish, temporary_file, whole_file
+from img2vid.files import publish, temporary_file, whole_file
 
 Frame = npt.NDArray[np.uint8]
 

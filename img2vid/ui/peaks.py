@@ -1,8 +1,8 @@
 """How much memory runs took: seen while they run, remembered in the store, told before the next one of their kind."""
 
+from img2vid.inference import EngineChoice
 from img2vid.jobs.job import Job
 from img2vid.jobs.store import Store
-from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 
 

@@ -17,7 +17,7 @@ import streamlit as st
 
 from img2vid.errors import Img2VidError
 from img2vid.settings import SampleSettings
-from img2vid.ui import tabs, words
+from img2vid.ui import formatting, tabs
 from img2vid.ui.tabs import Picture, Tab
 from img2vid.versions import ModelVersion, load_versions
 
@@ -192,7 +192,7 @@ def noting(page: PageState, place: Place = "sample") -> Generator[None, None, No
     try:
         yield
     except Img2VidError as error:
-        page.note = Note("error", words.sentence(error), place=place)
+        page.note = Note("error", formatting.sentence(error), place=place)
     except Exception as error:  # the outermost place on the page's side
         log.exception("An action of the page failed")
         page.note = Note("error", _unforeseen(error), traceback.format_exc(), place)
@@ -204,7 +204,7 @@ def drawing(what: str) -> Generator[None, None, None]:
     try:
         yield
     except Img2VidError as error:
-        st.error(words.sentence(error))
+        st.error(formatting.sentence(error))
     except Exception as error:  # the outermost place on the page's side
         log.exception("%s could not be drawn", what)
         show_note(Note("error", f"{what} could not be shown. {_unforeseen(error)}", traceback.format_exc()))
@@ -215,10 +215,10 @@ def show_note(note: Note | None) -> None:
     if note is None:
         return
     if note.kind == "error":
-        st.error(words.plain(note.text))
+        st.error(formatting.plain(note.text))
     else:
         mark = ":green[:material/check_circle:]" if note.kind == "done" else ":blue[:material/info:]"
-        st.caption(f"{mark} {words.plain(note.text)}")
+        st.caption(f"{mark} {formatting.plain(note.text)}")
     if note.details:
         with st.expander("Details"):
             st.code(note.details, language=None, wrap_lines=True)

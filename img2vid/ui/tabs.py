@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from img2vid import paths
 from img2vid.errors import BadInput
-from img2vid.loading import EngineChoice
-from img2vid.media.files import whole_file
+from img2vid.files import whole_file
+from img2vid.inference import EngineChoice
 from img2vid.settings import SampleSettings, make_settings
 from img2vid.versions import ModelVersion
 

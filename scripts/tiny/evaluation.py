@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from img2vid import loading, paths, pipeline
+from img2vid import inference, paths, pipeline
 from img2vid.engine import render
 from img2vid.media.pictures import frame_picture, prepare_picture
 from img2vid.versions import find_version
@@ -52,7 +52,7 @@ class Evaluation:
     def __init__(self, version: str, **changed: Any) -> None:
         self.version, self.changed = find_version(version), changed
         self.settings = self.version.settings(changed)
-        self.engine = loading.load(self.version, loading.EngineChoice(device="cpu")).engine
+        self.engine = inference.load(self.version, inference.EngineChoice(device="cpu")).engine
         self.pictures = kept_apart_pictures()
         self.videos: dict[str, Frames] = {}
 

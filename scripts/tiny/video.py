@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from img2vid.engine.denoiser import v_scaling_with_edm_noise
 from img2vid.engine.model import SvdModel
+from img2vid.engine.sampling.denoiser import v_scaling_with_edm_noise
 from scripts.tiny.clips import Clip, Clips, Size
 from scripts.tiny.steering import tie
 from scripts.tiny.training import Stage, mean

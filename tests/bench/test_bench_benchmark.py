@@ -12,8 +12,8 @@ from img2vid.bench.report import as_json
 from img2vid.bench.request import Request, choose_size
 from img2vid.engine.bench import rates
 from img2vid.engine.bench import session as session_module
-from img2vid.engine.bench.peaks import Cost, Order
-from img2vid.engine.bench.subjects import Model, Subject, load_subject
+from img2vid.engine.bench.backends import Model, Subject, load_subject
+from img2vid.engine.bench.memory_probe import Cost, Order
 from img2vid.errors import BadInput, EngineUnavailable, Img2VidError
 
 SMALL = {"width": 64, "height": 64, "num_frames": 2}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from img2vid.bench.growth import JOBS, STEPS, UNITS, measure_growth, plan
 from img2vid.bench.request import AXES, Request, choose_size
-from img2vid.engine.bench.peaks import Cost, Order
-from img2vid.engine.bench.subjects import Model, Shape
+from img2vid.engine.bench.backends import Model, Shape
+from img2vid.engine.bench.memory_probe import Cost, Order
 
 MODEL = Model("config.yaml", "checkpoint.safetensors", "cpu", "fp32")
 SHAPE = Shape(width=512, height=256, num_frames=14, decode_t=14)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from img2vid.errors import Cancelled
-from img2vid.events import Event
 from img2vid.jobs.worker import Reporter
+from img2vid.progress import Event
 
 
 def dask_setup(worker: Any) -> None:

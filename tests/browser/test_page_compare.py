@@ -12,11 +12,11 @@ from dashboard import Dashboard, until
 from playwright.sync_api import Locator, expect
 from visitor import OVERHANG, Visit, Visitor
 
-from img2vid.jobs.entries import Entries
+from img2vid.gallery.entries import Entries
 from img2vid.media.videos import read_frames, read_metadata
 
-IN_STEP = 0.05
-"""Seconds by which clips that play may be apart."""
+IN_STEP = 0.12
+"""Seconds by which clips that play may be apart: less than a frame of 167 ms, as a busy computer shows none in time."""
 AT_REST = 0.0021
 """Seconds by which clips that are paused may be apart: a shorter one holds its last frame just before its end."""
 SAMPLES = 120

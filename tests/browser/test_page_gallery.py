@@ -6,7 +6,7 @@ from dashboard import Dashboard, until
 from playwright.sync_api import expect
 from visitor import OVERHANG, SMALL, Visit, Visitor
 
-from img2vid.jobs.entries import Entries
+from img2vid.gallery.entries import Entries
 
 
 def card(seed: int) -> str:

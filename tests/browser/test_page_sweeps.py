@@ -14,8 +14,8 @@ from playwright.sync_api import Download, expect
 from visitor import OVERHANG, PHOTO, SMALL, Visit, Visitor
 
 from img2vid import paths
+from img2vid.gallery.studies import Studies
 from img2vid.jobs.job import State
-from img2vid.jobs.studies import Studies
 from img2vid.media.videos import read_frames, read_metadata
 
 TOGETHER = """
@@ -23,10 +23,19 @@ TOGETHER = """
     const clips = [...document.querySelectorAll('.st-key-sweep_clips video')]
     const times = clips.map((clip) => clip.currentTime)
     return clips.length === 9 && clips.every((clip) => !clip.paused && clip.readyState > 1)
-        && Math.min(...times) > 0.05 && Math.max(...times) - Math.min(...times) < 0.05
+        && Math.min(...times) > 0.05 && Math.max(...times) - Math.min(...times) < 0.12
 }
 """
-"""Whether nine clips play, all at the same moment, 50 ms apart at most."""
+"""Whether nine clips play, all within less than the 167 ms of a frame: a busy computer shows none more exactly."""
+AT_REST = """
+() => {
+    const clips = [...document.querySelectorAll('.st-key-sweep_clips video')]
+    const times = clips.map((clip) => clip.currentTime)
+    return clips.length === 9 && clips.every((clip) => clip.paused && !clip.seeking && clip.readyState > 1)
+        && Math.max(...times) - Math.min(...times) < 0.0021
+}
+"""
+"""Whether nine clips are paused at the same moment."""
 
 
 def on_sweeps(visitor: Visitor) -> Visitor:
@@ -72,6 +81,10 @@ def test_nine_videos_play_in_step_and_are_made_once(visit: Visit, dashboard: Das
         (motion, seed) for motion in (20, 127, 255) for seed in (1, 2, 3)
     }
     visitor.page.wait_for_function(TOGETHER)
+    player = visitor.page.get_by_role("group", name="Player of all clips")
+    player.get_by_role("button", name="Pause").click()
+    visitor.page.wait_for_function(AT_REST)
+    player.get_by_role("button", name="Play", exact=True).click()
 
     _files(visitor, tmp_path)
     _cell(visitor)

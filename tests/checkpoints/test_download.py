@@ -29,7 +29,7 @@ from img2vid.checkpoints.download import Patience, broken_of, download, part_of
 from img2vid.checkpoints.progress import Progress
 from img2vid.checkpoints.sources import find_source
 from img2vid.errors import BadInput, Cancelled, CheckpointError, Img2VidError
-from img2vid.jobs.lock import HomeLock
+from img2vid.file_lock import HomeLock
 from img2vid.versions import ModelVersion
 
 Fetch = Callable[..., Path]

@@ -9,7 +9,7 @@ import pytest
 from img2vid.checkpoints.download import broken_of, part_of
 from img2vid.checkpoints.removing import plan_removal, remove
 from img2vid.errors import BadInput
-from img2vid.jobs.lock import HomeLock
+from img2vid.file_lock import HomeLock
 from img2vid.versions import ModelVersion, find_version
 
 

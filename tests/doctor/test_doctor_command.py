@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from img2vid import cli, paths
-from img2vid.doctor import asking, cards, checks, command, report
-from img2vid.doctor.asking import Answers, Question
+from img2vid import paths
+from img2vid.cli import main
+from img2vid.doctor import cards, checks, command, probe_process, report
+from img2vid.doctor.probe_process import Answers, Question
 from img2vid.doctor.report import Finding, State, note, ok, problem
 
 TORCH: dict[str, Any] = {
@@ -58,7 +59,7 @@ def test_the_exit_code_is_1_where_there_is_a_problem(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found(monkeypatch, findings)
-    assert cli.run(["doctor", *options]) == code
+    assert main.run(["doctor", *options]) == code
     assert capsys.readouterr().err == ""
 
 
@@ -66,7 +67,7 @@ def test_the_page_names_each_finding_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found(monkeypatch, ILL)
-    cli.run(["doctor"])
+    main.run(["doctor"])
     assert capsys.readouterr().out.splitlines() == [
         "ok      torch           It runs.",
         "note    port            It is taken.",
@@ -81,7 +82,7 @@ def test_the_page_names_each_finding_with_its_remedy(
 
 def test_the_json_object_holds_the_same(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found(monkeypatch, ILL)
-    cli.run(["doctor", "--json"])
+    main.run(["doctor", "--json"])
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     told = json.loads(out)
@@ -242,7 +243,7 @@ def test_a_missing_package_is_mended_by_setting_up() -> None:
 
 
 def test_what_came_before_a_crash_is_kept() -> None:
-    said = asking.read_answers(
+    said = probe_process.read_answers(
         b'hello\n{"topic": "torch", "facts": {"a": 1}}\n[1]\n{"topic": "sgm", "reason": "torn"}\n{"topi'
     )
     assert (said.facts, said.reasons) == ({"torch": {"a": 1}}, {"sgm": "torn"})
@@ -252,14 +253,14 @@ def test_what_came_before_a_crash_is_kept() -> None:
 
 
 def test_a_process_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PATIENCE", 0.01)
-    answers = asking.ask([])
+    monkeypatch.setattr(probe_process, "PATIENCE", 0.01)
+    answers = probe_process.ask([])
     assert answers.reason("torch") == "Python did not answer within 0 seconds"
 
 
 def test_a_process_that_cannot_be_started_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
-    assert asking.ask([]).reason("torch").startswith("Python could not be started (")
+    assert probe_process.ask([]).reason("torch").startswith("Python could not be started (")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def test_a_torch_that_is_broken_is_told_whatever_it_does(
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text(f"print('greetings')\n{fault}\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    answers = asking.ask([Question("svd_tiny", tmp_path, tmp_path)])
+    answers = probe_process.ask([Question("svd_tiny", tmp_path, tmp_path)])
     assert answers.facts == {}
     assert answers.reason("torch") == reason
     assert answers.reason("sgm") == "torch does not run, see above"

@@ -9,7 +9,7 @@ import pytest
 
 from img2vid.doctor import facts
 from img2vid.doctor.facts import Card, Place
-from img2vid.doctor.watching import Watch
+from img2vid.doctor.poller import Watch
 
 GIB = 2**30
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from img2vid.doctor import models
+from img2vid.doctor import checkpoints
 from img2vid.doctor.report import Finding, State
 from img2vid.versions import ModelVersion, find_version
 
@@ -20,15 +20,15 @@ def lacking(version: ModelVersion) -> ModelVersion:
 
 def judge(version: ModelVersion = SVD, path: Path = PATH, **changes: Any) -> Finding:
     usual: dict[str, Any] = {"size": SVD.bytes, "fault": "", "reason": ""}
-    return models.judge_checkpoint(version, path, **{**usual, **changes})
+    return checkpoints.judge_checkpoint(version, path, **{**usual, **changes})
 
 
 def test_all_there() -> None:
-    assert models.judge_checkpoints([TINY]) == Finding("checkpoints", State.OK, "Here: svd_tiny.")
+    assert checkpoints.judge_checkpoints([TINY]) == Finding("checkpoints", State.OK, "Here: svd_tiny.")
 
 
 def test_some_are_missing() -> None:
-    finding = models.judge_checkpoints([TINY, lacking(SVD)])
+    finding = checkpoints.judge_checkpoints([TINY, lacking(SVD)])
     assert finding.state is State.NOTE
     assert finding.found == "Here: svd_tiny. Not here: svd_xt."
     assert "`img2vid models download svd_xt`" in finding.remedy
@@ -36,7 +36,7 @@ def test_some_are_missing() -> None:
 
 @pytest.mark.parametrize("versions", [[], [lacking(SVD)]])
 def test_none_is_there(versions: list[ModelVersion]) -> None:
-    finding = models.judge_checkpoints(versions)
+    finding = checkpoints.judge_checkpoints(versions)
     assert finding.state is State.PROBLEM
     assert "`img2vid models download svd_xt`" in finding.remedy
 
@@ -100,7 +100,7 @@ def test_a_file_that_could_not_be_looked_into_is_a_note_with_the_reason() -> Non
     ],
 )
 def test_sgm(fault: str | None, reason: str, wanted: bool, state: State, words: str) -> None:
-    finding = models.judge_sgm(fault, reason, wanted)
+    finding = checkpoints.judge_sgm(fault, reason, wanted)
     assert finding.state is state
     assert words in finding.found
     assert bool(finding.remedy) is (state is not State.OK)

@@ -141,8 +141,8 @@ def test_what_helps_who_mends_the_program_stays(text: str) -> None:
 def test_known_folders_keep_their_meaning() -> None:
     hide = Redaction({"/mnt/Anna B/outputs": "<home>", "/mnt/Anna B": "<project>"})
     assert (
-        hide("'/mnt/Anna B/outputs/svd/a.mp4' /mnt/Anna B/img2vid/cli.py")
-        == "'<home>/svd/a.mp4' <project>/img2vid/cli.py"
+        hide("'/mnt/Anna B/outputs/svd/a.mp4' /mnt/Anna B/img2vid/cli/main.py")
+        == "'<home>/svd/a.mp4' <project>/img2vid/cli/main.py"
     )
     assert "Anna" not in hide("/mnt/Anna B2/outputs")
 
@@ -160,10 +160,10 @@ def test_this_computer_hides_its_user_host_folders_and_tokens(tmp_path: Path, mo
     environment = {"HF_TOKEN": "abcdefgh", "MY_API_KEY": "k3y-k3y", "LOGNAME": "bob", "PATH": "/usr/bin"}
     hide = of_this_computer(words={"holiday": "<picture>"}, environment=environment)
     text = (
-        f"{paths.home()}/svd/holiday_svd.mp4 {tmp_path}/weights/x.safetensors {paths.PROJECT}/img2vid/cli.py "
+        f"{paths.home()}/svd/holiday_svd.mp4 {tmp_path}/weights/x.safetensors {paths.PROJECT}/img2vid/cli/main.py "
         "/home/annabel/notes bob annabel annas-tower annas-tower.example.org abcdefgh k3y-k3y"
     )
     assert hide(text) == (
-        "<home>/svd/<picture>_svd.mp4 <checkpoints 1>/x.safetensors <project>/img2vid/cli.py "
+        "<home>/svd/<picture>_svd.mp4 <checkpoints 1>/x.safetensors <project>/img2vid/cli/main.py "
         "<path> <user> <user> <host> <host> <secret> <secret>"
     )

@@ -9,7 +9,7 @@ from golden_models import NAMES, GoldenModel, golden_model, relative_error
 from torch import Tensor
 
 from img2vid.engine import Engine, load_engine
-from img2vid.engine.native import NativeEngine
+from img2vid.engine.backends.native import NativeEngine
 
 SGM = pytest.param(
     "sgm",

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from img2vid.engine import Conditioning, SamplerSettings
-from img2vid.engine.block_cache import BlockCache, InnerBlocks
-from img2vid.engine.discretization import edm_sigmas
-from img2vid.engine.guiders import Interval
-from img2vid.engine.native import NativeEngine
-from img2vid.engine.samplers import SAMPLERS
+from img2vid.engine.backends.native import NativeEngine
+from img2vid.engine.sampling.block_cache import BlockCache, InnerBlocks
+from img2vid.engine.sampling.discretization import edm_sigmas
+from img2vid.engine.sampling.guiders import Interval
+from img2vid.engine.sampling.samplers import SAMPLERS
 
 FRAMES, STEPS = 2, 4
 EXACT = SamplerSettings(num_steps=STEPS)

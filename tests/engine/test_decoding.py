@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from img2vid.engine import load_engine
+from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.decoding import in_format
-from img2vid.engine.native import NativeEngine
 
 GOLDEN = golden_model("tiny_svd")
 LATENTS = torch.randn(4, 4, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from img2vid.engine import Conditioning, Engine, StepInfo
+from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
-from img2vid.engine.discretization import make_sigmas
 from img2vid.engine.interface import LoadOrder
 from img2vid.engine.model import build_meta
-from img2vid.engine.native import NativeEngine
+from img2vid.engine.sampling.discretization import make_sigmas
 
 RUNS = [(name, run) for name in NAMES for run in golden_model(name).meta["runs"]]
 DECODES = [(name, frames) for name in NAMES for frames in golden_model(name).meta["decode_t"]]

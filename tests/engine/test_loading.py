@@ -7,8 +7,8 @@ import torch
 from golden_models import golden_model
 
 from img2vid.engine import load_engine
+from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.loading import choose_device, choose_memory, choose_precision, make_device
-from img2vid.engine.native import NativeEngine
 from img2vid.errors import BadInput, ConfigError
 
 GOLDEN = golden_model("tiny_svd")

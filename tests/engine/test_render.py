@@ -21,7 +21,7 @@ from img2vid.engine import (
     render,
     sample_latents,
 )
-from img2vid.engine.native import NativeEngine
+from img2vid.engine.backends.native import NativeEngine
 from img2vid.errors import Cancelled, Img2VidError, OutOfMemory
 
 SAMPLER = SamplerSettings("EulerAncestralSampler", 2)

@@ -10,7 +10,7 @@ import stand_ins
 from job_client import Client, cluster_processes, worker_processes
 
 from img2vid import paths
-from img2vid.jobs.desk import Desk
+from img2vid.jobs.service import Desk
 from img2vid.jobs.store import Store
 
 

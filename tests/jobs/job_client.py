@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 
 from img2vid import paths
+from img2vid.inference import EngineChoice
 from img2vid.jobs.job import Job, JobProgress
 from img2vid.jobs.store import Store
-from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -94,7 +94,7 @@ def worker_processes(parent: int | None = None) -> list[psutil.Process]:
 def cluster_processes(parent: int | None = None) -> list[psutil.Process]:
     """The processes that hold a scheduler, below this process."""
     processes = psutil.Process(parent).children(recursive=True)
-    return [process for process in processes if "img2vid.jobs.local" in _words(process)]
+    return [process for process in processes if "img2vid.jobs.local_cluster" in _words(process)]
 
 
 def _words(process: psutil.Process) -> list[str]:

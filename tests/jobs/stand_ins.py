@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import img2vid
-from img2vid import loading
+from img2vid import inference
 from img2vid.errors import OutOfMemory
-from img2vid.events import Event
+from img2vid.inference import LoadedModel
 from img2vid.jobs import worker
 from img2vid.jobs.worker import Bench, Hello, Order, Outcome
-from img2vid.loading import LoadedModel
+from img2vid.progress import Event
 
 STEPS = 3000
 STEP_SECONDS = 0.1
@@ -78,7 +78,7 @@ def stingy(order: Order) -> Outcome:
     """The real thing, on a card that can decode no more than two frames at a time."""
 
     def load(*arguments: Any) -> LoadedModel:
-        model = loading.load(*arguments)
+        model = inference.load(*arguments)
         decode = model.engine.decode
 
         def decode_or_fail(latents: Any, decode_t: int, on_chunk: Any = None, on_notice: Any = None) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from job_client import PHOTO, Client, until
 
-from img2vid import cli
+from img2vid.cli import main
 from img2vid.jobs.job import State
 from img2vid.jobs.store import Store
 from img2vid.media.videos import read_frames, read_metadata
@@ -42,7 +42,7 @@ def command(
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Said:
-        code = cli.run([str(argument) for argument in arguments])
+        code = main.run([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return Said(code, out.splitlines(), err.splitlines())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from img2vid.errors import BadInput
-from img2vid.jobs import cluster, local
+from img2vid.jobs import cluster, local_cluster
 from img2vid.jobs.cluster import ClusterError, open_cluster, scheduler_address
 
 
@@ -98,17 +98,17 @@ def test_each_card_has_a_worker_that_sees_no_other(
 ) -> None:
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(local, "_installed_cards", lambda: installed)
-    monkeypatch.setattr(local, "_usable_cards", lambda: usable)
-    assert local.worker_environments() == workers
+    monkeypatch.setattr(local_cluster, "_installed_cards", lambda: installed)
+    monkeypatch.setattr(local_cluster, "_usable_cards", lambda: usable)
+    assert local_cluster.worker_environments() == workers
 
 
 def test_cards_are_listed_by_their_driver_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert local._installed_cards() == []
+    assert local_cluster._installed_cards() == []
     driver = tmp_path / "nvidia-smi"
     driver.write_text("#!/bin/sh\necho 0\necho 1\n", encoding="utf-8")
     driver.chmod(0o755)
-    assert local._installed_cards() == ["0", "1"]
+    assert local_cluster._installed_cards() == ["0", "1"]
     driver.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
-    assert local._installed_cards() == []
+    assert local_cluster._installed_cards() == []

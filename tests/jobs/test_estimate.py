@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from img2vid import paths
 from img2vid.engine.config import load_config
-from img2vid.engine.discretization import edm_sigmas
 from img2vid.engine.model import build_meta
+from img2vid.engine.sampling.discretization import edm_sigmas
 from img2vid.jobs.estimate import OUTER_SHARE, Expected, Timing, expected, network_runs, seconds_left
 from img2vid.settings import SampleSettings
 

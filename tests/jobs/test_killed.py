@@ -12,8 +12,8 @@ import pytest
 import stand_ins
 from job_client import Client, cluster_processes, kill, until, worker_processes
 
-from img2vid.jobs.desk import Desk
 from img2vid.jobs.job import State
+from img2vid.jobs.service import Desk
 from img2vid.jobs.store import Store
 from img2vid.media.videos import read_frames
 
@@ -86,7 +86,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import stand_ins
-from img2vid.jobs.desk import Desk
+from img2vid.jobs.service import Desk
 from img2vid.jobs.store import Store
 Desk(Store(Path(sys.argv[1])), make=stand_ins.make, greet=stand_ins.greet).start()
 time.sleep(600)

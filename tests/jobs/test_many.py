@@ -8,8 +8,8 @@ import pytest
 import stand_ins
 from job_client import Client, cluster_processes, until
 
-from img2vid.jobs.desk import Desk
 from img2vid.jobs.job import State
+from img2vid.jobs.service import Desk
 from img2vid.jobs.store import Store
 
 PROCESSES, JOBS = 8, 50
@@ -65,7 +65,7 @@ def test_of_two_desks_one_is_active_and_the_other_takes_over(tmp_path: Path) -> 
 def test_a_home_that_cannot_be_used_is_told_and_used_when_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("img2vid.jobs.desk.AGAIN_AFTER", 0.1)
+    monkeypatch.setattr("img2vid.jobs.service.AGAIN_AFTER", 0.1)
     (tmp_path / "home").write_text("a file where the folder was", encoding="utf-8")
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
     desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)

@@ -14,9 +14,9 @@ import pytest
 import stand_ins
 from job_client import Client, cluster_processes, kill, until, worker_processes
 
-from img2vid.jobs import following
-from img2vid.jobs.desk import Desk
+from img2vid.jobs import wait
 from img2vid.jobs.job import State
+from img2vid.jobs.service import Desk
 from img2vid.jobs.store import Store
 
 DASK = [sys.executable, "-m", "dask"]
@@ -87,7 +87,7 @@ def test_ten_jobs_spread_over_two_workers_of_which_one_is_killed(
         for name in ("render-1", "render-2")
     ]
     monkeypatch.setenv("IMG2VID_SCHEDULER", f"tls://{address}")
-    assert following.desk_is_there()
+    assert wait.desk_is_there()
     before = cluster_processes()
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
     desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
@@ -118,7 +118,7 @@ def test_a_scheduler_that_comes_later_is_found(start: Start, tmp_path: Path, mon
         port = free.getsockname()[1]
     monkeypatch.setenv("IMG2VID_SCHEDULER", f"tls://127.0.0.1:{port}")
     monkeypatch.setattr("img2vid.jobs.cluster.CONNECT_SECONDS", 0.3)
-    monkeypatch.setattr("img2vid.jobs.desk.AGAIN_AFTER", 0.3)
+    monkeypatch.setattr("img2vid.jobs.service.AGAIN_AFTER", 0.3)
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
     desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
     try:

@@ -11,9 +11,9 @@ import pytest
 from other_settings import OTHER_VALUES
 
 from img2vid.errors import BadInput, StoreError
+from img2vid.inference import EngineChoice
 from img2vid.jobs.estimate import Timing
 from img2vid.jobs.store import Job, JobProgress, ModelStatus, State, Store, StoredResult
-from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 
 SETTINGS = SampleSettings()

@@ -18,12 +18,12 @@ import torch
 from job_client import CPU, PHOTO, small
 from PIL import Image
 
-from img2vid import loading, pipeline
+from img2vid import inference, pipeline
 from img2vid.errors import Cancelled, OutOfMemory
-from img2vid.events import Event
+from img2vid.inference import EngineChoice, LoadedModel
 from img2vid.jobs import worker
 from img2vid.jobs.worker import Bench, Order, Outcome, Reporter
-from img2vid.loading import EngineChoice, LoadedModel
+from img2vid.progress import Event
 from img2vid.versions import find_version
 
 Sent = list[dict[str, Any]]
@@ -114,7 +114,7 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
         return Model()
 
     bench = Bench(load)
-    resolved = loading.resolve(CPU)
+    resolved = inference.resolve(CPU)
     for choice in (CPU, CPU, resolved):
         bench.load("own", choice, reporter)
     assert loads == [resolved]
@@ -309,7 +309,7 @@ def test_a_worker_whose_card_is_broken_ends_after_its_last_words(
     def end(code: int) -> None:
         raise Ended
 
-    monkeypatch.setattr(loading, "device_works", lambda device: works)
+    monkeypatch.setattr(inference, "device_works", lambda device: works)
     monkeypatch.setattr(worker.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(os, "_exit", end)
     for harmless in (Outcome(), Outcome(error="bad input", error_type="BadInput")):

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from img2vid.loading import EngineChoice
+from img2vid.inference import EngineChoice
 from img2vid.settings import approximated
 from img2vid.versions import find_version
 from scripts.approximations import (

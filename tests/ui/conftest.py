@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from img2vid import paths
 from img2vid.jobs.store import Store
-from img2vid.ui import desks
+from img2vid.ui import resources
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def desk(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
     fake = FakeDesk(Store())
-    monkeypatch.setattr(desks, "open_desk", lambda: fake)
+    monkeypatch.setattr(resources, "open_desk", lambda: fake)
     yield fake
     fake.store.close()
 

@@ -9,15 +9,15 @@ from made_videos import frames_of, write_result
 from PIL import Image
 
 from img2vid.errors import BadInput
+from img2vid.inference import EngineChoice
 from img2vid.jobs.job import Job, JobProgress, ModelStatus, State
 from img2vid.jobs.store import Store
-from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
 
 class FakeDesk:
-    """The interface of img2vid.jobs.desk.Desk, and what a worker does as methods of its own."""
+    """The interface of img2vid.jobs.service.Desk, and what a worker does as methods of its own."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -9,7 +9,7 @@ from fake_desk import FakeDesk, moving_picture
 from streamlit.testing.v1 import AppTest
 
 from img2vid.jobs.job import Job, JobProgress, State
-from img2vid.ui.widgets import activity
+from img2vid.ui.sample import activity
 
 
 def sample(page: AppTest, *seeds: int) -> AppTest:

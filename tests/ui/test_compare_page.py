@@ -10,17 +10,17 @@ from driving import PHOTO, bars, caption, drop, markdown, said, tab_of
 from fake_desk import FakeDesk
 from streamlit.testing.v1 import AppTest
 
-from img2vid.jobs.entries import Entries
+from img2vid.gallery.entries import Entries
+from img2vid.gallery.studies import Studies
 from img2vid.jobs.job import Job, State
-from img2vid.jobs.studies import Studies
 from img2vid.media.videos import read_frames, read_metadata
-from img2vid.ui.composites import composite_of
-from img2vid.ui.widgets.clips import csv_of
+from img2vid.ui.compare.clips import csv_of
+from img2vid.ui.shared.composites import composite_of
 
 
 def page_of_compare() -> None:
     """What streamlit_app.py shows under Compare."""
-    from img2vid.ui.pages.compare import compare
+    from img2vid.ui.compare.page import compare
 
     compare()
 

@@ -13,13 +13,13 @@ from driving import caption, markdown, said, tab_of
 from fake_desk import FakeDesk
 from streamlit.testing.v1 import AppTest
 
-from img2vid.jobs.chores import Chores
-from img2vid.jobs.entries import Entries, Entry, Filter
-from img2vid.jobs.trash import files_of
-from img2vid.loading import EngineChoice
+from img2vid.background import Chores
+from img2vid.gallery.entries import Entries, Entry, Filter
+from img2vid.gallery.trash import files_of
+from img2vid.inference import EngineChoice
 from img2vid.settings import make_settings
-from img2vid.ui import chores as shared
-from img2vid.ui import measuring
+from img2vid.ui.gallery import tasks as shared
+from img2vid.ui.shared import measuring
 
 PHOTO = b"a picture"
 Open = Callable[..., AppTest]
@@ -42,7 +42,7 @@ def chores(desk: FakeDesk, monkeypatch: pytest.MonkeyPatch) -> Chores:
 
 def page_of_gallery() -> None:
     """What streamlit_app.py shows under Gallery."""
-    from img2vid.ui.pages.gallery import gallery
+    from img2vid.ui.gallery.page import gallery
 
     gallery()
 

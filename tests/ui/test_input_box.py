@@ -10,7 +10,7 @@ from PIL import Image
 
 from img2vid import paths
 from img2vid.media.pictures import frame_picture, load_picture
-from img2vid.ui import pictures
+from img2vid.ui.shared import pictures
 
 
 def test_the_preview_is_the_frame_that_the_model_gets(open_page: Open) -> None:

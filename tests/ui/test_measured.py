@@ -7,11 +7,11 @@ from driving import PHOTO
 from fake_desk import FakeDesk
 from streamlit.testing.v1 import AppTest
 
-from img2vid.jobs.entries import Entries, Entry
-from img2vid.jobs.measurement import Measurement
-from img2vid.loading import EngineChoice
+from img2vid.gallery.entries import Entries, Entry
+from img2vid.gallery.measurement import Measurement
+from img2vid.inference import EngineChoice
 from img2vid.settings import make_settings
-from img2vid.ui.widgets import measured
+from img2vid.ui.shared import measured
 
 FOUND = Measurement(31.5, 0.9, (1.0, 3.0), (4.0,), (100.0, 110.0, 120.0), (50.0, 50.0, 50.0))
 
@@ -74,7 +74,7 @@ def test_a_plot_has_a_line_for_each_video_with_its_units(entry: Entry) -> None:
 
 def test_table_and_plots_are_drawn_and_the_axis_can_be_chosen(entry: Entry) -> None:
     def page(entry: "Entry") -> None:
-        from img2vid.ui.widgets import measured
+        from img2vid.ui.shared import measured
 
         measured.table(["one", "two", "three"], [entry, None, entry])
         measured.plots(["one", "two", "three"], [entry, None, entry])

@@ -8,7 +8,7 @@ from fake_desk import FakeDesk
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Checkbox
 
-from img2vid.loading import EngineChoice
+from img2vid.inference import EngineChoice
 
 
 def load_model(page: AppTest) -> Checkbox:

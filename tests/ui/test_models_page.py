@@ -17,7 +17,7 @@ from img2vid.checkpoints.download import part_of
 from img2vid.checkpoints.progress import Progress
 from img2vid.checkpoints.tasks import Task, Tasks
 from img2vid.errors import BadInput, Cancelled
-from img2vid.ui import tasks as shared
+from img2vid.ui import checkpoint_tasks as shared
 from img2vid.versions import ModelVersion, find_version
 
 DATA = b"a checkpoint"
@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: FakeDesk) -> P
 
 def page_of_models() -> None:
     """What streamlit_app.py shows under Models."""
-    from img2vid.ui.pages.models import models
+    from img2vid.ui.models.page import models
 
     models()
 

@@ -23,8 +23,8 @@ HEAVY = (
 )
 PROGRAM = f"""
 import sys
-import img2vid.ui.pages.sample, img2vid.ui.pages.compare, img2vid.ui.pages.gallery, img2vid.ui.pages.models
-import img2vid.ui.pages.system, img2vid.jobs.desk
+import img2vid.ui.sample.page, img2vid.ui.compare.page, img2vid.ui.gallery.page, img2vid.ui.models.page
+import img2vid.ui.system.page, img2vid.jobs.service
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
 

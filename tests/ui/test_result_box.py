@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from img2vid.jobs.job import Job, State
 from img2vid.media.videos import read_frames
-from img2vid.ui.widgets import result
+from img2vid.ui.sample import result
 
 
 @pytest.fixture

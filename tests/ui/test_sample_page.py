@@ -6,8 +6,8 @@ from driving import PHOTO, Open, caption, drop, labels, markdown, said, tab_of
 from fake_desk import FakeDesk
 from streamlit.testing.v1 import AppTest
 
+from img2vid.inference import EngineChoice
 from img2vid.jobs.job import State
-from img2vid.loading import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 

@@ -8,8 +8,8 @@ from fake_desk import FakeDesk
 
 from img2vid.jobs.store import Store
 from img2vid.ui import tabs
-from img2vid.ui.pages import sample
-from img2vid.ui.widgets import start
+from img2vid.ui.sample import page as sample_page
+from img2vid.ui.sample import start
 
 
 def broken(*_: object) -> None:
@@ -17,7 +17,7 @@ def broken(*_: object) -> None:
 
 
 def test_a_part_that_cannot_be_drawn_leaves_the_others_alone(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "result_box", broken)
+    monkeypatch.setattr(sample_page, "result_box", broken)
     page = open_page()
     assert said(page.error) == (
         "The result could not be shown. Something unforeseen happened: RuntimeError, the shelf fell down."
@@ -70,7 +70,7 @@ def test_a_disk_that_takes_nothing_is_told_and_the_page_goes_on(
 def test_a_checkpoint_that_arrives_is_noticed_by_itself(
     open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from img2vid.ui.widgets import activity
+    from img2vid.ui.sample import activity
 
     monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(tmp_path))
     page = drop(open_page(), PHOTO)

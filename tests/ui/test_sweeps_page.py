@@ -10,20 +10,20 @@ from driving import PHOTO, bars, caption, drop, markdown, said, tab_of
 from fake_desk import FakeDesk
 from streamlit.testing.v1 import AppTest
 
-from img2vid.jobs.entries import Entries
+from img2vid.gallery.entries import Entries
+from img2vid.gallery.studies import Studies, Study
 from img2vid.jobs.job import Job, State
-from img2vid.jobs.studies import Studies, Study
-from img2vid.ui import grids
-from img2vid.ui.grids import NOTHING
 from img2vid.ui.state import PageState
+from img2vid.ui.sweeps import state as sweeps_state
+from img2vid.ui.sweeps.grid import sheet_of
+from img2vid.ui.sweeps.state import NOTHING
 from img2vid.ui.tabs import Tab, defaults_of
-from img2vid.ui.widgets.grid import sheet_of
 from img2vid.versions import load_versions
 
 
 def page_of_sweeps() -> None:
     """What streamlit_app.py shows under Sweeps."""
-    from img2vid.ui.pages.sweeps import sweeps
+    from img2vid.ui.sweeps.page import sweeps
 
     sweeps()
 
@@ -247,29 +247,29 @@ def state(home: Path) -> PageState:
 
 
 def test_what_is_kept_is_what_is_read(state: PageState) -> None:
-    what = grids.Sweep(("seed", NOTHING), ("1, 2", ""), "abc", 3, "stretch")
-    grids.keep(state, what)
-    assert grids.sweep(state) == what
+    what = sweeps_state.Sweep(("seed", NOTHING), ("1, 2", ""), "abc", 3, "stretch")
+    sweeps_state.keep(state, what)
+    assert sweeps_state.sweep(state) == what
     state.tab.pages["sweeps"] = json.loads(json.dumps(state.tab.pages["sweeps"]))
-    assert grids.sweep(state) == what
+    assert sweeps_state.sweep(state) == what
 
 
 @pytest.mark.parametrize("kept", [None, 3, {"names": ["x", "y"], "texts": ["", ""]}, {"names": "seed"}, {"open": "a"}])
 def test_what_cannot_be_used_is_left_at_its_default(state: PageState, kept: object) -> None:
     state.tab.pages["sweeps"] = kept
-    assert grids.sweep(state) == grids.Sweep()
+    assert sweeps_state.sweep(state) == sweeps_state.Sweep()
 
 
 def test_axes_that_would_be_one_setting_change_places(state: PageState) -> None:
-    what = grids.named(state, grids.Sweep(), 0, "seed")
+    what = sweeps_state.named(state, sweeps_state.Sweep(), 0, "seed")
     assert what.names == ("seed", "motion_bucket_id")
     assert what.texts == ("23, 24, 25", "20, 127, 255")
-    alone = grids.Sweep(("seed", NOTHING), ("1, 2", ""))
-    moved = grids.named(state, alone, 1, "seed")
+    alone = sweeps_state.Sweep(("seed", NOTHING), ("1, 2", ""))
+    moved = sweeps_state.named(state, alone, 1, "seed")
     assert moved.names == ("version", "seed")
 
 
-@pytest.mark.parametrize("name", grids.ORDER)
+@pytest.mark.parametrize("name", sweeps_state.ORDER)
 def test_the_values_to_begin_with_are_an_axis(state: PageState, name: str) -> None:
-    what = grids.named(state, grids.Sweep(("fps", NOTHING), ("6", "")), 0, name)
-    assert grids.axes(what)[0].name == name
+    what = sweeps_state.named(state, sweeps_state.Sweep(("fps", NOTHING), ("6", "")), 0, name)
+    assert sweeps_state.axes(what)[0].name == name

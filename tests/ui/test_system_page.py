@@ -11,12 +11,12 @@ from streamlit.testing.v1 import AppTest
 
 from img2vid.doctor import facts
 from img2vid.doctor.facts import Card
+from img2vid.doctor.poller import Watch
 from img2vid.doctor.report import Finding, ok, problem
-from img2vid.doctor.watching import Watch
-from img2vid.loading import EngineChoice
+from img2vid.inference import EngineChoice
 from img2vid.settings import make_settings
-from img2vid.ui import watches
-from img2vid.ui.watches import Watches
+from img2vid.ui.system import pollers
+from img2vid.ui.system.pollers import Watches
 
 PHOTO = b"a picture"
 
@@ -27,7 +27,7 @@ def seen(desk: FakeDesk, monkeypatch: pytest.MonkeyPatch) -> Watches:
     made = Watches()
     made.cards = Watch(lambda: [Card("NVIDIA GeForce RTX 3060", "551.86", 12 * 10**9, 3 * 10**9, 7, 50)], every=3600)
     made.doctor = Watch(lambda: findings(), every=float("inf"))
-    monkeypatch.setattr(watches, "open_watches", lambda: made)
+    monkeypatch.setattr(pollers, "open_watches", lambda: made)
     return made
 
 
@@ -37,7 +37,7 @@ def findings() -> list[Finding]:
 
 def page_of_system() -> None:
     """What streamlit_app.py shows under System."""
-    from img2vid.ui.pages.system import system
+    from img2vid.ui.system.page import system
 
     system()
 

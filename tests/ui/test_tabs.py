@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from other_settings import OTHER_VALUES
 
-from img2vid.loading import EngineChoice
+from img2vid.inference import EngineChoice
 from img2vid.settings import SampleSettings
 from img2vid.ui import tabs
 from img2vid.ui.tabs import Picture, Tab

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from img2vid.engine.bench.subjects import Run, Shape
+from img2vid.engine.bench.backends import Run, Shape
 from img2vid.engine.config import DiffusionConfig, load_config
 from img2vid.engine.interface import DTYPES
 from img2vid.engine.model import SvdModel, build_meta

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from img2vid.engine.bench.backends import Model, Run, Shape, Subject, load_subject
 from img2vid.engine.bench.operations import Work, count, count_stages
 from img2vid.engine.bench.rates import Rates, measure_rates, synchronise
-from img2vid.engine.bench.subjects import Model, Run, Shape, Subject, load_subject
-from img2vid.engine.memory import device_name, out_of_memory_explained
+from img2vid.engine.memory.device import device_name, out_of_memory_explained
 from img2vid.errors import EngineUnavailable, OutOfMemory
 
 REFERENCE, NATIVE = "sgm", "native"

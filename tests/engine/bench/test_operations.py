@@ -7,8 +7,8 @@ import torch
 from golden_models import golden_model
 
 from img2vid import paths
+from img2vid.engine.bench.backends import Model, Shape, load_subject
 from img2vid.engine.bench.operations import Work, count, count_stages
-from img2vid.engine.bench.subjects import Model, Shape, load_subject
 
 GOLDEN = golden_model("tiny_svd")
 SHAPE = Shape(64, 64, 2, 2)

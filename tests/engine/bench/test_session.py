@@ -9,8 +9,8 @@ from golden_models import golden_model
 from torch import Tensor
 
 from img2vid.engine.bench import session as session_module
+from img2vid.engine.bench.backends import Model, Shape
 from img2vid.engine.bench.session import Session, describe_machine, relative_difference
-from img2vid.engine.bench.subjects import Model, Shape
 from img2vid.errors import EngineUnavailable
 
 GOLDEN = golden_model("tiny_svd")

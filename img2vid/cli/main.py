@@ -1,0 +1,316 @@
+"""The command line: sample, sweep and compare make videos; models, doctor and bench are about what that needs.
+
+Every field of SampleSettings is an option under its own name. Standard output carries results alone; progress and
+errors go to standard error. Exit codes: 0 done, 1 a failure, 2 bad input, 130 stopped with Ctrl-C.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import img2vid
+from img2vid import inference, paths, pipeline
+from img2vid.cli import models
+from img2vid.cli.bench import add_bench
+from img2vid.cli.options import add_engine, add_settings, choice_given, settings_given
+from img2vid.cli.studies import add_studies
+from img2vid.doctor.command import add_doctor
+from img2vid.errors import BadInput, Img2VidError
+from img2vid.media.pictures import list_pictures, load_picture
+from img2vid.progress import Event
+from img2vid.settings import SampleSettings, check_provider
+from img2vid.versions import ModelVersion, find_version
+
+if TYPE_CHECKING:
+    from img2vid.jobs.job import Job, StoredResult
+    from img2vid.jobs.service import Desk
+
+STAGES = {
+    "wait": "waiting for a worker",
+    "load": "loading the model",
+    "condition": "looking at the picture",
+    "sample": "sampling",
+    "decode": "decoding frames",
+    "write": "writing the video",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses with one sentence and points to the help, instead of printing all of it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises BadInput."""
+        raise BadInput(f"{message}; `{self.prog} --help` lists what there is")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = Parser(prog="img2vid", description="Turns a picture into a short video with Stable Video Diffusion.")
+    parser.add_argument("--version", action="version", version=f"img2vid {img2vid.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    _add_sample(commands.add_parser("sample", help="make videos of pictures", allow_abbrev=False))
+    add_studies(commands)
+    models.add_commands(commands.add_parser("models", help="get, check and add checkpoints", allow_abbrev=False))
+    add_doctor(commands)
+    add_bench(commands)
+    return parser
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=sample)
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for videos (default: IMG2VID_HOME or outputs/)")
+    parser.add_argument("--animation", choices=("gif", "webp"), help="also write a moving picture of this kind")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per video instead of its path")
+    add_engine(parser)
+    add_settings(parser)
+
+
+class ProgressBar:
+    """Shows a run's events on standard error, where that is a terminal: the stage, its steps, the time left."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),  # file names may hold brackets
+            BarColumn(),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),  # results that go to a file or a pipe have to arrive there
+        )
+        self._task: TaskID | None = None
+        self._stage = ""
+        self.title = ""
+        self.device = ""
+        self.memory = 0
+        """The most bytes that were seen in use on that device, where one is named."""
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        if self.device:
+            self.memory = max(self.memory, inference.memory_in_use(self.device))
+        if not self._progress.console.is_terminal:
+            return
+        if self._task is None or event.stage != self._stage:
+            self._progress.start()
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._stage = event.stage
+            description = " ".join(filter(None, (self.title, STAGES[event.stage])))
+            self._task = self._progress.add_task(description, total=event.total, count="")
+        count = "" if event.stage in ("wait", "load", "write") else f"{event.step}/{event.total}"
+        self._progress.update(self._task, completed=event.step, total=event.total, count=count)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `sample` was asked for."""
+
+    version: ModelVersion
+    settings: SampleSettings
+    choice: inference.EngineChoice
+    pictures: Sequence[Path]
+    folder: Path
+    animation: str | None
+    as_json: bool
+
+
+def sample(arguments: argparse.Namespace) -> int:
+    """Makes videos of all pictures; one that cannot be used is reported and the others go on."""
+    overrides = settings_given(arguments)
+    version = find_version(str(overrides.get("version", SampleSettings.model_fields["version"].default)))
+    settings = version.settings(overrides)
+    pictures = list_pictures(arguments.pictures)
+    if len(pictures) == 1:
+        load_picture(pictures[0])  # a picture that cannot be used is told before the model is loaded
+    choice = choice_given(arguments)
+    check_provider(settings, choice.provider)
+    folder = arguments.out if arguments.out is not None else paths.home()
+    paths.require_writable(folder)
+    plan = Plan(version, settings, choice, pictures, folder, arguments.animation, arguments.json)
+    # Two programs on one card would get in each other's way: where a dashboard runs, its workers do this too.
+    from img2vid.jobs.wait import desk_is_there
+
+    with ProgressBar() as bar:
+        refused = _sample_on_desk(plan, bar) if desk_is_there() else _sample_here(plan, bar)
+    return 2 if refused else 0
+
+
+def _sample_here(plan: Plan, bar: ProgressBar) -> int:
+    """Makes the videos in this process; returns how many pictures could not be used."""
+    from img2vid.jobs.latent_cache import Shelf, ShelfOfRun
+
+    model = inference.load(plan.version, plan.choice, bar)
+    if model.advice:
+        _print_error(model.advice)
+    bar.device = model.choice.device
+    refused = 0
+    for index, path in enumerate(plan.pictures, start=1):
+        bar.title = f"{index}/{len(plan.pictures)} {path.name}:" if len(plan.pictures) > 1 else ""
+        try:
+            picture = load_picture(path)
+            checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+            keeping = ShelfOfRun(Shelf(paths.home()), model, plan.choice, checksum)
+            for result in pipeline.run(
+                model,
+                picture,
+                plan.settings,
+                plan.folder,
+                name=path.stem,
+                animation=plan.animation,
+                picture_sha256=checksum,
+                keeping=keeping,
+                on_event=bar,
+            ):
+                keeping.drop(SampleSettings(**result.metadata["settings"]))
+                _into_the_gallery(plan, path, result, bar.memory)
+                _print_notice(path.stem, result.notice)
+                _print_result(plan, result)
+        except BadInput as error:
+            refused += _refuse(plan, error)
+    return refused
+
+
+def _into_the_gallery(plan: Plan, path: Path, result: "pipeline.Result", memory: int) -> None:
+    """The gallery shows what was made here too; a store that cannot be written takes nothing from the video."""
+    from img2vid.gallery.entries import Entries
+    from img2vid.jobs.job import StoredResult, one_video
+    from img2vid.jobs.store import Store
+
+    stored = StoredResult(
+        result.video.absolute(),
+        result.still.absolute(),
+        result.sidecar.absolute(),
+        result.animation.absolute() if result.animation else None,
+        result.seed,
+        result.seconds,
+        result.metadata,
+        memory,
+    )
+    settings = one_video(plan.settings, result.seed)
+    try:
+        Entries(Store()).adopt(
+            stored, settings, plan.choice, path.read_bytes(), path.stem, path.suffix, animation=plan.animation
+        )
+    except (Img2VidError, OSError) as error:
+        _print_notice(path.stem, f"the video is not in the gallery: {error}")
+
+
+def _sample_on_desk(plan: Plan, bar: ProgressBar) -> int:
+    """Has the videos made by the workers of the home's desk; returns how many pictures could not be used."""
+    from img2vid.jobs import wait
+
+    refused = 0
+    with wait.reserve_desk() as desk:
+        if not desk.is_elsewhere():
+            plan.version.require_checkpoint()
+        jobs: list[Job] = []
+        with wait.cancelling(desk, jobs):
+            for path in plan.pictures:
+                try:
+                    load_picture(path)
+                    jobs.append(_add(plan, desk, path))
+                except BadInput as error:
+                    refused += _refuse(plan, error)
+            for index, job in enumerate(jobs, start=1):
+                bar.title = f"{index}/{len(jobs)} {job.picture_name}:" if len(jobs) > 1 else ""
+                try:
+                    done = wait.follow(desk, job, bar, lambda result: _print_result(plan, result))
+                    _print_notice(job.picture_name, done.notice)
+                except BadInput as error:
+                    refused += _refuse(plan, error)
+        if advice := desk.store.model().advice:
+            _print_error(advice)
+    return refused
+
+
+def _add(plan: Plan, desk: "Desk", path: Path) -> "Job":
+    picture = path.read_bytes()
+    folder, animation = plan.folder, plan.animation
+    return desk.store.add(plan.settings, plan.choice, picture, path.stem, path.suffix, folder, animation)
+
+
+def _refuse(plan: Plan, error: BadInput) -> int:
+    """Reports a picture that cannot be used; where it is the only one, that ends the command."""
+    if len(plan.pictures) == 1:
+        raise error
+    _print_error(str(error))
+    return 1
+
+
+def _print_notice(name: str, notice: str) -> None:
+    if notice:
+        _print_error(f"{name}: {notice}")
+
+
+def _print_result(plan: Plan, result: "pipeline.Result | StoredResult") -> None:
+    def shown(path: Path) -> str:
+        # A desk knows whole paths alone; here a folder is called what the user called it.
+        return str(plan.folder / path.name if path.parent == plan.folder.absolute() else path)
+
+    if plan.as_json:
+        row = {
+            "video": shown(result.video),
+            "still": shown(result.still),
+            "settings_file": shown(result.sidecar),
+            **({"animation": shown(result.animation)} if result.animation else {}),
+            "seconds": round(result.seconds, 3),
+            **result.metadata,
+        }
+        line = json.dumps(row)
+    else:
+        line = shown(result.video)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _print_error(message: str) -> None:
+    sys.stderr.write(f"img2vid: {message}\n")
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; every error becomes one sentence."""
+    try:
+        arguments = build_parser().parse_args(argv)
+        return int(arguments.command(arguments))
+    except BadInput as error:
+        _print_error(str(error))
+        return 2
+    except Img2VidError as error:
+        _print_error(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _print_error("stopped; videos that were finished are kept")
+        return 130
+    except Exception as error:  # the outermost place: whatever else happens is a failure too
+        if os.environ.get("IMG2VID_TRACEBACK"):
+            raise
+        reason = " ".join(str(error).split())
+        _print_error(f"failed with {type(error).__name__}: {reason} (IMG2VID_TRACEBACK=1 shows where)")
+        return 1
+
+
+def main() -> None:
+    """The entry point."""
+    # A path that the output's encoding does not know must not turn a finished video into a failure.
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    sys.exit(run())

@@ -1,0 +1,283 @@
+"""The commands `img2vid models ...`: list, download, verify, add, remove and convert checkpoints."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from img2vid.checkpoints import adding, copies, removing, rows
+from img2vid.checkpoints.download import download
+from img2vid.checkpoints.header import precision_of, read_header
+from img2vid.checkpoints.progress import Meter, OnProgress, Progress
+from img2vid.checkpoints.sources import find_source
+from img2vid.checkpoints.verify import verify
+from img2vid.errors import BadInput, Img2VidError
+from img2vid.versions import ModelVersion, find_version, load_versions
+
+STAGES = {
+    "check": "reading {}",
+    "download": "downloading {}",
+    "wait": "waiting for {}",
+    "convert": "converting {}",
+}
+Answer = Callable[[argparse.Namespace], int]
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Adds the commands to the parser of `img2vid models`."""
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, text: str, answer: Answer) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        added.set_defaults(command=_stoppable(answer))
+        return added
+
+    listing = command("list", "list the models and which checkpoints are there", list_models)
+    listing.add_argument("--json", action="store_true", help="print one JSON object per version")
+    _add_download(command("download", "download checkpoints; a download that was stopped goes on", download_models))
+    checking = command("verify", "check the size, the header and the SHA-256 of checkpoints", verify_models)
+    checking.add_argument("versions", nargs="*", metavar="VERSION", help="default: all that are there")
+    _add_add(command("add", "write a version row for a checkpoint of your own", add_model))
+    removal = command("remove", "delete a checkpoint", remove_model)
+    removal.add_argument("version", metavar="VERSION", help="a name of `img2vid models list`")
+    removal.add_argument("--yes", action="store_true", help="do not ask")
+    removal.add_argument("--shipped", action="store_true", help="also a checkpoint that comes with img2vid")
+    conversion = command("convert", "write a copy of a checkpoint in a shorter number format", convert_model)
+    conversion.add_argument("version", metavar="VERSION", help="a name of `img2vid models list`")
+    conversion.add_argument("--precision", choices=("fp16", "bf16"), default="fp16", help="default: fp16")
+    conversion.add_argument("--name", help="name of the new version (default: VERSION_PRECISION)")
+
+
+def _stoppable(answer: Answer) -> Answer:
+    """The same command, which says what Ctrl-C leaves behind."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            return answer(arguments)
+        except KeyboardInterrupt:
+            _note("stopped; a download goes on from here when it is started again, nothing else is left")
+            return 130
+
+    return run
+
+
+def _add_download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("versions", nargs="+", metavar="VERSION", help="a name of `img2vid models list`")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="SOURCE",
+        help="a file, a folder with the file, a web address of the file, or huggingface.co/OWNER/NAME",
+    )
+    parser.add_argument(
+        "--mirror", metavar="URL", help="stands for https://huggingface.co (default: the variable HF_ENDPOINT)"
+    )
+    parser.add_argument("--token", help="for repositories that ask for one (default: the variable HF_TOKEN)")
+
+
+def _add_add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a .safetensors file in Stability's form")
+    parser.add_argument("--name", help="name of the version (default: the file's)")
+    parser.add_argument("--num-frames", type=int, metavar="N", help="frames that it was trained for (default: a guess)")
+    parser.add_argument("--config", help="a model configuration of your own (default: the one that fits)")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def list_models(arguments: argparse.Namespace) -> int:
+    """Prints every model version, and whether its checkpoint is there."""
+    versions = load_versions().values()
+    if arguments.json:
+        for version in versions:
+            path = version.checkpoint_path
+            row = {**version.model_dump(), "checkpoint_path": None if path is None else str(path)}
+            _print(json.dumps(row))
+        return 0
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("version", "frames", "size"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("licence", "checkpoint"):
+        table.add_column(heading, overflow="fold")
+    for version in versions:
+        size = f"{version.width} x {version.height}"
+        table.add_row(version.name, str(version.num_frames), size, version.licence, _checkpoint_state(version))
+    # In a pipe there is no edge to wrap at: one line is one version.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(width=width, markup=False, highlight=False).print(table)
+    return 0
+
+
+def _checkpoint_state(version: ModelVersion) -> str:
+    path = version.checkpoint_path
+    if path is not None:
+        return f"{path} ({path.stat().st_size / 1e9:.2f} GB)"
+    size = f" ({version.bytes / 1e9:.2f} GB)" if version.bytes else ""
+    return f"missing: {version.checkpoint}{size}, source: {version.source}"
+
+
+def download_models(arguments: argparse.Namespace) -> int:
+    """Downloads checkpoints one after the other and prints where each is."""
+    versions = [find_version(name) for name in arguments.versions]
+    if arguments.source and len(versions) > 1 and not Path(arguments.source).expanduser().is_dir():
+        raise BadInput("one source cannot give several checkpoints; name one version with --from, or a folder")
+    for version in versions:
+        there = version.checkpoint_path
+        if there is not None:
+            _note(f"{version.name} is there already; `img2vid models verify {version.name}` checks it")
+            _print(str(there))
+            continue
+        source = find_source(version, arguments.source, arguments.mirror, arguments.token)
+        with _bar(version.name) as on_progress:
+            path = download(version, source, on_progress)
+        _print(str(path))
+    return 0
+
+
+def verify_models(arguments: argparse.Namespace) -> int:
+    """Checks checkpoints; each that is wrong gets a sentence, and the others are checked all the same."""
+    versions = [find_version(name) for name in arguments.versions]
+    if not versions:
+        versions = [version for version in load_versions().values() if version.checkpoint_path is not None]
+    wrong = 0
+    for version in versions:
+        try:
+            with _bar(version.name) as on_progress:
+                found = verify(version, on_progress)
+            _print(f"{version.name}: {found.sentence()}")
+        except Img2VidError as error:
+            _note(f"{version.name}: {error}")
+            wrong += 1
+    return 2 if wrong else 0
+
+
+def add_model(arguments: argparse.Namespace) -> int:
+    """Proposes a row for a file, and writes it when the user agrees."""
+    # Knows torch, which takes seconds to import.
+    from img2vid.engine.weights.detect_config import fitting_config
+
+    with _bar(arguments.file.name) as on_progress:
+        version = adding.propose(
+            arguments.file,
+            fitting_config,
+            name=arguments.name,
+            num_frames=arguments.num_frames,
+            config=arguments.config,
+            on_progress=on_progress,
+        )
+    precision = precision_of(read_header(version.require_checkpoint()))
+    _note(f"{arguments.file} is {precision} and fits {version.config}; its row would be:")
+    sys.stderr.write("\n" + rows.as_yaml(version) + "\n")
+    if not _agreed(arguments.yes, f"write it into {rows.own_rows()}?"):
+        return 1
+    rows.add_row(version)
+    _print(version.name)
+    return 0
+
+
+def remove_model(arguments: argparse.Namespace) -> int:
+    """Deletes a checkpoint when the user agrees."""
+    removal = removing.plan_removal(find_version(arguments.version), shipped=arguments.shipped)
+    _note(f"{arguments.version}: {removal.sentence()}")
+    if not _agreed(arguments.yes, "go on?"):
+        return 1
+    removing.remove(removal)
+    return 0
+
+
+def convert_model(arguments: argparse.Namespace) -> int:
+    """Writes a copy in a shorter number format and a row for it, and says what it did."""
+    from img2vid.engine.weights.conversion import convert, size_of_copy
+
+    version = find_version(arguments.version)
+    copy = copies.plan_copy(version, arguments.precision, arguments.name, size_of_copy)
+    source, target = version.require_checkpoint(), copies.place_of_copy(version, copy)
+    with _bar(version.name) as on_progress:
+        meter = Meter("convert", on_progress)
+        done = copies.write_copy(target, lambda file: convert(source, file, arguments.precision, meter))
+    rows.add_row(copy.model_copy(update={"bytes": done.bytes, "sha256": done.sha256}))
+    before = source.stat().st_size
+    _note(
+        f"{target} has {done.changed} of its {done.tensors} tensors in {arguments.precision}: {done.bytes / 1e9:.2f} "
+        f"GB in place of {before / 1e9:.2f} GB ({done.bytes / before:.0%}); {source.name} is unchanged"
+    )
+    _print(copy.name)
+    return 0
+
+
+def _agreed(already: bool, question: str) -> bool:
+    """Whether the user says yes. Raises BadInput where there is nobody to ask."""
+    if already:
+        return True
+    if not sys.stdin.isatty():
+        raise BadInput("nobody can be asked here; --yes goes on without a question")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
+    if not agreed:
+        _note("nothing was changed")
+    return agreed
+
+
+@contextmanager
+def _bar(name: str) -> Generator[OnProgress, None, None]:
+    """Shows progress on standard error: a bar on a terminal, else a line for every tenth and for every wait."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(name)
+        return
+    text, pace = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[pace]}")
+    with Bar(text, BarColumn(), DownloadColumn(), pace, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, pace="")
+
+        def show(progress: Progress) -> None:
+            text = progress.note or STAGES[progress.stage].format(name)
+            total = progress.total or None
+            bar.update(task, description=text, completed=progress.done, total=total, pace=_pace(progress))
+
+        yield show
+
+
+def _pace(progress: Progress) -> str:
+    """Speed and time left."""
+    speed = f"{progress.speed / 1e6:.1f} MB/s" if progress.speed else ""
+    left = progress.seconds_left
+    return speed if left is None else f"{speed}, {timedelta(seconds=round(left))} left"
+
+
+class _Lines:
+    """Progress where it is written to a file."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._told: Any = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Writes a line where there is something new."""
+        if progress.stage == "wait":
+            if self._told != progress.note.split(";")[0]:
+                self._told = progress.note.split(";")[0]
+                _note(progress.note)
+            return
+        tenth = 10 * progress.done // progress.total if progress.total else 0
+        if progress.stage in ("download", "convert") and self._told != tenth:
+            self._told = tenth
+            amount = f"{progress.done / 1e9:.2f} of {progress.total / 1e9:.2f} GB"
+            _note(", ".join(filter(None, (f"{STAGES[progress.stage].format(self._name)}: {amount}", _pace(progress)))))
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"img2vid: {text}\n")
+    sys.stderr.flush()

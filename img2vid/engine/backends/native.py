@@ -1,0 +1,216 @@
+"""The native engine: this project's own implementation of the whole computation."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from img2vid.engine.decoding import FrameDecoder, in_format, in_one_format
+from img2vid.engine.encoder_cache import fingerprint
+from img2vid.engine.fast.decoder import FusedDecoder
+from img2vid.engine.fast.tile_plan import Budget
+from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, SamplerSettings, StepInfo
+from img2vid.engine.memory.accounting import ClipSize, Needs
+from img2vid.engine.memory.device import free_on_card
+from img2vid.engine.memory.offload import NETWORK, Residence
+from img2vid.engine.memory.plans import Plan, choose
+from img2vid.engine.model import SvdModel
+from img2vid.engine.sampling.block_cache import BlockCache
+from img2vid.engine.sampling.denoiser import Denoiser
+from img2vid.engine.sampling.discretization import make_sigmas
+from img2vid.engine.sampling.guiders import Interval, guide, make_scales
+from img2vid.engine.sampling.samplers import SAMPLERS
+from img2vid.engine.sampling.validation import check_sampler_settings
+from img2vid.engine.weights.checkpoint import assign, build_model, fill
+from img2vid.engine.weights.shared_modules import SHARED, Parts, parts_of, prefix_of, take_over
+
+CLIP, ENCODER = SHARED
+FIRST_STAGE = "first_stage_model."
+
+
+class NativeEngine:
+    """Implements `img2vid.engine.interface.Engine` on torch alone.
+
+    Takes the network and the decoder out of `model` and into their fast form; what is left of it is the conditioner.
+    """
+
+    def __init__(self, model: SvdModel, order: LoadOrder, parts: Parts) -> None:
+        self.model = model
+        self.parts = parts
+        self.device = device = order.device
+        self.budget = budget = Budget.for_device(device, compiled=order.compile)
+        network = FusedUNet(model.network, budget)
+        self.denoiser = Denoiser(network, DTYPES[order.precision])
+        in_one_format(model.first_stage_model)
+        self.decoder = FusedDecoder(model.first_stage_model, Budget.for_decoder(device, compiled=order.compile))
+        model.forget_fused()
+        parts_at_work = {key: model.conditioner.embedder(key) for key in SHARED}
+        self.residence = Residence({**parts_at_work, "decoder": self.decoder}, network, device)
+        self.plan = Plan()
+        self._order = replace(order, spare={}, on_bytes=None)
+        config = model.config
+        self.scale_factor = config.scale_factor
+        self.size_step = config.size_step
+        self.downsampling = config.first_stage.downsampling
+        self.latent_channels = config.network_config.out_channels
+        self.frame_decoder = FrameDecoder(self.decoder, self.scale_factor, device, order.decoder_precision)
+
+    @classmethod
+    def load(cls, order: LoadOrder) -> "NativeEngine":
+        """Loads a checkpoint, but for the spare parts that it holds too; `read_tensors` says what is checked.
+
+        Only where everything shall stay on the device it goes there at once.
+        """
+        home = order.device if order.memory == "resident" else torch.device("cpu")
+
+        def place(name: str, tensor: Tensor) -> Tensor:
+            return _place(name, tensor, order, home)
+
+        model = build_model(order)
+        taken = take_over(model, order, place, order.spare)
+        fill(model, order, place)
+        engine = cls(model, order, parts_of(model, order, taken))
+        if order.memory in ("stages", "blocks"):
+            engine.follow(Plan(order.memory, together=order.memory == "blocks"))
+        return engine
+
+    def follow(self, plan: Plan) -> None:
+        """Takes a memory plan up."""
+        self.residence.follow(plan.memory)
+        self.denoiser.together, self.decoder.lean = plan.together, plan.lean
+        self.plan = plan
+
+    @cached_property
+    def needs(self) -> Needs:
+        """What this model needs on a card."""
+        return needs_of(self._order)
+
+    def make_room(self, size: ClipSize, free: int | None = None) -> Plan:
+        """Takes up the plan with which a clip of this size fits into the `free` bytes of the card, and returns it.
+
+        Only where there is a card. Raises OutOfMemory where none fits and the choice is this function's.
+        """
+        if free is None:
+            if self.device.type != "cuda":
+                return self.plan
+            free = free_on_card(self.device) + self.residence.bytes_on_device
+        wanted = None if self._order.memory == "auto" else self._order.memory
+        self.follow(choose(self.needs, size, free, wanted))
+        return self.plan
+
+    @torch.inference_mode()
+    def condition(
+        self,
+        image: Tensor,
+        *,
+        cond_noise: Tensor,
+        cond_aug: float,
+        motion_bucket_id: float,
+        fps: float,
+        num_frames: int,
+    ) -> tuple[Conditioning, Conditioning]:
+        """See `Engine.condition`."""
+        conditioner = self.model.conditioner
+
+        def noisy_frame() -> Tensor:
+            return image.to(self.device) + cond_aug * cond_noise.to(self.device)
+
+        embedding = self.parts[CLIP].seen(
+            fingerprint(image), lambda: self._at_work(CLIP, lambda: conditioner.embed_image(image.to(self.device)))
+        )
+        latents = self.parts[ENCODER].seen(
+            fingerprint(image, cond_noise, cond_aug),
+            lambda: self._at_work(ENCODER, lambda: conditioner.encode_frame(noisy_frame())),
+        )
+        # The models were trained with the frame rate counted from zero.
+        scalars = {"fps_id": fps - 1, "motion_bucket_id": motion_bucket_id, "cond_aug": cond_aug}
+        return conditioner.clip(embedding, latents, scalars, num_frames)
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        noise: Tensor,
+        cond: Conditioning,
+        uncond: Conditioning,
+        settings: SamplerSettings,
+        *,
+        on_step: OnStep | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """See `Engine.sample`."""
+        check_sampler_settings(settings)
+        sigmas = make_sigmas(settings.discretization, settings.num_steps, dict(settings.discretization_params))
+        scales = make_scales(settings.guider, noise.shape[0], dict(settings.guider_params))
+        sigmas, noise = sigmas.to(self.device), noise.to(self.device)
+        scales = None if scales is None else scales.to(self.device)
+        interval = Interval(settings.guidance_sigma_min, settings.guidance_sigma_max)
+        cache = BlockCache(settings.block_cache)
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            if scales is None or not interval.holds(sigma):
+                return self.denoiser(x, sigma, [cond], cache)[0]
+            without, with_picture = self.denoiser(x, sigma, [uncond, cond], cache)
+            return guide(without, with_picture, scales)
+
+        def after_step(step: int, denoised: Tensor) -> None:
+            cache.next_step()
+            if on_step is not None:
+                on_step(StepInfo(step, settings.num_steps, float(sigmas[step]), denoised))
+
+        def draw() -> Tensor:
+            return torch.randn(noise.shape, generator=generator).to(self.device)
+
+        x = noise * (1 + sigmas[0] ** 2).sqrt()
+        sampler = SAMPLERS[settings.sampler]
+        with self.residence.at_work(NETWORK), self.budget.at_work():
+            return sampler(denoise, x, sigmas, after_step=after_step, draw=draw, **settings.sampler_params)
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        latents: Tensor,
+        decode_t: int,
+        on_chunk: Callable[[int, int], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tensor:
+        """See `Engine.decode`."""
+        with self.residence.at_work("decoder"):
+            return self.frame_decoder(latents, decode_t, on_chunk, on_notice)
+
+    def _at_work(self, part: str, compute: Callable[[], Tensor]) -> Tensor:
+        with self.residence.at_work(part):
+            return compute()
+
+
+def needs_of(order: LoadOrder) -> Needs:
+    """What a model needs on a card; nothing is read but the configuration."""
+    order = replace(order, device=torch.device("meta"), memory="resident")
+    model = build_model(order)
+    for name, tensor in model.weights().items():
+        assign(model, name, torch.empty_like(tensor, dtype=_dtype_of(name, order)))
+    engine = NativeEngine(model, order, {})
+    return Needs(
+        model.conditioner, engine.denoiser.network, engine.decoder, engine.frame_decoder.dtype, engine.downsampling
+    )
+
+
+def _place(name: str, tensor: Tensor, order: LoadOrder, home: torch.device) -> Tensor:
+    """A weight as the model holds it."""
+    dtype = _dtype_of(name, order)
+    if name.startswith(FIRST_STAGE):
+        return in_format(tensor, dtype).to(home)
+    return tensor.to(home, dtype)
+
+
+def _dtype_of(name: str, order: LoadOrder) -> torch.dtype:
+    """The number format that is asked for.
+
+    The encoder of the conditioning frame runs once for a video, and what it gets wrong stays in every frame of it:
+    whatever the precision, it is kept in float32, so that latents do not depend on how frames are decoded.
+    """
+    if name.startswith(FIRST_STAGE):
+        return DTYPES[order.decoder_precision]
+    return torch.float32 if name.startswith(prefix_of(order, ENCODER)) else DTYPES[order.precision]

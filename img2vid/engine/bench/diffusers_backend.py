@@ -1,0 +1,196 @@
+"""diffusers as a peer: its own network, autoencoder and scheduler at the widths of a configuration, random weights.
+
+The stages do what its pipeline does: both halves of a guided step in one batch, and with fp16 a decoder in fp16, while
+the encoder runs in fp32. The weights are its own random ones, so that time and memory can be compared and values not.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from img2vid.engine.bench.backends import COND_AUG, FPS, MOTION_BUCKET_ID, Run, Shape, draw_inputs
+from img2vid.engine.config import (
+    AutoencodingEngineConfig,
+    DiffusionConfig,
+    ImagePredictionEmbedderConfig,
+    TimestepEmbedderConfig,
+    VideoDecoderConfig,
+    VideoUNetConfig,
+)
+from img2vid.engine.interface import DTYPES
+from img2vid.engine.nets.clip import SIDE, architecture
+from img2vid.errors import EngineUnavailable
+
+
+def load(config: DiffusionConfig, folder: Path, device: str, precision: str) -> "DiffusersSubject":
+    """Builds the peer; raises EngineUnavailable where the packages are missing or diffusers has no such model."""
+    try:
+        diffusers: Any = importlib.import_module("diffusers")
+        transformers: Any = importlib.import_module("transformers")
+        made = (diffusers.UNetSpatioTemporalConditionModel, diffusers.AutoencoderKLTemporalDecoder)
+        vision: Any = transformers.CLIPVisionModelWithProjection
+    except Exception as error:  # a broken install fails in any way it likes
+        reason = " ".join(str(error).split())[:200]
+        raise EngineUnavailable(
+            f"importing diffusers failed with {type(error).__name__}: {reason}; "
+            "`python -m pip install -r requirements/bench.txt` mends it"
+        ) from error
+    dtype = DTYPES[precision]  # type: ignore[index]
+    with torch.device(device):
+        network = made[0](**network_arguments(config))
+        autoencoder = made[1](**autoencoder_arguments(config))
+        clip = vision(transformers.CLIPVisionConfig(**vision_arguments(config, folder)))
+    parts = [part.eval().requires_grad_(False) for part in (network, autoencoder, clip)]
+    if dtype != torch.float32:  # diffusers warns of every conversion
+        parts = [part.to(dtype) for part in parts]
+    return DiffusersSubject(config, diffusers, parts, torch.device(device), dtype)
+
+
+def network_arguments(config: DiffusionConfig) -> dict[str, Any]:
+    """What `UNetSpatioTemporalConditionModel` is told, so that its widths are those of the configuration."""
+    shape: VideoUNetConfig = config.network_config
+    widths = [mult * shape.model_channels for mult in shape.channel_mult]
+    attends = [2**level in shape.attention_resolutions for level in range(len(widths))]
+    down = ["CrossAttnDownBlockSpatioTemporal" if yes else "DownBlockSpatioTemporal" for yes in attends]
+    up = ["CrossAttnUpBlockSpatioTemporal" if yes else "UpBlockSpatioTemporal" for yes in reversed(attends)]
+    embedders = [entry.embedder for entry in config.conditioner_config.emb_models]
+    return {
+        "in_channels": shape.in_channels,
+        "out_channels": shape.out_channels,
+        "block_out_channels": tuple(widths),
+        "down_block_types": tuple(down),
+        "up_block_types": tuple(up),
+        "addition_time_embed_dim": next(e.outdim for e in embedders if isinstance(e, TimestepEmbedderConfig)),
+        "projection_class_embeddings_input_dim": shape.adm_in_channels,
+        "layers_per_block": shape.num_res_blocks,
+        "cross_attention_dim": shape.context_dim,
+        "transformer_layers_per_block": tuple(shape.depths),
+        "num_attention_heads": tuple(shape.heads(width)[0] for width in widths),
+    }
+
+
+def autoencoder_arguments(config: DiffusionConfig) -> dict[str, Any]:
+    """What `AutoencoderKLTemporalDecoder` is told; EngineUnavailable for a form that it does not have."""
+    stage = config.first_stage_config
+    if not isinstance(stage, AutoencodingEngineConfig) or not isinstance(stage.decoder_config, VideoDecoderConfig):
+        raise EngineUnavailable("diffusers has no model with this decoder, which works frame by frame")
+    encoder, decoder = stage.encoder_config, stage.decoder_config
+    if (encoder.ch, encoder.ch_mult, encoder.num_res_blocks) != (decoder.ch, decoder.ch_mult, decoder.num_res_blocks):
+        raise EngineUnavailable("diffusers has no model whose encoder and decoder are of different widths")
+    widths = tuple(mult * decoder.ch for mult in decoder.ch_mult)
+    return {
+        "in_channels": decoder.in_channels,
+        "out_channels": decoder.out_ch,
+        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
+        "block_out_channels": widths,
+        "layers_per_block": decoder.num_res_blocks,
+        "latent_channels": decoder.z_channels,
+        "scaling_factor": config.scale_factor,
+    }
+
+
+def vision_arguments(config: DiffusionConfig, folder: Path) -> dict[str, Any]:
+    """What transformers' `CLIPVisionConfig` is told."""
+    embedders = [entry.embedder for entry in config.conditioner_config.emb_models]
+    clip = next(e for e in embedders if isinstance(e, ImagePredictionEmbedderConfig)).open_clip_embedding_config
+    arch = architecture(clip.arch, folder)
+    tower: dict[str, Any] = arch["vision_cfg"]
+    width = int(tower["width"])
+    return {
+        "hidden_size": width,
+        "intermediate_size": int(width * tower.get("mlp_ratio", 4.0)),
+        "projection_dim": int(arch["embed_dim"]),
+        "num_hidden_layers": int(tower["layers"]),
+        "num_attention_heads": width // int(tower.get("head_width", 64)),
+        "image_size": SIDE,
+        "patch_size": int(tower["patch_size"]),
+        "hidden_act": "gelu",
+    }
+
+
+class DiffusersSubject:
+    """Implements `img2vid.engine.bench.backends.Subject`."""
+
+    def __init__(
+        self,
+        config: DiffusionConfig,
+        diffusers: Any,
+        parts: list[Any],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.config = config
+        self.diffusers = diffusers
+        self.network, self.autoencoder, self.clip = parts
+        self.device = device
+        self.dtype = dtype
+        self.size_step = config.size_step
+
+    def prepare(self, stage: str, shape: Shape, seed: int = 0) -> Run:
+        """See `Subject.prepare`."""
+        inputs = draw_inputs(self.config, shape, seed)
+
+        def batch(values: Tensor) -> Tensor:
+            return values.to(self.device, self.dtype)[None]
+
+        if stage == "condition":
+            image = inputs.image.to(self.device)
+            noisy = image + COND_AUG * inputs.cond_noise.to(self.device)
+            return lambda: self._condition(image, noisy)
+        if stage == "step":
+            context, concat = (
+                torch.cat([batch(getattr(part, name)[:frames]) for part in (inputs.uncond, inputs.cond)])
+                for name, frames in (("crossattn", 1), ("concat", shape.num_frames))
+            )
+            noise = batch(inputs.noise)
+            return lambda: self._steps(noise, context[:, 0], concat, shape.steps)
+        return lambda: self._decode(batch(inputs.latents)[0], shape.decode_t)
+
+    @torch.inference_mode()
+    def _condition(self, image: Tensor, noisy: Tensor) -> list[Tensor]:
+        """image, noisy: (1, 3, H, W) in [-1, 1]."""
+        small = torch.nn.functional.interpolate(image, (SIDE, SIDE), mode="bicubic", antialias=True)
+        embedding = self.clip(small.to(self.dtype)).image_embeds
+        narrow = self.dtype == torch.float16
+        # Its pipeline widens the autoencoder while it encodes.
+        widened = self.autoencoder.to(torch.float32) if narrow else self.autoencoder
+        latents = widened.encode(noisy.to(torch.float32 if narrow else self.dtype)).latent_dist.mode()
+        if narrow:
+            self.autoencoder.to(self.dtype)
+        return [embedding, latents]
+
+    @torch.inference_mode()
+    def _steps(self, noise: Tensor, context: Tensor, concat: Tensor, steps: int) -> list[Tensor]:
+        """noise: (1, T, z, h, w); context: (2, 1, D); concat: (2, T, z, h, w)."""
+        scheduler: Any = self.diffusers.EulerDiscreteScheduler(
+            prediction_type="v_prediction",
+            timestep_type="continuous",
+            timestep_spacing="leading",
+            use_karras_sigmas=True,
+            sigma_min=0.002,
+            sigma_max=700.0,
+        )
+        scheduler.set_timesteps(steps, device=self.device)
+        scales = torch.linspace(1.0, 2.5, noise.shape[1], device=self.device, dtype=self.dtype)[
+            None, :, None, None, None
+        ]
+        numbers = torch.tensor([[FPS - 1, MOTION_BUCKET_ID, COND_AUG]] * 2, device=self.device, dtype=self.dtype)
+        latents = noise * scheduler.init_noise_sigma
+        for timestep in scheduler.timesteps:
+            scaled = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
+            net_in = torch.cat([scaled, concat], dim=2)
+            uncond, cond = self.network(net_in, timestep, context, numbers, return_dict=False)[0].chunk(2)
+            latents = scheduler.step(uncond + scales * (cond - uncond), timestep, latents).prev_sample
+        return [latents[0]]
+
+    @torch.inference_mode()
+    def _decode(self, latents: Tensor, decode_t: int) -> list[Tensor]:
+        """latents: (T, z, h, w)."""
+        frames = [
+            self.autoencoder.decode(chunk / self.config.scale_factor, num_frames=len(chunk)).sample
+            for chunk in torch.split(latents, decode_t)
+        ]
+        return [torch.cat(frames).float().cpu()]

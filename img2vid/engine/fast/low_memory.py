@@ -1,0 +1,93 @@
+"""The decoder's residual blocks where memory is short: the same function in about a third of the memory.
+
+A clip is a list of its frames (1, h, w, c), so that each goes as soon as it was used. A frame is changed in its place.
+What lies between the two convolutions over time is not kept for the whole clip but computed twice, first for its
+moments alone; that is a twelfth more work. Sums are taken in another order, so that last digits may differ.
+"""
+
+import torch
+from torch import Tensor
+
+from img2vid.engine.fast.convolutions import UpsampleConv
+from img2vid.engine.fast.norms import Moments
+from img2vid.engine.fast.residual import FrameResidual, TimeResidual
+from img2vid.engine.fast.row_tiles import norm_silu_conv, rows_of
+from img2vid.engine.fast.tile_plan import Budget
+
+
+def frames_of(clip: Tensor) -> list[Tensor]:
+    """The frames (1, h, w, c) of a clip (t, h, w, c), which share its memory."""
+    return [clip[index : index + 1] for index in range(len(clip))]
+
+
+def frames_residual(
+    block: FrameResidual, clip: list[Tensor], upsample: UpsampleConv | None, budget: Budget
+) -> tuple[list[Tensor], Moments]:
+    """The frames that come of those in `clip`, which is empty afterwards, and their moments."""
+    results: list[Tensor] = []
+    moments: list[Moments] = []
+    while clip:
+        frame = clip.pop(0)
+        if upsample is not None:
+            frame = _doubled(upsample, frame, budget)
+        results.append(_frame_residual(block, frame, budget))
+        del frame
+        moments.append(Moments.of_clip(results[-1]))
+    return results, Moments.joined(moments)
+
+
+def _doubled(upsample: UpsampleConv, x: Tensor, budget: Budget) -> Tensor:
+    """(1, h, w, c) -> (1, 2 h, 2 w, m), a few rows at a time."""
+    _, height, width, channels = x.shape
+    y = x.new_empty(1, 2 * height, 2 * width, len(upsample.bias))
+    for rows in budget.spans(height, 4 * width * max(channels, y.shape[-1]) * x.element_size()):
+        above, below = max(rows.start - 1, 0), min(rows.stop + 1, height)
+        first = 2 * (rows.start - above)  # what is made of the neighbours alone is cut off
+        made = upsample(x[:, above:below])
+        y[:, 2 * rows.start : 2 * rows.stop] = made[:, first : first + 2 * (rows.stop - rows.start)]
+    return y
+
+
+def _frame_residual(block: FrameResidual, x: Tensor, budget: Budget) -> Tensor:
+    """A frame (1, h, w, c) -> (1, h, w, m); may write over x."""
+    h = x.new_empty(*x.shape[:-1], block.conv1.weight.shape[0])
+    norm_silu_conv(x, block.norm1, block.conv1, h, budget)
+    y = _beside(block, x, h, budget)
+    del x
+    norm_silu_conv(h, block.norm2, block.conv2, y, budget, add=True)
+    del h
+    return y if y.untyped_storage().nbytes() == y.numel() * y.element_size() else y.clone()
+
+
+def _beside(block: FrameResidual, x: Tensor, like: Tensor, budget: Budget) -> Tensor:
+    """What the convolutions are added to: x, or what the 1 x 1 convolution makes of it, in x's memory if it is less."""
+    if block.skip is None:
+        return x
+    if like.shape[-1] > x.shape[-1]:
+        return block.skip(x)
+    y = x.view(-1)[: like.numel()].view(like.shape)
+    for rows in rows_of(x, budget):  # in this order: rows of y end before those of x that are still needed
+        y[:, rows] = block.skip(x[:, rows])
+    return y
+
+
+def time_residual(block: TimeResidual, clip: list[Tensor], moments: Moments, budget: Budget) -> None:
+    """Changes the frames of a clip of the given moments in their places."""
+    places = [frame.view(-1, frame.shape[-1]) for frame in clip]
+    total, channels = places[0].shape
+    spans = list(budget.spans(total, len(clip) * channels * places[0].element_size()))
+    known1 = block.norm1.coefficients(moments)
+
+    def between(span: slice) -> Tensor:
+        part = torch.stack([frame[span] for frame in places])[:, None]
+        return block.conv1(block.norm1.silu_with(part, known1))
+
+    joined = Moments.joined(budget.each(lambda span: Moments.of_clip(between(span)), spans))
+    known2 = block.norm2.coefficients(joined)
+
+    def work(span: slice) -> None:
+        part = block.conv2(block.norm2.silu_with(between(span), known2))
+        for frame, added in zip(places, part, strict=True):
+            frame[span] += added[0]
+
+    budget.each(work, spans)

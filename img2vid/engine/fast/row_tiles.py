@@ -1,0 +1,39 @@
+"""One large frame a few rows at a time, so that no inner result is as large as the frame."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from img2vid.engine.fast.convolutions import Conv
+from img2vid.engine.fast.norms import Moments, Norm
+from img2vid.engine.fast.tile_plan import Budget
+
+
+def rows_of(x: Tensor, budget: Budget) -> list[slice]:
+    """The strips of a frame (1, h, w, c)."""
+    return budget.spans(x.shape[1], x[0, 0].numel() * x.element_size())
+
+
+def norm_silu_conv(
+    x: Tensor, norm: Norm, conv: Conv, out: Tensor, budget: Budget, *, bias: Tensor | None = None, add: bool = False
+) -> None:
+    """Normalisation, SiLU and a 3 x 3 convolution of a frame (1, h, w, c), into `out` (1, h, w, m) or on top of it.
+
+    bias: (m,) takes the place of the convolution's own.
+    """
+    height, strips = x.shape[1], rows_of(x, budget)
+    moments = Moments.joined(budget.each(lambda rows: Moments.of(x[:, rows]), strips))
+    coefficients = norm.coefficients(moments)
+
+    def work(rows: slice) -> None:
+        above, below = max(rows.start - 1, 0), min(rows.stop + 1, height)
+        part = norm.silu_with(x[:, above:below], coefficients)
+        missing = (above - (rows.start - 1), rows.stop + 1 - below)
+        if any(missing):  # the frame's own edges are padded with zeros
+            part = F.pad(part, (0, 0, 0, 0, *missing))
+        y = conv.strip(part, bias)
+        if add:
+            out[:, rows] += y
+        else:
+            out[:, rows] = y
+
+    budget.each(work, strips)

@@ -1,0 +1,226 @@
+"""The network that estimates the noise in a clip's latents, built from a loaded VideoUNet."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from img2vid.engine.fast.convolutions import Conv, UpsampleConv, by_frames
+from img2vid.engine.fast.norms import Norm
+from img2vid.engine.fast.residual import FrameResidual, Frames, TimeResidual
+from img2vid.engine.fast.tile_plan import Budget
+from img2vid.engine.fast.transformer import Constants, Transformer
+from img2vid.engine.fast.weights import bias_of, expect, held
+from img2vid.engine.nets.attention import SpatialVideoTransformer
+from img2vid.engine.nets.blocks import Downsample, Upsample, VideoResBlock, sinusoidal_embedding
+from img2vid.engine.nets.unet import VideoUNet
+from img2vid.engine.sampling.block_cache import InnerBlocks
+
+
+@dataclass(frozen=True)
+class ClipConstants:
+    """What is the same for the network at every step of a clip.
+
+    label: (1, e), the embedding of frame rate, motion and augmentation; transformers: in the order in which they run.
+    """
+
+    label: Tensor
+    transformers: list[Constants]
+
+
+class Residual(nn.Module):
+    """A residual block over space, then one over time. `start` is where its two shifts stand among all."""
+
+    def __init__(self, block: VideoResBlock, start: int, budget: Budget) -> None:
+        super().__init__()
+        self.frames = FrameResidual(
+            (block.in_layers[0], block.out_layers[0]),
+            (block.in_layers[2], block.out_layers[3]),
+            block.skip_connection,
+            budget,
+        )
+        self.time = TimeResidual(block.time_stack, 1 - block.time_mixer.alpha(), budget)
+        self.channels = len(self.frames.conv1.bias)
+        self.start = start
+
+    def forward(self, parts: Sequence[Tensor], shifts: Tensor) -> Tensor:
+        """Clips (t, h, w, c), whose channels stand side by side, to a new (t, h, w, m); shifts: (all,)."""
+        first, second = shifts[self.start : self.start + 2 * self.channels].chunk(2)
+
+        def take(span: slice) -> Tensor:
+            return torch.cat([part[span] for part in parts], -1) if len(parts) > 1 else parts[0][span]
+
+        t, height, width, _ = parts[0].shape
+        channels = sum(part.shape[-1] for part in parts)
+        x, moments = self.frames(Frames((t, height, width, channels), parts[0].dtype, take), first)
+        return self.time(x, second, moments)
+
+
+class FusedUNet(nn.Module):
+    """Computes what `VideoUNet` computes for clips whose frames share one picture, one vector and one noise level.
+
+    Takes the layers out of the VideoUNet one by one, so that no weight is there twice. before_stage: is told of each
+    stage right before its weights are needed.
+    """
+
+    def __init__(self, net: VideoUNet, budget: Budget) -> None:
+        super().__init__()
+        self.config, self.budget = net.config, budget
+        self.time_embed, self.label_emb = net.time_embed, net.label_emb
+        shifts = _Shifts()
+        self.down = nn.ModuleList(_fuse_stage(stage, shifts, budget) for stage in net.input_blocks)
+        self.middle = _fuse_stage(net.middle_block, shifts, budget)
+        self.up = nn.ModuleList(_fuse_stage(stage, shifts, budget) for stage in net.output_blocks)
+        self.norm_out = Norm(expect(nn.GroupNorm, net.out[0]), budget)
+        self.conv_out = Conv(expect(nn.Conv2d, net.out[2]))
+        self.shift_weight, self.shift_bias = held(torch.cat(shifts.weights)), held(torch.cat(shifts.biases))
+        self.before_stage: Callable[[nn.Module], None] = _need_nothing
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """All stages in the order in which they run."""
+        return [*self.down, self.middle, *self.up]
+
+    def tell(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> ClipConstants:
+        """What is the same at every step of a clip. crossattn: (1, d), vector: (1, adm)."""
+        told: list[Constants] = []
+        for stage in self.stages:
+            self.before_stage(stage)
+            told += [one.tell(crossattn[0], num_frames) for one in stage.children() if isinstance(one, Transformer)]
+        return ClipConstants(self.label_emb(vector), told)
+
+    def forward(
+        self,
+        clips: Sequence[Tensor],
+        c_noise: Tensor,
+        constants: Sequence[ClipConstants],
+        inner: Sequence[InnerBlocks] | None = None,
+    ) -> list[Tensor]:
+        """One pass over some clips, stage by stage: each (t, in_channels, h, w), returns (t, out_channels, h, w) each.
+
+        c_noise: (1,), the noise level as the preconditioning hands it over; inner: where each clip's inner blocks are
+        kept between steps, which is all but the outermost input and output block. Without it, nothing is kept.
+        """
+        runs = [
+            _Run(clip, self._shifts(c_noise, told), told, self.budget)
+            for clip, told in zip(clips, constants, strict=True)
+        ]
+        self._descend(runs, self.down[:1])
+        if inner is None:
+            self._run_inner(runs)
+        else:
+            self._run_or_recall_inner(runs, inner)
+        self._ascend(runs, self.up[-1:])
+        return [self._close(run.x) for run in runs]
+
+    def _run_inner(self, runs: Sequence["_Run"]) -> None:
+        """All blocks but the outermost."""
+        self._descend(runs, self.down[1:])
+        self.before_stage(self.middle)
+        for run in runs:
+            run.go(self.middle)
+        self._ascend(runs, self.up[:-1])
+
+    def _run_or_recall_inner(self, runs: Sequence["_Run"], inner: Sequence[InnerBlocks]) -> None:
+        """The inner blocks' results: those that are kept, and the others computed and kept."""
+        results = [one.recall() for one in inner]
+        self._run_inner([run for run, result in zip(runs, results, strict=True) if result is None])
+        outermost = sum(isinstance(layer, Transformer) for layer in self.up[-1].children())
+        for run, one, result in zip(runs, inner, results, strict=True):
+            if result is None:
+                one.keep(run.x)
+            else:
+                run.go_on(result, outermost)
+
+    def _descend(self, runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
+        for stage in stages:
+            self.before_stage(stage)
+            for run in runs:
+                run.go(stage)
+                run.kept.append(run.x)
+
+    def _ascend(self, runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
+        for stage in stages:
+            self.before_stage(stage)
+            for run in runs:
+                run.go(stage, run.kept.pop())
+
+    def _shifts(self, c_noise: Tensor, constants: ClipConstants) -> Tensor:
+        """(all,), what every residual block adds at a noise level, block after block."""
+        emb = self.time_embed(sinusoidal_embedding(c_noise, self.config.model_channels).to(self.shift_weight.dtype))
+        return F.linear(F.silu(emb + constants.label), self.shift_weight, self.shift_bias)[0]
+
+    def _close(self, x: Tensor) -> Tensor:
+        out = by_frames(lambda frames: self.conv_out(self.norm_out.silu(frames)), x, self.budget)
+        return out.permute(0, 3, 1, 2)
+
+
+class _Run:
+    """One clip on its way through the network."""
+
+    def __init__(self, clip: Tensor, shifts: Tensor, constants: ClipConstants, budget: Budget) -> None:
+        self.x = clip.permute(0, 2, 3, 1).contiguous()
+        self.kept: list[Tensor] = []
+        self._shifts, self._budget = shifts, budget
+        self._all = constants.transformers
+        self._constants: Iterator[Constants] = iter(self._all)
+
+    def go_on(self, x: Tensor, transformers: int) -> None:
+        """Takes up what was kept, where so many transformers are left to run."""
+        self.x = x
+        self._constants = iter(self._all[len(self._all) - transformers :])
+
+    def go(self, stage: nn.Module, *beside: Tensor) -> None:
+        """Through the layers of a stage, the first of which also sees the tensors `beside`."""
+        for layer in stage.children():
+            if isinstance(layer, Residual):
+                self.x = layer([self.x, *beside], self._shifts)
+            elif isinstance(layer, Transformer):
+                self.x = layer(self.x, next(self._constants))
+            else:
+                self.x = by_frames(layer, self.x, self._budget)
+
+
+def _need_nothing(stage: nn.Module) -> None:
+    """For networks whose weights are all in place."""
+
+
+class _Shifts:
+    """The layers that make of the noise level's embedding what each residual block adds, to be fused into one."""
+
+    def __init__(self) -> None:
+        self.weights: list[Tensor] = []
+        self.biases: list[Tensor] = []
+        self.width = 0
+
+    def take(self, block: VideoResBlock) -> int:
+        """Appends both of a block; returns where they start."""
+        start = self.width
+        for layers in (block.emb_layers, block.time_stack.emb_layers):
+            assert layers is not None
+            linear = expect(nn.Linear, layers[1])
+            self.weights.append(linear.weight)
+            self.biases.append(bias_of(linear))
+            self.width += linear.out_features
+        return start
+
+
+def _fuse_stage(stage: nn.Module, shifts: _Shifts, budget: Budget) -> nn.ModuleList:
+    """A stage's layers in their fast form; the stage is empty afterwards."""
+    fused = nn.ModuleList()
+    for name, layer in list(stage.named_children()):
+        fused.append(_fuse(layer, shifts, budget))
+        delattr(stage, name)
+    return fused
+
+
+def _fuse(layer: nn.Module, shifts: _Shifts, budget: Budget) -> nn.Module:
+    if isinstance(layer, VideoResBlock):
+        return Residual(layer, shifts.take(layer), budget)
+    if isinstance(layer, SpatialVideoTransformer):
+        return Transformer(layer, budget)
+    if isinstance(layer, Upsample):
+        return UpsampleConv(layer.conv)
+    return Conv(layer.op if isinstance(layer, Downsample) else expect(nn.Conv2d, layer))

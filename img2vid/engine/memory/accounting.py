@@ -1,0 +1,184 @@
+"""How much memory a model and its stages need, counted without a card and without the memory itself.
+
+The engine's own modules run on torch's meta device, where tensors have sizes and nothing behind them, with the spans
+that a card would use. What is alive is counted after every operation; what was alive at once at most is the need.
+"""
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from img2vid.engine.conditioner import Conditioner
+from img2vid.engine.fast.decoder import FusedDecoder
+from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.fast.weights import weights_of
+
+
+@dataclass(frozen=True)
+class ClipSize:
+    """What is made: frames, height and width in pixels, and how many frames are decoded at a time."""
+
+    num_frames: int
+    height: int
+    width: int
+    decode_t: int
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors that operations make on a kind of device: how many live now, and lived at once."""
+
+    def __init__(self, device_type: str) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType] - torch types its argument loosely
+        self.now = self.peak = 0
+        self._device_type = device_type
+        self._known: weakref.WeakKeyDictionary[Any, None] = weakref.WeakKeyDictionary()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs the operation and counts what is new."""
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, Tensor) and leaf.device.type == self._device_type:
+                self._known.setdefault(leaf.untyped_storage())  # was there before, or is counted
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and leaf.device.type == self._device_type:
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: Any) -> None:
+        if storage in self._known:
+            return
+        self._known[storage] = None
+        size: int = storage.nbytes()
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, size)
+
+    def _gone(self, size: int) -> None:
+        self.now -= size
+
+
+class CardKernels(TorchFunctionMode):
+    """Gives the results that a card's kernels give where the meta device would take another way.
+
+    Attention comes without the matrix of all pairs, and maps whose channels are last stay so in a convolution.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Everything else runs as it is."""
+        if func is F.scaled_dot_product_attention and args[0].is_meta:
+            return _attention(args[0])
+        if func is F.conv2d and args[0].is_meta and any(map(_channels_are_last, args[:2])):
+            return _convolved(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def _attention(query: Tensor) -> Tensor:
+    *batch, heads, tokens, width = query.shape
+    logsumexp = query.new_empty(*batch, heads, tokens, dtype=torch.float32)
+    answer = query.new_empty(*batch, tokens, heads, width).transpose(-3, -2)
+    del logsumexp
+    return answer
+
+
+def _convolved(x: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any = 1, padding: Any = 0, *_: Any) -> Tensor:
+    size = [len(x), len(weight)]
+    for axis in (0, 1):
+        step, beside = (value if isinstance(value, int) else value[axis] for value in (stride, padding))
+        size.append((x.shape[2 + axis] + 2 * beside - weight.shape[2 + axis]) // step + 1)
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _channels_are_last(maps: Tensor) -> bool:
+    return maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
+
+
+def peak_of(run: Callable[[], object], device_type: str = "meta") -> int:
+    """Bytes that live at once at most while something runs, besides what lived before."""
+    with torch.inference_mode(), LiveBytes(device_type) as live, CardKernels():
+        run()
+    return live.peak
+
+
+def weight_bytes(*modules: nn.Module) -> int:
+    """Bytes of the modules' weights, each counted once."""
+    return sum(weight.numel() * weight.element_size() for weight in weights_of(modules))
+
+
+class Needs:
+    """What a model needs, from its modules on the meta device: bytes of the weights and of the activations of parts."""
+
+    def __init__(
+        self, conditioner: Conditioner, network: FusedUNet, decoder: FusedDecoder, decoder_dtype: torch.dtype, f: int
+    ) -> None:
+        self.conditioner, self.network, self.decoder = conditioner, network, decoder
+        self.weights = {
+            "clip": weight_bytes(conditioner.embedder("cond_frames_without_noise")),
+            "encoder": weight_bytes(conditioner.embedder("cond_frames")),
+            "network": weight_bytes(network),
+            "decoder": weight_bytes(decoder),
+        }
+        sizes = [weight_bytes(stage) for stage in network.stages]
+        self.streamed = self.weights["network"] - sum(sizes) + 2 * max(sizes)
+        """Of the network where its stages come one after the other: two places, one for the next while one computes."""
+        self._dtype, self._decoder_dtype, self._f = network.shift_weight.dtype, decoder_dtype, f
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def look(self, size: ClipSize) -> int:
+        """Of CLIP."""
+        image = _blank(1, 3, size.height, size.width)
+        return self._peak(("look", image.shape), lambda: self.conditioner.embed_image(image))
+
+    def encode(self, size: ClipSize) -> int:
+        """Of the encoder of the conditioning frame."""
+        image = _blank(1, 3, size.height, size.width)
+        return self._peak(("encode", image.shape), lambda: self.conditioner.encode_frame(image))
+
+    def sample(self, size: ClipSize, *, together: bool) -> int:
+        """Of one guided step."""
+        net = self.network
+        shape = (size.num_frames, net.config.in_channels, size.height // self._f, size.width // self._f)
+        clip, level = _blank(*shape, dtype=self._dtype), _blank(1)
+        token = _blank(1, net.config.context_dim, dtype=self._dtype)
+        vector = _blank(1, net.config.adm_in_channels, dtype=self._dtype)
+
+        def step() -> None:
+            told = [net.tell(token, vector, size.num_frames) for _ in range(2)]
+            if together:
+                net([clip, clip], level, told)
+            else:
+                estimates = [net([clip], level, told[i : i + 1]) for i in range(2)]
+                del estimates
+
+        return self._peak(("sample", shape, together), step)
+
+    def decode(self, size: ClipSize, *, lean: bool) -> int:
+        """Of the largest chunk of frames."""
+        frames = min(size.decode_t, size.num_frames)
+        z = _blank(frames, 4, size.height // self._f, size.width // self._f, dtype=self._decoder_dtype)
+
+        def chunk() -> None:
+            self.decoder.lean = lean
+            self.decoder(z).float()
+
+        return self._peak(("decode", z.shape, lean), chunk)
+
+    def _peak(self, key: tuple[object, ...], run: Callable[[], object]) -> int:
+        if key not in self._known:
+            self._known[key] = peak_of(run)
+        return self._known[key]
+
+
+def _blank(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(size, device="meta", dtype=dtype)

@@ -1,0 +1,159 @@
+"""Facts about torch, the cards it sees and the checkpoints, for `img2vid doctor`, which judges them.
+
+Everything is returned in the form of JSON: the doctor asks from another process, because a broken torch may end the one
+that it is in. That torch says it is available means little: a card may be newer than what torch was built for, and then
+the first computation fails. So something is really computed.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from img2vid.engine.backends.sgm import import_sgm
+from img2vid.engine.config import load_config
+from img2vid.engine.fast.kernels import try_fast_paths
+from img2vid.engine.format_speed import SHORT_FORMATS, slowdown
+from img2vid.engine.interface import DTYPES
+from img2vid.engine.model import build_meta
+from img2vid.engine.weights.checkpoint import check, read_header
+from img2vid.errors import CheckpointError, EngineUnavailable
+
+
+def torch_facts() -> dict[str, Any]:
+    """What this build of torch is, whether it computes, and what it says about each card.
+
+    version, cuda and hip (None where it is built without), architectures ("sm_90", ...), unavailable (torch's own words
+    where it finds no card), cpu_fault, mps, and cards: name, capability, memory and free in bytes (free is None where
+    the card does not say), fault. A fault is empty where the right numbers came out.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    return {
+        "version": torch.__version__,
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+        "architectures": torch.cuda.get_arch_list() if available else [],
+        "unavailable": "" if available or not caught else _line(caught[0].message),
+        "cpu_fault": kernel_fault("cpu", torch.float32),
+        "mps": torch.backends.mps.is_available(),
+        "cards": [_card(index) for index in range(torch.cuda.device_count())] if available else [],
+    }
+
+
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512_f": "AVX-512",
+    "avx512_bf16": "AVX-512 BF16",
+    "avx512_fp16": "AVX-512 FP16",
+    "amx_bf16": "AMX BF16",
+    "amx_fp16": "AMX FP16",
+    "neon": "NEON",
+    "sve": "SVE",
+    "bf16": "BF16",
+}
+"""Those that decide how fast networks are computed, by PyTorch's names for them."""
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+"""Environment variables that keep PyTorch's libraries from using all of them."""
+
+
+def processor_facts() -> dict[str, Any]:
+    """Return how PyTorch uses the processor, and which fast paths work on this machine.
+
+    instructions: names of the instruction sets (empty before torch 2.6, which does not list them); level: the one that
+    PyTorch's own operations are built for; limits: environment variables that restrict them; threads: of this process;
+    slowdown: by precision, time over the time in float32; fast_paths: path, device, precision and fault of each trial.
+    """
+    names = {dtype: precision for precision, dtype in DTYPES.items()}
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    trials = [trial for device in devices for trial in try_fast_paths(torch.device(device))]
+    return {
+        "instructions": _instruction_sets(),
+        "level": torch.backends.cpu.get_cpu_capability(),
+        "limits": {name: os.environ[name] for name in LIMITS if os.environ.get(name)},
+        "threads": torch.get_num_threads(),
+        "slowdown": {precision: round(slowdown(precision), 2) for precision in SHORT_FORMATS},
+        "fast_paths": [
+            {"path": trial.path, "device": trial.device, "precision": names[trial.dtype], "fault": trial.fault}
+            for trial in trials
+        ],
+    }
+
+
+def _instruction_sets() -> list[str]:
+    get_capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)
+    found: Mapping[str, Any] = get_capabilities()
+    return [name for key, name in INSTRUCTION_SETS.items() if found.get(key) is True]
+
+
+def _card(index: int) -> dict[str, Any]:
+    properties: Any = cast(Any, torch.cuda).get_device_properties(index)  # torch declares no type for it
+    fault = kernel_fault(f"cuda:{index}", torch.float16)
+    try:
+        free = None if fault else torch.cuda.mem_get_info(index)[0]
+    except RuntimeError:
+        free = None
+    return {
+        "name": properties.name,
+        "capability": [properties.major, properties.minor],
+        "memory": properties.total_memory,
+        "free": free,
+        "fault": fault,
+    }
+
+
+def kernel_fault(device: str, dtype: torch.dtype) -> str:
+    """Multiplies matrices and convolves a picture of ones; what went wrong, or nothing where the numbers are right."""
+    try:
+        half = torch.full((64, 64), 0.5, device=device, dtype=dtype)
+        picture = torch.ones(1, 4, 8, 8, device=device, dtype=dtype)
+        blurred = functional.conv2d(picture, torch.ones(4, 4, 3, 3, device=device, dtype=dtype), padding=1)
+        numbers = [float((half @ half)[0, 0].item()), float(blurred[0, 0, 4, 4].item())]
+    except RuntimeError as error:  # CUDA's errors are of this type as well
+        return _line(error)
+    return "" if numbers == [16.0, 36.0] else f"16 and 36 are right, it computed {numbers[0]:g} and {numbers[1]:g}"
+
+
+def checkpoint_fault(config: Path, checkpoint: Path) -> str:
+    """What is wrong with a `.safetensors` file as far as its header tells, or nothing where it fits its configuration.
+
+    No weights are read. Raises ConfigError where the configuration itself is wrong.
+    """
+    try:
+        check(checkpoint, read_header(checkpoint), _expected(config))
+    except CheckpointError as error:
+        return str(error)
+    return ""
+
+
+@lru_cache(maxsize=8)
+def _expected(config: Path) -> Mapping[str, Tensor]:
+    """Names and shapes of a configuration's weights, on the meta device; building them takes a second."""
+    model = build_meta(load_config(config), config.parent)
+    model.forget_unused()
+    return model.weights()
+
+
+def sgm_fault() -> str | None:
+    """Why the reference package does not import; empty where it does, None where it is not installed."""
+    try:
+        import_sgm()
+    except EngineUnavailable as error:
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and cause.name == "sgm":
+            return None
+        return f"{type(cause).__name__}: {_line(cause)}"
+    return ""
+
+
+def _line(said: object) -> str:
+    """What an error says, on one line and without CUDA's general advice."""
+    text = str(said).split("CUDA kernel errors might be")[0]
+    return " ".join(text.split())[:300].rstrip(".")

@@ -1,0 +1,1 @@
+"""Sampling: discretization, denoiser, guiders, samplers."""

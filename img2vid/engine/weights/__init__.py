@@ -1,0 +1,1 @@
+"""Weights: reading, converting, sharing and detecting checkpoints."""

@@ -1,0 +1,1 @@
+"""Finished videos: entries, studies, measurements, trash, import and export."""

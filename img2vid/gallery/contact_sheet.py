@@ -1,0 +1,174 @@
+"""A study as files: its clips in one labelled video, their middle frames in one picture, what they measure as a table.
+
+Cells without a video say in their places why there is none.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from img2vid.errors import BadInput, MediaError
+from img2vid.files import whole_file
+from img2vid.gallery import csv_export
+from img2vid.gallery.entries import Entry
+from img2vid.gallery.studies import Study
+from img2vid.gallery.sweep_axes import labels, points
+from img2vid.jobs.job import Job, State
+from img2vid.media import composites
+from img2vid.media.composites import Align, Frames, Labelled
+from img2vid.media.exports import as_png
+from img2vid.media.videos import read_frames, write_still, write_video
+
+STATES = {
+    State.WAITING: "waiting",
+    State.RUNNING: "being made",
+    State.DONE: "its file is gone",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+    State.INTERRUPTED: "interrupted",
+}
+"""What is told of a cell without a video, by the state of its job."""
+LONGEST_REASON = 80
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A study as it stands: each cell's labels, its job, and its video as far as it is made.
+
+    rows and columns are the labels of the grid; `named` has the label or the axes' values of each cell, by name.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    named: Sequence[Mapping[str, Any]]
+    jobs: Sequence[Job | None]
+    made: Sequence[Entry | None]
+
+    def __post_init__(self) -> None:
+        """Raises BadInput where there are more or fewer cells than places."""
+        if not len(self.rows) * len(self.columns) == len(self.named) == len(self.jobs) == len(self.made):
+            raise BadInput(f"a grid of {len(self.columns)} x {len(self.rows)} cannot hold {len(self.made)} videos")
+
+    def table(self) -> str:
+        """All rows as CSV."""
+        return csv_export.as_csv(
+            [
+                csv_export.row(named, entry, "done" if entry else state_of(job))
+                for named, entry, job in zip(self.named, self.made, self.jobs, strict=True)
+            ]
+        )
+
+    def reasons(self) -> list[str]:
+        """Why each cell has no video, or nothing where it has one."""
+        pairs = zip(self.jobs, self.made, strict=True)
+        return ["" if entry is not None else reason_of(job) for job, entry in pairs]
+
+    def clips(self, on_clip: Callable[[], None] = lambda: None) -> list[list[composites.Cell]]:
+        """The cells of the grid, read one by one and scaled down to what there is room for."""
+        rows, columns = len(self.rows), len(self.columns)
+        cells: list[composites.Cell] = []
+        for job, entry in zip(self.jobs, self.made, strict=True):
+            if entry is None:
+                cells.append(reason_of(job))
+            else:
+                clip = Labelled("", read_frames(entry.result.video), entry.settings.file_fps)
+                cells.append(composites.reduced(clip, rows, columns))
+            on_clip()
+        return [cells[row * columns : (row + 1) * columns] for row in range(rows)]
+
+
+def sweep_sheet(study: Study, jobs: Sequence[Job | None], made: Sequence[Entry | None]) -> Sheet:
+    """The sheet of a sweep."""
+    across, *down = study.axes
+    return Sheet(labels(down[0]) if down else [""], labels(across), points(study.axes), jobs, made)
+
+
+def compare_sheet(names: Sequence[str], jobs: Sequence[Job | None], made: Sequence[Entry | None]) -> Sheet:
+    """The sheet of a compare: one row, with the names of its columns."""
+    return Sheet([""], names, [{"column": name} for name in names], jobs, made)
+
+
+def state_of(job: Job | None) -> str:
+    """A word or two about a cell that has no video."""
+    return "removed" if job is None else STATES[job.state]
+
+
+def reason_of(job: Job | None) -> str:
+    """The same, with the beginning of what went wrong."""
+    if job is None or job.state is not State.FAILED:
+        return state_of(job)
+    return f"failed: {job.error}"[:LONGEST_REASON]
+
+
+def moving(
+    sheet: Sheet, cells: Sequence[Sequence[composites.Cell]], align: Align = "time", *, wipe: bool = False
+) -> tuple[Frames, float]:
+    """All clips in one: frames (T, H, W, 3) and frames per second; BadInput where none is made.
+
+    cells: those of `Sheet.clips`. wipe: two clips on both sides of an edge, where both are there.
+    """
+    if wipe and all(isinstance(cell, Labelled) for cell in cells[0]):
+        left, right = (
+            replace(cell, label=name)
+            for cell, name in zip(cells[0], sheet.columns, strict=True)
+            if isinstance(cell, Labelled)
+        )
+        return composites.wipe(left, right, align)
+    return composites.grid(cells, sheet.rows, sheet.columns, align)
+
+
+def video_bytes(study: Study, sheet: Sheet, align: Align = "time") -> bytes:
+    """All clips in one as an MP4 file; BadInput where none is made."""
+    frames, fps = moving(sheet, sheet.clips(), align)
+    with tempfile.TemporaryDirectory() as folder:
+        return write_video(Path(folder) / "sheet.mp4", frames, fps=fps, metadata=facts(study)).read_bytes()
+
+
+def still_bytes(sheet: Sheet) -> bytes:
+    """The middle frames as a PNG file; BadInput where none is made."""
+    return as_png(composites.sheet(sheet.clips(), sheet.rows, sheet.columns))
+
+
+def write(
+    path: Path,
+    study: Study,
+    sheet: Sheet,
+    cells: Sequence[Sequence[composites.Cell]],
+    align: Align = "time",
+    *,
+    wipe: bool = False,
+) -> dict[str, Path]:
+    """Writes video, PNG and CSV under one name, `path` or the first free of `path_2`, ...: all of them or none.
+
+    Returns them by suffix; the arguments are those of `moving`. Raises BadInput where no clip is made, MediaError where
+    the folder cannot take the files.
+    """
+    frames, fps = moving(sheet, cells, align, wipe=wipe)
+    written = {".mp4": write_video(path, frames, fps=fps, metadata=facts(study))}
+    try:
+        written[".png"] = written[".mp4"].with_suffix(".png")
+        write_still(written[".png"], composites.sheet(cells, sheet.rows, sheet.columns))
+        written[".csv"] = written[".mp4"].with_suffix(".csv")
+        with whole_file(written[".csv"]) as part:
+            part.write_text(sheet.table(), encoding="utf-8", newline="")
+    except BaseException as error:
+        for file in written.values():
+            file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise MediaError(f"nothing can be written to {path.parent} ({error.strerror or error})") from error
+        raise
+    return written
+
+
+def facts(study: Study) -> dict[str, Any]:
+    """What a composite keeps of its study."""
+    return {
+        "program": "img2vid",
+        "study": study.kind,
+        "picture": study.picture_name,
+        "picture_sha256": study.picture.stem,
+        "axes": [{"name": axis.name, "values": list(axis.values)} for axis in study.axes],
+        "cells": [cell.settings.model_dump() for cell in study.cells],
+    }

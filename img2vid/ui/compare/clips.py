@@ -1,0 +1,224 @@
+"""The clips of a comparison, side by side: those that are made play in step, the others show how far they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import streamlit as st
+
+from img2vid.gallery.csv_export import as_csv, row
+from img2vid.gallery.entries import Entry
+from img2vid.gallery.studies import Studies, Study
+from img2vid.jobs.job import Job, State
+from img2vid.media.composites import Align
+from img2vid.ui import formatting, resources
+from img2vid.ui.compare import state
+from img2vid.ui.compare.state import Comparison
+from img2vid.ui.sample.activity import BUSY, running_box
+from img2vid.ui.shared import measured, measuring, player
+from img2vid.ui.shared.composites import Form, composite_of
+from img2vid.ui.state import PageState, acting, current, drawing, noting
+
+SCOPE = "compare_clips"
+"""Key of the container with the clips."""
+FORMS: tuple[tuple[Form, str], ...] = (
+    ("side by side", "All clips beside each other in one video, under their names"),
+    ("wipe", "Both clips in one place, with an edge that moves to and fro between them"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one column has come to: its job, its video if that is there, and its name."""
+
+    job: Job | None
+    entry: Entry | None
+    label: str
+    about: tuple[str, ...]
+    reused: bool
+
+    @property
+    def going_on(self) -> bool:
+        """Whether its video is still to come."""
+        return self.entry is None and self.job is not None and not self.job.state.ended
+
+
+def places(page: PageState, study: Study) -> list[Place]:
+    """What each column of a study has come to."""
+    studies = Studies(resources.open_desk().store)
+    runs = [state.facts(cell.settings, cell.choice) for cell in study.cells]
+    names = state.labels(runs, page.versions)
+    about = [[state.fact_text(name, run[name]) for name in state.differing(runs[0], run)] for run in runs]
+    found = zip(studies.jobs(study), studies.made(study), names, about, study.cells, strict=True)
+    return [Place(job, entry, label, tuple(texts), cell.reused) for job, entry, label, texts, cell in found]
+
+
+def snapshot(found: Sequence[Place]) -> object:
+    """What the clips were drawn from; when that changes, the page is drawn again."""
+    return [(place.job and (place.job.id, place.job.state), place.entry and place.entry.number) for place in found]
+
+
+def clips_box(page: PageState, what: Comparison, study: Study) -> None:
+    """Draws the clips, the player of all, what can be downloaded, and what was measured."""
+    found = places(page, study)
+    page.seen = snapshot(found)
+    going_on = [index for index, place in enumerate(found) if place.going_on]
+    with st.container(key=SCOPE):
+        for index, (column, place) in enumerate(zip(st.columns(len(found), gap="small"), found, strict=True)):
+            with column, st.container(key=f"clip_{index}"), drawing(f"Column {index + 1}"):
+                _clip(study, index, place, first=going_on[:1] == [index])
+    made = [(place.label, place.entry) for place in found if place.entry is not None]
+    if not made:
+        return
+    labels, entries = [label for label, _ in made], [entry for _, entry in made]
+    with st.container(key="compare_player"), drawing("The player"):
+        known = [player.Playing(label, entry.settings.file_fps) for label, entry in made]
+        player.controls(SCOPE, difference=len(made) > 1, clips=known, align=what.align, on_align=_align)
+    with st.container(key="compare_downloads"), drawing("The downloads"):
+        if len(made) > 1:
+            _downloads(study, what, labels, entries)
+    with st.container(key="compare_measured"):
+        to_come = measuring.ask(entries)
+        st.fragment(_measured, run_every=BUSY if to_come else None)(study.id, looking=to_come)
+
+
+def _clip(study: Study, index: int, place: Place, *, first: bool) -> None:
+    settings = study.cells[index].settings
+    facts = f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps"
+    with st.container(gap="xxsmall"):
+        st.markdown(f"**{formatting.plain(place.label)}**")
+        st.caption(f"{facts} · seed {settings.seed}")
+    with st.container(key=f"clip_body_{index}"):
+        if place.entry is not None:
+            video = place.entry.result.video
+            # The player starts it: two columns may show the same video, and only one of the same may start by itself.
+            st.video(video, muted=True, alt=place.label)
+            if place.job is not None and place.job.notice:
+                st.info(formatting.plain(formatting.sentence(place.job.notice)))
+        elif place.going_on:
+            st.fragment(_coming, run_every=BUSY)(study.id, index, first=first)
+        else:
+            _ended(study, index, place.job)
+    with st.container(key=f"clip_about_{index}", gap="xsmall"):
+        if index and place.about:
+            badges = " ".join(f":primary-badge[{formatting.plain(text)}]" for text in place.about)
+            st.markdown(f"Differs from the first: {badges}")
+        if place.entry is not None:
+            before = "Made before: " if place.reused else ""
+            st.caption(f"{before}{formatting.plain(place.entry.result.video.name)}")
+
+
+def _coming(study_id: str, index: int, *, first: bool) -> None:
+    """Looks every second how far a column is, and has the page drawn again when anything has ended.
+
+    The first one also says what is the matter with the workers.
+    """
+    with drawing("What is going on"):
+        page = current()
+        desk = resources.open_desk()
+        study = Studies(desk.store).study(study_id)
+        found = places(page, study)
+        if snapshot(found) != page.seen:
+            st.rerun()
+        job = found[index].job
+        if job is not None and job.state is State.RUNNING:
+            running_box(desk.store, job, several=False)
+        elif job is not None:
+            _waiting(job, [other.id for other in desk.store.queue()])
+        trouble = desk.status() if first else None
+        if trouble:
+            st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
+
+
+def _waiting(job: Job, queue: Sequence[str]) -> None:
+    before = queue.index(job.id) if job.id in queue else 0
+    st.progress(0.0, text=f"Waits, {before} before it in the queue" if before else "Waits, the next to run")
+    st.skeleton(height=120)
+
+
+def _ended(study: Study, index: int, job: Job | None) -> None:
+    """A column that has no video and will not get one by itself."""
+    if job is None or job.state is State.DONE:
+        st.warning("The video is not there any more.")
+    elif job.state is State.CANCELLED:
+        st.info("Cancelled.")
+    else:
+        text = formatting.plain(formatting.sentence(job.error or "it did not finish"))
+        (st.warning if job.state is State.INTERRUPTED else st.error)(text)
+    again = f"compare_again_{index}"
+    st.button("Run again", key=again, icon=":material/replay:", on_click=_again, args=(study.id,))
+    if job is not None and job.details:
+        with st.expander("Details"):
+            st.code(job.details, language=None, wrap_lines=True)
+
+
+def _downloads(study: Study, what: Comparison, labels: list[str], entries: list[Entry]) -> None:
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+        for form, help_text in FORMS:
+            if form == "wipe" and len(entries) != 2:
+                continue
+            st.download_button(
+                form.capitalize(),
+                partial(composite_of, labels, entries, form, what.align),
+                file_name=f"{study.picture_name}_compare_{form.replace(' ', '_')}.mp4",
+                mime="video/mp4",
+                key=f"composite_{form.replace(' ', '_')}",
+                icon=":material/download:",
+                help=f"{help_text}; aligned as they play here. It is made when you press.",
+                on_click="ignore",
+            )
+
+
+def _measured(study_id: str, *, looking: bool) -> None:
+    """The table and the plots; looks every second as long as numbers are to come, and then no more."""
+    with drawing("What was measured"):
+        page = current()
+        study = Studies(resources.open_desk().store).study(study_id)
+        made = [(place.label, place.entry) for place in places(page, study) if place.entry is not None]
+        labels, entries = [label for label, _ in made], [entry for _, entry in made]
+        to_come = measuring.ask(entries)
+        if looking and not to_come:
+            st.rerun()
+        measured.table(labels, entries)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            _csv(study, labels, entries)
+            if to_come:
+                st.caption(":material/hourglass_empty: Being measured; the numbers appear here.")
+        if any(entry.measurement is not None for entry in entries):
+            axis = state.comparison(page).axis
+            measured.plots(labels, entries, key="compare_plots", axis=axis, on_axis=_axis)
+
+
+def _csv(study: Study, labels: list[str], entries: list[Entry]) -> None:
+    st.download_button(
+        "CSV",
+        partial(csv_of, labels, entries),
+        file_name=f"{study.picture_name}_compare.csv",
+        mime="text/csv",
+        key="compare_csv",
+        icon=":material/download:",
+        help="The table as a file for spreadsheets, with all settings",
+        on_click="ignore",
+    )
+
+
+def csv_of(labels: Sequence[str], entries: Sequence[Entry]) -> str:
+    """What was measured of the clips, a line for each."""
+    return as_csv([row({"column": label}, entry) for label, entry in zip(labels, entries, strict=True)])
+
+
+def _again(study_id: str) -> None:
+    with noting(acting(), "compare"):
+        desk = resources.open_desk()
+        studies = Studies(desk.store)
+        studies.again(desk, studies.study(study_id))
+
+
+def _align(align: Align) -> None:
+    page = acting()
+    state.keep(page, replace(state.comparison(page), align=align))
+
+
+def _axis(axis: measured.Axis) -> None:
+    page = acting()
+    state.keep(page, replace(state.comparison(page), axis=axis))

@@ -1,0 +1,156 @@
+"""One column of the Compare page: its version and its settings, with what differs from the first column marked."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from img2vid.errors import BadInput
+from img2vid.inference import PRECISIONS, PROVIDERS
+from img2vid.settings import check_provider, label_of
+from img2vid.ui import formatting
+from img2vid.ui.compare import state
+from img2vid.ui.compare.state import FEWEST, MOST, Column, Comparison
+from img2vid.ui.sample.model import missing_checkpoint
+from img2vid.ui.shared.controls import mark, select, setting
+from img2vid.ui.state import PageState, acting, entered, noting
+
+_OPTIONS = {"provider": PROVIDERS, "precision": PRECISIONS, "decoder_precision": PRECISIONS}
+_ENGINE_HELP = {
+    "provider": "Who computes in this column; device, memory and threads are those of the Sample page.",
+    "precision": "Number format of the network in this column.",
+    "decoder_precision": "Number format of the decoder in this column.",
+}
+
+
+def column_box(page: PageState, what: Comparison, index: int) -> None:
+    """Draws it."""
+    column = what.columns[index]
+    first = state.facts_of(what.columns[0])
+    differing = state.differing(first, state.facts_of(column))
+    _head(what, index)
+    choose, length = st.columns([5, 3], gap="small", vertical_alignment="bottom")
+    with choose:
+        _version(page, column, index, marked="version" in differing)
+    with length:
+        _setting(page, column, index, "num_frames", differing)
+    abreast = 2 if len(what.columns) < MOST else 1  # four columns are too narrow for two labels beside each other
+    _settings(page, column, index, state.visible(column.controls), differing, abreast)
+    rest = state.hidden(column.controls)
+    out_of_sight = [name for name in differing if name in (*rest, *state.ENGINE)]
+    named = ", ".join(state.ENGINE_LABELS.get(name) or label_of(name) for name in out_of_sight)
+    with st.expander(f"More: {named}" if named else "More", key=f"more_{index}"):
+        _settings(page, column, index, rest, differing, abreast)
+        for name in state.ENGINE:
+            _of_engine(column, index, name, marked=name in differing)
+    _differences(column, index, differing)
+    if problem := trouble(page, column):
+        st.caption(f":orange[:material/info:] {formatting.plain(problem)}")
+
+
+def trouble(page: PageState, column: Column) -> str:
+    """Why a column cannot be run, as a sentence, or nothing."""
+    try:
+        check_provider(state.settings_of(page, column), column.provider)
+    except BadInput as error:
+        return formatting.sentence(error)
+    return missing_checkpoint(page.versions[column.version])
+
+
+def _head(what: Comparison, index: int) -> None:
+    count = len(what.columns)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown(f"**Column {index + 1}**")
+        with st.container(horizontal=True, gap="xsmall", width="content"):
+            full, few = count >= MOST, count <= FEWEST
+            _small("Copy", f"copy_{index}", "Another column like this one, beside it", full, _copy, index)
+            _small("Remove", f"remove_column_{index}", "Takes this column away", few, _remove, index)
+
+
+def _small(label: str, key: str, help_text: str, disabled: bool, act: Any, index: int) -> None:
+    st.button(label, key=key, type="tertiary", help=help_text, disabled=disabled, on_click=act, args=(index,))
+
+
+def _version(page: PageState, column: Column, index: int, *, marked: bool) -> None:
+    key = _key(index, "version")
+    label = mark("Model Version", marked)
+    help_text = "Which model makes this column's video; what suits it is taken over, the rest of the settings stays."
+    select(label, list(page.versions), column.version, key, help_text, _switch, index)
+
+
+def _settings(
+    page: PageState, column: Column, index: int, names: Sequence[str], differing: Sequence[str], abreast: int
+) -> None:
+    for start in range(0, len(names), abreast):
+        places = st.columns(abreast, gap="small", vertical_alignment="bottom")
+        for place, name in zip(places, names[start : start + abreast], strict=False):
+            with place:
+                _setting(page, column, index, name, differing)
+
+
+def _setting(page: PageState, column: Column, index: int, name: str, differing: Sequence[str]) -> None:
+    key, version = _key(index, name), page.versions[column.version]
+    value, marked = column.controls[name], name in differing
+    setting(name, value, version, key=key, on_change=_keep, args=(index, name), marked=marked)
+
+
+def _of_engine(column: Column, index: int, name: str, *, marked: bool) -> None:
+    key, value, options = _key(index, name), getattr(column, name), _OPTIONS[name]
+    label = state.ENGINE_LABELS[name].capitalize()
+    select(mark(label, marked), options, value, key, _ENGINE_HELP[name], _keep_engine, index, name)
+
+
+def _differences(column: Column, index: int, differing: Sequence[str]) -> None:
+    with st.container(key=f"differences_{index}"):
+        if index == 0:
+            st.caption("The others are compared with this one.")
+        elif not differing:
+            st.caption("The same as column 1.")
+        else:
+            facts = state.facts_of(column)
+            texts = [formatting.plain(state.fact_text(name, facts[name])) for name in differing]
+            st.markdown(f"Differs from column 1: {' '.join(f':primary-badge[{text}]' for text in texts)}")
+
+
+def _key(index: int, name: str) -> str:
+    return f"column_{index}_{name}"
+
+
+def _keep(index: int, name: str) -> None:
+    page = acting()
+    with noting(page, "compare"):
+        what, value = state.comparison(page), entered(_key(index, name))
+        if index < len(what.columns) and (value is not None or name == "saving_fps"):
+            state.set_columns(page, what, state.change(what, index, **{name: value}))
+
+
+def _keep_engine(index: int, name: str) -> None:
+    page = acting()
+    with noting(page, "compare"):
+        what = state.comparison(page)
+        changed = [*what.columns]
+        changed[index] = replace(changed[index], **{name: entered(_key(index, name))})
+        state.set_columns(page, what, changed)
+
+
+def _switch(index: int) -> None:
+    page = acting()
+    with noting(page, "compare"):
+        what = state.comparison(page)
+        version = entered(_key(index, "version"))
+        state.set_columns(page, what, state.switch(what, index, page.versions, version))
+
+
+def _copy(index: int) -> None:
+    page = acting()
+    with noting(page, "compare"):
+        what = state.comparison(page)
+        state.set_columns(page, what, state.copied(what.columns, index))
+
+
+def _remove(index: int) -> None:
+    page = acting()
+    with noting(page, "compare"):
+        what = state.comparison(page)
+        state.set_columns(page, what, state.removed(what.columns, index))

@@ -1,0 +1,284 @@
+"""One video of the gallery: playing, with its settings, measurements and log, and what can be done with it."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from img2vid.errors import BadInput
+from img2vid.gallery.entries import Entries, Entry
+from img2vid.gallery.trash import Trash
+from img2vid.jobs.job import Job
+from img2vid.settings import SampleSettings, label_of
+from img2vid.ui import formatting, navigation, resources
+from img2vid.ui.compare import state as compare_state
+from img2vid.ui.gallery import grid, state
+from img2vid.ui.sample.result import download_buttons
+from img2vid.ui.shared import measuring
+from img2vid.ui.shared.looping_video import film
+from img2vid.ui.state import Note, PageState, acting, drawing, entered, noting, show
+from img2vid.ui.tabs import Picture
+from img2vid.versions import ModelVersion
+
+LOOK = 1.0
+"""Seconds between two looks at whether it is measured."""
+FIRST = ("version", "seed")
+"""Settings that are told in any case."""
+
+
+def entry_box(page: PageState, entries: Entries, entry: Entry) -> None:
+    """Draws all of it."""
+    with st.container(key="entry_turn"):
+        _turn(page, entries, entry)
+    left, right = st.columns([11, 9], gap="medium")
+    with left, st.container(key="entry_video"), drawing("The video"):
+        _video(entry)
+    with right:
+        with st.container(key="entry_said"), drawing("What is said about it"):
+            _said(entries, entry)
+        with st.container(key="entry_next"), drawing("What can be done"):
+            _next_steps(entry)
+        with st.container(key="entry_settings"), drawing("The settings"):
+            _settings(page, entry)
+        with st.container(key="entry_log"), drawing("The log"):
+            _log(entry.job)
+    with st.container(key="entry_measured"), drawing("The measurements"):
+        _measurements(entry)
+
+
+def _turn(page: PageState, entries: Entries, entry: Entry) -> None:
+    now = state.read(page)
+    wanted = now.filter()
+    at, count = state.place_of(entries, wanted, entry), entries.count(wanted)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button("All videos", key="close_entry", icon=":material/grid_view:", on_click=_open, args=(0, at))
+        for label, icon, step in (("Newer", "chevron_left", -1), ("Older", "chevron_right", 1)):
+            there = 0 <= at + step < count
+            beside = entries.find(wanted, 1, at + step) if there else []
+            st.button(
+                label,
+                key=f"{label.lower()}_entry",
+                icon=f":material/{icon}:",
+                type="tertiary",
+                disabled=not beside,
+                on_click=_open,
+                args=(beside[0].number if beside else 0, at + step),
+            )
+        st.markdown(f"{min(at + 1, count)} of {count}", width="content")
+
+
+def _video(entry: Entry) -> None:
+    settings, video = entry.settings, entry.result.video
+    if video.is_file():
+        film(video, f"The video made of {entry.job.picture_name}", "entry")
+    else:
+        st.warning(f"{formatting.plain(str(video))} is not there any more; **Delete** takes it out of the gallery.")
+    facts = [
+        formatting.plain(entry.job.picture_name),
+        formatting.plain(settings.version),
+        f"seed {settings.seed}",
+        f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps",
+        grid.made_on(entry.created),
+    ]
+    if entry.result.seconds:
+        facts.append(f"made in {formatting.span(entry.result.seconds)}")
+    if entry.result.memory:
+        facts.append(f"{formatting.size(entry.result.memory)} of memory")
+    st.caption(" · ".join(facts))
+    st.code(str(video), language=None, wrap_lines=True)
+
+
+def _said(entries: Entries, entry: Entry) -> None:
+    number = entry.number
+    rate, note, tag = f"rate_{number}", f"note_{number}", f"tags_{number}"
+    stars = show(rate, entry.rating - 1 if entry.rating else None)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.feedback("stars", key=rate, default=stars, on_change=_rate, args=(number,))
+        st.caption("your rating" if entry.rating else "not rated yet", width="content")
+    st.multiselect(
+        "Tags",
+        sorted({*entries.tags(), *entry.tags}, key=str.casefold),
+        show(tag, list(entry.tags)),
+        key=tag,
+        accept_new_options=True,
+        placeholder="type one and press Enter",
+        on_change=_tag,
+        args=(number,),
+    )
+    st.text_area("Note", show(note, entry.note, ""), key=note, height=90, on_change=_annotate, args=(number,))
+
+
+def _next_steps(entry: Entry) -> None:
+    there = entry.result.video.is_file()
+    with st.container(horizontal=True, gap="xsmall"):
+        _button("Use these settings", "use_entry", ":material/tune:", _use, entry)
+        _button("Send to Compare", "compare_entry", ":material/compare:", _compare, entry)
+        if entry.deleted is None:
+            _button("Delete", "delete_entry", ":material/delete:", _delete, entry)
+        else:
+            _button("Restore", "restore_entry", ":material/restore_from_trash:", _restore, entry)
+    if there:
+        download_buttons(entry.job, entry.result, "entry_downloads")
+
+
+def _button(label: str, key: str, icon: str, act: Any, entry: Entry) -> None:
+    st.button(label, key=key, icon=icon, on_click=act, args=(entry.number,))
+
+
+# Settings
+
+
+def _settings(page: PageState, entry: Entry) -> None:
+    usual = defaults(page.versions, entry.settings)
+    values = entry.settings.model_dump(exclude={"num_samples"})
+    other = [name for name in values if name in FIRST or values[name] != usual.get(name)]
+    st.markdown("\n".join([*_HEAD, *(_row(name, values, usual) for name in other)]))
+    rest = [name for name in values if name not in other]
+    with st.expander(f"{len(rest)} settings at their defaults", key=f"defaults_{entry.number}"):
+        st.markdown("\n".join([*_HEAD[:2], *(_row(name, values, usual) for name in rest)]))
+    made_by = [f"{name} {entry.result.metadata[name]}" for name in _ENGINE if entry.result.metadata.get(name)]
+    st.caption(formatting.plain(" · ".join(made_by)))
+
+
+_HEAD = ("| Setting | Value | Default |", "|---|---|---|")
+_ENGINE = ("program", "checkpoint", "provider", "device", "precision", "decoder_precision", "memory")
+
+
+def defaults(versions: Mapping[str, ModelVersion], settings: SampleSettings) -> dict[str, Any]:
+    """What a version's controls are set to before anybody touches them; of an unknown version the program's own."""
+    version = versions.get(settings.version)
+    return SampleSettings().model_dump() if version is None else version.settings({}).model_dump()
+
+
+def _row(name: str, values: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    same = values[name] == usual.get(name) or name in FIRST
+    value = _told(values[name]) if same else f"**{_told(values[name])}**"
+    return f"| {formatting.plain(label_of(name))} | {value} | {'' if same else _told(usual.get(name))} |"
+
+
+def _told(value: object) -> str:
+    if value is None:
+        return "as fps"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return formatting.plain(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+# Measurements and log
+
+
+def _measurements(entry: Entry) -> None:
+    if not entry.result.video.is_file() and entry.measurement is None:
+        return
+    pending = entry.measurement is None and measuring.ask([entry])
+    number = entry.number
+
+    def look() -> None:
+        fresh = Entries(resources.open_desk().store).entry(number)
+        if pending and (fresh.measurement is not None or not measuring.ask([fresh])):
+            st.rerun()
+        _measured(fresh, pending)
+
+    st.fragment(look, run_every=LOOK if pending else None)()
+
+
+def _measured(entry: Entry, pending: bool) -> None:
+    from img2vid.ui.shared import measured
+
+    st.markdown("**Measurements**")
+    if entry.measurement is None:
+        st.caption("Measuring ..." if pending else "This video cannot be measured.")
+        return
+    label = f"{entry.settings.version}, seed {entry.settings.seed}"
+    measured.table([label], [entry])
+    measured.plots([label], [entry])
+
+
+def _log(job: Job) -> None:
+    with st.expander("Log of its job", key=f"log_{job.id}"):
+        lines = [
+            f"job {job.id}: {job.state.value}{', imported' if job.imported else ''}",
+            *(f"{what} {_moment(when)}" for what, when in _times(job)),
+        ]
+        if job.attempts > 1:
+            lines.append(f"given to a worker {job.attempts} times")
+        if job.worker:
+            lines.append(f"worker {job.worker}")
+        lines += [formatting.sentence(said) for said in (job.notice, job.error) if said]
+        st.code("\n".join([*lines, *([job.details] if job.details else [])]), language=None, wrap_lines=True)
+
+
+def _times(job: Job) -> list[tuple[str, float]]:
+    times = (("asked for", job.created), ("begun", job.started), ("ended", job.finished))
+    return [(what, when) for what, when in times if when is not None]
+
+
+def _moment(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+# What a user does
+
+
+def _open(number: int, at: int) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        state.change(page, open=number, page=at // state.PER_PAGE + 1)
+
+
+def _rate(number: int) -> None:
+    with noting(acting(), "gallery"):
+        given = entered(f"rate_{number}")
+        Entries(resources.open_desk().store).rate(number, 0 if given is None else given + 1)
+
+
+def _annotate(number: int) -> None:
+    with noting(acting(), "gallery"):
+        Entries(resources.open_desk().store).annotate(number, entered(f"note_{number}") or "")
+
+
+def _tag(number: int) -> None:
+    with noting(acting(), "gallery"):
+        Entries(resources.open_desk().store).tag(number, entered(f"tags_{number}") or ())
+
+
+def _delete(number: int) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        grid.delete(page, [number])
+
+
+def _restore(number: int) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        Trash(resources.open_desk().store).restore([number])
+        state.change(page, open=0, undo=[])
+        page.note = Note("done", "1 video brought back.", place="gallery")
+
+
+def _use(number: int) -> None:
+    """Sets the Sample page's controls and input to those of the video; the page goes there when it is drawn."""
+    page = acting()
+    with noting(page, "gallery"):
+        entry = _with_known_version(page, number)
+        settings, name = entry.settings, entry.job.picture_name
+        page.set(**settings.model_dump())
+        page.set_picture(Picture(entry.job.picture.name, name))
+        text = f"The settings and the input of {name}, seed {settings.seed}, are back."
+        page.note = Note("done", text, place="input")
+        navigation.to(page, "sample")
+
+
+def _compare(number: int) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        compare_state.send(page, _with_known_version(page, number))
+        navigation.to(page, "compare")
+
+
+def _with_known_version(page: PageState, number: int) -> Entry:
+    entry = Entries(resources.open_desk().store).entry(number)
+    if entry.settings.version not in page.versions:
+        raise BadInput(f"there is no model version {entry.settings.version!r} here; add it, or choose another video")
+    return entry

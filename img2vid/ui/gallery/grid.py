@@ -1,0 +1,337 @@
+"""A page of the gallery: thumbnails to choose and to open, and what can be done with those that are chosen."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import streamlit as st
+
+from img2vid import paths
+from img2vid.background import OnProgress, Outcome
+from img2vid.errors import BadInput
+from img2vid.gallery.entries import Entries, Entry
+from img2vid.gallery.exporting import export
+from img2vid.gallery.trash import KEPT_SECONDS, Trash
+from img2vid.ui import formatting, resources
+from img2vid.ui.gallery import state, tasks
+from img2vid.ui.gallery.state import PER_PAGE, Browsing
+from img2vid.ui.shared import pictures
+from img2vid.ui.state import Note, PageState, acting, entered, noting
+
+CARD_WIDTH = 204
+"""In pixels; as many cards stand in a row as the window has room for."""
+EXPORT = "export"
+DAY = 24 * 3600
+
+
+def shelf(page: PageState, entries: Entries) -> None:
+    """Draws the page of entries that the tab is at."""
+    now = state.read(page)
+    wanted = now.filter()
+    count = entries.count(wanted)
+    last = state.pages_of(count)
+    at = min(max(now.page, 1), last)
+    found = entries.find(wanted, PER_PAGE, (at - 1) * PER_PAGE)
+    with st.container(key="shelf_bar"):
+        _bar(now, found, count)
+    _undo(now)
+    with st.container(key="shelf_pager_top"):
+        _pager(at, last, "top")
+    if not found:
+        _nothing(now)
+    with st.container(horizontal=True, gap="small", key="shelf"):
+        for entry in found:
+            with st.container(width=CARD_WIDTH, gap="xsmall", key=f"card_{entry.number}"):
+                _card(entry, now)
+    with st.container(key="shelf_pager"):
+        _pager(at, last, "bottom")
+
+
+def stars(rating: int) -> str:
+    """A rating as people draw it."""
+    return "★" * rating
+
+
+def made_on(moment: float) -> str:
+    """A time as the gallery tells it, in the user's own time zone."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def _nothing(now: Browsing) -> None:
+    if now.filtered:
+        words_of_it = "No video is like that; **Clear filters** shows all of them."
+    elif now.deleted:
+        words_of_it = "Nothing is deleted."
+    else:
+        words_of_it = "Videos appear here as soon as they are made."
+    with st.container(border=True, height=200, vertical_alignment="center", horizontal_alignment="center"):
+        st.caption(words_of_it, text_alignment="center")
+
+
+def _pager(at: int, last: int, where: str) -> None:
+    if last < 2:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for label, icon, to in (("First", "first_page", 1), ("Newer", "chevron_left", at - 1)):
+            _turn(label, icon, to, at, last, where)
+        st.markdown(f"page **{at}** of {last}", width="content")
+        for label, icon, to in (("Older", "chevron_right", at + 1), ("Last", "last_page", last)):
+            _turn(label, icon, to, at, last, where)
+
+
+def _turn(label: str, icon: str, to: int, at: int, last: int, where: str) -> None:
+    st.button(
+        label,
+        key=f"{label.lower()}_{where}",
+        icon=f":material/{icon}:",
+        type="tertiary",
+        disabled=to == at or not 1 <= to <= last,
+        on_click=_go,
+        args=(to,),
+    )
+
+
+def _card(entry: Entry, now: Browsing) -> None:
+    if entry.result.video.is_file():
+        st.image(_thumbnail(entry.result.still), width="stretch", alt=f"The first frame of video {entry.number}")
+    else:
+        with st.container(border=True, height=122, vertical_alignment="center", horizontal_alignment="center"):
+            st.caption(":material/videocam_off: Not on disk any more", text_alignment="center")
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        label = f"Choose {entry.job.picture_name}, seed {entry.settings.seed}"
+        st.checkbox(
+            label,
+            entry.number in now.chosen,
+            key=_box(entry.number, now),
+            label_visibility="collapsed",
+            width=24,
+            on_change=_choose,
+            args=(entry.number, _box(entry.number, now)),
+        )
+        st.button(
+            f"{formatting.plain(entry.settings.version)}, seed {entry.settings.seed}",
+            key=f"open_{entry.number}",
+            type="tertiary",
+            help=f"{formatting.plain(entry.job.picture_name)}, {made_on(entry.created)}",
+            on_click=_open,
+            args=(entry.number,),
+        )
+    st.caption(_about(entry))
+
+
+def _box(number: int, now: Browsing) -> str:
+    """The key of an entry's box."""
+    return f"choose_{number}_{now.boxes}"
+
+
+def _thumbnail(still: Path) -> bytes:
+    try:
+        return pictures.thumbnail(still, still.stat().st_mtime)
+    except (OSError, BadInput):  # it is gone or damaged; the video is not
+        return pictures.no_still()
+
+
+def _about(entry: Entry) -> str:
+    parts = [f"{entry.settings.num_frames} frames"]
+    if entry.rating:
+        parts.append(stars(entry.rating))
+    if entry.imported:
+        parts.append("imported")
+    if entry.deleted is not None:
+        left = max(round((entry.deleted + KEPT_SECONDS - time.time()) / DAY), 0)
+        parts.append(f"goes for good in {left} day{'' if left == 1 else 's'}")
+    parts += [formatting.plain(tag) for tag in entry.tags[:2]]
+    return " · ".join(parts)
+
+
+# What is chosen
+
+
+def _bar(now: Browsing, found: Sequence[Entry], count: int) -> None:
+    chosen = len(now.chosen)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{_counted(count)}**{' found' if now.filtered else ''}", width="content")
+        here = [entry.number for entry in found]
+        everything = bool(here) and set(here) <= set(now.chosen)
+        label = "Choose none" if everything or chosen else "Choose this page"
+        st.button(
+            label,
+            key="choose_page",
+            type="tertiary",
+            disabled=not found and not chosen,
+            on_click=_choose_all,
+            args=([] if everything or chosen else here,),
+        )
+        if chosen:
+            st.markdown(f"{chosen} chosen", width="content")
+        if now.deleted:
+            _trash_buttons(chosen)
+        else:
+            _buttons(chosen)
+
+
+def _buttons(chosen: int) -> None:
+    _act("Delete", "delete_chosen", ":material/delete:", not chosen, _delete)
+    _act("Export as zip", "export_chosen", ":material/folder_zip:", not chosen, _export)
+    with st.popover("Tag", icon=":material/sell:", disabled=not chosen, key="tag_popover"):
+        st.text_input(
+            "Tag",
+            key="new_tag",
+            placeholder="good, for the show",
+            help="Several are separated by commas.",
+            max_chars=200,
+        )
+        with st.container(horizontal=True, gap="small"):
+            _act("Add", "add_tag", None, False, _tag)
+            _act("Take away", "take_tag", None, False, _untag)
+
+
+def _trash_buttons(chosen: int) -> None:
+    _act("Restore", "restore_chosen", ":material/restore_from_trash:", not chosen, _restore)
+    with st.popover("Delete for good", icon=":material/delete_forever:", disabled=not chosen, key="purge_popover"):
+        st.markdown(f"Deletes {_counted(chosen)} for good. This cannot be undone.")
+        _act("Delete for good", "purge_chosen", None, False, _purge)
+    with st.popover("Empty", icon=":material/delete_sweep:", key="empty_popover"):
+        st.markdown("Deletes everything here for good. This cannot be undone.")
+        _act("Empty", "empty_trash", None, False, _empty)
+
+
+def _act(label: str, key: str, icon: str | None, disabled: bool, act: Callable[[], None]) -> None:
+    st.button(label, key=key, icon=icon, disabled=disabled, on_click=act)
+
+
+def _counted(count: int) -> str:
+    return f"{count} video{'' if count == 1 else 's'}"
+
+
+def _undo(now: Browsing) -> None:
+    with st.container(key="shelf_undo"):
+        back = [] if now.deleted else _there(now.undo, deleted=True)
+        if back:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.caption(f":green[:material/check_circle:] {_counted(len(back))} deleted.", width="content")
+                st.button("Undo", key="undo_delete", icon=":material/undo:", type="tertiary", on_click=_take_back)
+
+
+def _there(numbers: Sequence[int], *, deleted: bool) -> list[Entry]:
+    """Those that are still there, in the trash or out of it; another tab may have been quicker."""
+    entries = Entries(resources.open_desk().store)
+    found: list[Entry] = []
+    for number in numbers:
+        with suppress(BadInput):
+            found.append(entries.entry(number))
+    return [entry for entry in found if (entry.deleted is not None) == deleted]
+
+
+def _numbers(found: Sequence[Entry]) -> list[int]:
+    return [entry.number for entry in found]
+
+
+def delete(page: PageState, numbers: Sequence[int]) -> None:
+    """Puts videos into the trash; from then on Undo is about them."""
+    Trash(resources.open_desk().store).put(numbers)
+    state.change(page, chosen=[], open=0, undo=list(numbers))
+
+
+def _go(to: int) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        state.change(page, page=to)
+
+
+def _open(number: int) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        state.change(page, open=number)
+
+
+def _choose(number: int, key: str) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        now = state.read(page)
+        if key != _box(number, now):
+            return  # the browser still tells of a box that is not on the page any more
+        others = [one for one in now.chosen if one != number]
+        state.change(page, own_box=True, chosen=[*others, number] if entered(key) else others)
+
+
+def _choose_all(numbers: list[int]) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        state.change(page, chosen=numbers)
+
+
+def _delete() -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        delete(page, _numbers(_there(state.read(page).chosen, deleted=False)))
+
+
+def _take_back() -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        numbers = _numbers(_there(state.read(page).undo, deleted=True))
+        Trash(resources.open_desk().store).restore(numbers)
+        state.change(page, undo=[])
+        page.note = Note("done", f"{_counted(len(numbers))} brought back.", place="gallery")
+
+
+def _restore() -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        numbers = _numbers(_there(state.read(page).chosen, deleted=True))
+        back = Trash(resources.open_desk().store).restore(numbers)
+        state.change(page, chosen=[], undo=[])
+        page.note = Note("done", f"{_counted(len(back))} brought back.", place="gallery")
+
+
+def _purge() -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        numbers = _numbers(_there(state.read(page).chosen, deleted=True))
+        Trash(resources.open_desk().store).purge(numbers)
+        state.change(page, chosen=[], undo=[])
+        page.note = Note("done", f"{_counted(len(numbers))} deleted for good.", place="gallery")
+
+
+def _empty() -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        count = Trash(resources.open_desk().store).empty()
+        now = state.read(page)
+        state.change(page, chosen=[], undo=[], deleted=False, filters=now.filters + 1)
+        page.note = Note("done", f"{_counted(count)} deleted for good.", place="gallery")
+
+
+def _tag() -> None:
+    _retag(add=True)
+
+
+def _untag() -> None:
+    _retag(add=False)
+
+
+def _retag(*, add: bool) -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        given = [tag.strip() for tag in str(entered("new_tag") or "").split(",") if tag.strip()]
+        entries = Entries(resources.open_desk().store)
+        for entry in _there(state.read(page).chosen, deleted=False) if given else []:
+            others = [tag for tag in entry.tags if tag not in given]
+            entries.tag(entry.number, [*others, *given] if add else others)
+
+
+def _export() -> None:
+    page = acting()
+    with noting(page, "gallery"):
+        chosen = _there(state.read(page).chosen, deleted=False)
+        home = paths.home()
+
+        def work(on_progress: OnProgress) -> Outcome:
+            return export(chosen, home, on_progress)
+
+        if not tasks.open_chores().start(EXPORT, work):
+            page.note = Note(
+                "info", "Another export is being written; this one can begin when it is done.", place="gallery"
+            )

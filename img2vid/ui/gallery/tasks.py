@@ -1,0 +1,44 @@
+"""The imports and exports of this program, shared by all tabs."""
+
+import logging
+import threading
+
+import streamlit as st
+
+from img2vid.background import Chores
+from img2vid.errors import Img2VidError
+from img2vid.gallery.trash import Trash
+from img2vid.jobs.store import Store
+from img2vid.ui import resources
+
+log = logging.getLogger(__name__)
+
+
+@st.cache_resource(show_spinner=False)
+def _chores() -> Chores:
+    return Chores()
+
+
+def open_chores() -> Chores:
+    """What goes on; pages ask for it here and nowhere else. It outlives reloads and closed tabs."""
+    return _chores()
+
+
+def tidy() -> None:
+    """Once in a program's life, in the background: mends the trash, and empties it of what is older than 30 days."""
+    store = resources.open_desk().store
+    _tidied(store, str(store.path))
+
+
+@st.cache_resource(show_spinner=False)
+def _tidied(_store: Store, home: str) -> bool:
+    """Streamlit does not look at arguments that begin with an underscore."""
+    threading.Thread(target=_tidy, args=(_store,), name="img2vid trash", daemon=True).start()
+    return True
+
+
+def _tidy(store: Store) -> None:
+    try:
+        Trash(store).tidy()
+    except Img2VidError as error:
+        log.warning("The trash could not be tidied: %s", error)

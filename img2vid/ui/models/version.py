@@ -1,0 +1,161 @@
+"""One model version on the Models page: what it is, the state of its checkpoint, and the buttons that change it."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from img2vid.checkpoints.download import arrived
+from img2vid.checkpoints.removing import SHIPPED, plan_removal, remove
+from img2vid.checkpoints.sources import can_be_downloaded, repository
+from img2vid.checkpoints.tasks import Task
+from img2vid.errors import BadInput
+from img2vid.ui import checkpoint_tasks, formatting
+from img2vid.ui.state import Note, acting, entered, noting
+from img2vid.versions import ModelVersion
+
+STAGES = {"check": "Reading what is there", "download": "Downloading", "wait": "Waiting", "convert": "Converting"}
+
+
+def version_box(version: ModelVersion) -> None:
+    """Draws it."""
+    task = checkpoint_tasks.open_tasks().of(version.name)
+    about, buttons = st.columns([7, 3], vertical_alignment="center", gap="medium")
+    with about, st.container(gap="xsmall"):
+        st.markdown(f"**{formatting.plain(version.name)}** &nbsp; {_state(version)}")
+        st.caption(_figures(version))
+        if version.note:
+            st.caption(formatting.plain(formatting.sentence(version.note)))
+    with buttons, st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        _buttons(version, task)
+    with st.container(gap=None, key=f"task_{version.name}"):
+        if task is not None:
+            _task(version, task)
+
+
+def _state(version: ModelVersion) -> str:
+    path = version.checkpoint_path
+    if path is not None:
+        return f":green[:material/check_circle: {formatting.size(path.stat().st_size)}, here]"
+    part = arrived(version)
+    if part is not None:
+        whole = f" of {formatting.size(version.bytes)}" if version.bytes else ""
+        return f":orange[:material/downloading: {formatting.size(part.stat().st_size)}{whole} have arrived]"
+    return f":gray[:material/cloud: {formatting.size(version.bytes)}, not here]" if version.bytes else ":gray[not here]"
+
+
+def _figures(version: ModelVersion) -> str:
+    repo = repository(version.source)
+    source = formatting.plain(version.source)
+    if repo is not None:
+        rest = version.source.partition(repo)[2]
+        source = f"[huggingface.co/{repo}](https://huggingface.co/{repo}){formatting.plain(rest)}"
+    size = f"{version.num_frames} frames of {version.width} x {version.height}"
+    return " · ".join((size, formatting.plain(version.licence), source))
+
+
+def _buttons(version: ModelVersion, task: Task | None) -> None:
+    name = version.name
+    if task is not None and task.active:
+        _button("Cancel", "cancel", version, _cancel, disabled=task.state == "stopping")
+        return
+    there = version.checkpoint_path is not None
+    if there:
+        _button("Verify", "verify", version, _verify, icon=":material/fact_check:")
+    elif can_be_downloaded(version):
+        label = "Go on" if arrived(version) is not None else "Download"
+        _button(label, "download", version, _download, icon=":material/download:")
+    _removal(version, name)
+
+
+def _removal(version: ModelVersion, name: str) -> None:
+    """Remove, which asks before it does."""
+    if version.source == SHIPPED:
+        return
+    try:
+        removal = plan_removal(version)
+    except BadInput:  # there is nothing to remove
+        return
+    with st.popover("Remove", icon=":material/delete:", key=f"removal_{name}"):
+        st.markdown(formatting.plain(formatting.sentence(removal.sentence())))
+        _button("Delete", "remove", version, _remove)
+
+
+def _task(version: ModelVersion, task: Task) -> None:
+    if task.active:
+        progress = task.progress
+        share = min(progress.done / progress.total, 1.0) if progress is not None and progress.total else 0.0
+        st.progress(share, text=_progress(task))
+    elif task.state == "failed":
+        st.error(_linked(formatting.plain(formatting.sentence(task.text))))
+    elif task.state == "done":
+        st.caption(f":green[:material/check_circle:] {formatting.plain(formatting.sentence(task.text))}")
+    elif task.kind == "download" and arrived(version) is not None:
+        st.caption("Cancelled; what has arrived is kept, and the download can go on from there.")
+    else:
+        st.caption("Cancelled.")
+
+
+def _progress(task: Task) -> str:
+    if task.state == "stopping":
+        return "Stopping"
+    progress = task.progress
+    if progress is None:
+        return "Starting"
+    if progress.note:
+        return formatting.plain(formatting.sentence(progress.note))
+    parts = [f"{STAGES[progress.stage]}, {formatting.size(progress.done)}"]
+    if progress.total:
+        parts[0] += f" of {formatting.size(progress.total)}"
+    if progress.speed:
+        parts.append(f"{progress.speed / 1e6:.1f} MB/s")
+    if progress.seconds_left is not None and progress.seconds_left >= 0.5:
+        parts.append(f"about {formatting.span(progress.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def _linked(text: str) -> str:
+    """The same; Streamlit makes links of the addresses in it once they are spelled without escapes."""
+    return " ".join(_address(word) if word.startswith("https\\://") else word for word in text.split(" "))
+
+
+def _address(word: str) -> str:
+    plain = word.replace("\\", "")
+    bare = plain.rstrip(".,;:")
+    return f"<{bare}>{plain[len(bare) :]}"
+
+
+def _button(
+    label: str,
+    key: str,
+    version: ModelVersion,
+    act: Callable[[ModelVersion], None],
+    *,
+    icon: str | None = None,
+    disabled: bool = False,
+) -> None:
+    st.button(label, key=f"{key}_{version.name}", icon=icon, disabled=disabled, on_click=act, args=(version,))
+
+
+def _download(version: ModelVersion) -> None:
+    with noting(acting(), "models"):
+        checkpoint_tasks.open_tasks().download(
+            version, entered("models_mirror") or None, entered("models_token") or None
+        )
+
+
+def _verify(version: ModelVersion) -> None:
+    with noting(acting(), "models"):
+        checkpoint_tasks.open_tasks().verify(version)
+
+
+def _cancel(version: ModelVersion) -> None:
+    with noting(acting(), "models"):
+        checkpoint_tasks.open_tasks().cancel(version.name)
+
+
+def _remove(version: ModelVersion) -> None:
+    page = acting()
+    with noting(page, "models"):
+        remove(plan_removal(version))
+        checkpoint_tasks.open_tasks().forget(version.name)
+        page.note = Note("done", f"The checkpoint of {version.name} was deleted.", place="models")

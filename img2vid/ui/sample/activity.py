@@ -1,0 +1,137 @@
+"""What is going on: the running jobs with a live preview, and the queue. A fragment of its own looks every second."""
+
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import replace
+
+import streamlit as st
+
+from img2vid.jobs.job import Job, JobProgress, State
+from img2vid.jobs.store import Store
+from img2vid.ui import formatting, peaks, resources
+from img2vid.ui.state import PageState, acting, current, drawing, noting
+
+BUSY, IDLE = 1.0, 3.0
+"""Seconds between two looks, while something is going on and while nothing is."""
+LISTED = 20
+"""Waiting jobs that are listed one by one."""
+
+
+def pace(page: PageState) -> float:
+    """Seconds between two looks at the store."""
+    store = resources.open_desk().store
+    model = store.model()
+    loading = model.state == "loading" or (model.wanted and model.version != model.wanted_version)
+    return BUSY if loading or store.jobs(limit=1, states=[State.RUNNING, State.WAITING]) else IDLE
+
+
+def snapshot(page: PageState) -> object:
+    """What the page outside of this fragment was drawn from; when it changes, the whole page is drawn again."""
+    desk = resources.open_desk()
+    store = desk.store
+    jobs = [(job.id, job.state, len(job.results)) for job in store.jobs(limit=30)]
+    return jobs, page.version.checkpoint_path, store.model().state, desk.is_elsewhere()
+
+
+def activity_box(page: PageState) -> None:
+    """Draws the fragment."""
+    page.seen = snapshot(page)
+    st.fragment(_activity, run_every=pace(page))()
+
+
+def _activity() -> None:
+    with drawing("What is going on"):
+        page = current()
+        if snapshot(page) != page.seen:
+            st.rerun()
+        desk = resources.open_desk()
+        running = list(reversed(desk.store.jobs(states=[State.RUNNING])))
+        queue = desk.store.queue()
+        trouble = desk.status() if running or queue else None
+        if trouble:
+            st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
+        for job in running:
+            running_box(desk.store, job, several=len(running) > 1)
+        if queue:
+            _queue(queue)
+        if running or queue:
+            st.space("small")
+
+
+def running_box(store: Store, job: Job, *, several: bool) -> None:
+    """Draws how far a running job is; where there are several, each can be cancelled by itself."""
+    event = by_now(job, store.progress(job.id), time.time())
+    if event is not None:
+        peaks.see(store, job, event.memory)
+    with st.container(border=True, key=f"running_{job.id}"):
+        st.markdown(f"**{formatting.title(job)}**")
+        if event is None:
+            st.progress(0.0, text="Starting")
+            st.skeleton(height=120)
+        else:
+            share = min(event.step / event.total, 1.0) if event.total else 0.0
+            st.progress(share, text=formatting.progress(event))
+            if event.preview:
+                st.image(_as_address(event.preview), width="stretch", alt="What the video looks like so far")
+            st.caption(_figures(event))
+        if job.id in store.to_cancel():
+            st.caption("Stops after this step.")
+        elif several:
+            st.button("Cancel this one", key=f"stop_{job.id}", on_click=_stop, args=(job.id,))
+
+
+def _as_address(preview: bytes) -> str:
+    """The picture itself in place of its address: a file that lasts a second may be gone before the browser asks."""
+    return f"data:image/gif;base64,{b64encode(preview).decode()}"
+
+
+def by_now(job: Job, event: JobProgress | None, now: float) -> JobProgress | None:
+    """An event with its times as they are now: a step of a large model takes long, and the clock goes on meanwhile."""
+    if event is None or job.started is None:
+        return event
+    since = max(now - job.started - event.elapsed, 0.0)
+    left = None if event.seconds_left is None else max(event.seconds_left - since, 0.0)
+    return replace(event, elapsed=event.elapsed + since, seconds_left=left)
+
+
+def _figures(event: JobProgress) -> str:
+    parts = [f"{formatting.span(event.elapsed)} so far"]
+    if event.sigma is not None:
+        parts.append(f"noise level {event.sigma:.3g}")
+    if event.memory:
+        parts.append(f"{formatting.size(event.memory)} in use")
+    return " · ".join(parts)
+
+
+def _queue(queue: list[Job]) -> None:
+    with st.expander(f"Queue: {len(queue)} waiting", expanded=True, key="queue"):
+        for place, job in enumerate(queue[:LISTED]):
+            last = place + 1 == len(queue)
+            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"waiting_{job.id}"):
+                st.markdown(f"{place + 1}\\. {formatting.title(job)}", width="stretch")
+                _small("Up", f"up_{job.id}", place == 0, _move, job.id, place - 1)
+                _small("Down", f"down_{job.id}", last, _move, job.id, place + 1)
+                _small("Remove", f"remove_{job.id}", False, _stop, job.id)
+        if len(queue) > LISTED:
+            st.caption(f"and {len(queue) - LISTED} more")
+        _small("Empty queue", "empty_queue", False, _empty)
+
+
+def _small(label: str, key: str, disabled: bool, act: Callable[..., None], *args: object) -> None:
+    st.button(label, key=key, type="tertiary", disabled=disabled, on_click=act, args=args)
+
+
+def _move(job_id: str, place: int) -> None:
+    with noting(acting()):
+        resources.open_desk().move(job_id, place)
+
+
+def _stop(job_id: str) -> None:
+    with noting(acting()):
+        resources.open_desk().cancel(job_id)
+
+
+def _empty() -> None:
+    with noting(acting()):
+        resources.open_desk().empty_queue()

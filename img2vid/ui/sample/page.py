@@ -1,0 +1,84 @@
+"""The Sample page: a picture, the controls, the result beside them; in the reference demo's order, under its labels."""
+
+import streamlit as st
+
+from img2vid.settings import PARAMS
+from img2vid.ui import formatting, resources
+from img2vid.ui.sample.activity import activity_box, pace
+from img2vid.ui.sample.model import missing_checkpoint, model_row
+from img2vid.ui.sample.result import result_box
+from img2vid.ui.sample.start import start_box
+from img2vid.ui.shared.controls import control, row
+from img2vid.ui.shared.input_picture import input_box
+from img2vid.ui.shared.sidebar import ON_THE_PAGE, sidebar
+from img2vid.ui.state import PageState, acting, current, drawing, entered, show
+
+WIDTHS = (5, 6, 8)
+"""Of three controls in a row: "Conditioning augmentation" needs most."""
+
+
+def sample() -> None:
+    """Draws the page; nothing here takes long, for all work is the desk's."""
+    with drawing("The page"):
+        page = current()
+        trouble = st.container(key="trouble")
+        _parts(page)
+        with trouble, drawing("The workers' state"):
+            resources.start()
+
+
+def _parts(page: PageState) -> None:
+    """Each part by itself: one that cannot be drawn leaves the others alone.
+
+    What comes and goes has containers of its own: where a video moved to another place among its neighbours, the
+    browser would load it anew and stop playing it.
+    """
+    with st.sidebar, drawing("The sidebar"):
+        sidebar(page)
+    with st.container(key="model_row"), drawing("Model Version"):
+        model_row(page, every=pace(page))
+        if missing := missing_checkpoint(page.version):
+            st.info(formatting.plain(missing), icon=":material/download:")
+    left, right = st.columns([11, 10], gap="medium")
+    with left:
+        with st.container(key="input"), drawing("Input"):
+            input_box(page)
+        with st.container(key="controls"), drawing("The controls"):
+            _controls(page)
+        with st.container(key="start"), drawing("Sample"):
+            start_box(page)
+    # Without a gap, for the containers are there also where nothing is in them.
+    with right, st.container(gap=None):
+        with st.container(key="activity"), drawing("What is going on"):
+            activity_box(page)
+        with drawing("The result"):
+            result_box(page)
+
+
+def _controls(page: PageState) -> None:
+    row(page, ("fps", "motion_bucket_id", "cond_aug"), WIDTHS)
+    guidance = [name for name in PARAMS[page.tab.controls["guider"]] if name in ON_THE_PAGE]
+    row(page, ("num_samples", "num_steps", *guidance), WIDTHS[: 2 + len(guidance)])
+    _decoding(page)
+
+
+def _decoding(page: PageState) -> None:
+    overwritten = page.tab.controls["saving_fps"] is not None
+    decode, overwrite = st.columns([10, 11], gap="small", vertical_alignment="bottom")
+    with decode:
+        control(page, "decode_t")
+    with overwrite:
+        st.checkbox(
+            "Overwrite fps in mp4 generator",
+            show("overwrite_fps", overwritten, False),
+            key="overwrite_fps",
+            help="Gives the file another frame rate than the one that the model is told. Default: off.",
+            on_change=_overwrite,
+        )
+        if overwritten:
+            control(page, "saving_fps")
+
+
+def _overwrite() -> None:
+    page = acting()
+    page.set(saving_fps=float(page.tab.controls["fps"]) if entered("overwrite_fps") else None)

@@ -1,0 +1,121 @@
+"""Input: a drop zone, the frame as the model will get it, and example pictures to begin with."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from img2vid import paths
+from img2vid.media.pictures import list_pictures
+from img2vid.ui import formatting, resources, uploads
+from img2vid.ui.shared import pictures
+from img2vid.ui.shared.controls import control
+from img2vid.ui.state import Note, PageState, acting, drawing, entered, noting, show, show_note
+from img2vid.ui.uploads import keep_picture, take
+
+EXAMPLES = paths.PROJECT / "assets"
+OFFERED, EXAMPLE_WIDTH = 4, 100
+"""How many of them are offered, and their width in pixels."""
+HELP = (
+    "A picture: JPEG, PNG, WebP and more, any size. A video or settings file made by img2vid brings its settings and "
+    "its input back."
+)
+
+
+def input_box(page: PageState) -> None:
+    """Draws the drop zone, and beside it the input or, as long as there is none, the examples."""
+    drop, show = st.columns([1, 1], gap="small")
+    with drop:
+        key = f"input_{page.uploads}"
+        st.file_uploader("Input", key=key, help=HELP, on_change=_dropped, args=(key,))
+        if page.tab.picture is not None:
+            _fitting(page, page.tab.picture.path)
+    with show:
+        if page.tab.picture is None:
+            _examples()
+        else:
+            _preview(page)
+    if page.note is not None and page.note.place == "input":
+        show_note(page.note)
+
+
+def _dropped(key: str) -> None:
+    page = acting()
+    with noting(page, "input"):
+        given = entered(key)
+        if given is None:
+            return
+        page.uploads += 1  # the drop zone is empty again, for the input is shown beside it
+        found = take(given.getvalue(), given.name, resources.open_desk().store.jobs(limit=500))
+        _use(page, found)
+
+
+def _use(page: PageState, found: uploads.Dropped) -> None:
+    if found.controls is not None:
+        page.set(**found.controls)
+    if found.picture is not None:
+        page.set_picture(found.picture)
+    if found.text:
+        page.note = Note("done" if found.picture is not None else "info", found.text, place="input")
+
+
+def _fitting(page: PageState, path: Path) -> None:
+    control(page, "fitting")
+    controls = page.tab.controls
+    with drawing("The crop"):
+        if pictures.cut(path, controls["width"], controls["height"]):
+            _offset(page)
+
+
+def _offset(page: PageState) -> None:
+    st.slider(
+        "Crop offset",
+        0.0,
+        1.0,
+        show("crop_offset", page.tab.controls["crop_offset"]),
+        0.01,
+        key="crop_offset",
+        help=page.version.help_text("crop_offset"),
+        on_change=_keep_offset,
+    )
+
+
+def _keep_offset() -> None:
+    page = acting()
+    with noting(page):
+        page.set(crop_offset=entered("crop_offset"))
+
+
+def _preview(page: PageState) -> None:
+    picture, controls = page.tab.picture, page.tab.controls
+    assert picture is not None
+    width, height = controls["width"], controls["height"]
+    with drawing("The input"):
+        frame = pictures.framed(picture.path, width, height, controls["fitting"], controls["crop_offset"])
+        st.image(frame, width="stretch", alt=f"The input, {picture.name}, as the model gets it")
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.caption(f"{formatting.plain(picture.name)}, as the model gets it")
+        st.button("Remove", key="remove_input", type="tertiary", on_click=_remove)
+
+
+def _remove() -> None:
+    page = acting()
+    with noting(page):
+        page.set_picture(None)
+
+
+def _examples() -> None:
+    found = list_pictures([EXAMPLES]) if EXAMPLES.is_dir() else []
+    if not found:
+        return
+    st.caption("Or begin with an example")
+    with st.container(horizontal=True, gap="small", key="examples"):
+        for path in found[:OFFERED]:
+            with st.container(width=EXAMPLE_WIDTH, gap="xsmall"):
+                st.image(pictures.thumbnail(path, path.stat().st_mtime), width="stretch", alt=path.stem)
+                st.button(path.stem, key=f"example_{path.stem}", width="stretch", on_click=_take_example, args=(path,))
+
+
+def _take_example(path: Path) -> None:
+    page = acting()
+    with noting(page, "input"):
+        page.set_picture(keep_picture(path.read_bytes(), path.name))

@@ -1,0 +1,214 @@
+"""What was measured of several videos: a table with a row for each, and plots of how it runs along the clips."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import streamlit as st
+
+from img2vid.ui.state import acting, entered, noting, show
+
+if TYPE_CHECKING:
+    from img2vid.gallery.entries import Entry
+    from img2vid.gallery.measurement import Measurement
+
+Axis = Literal["seconds", "frames"]
+AXES: tuple[Axis, ...] = ("seconds", "frames")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column of the table: `value` gives its number, or None where that is not known."""
+
+    heading: str
+    help_text: str
+    value: Callable[["Entry"], float | None]
+    form: str = "%.1f"
+
+
+@dataclass(frozen=True)
+class Course:
+    """A plot: what is measured along a clip. `begin` is the frame that the first value belongs to, counted from 1."""
+
+    title: str
+    unit: str
+    help_text: str
+    values: Callable[["Measurement"], Sequence[float]]
+    begin: int = 1
+
+
+def _of(get: Callable[["Measurement"], float | None], factor: float = 1.0) -> Callable[["Entry"], float | None]:
+    """The same of an entry, which need not have been measured."""
+
+    def value(entry: "Entry") -> float | None:
+        number = None if entry.measurement is None else get(entry.measurement)
+        return None if number is None else number * factor
+
+    return value
+
+
+QUANTITIES = (
+    Quantity(
+        "Time (s)",
+        "How long the video took on this machine, without loading the model. Less is better.",
+        lambda entry: entry.result.seconds or None,
+    ),
+    Quantity(
+        "Memory (GB)",
+        "The most memory that was in use while it was made, on the graphics card where there is one. Less is better.",
+        lambda entry: entry.result.memory / 1e9 if entry.result.memory else None,
+        "%.2f",
+    ),
+    Quantity(
+        "Motion (px)",
+        "How far things move from each frame to the next, in pixels, on average over the picture, by optical flow. "
+        "Neither more nor less is better: at 0 all stands still, and far more than was wanted may be a picture that "
+        "falls apart.",
+        _of(lambda found: found.mean_motion),
+        "%.2f",
+    ),
+    Quantity(
+        "PSNR 1st (dB)",
+        "How near the first frame is to the input, pixel by pixel. More is nearer; above 30 is hard to tell apart.",
+        _of(lambda found: found.psnr),
+    ),
+    Quantity(
+        "SSIM 1st",
+        "How near the first frame is to the input in its structure: 1 is the same. More is nearer.",
+        _of(lambda found: found.ssim),
+        "%.3f",
+    ),
+    Quantity(
+        "Flicker (of 255)",
+        "How unsteadily brightness changes from frame to frame; what changes evenly has none. Less is steadier, but "
+        "more motion brings more of it.",
+        _of(lambda found: found.mean_flicker),
+        "%.2f",
+    ),
+    Quantity(
+        "Sharpness",
+        "How much fine detail the frames have: the variance of the Laplacian. More is sharper; noise counts too.",
+        _of(lambda found: found.mean_sharpness),
+        "%.0f",
+    ),
+    Quantity(
+        "Sharpness drift (%)",
+        "How much sharpness changes from the first frame to the last. Near 0 is better: what is below blurs, what is "
+        "above gathers noise.",
+        _of(lambda found: found.sharpness_drift, 100),
+        "%+.0f",
+    ),
+    Quantity(
+        "Contrast drift (%)",
+        "How much contrast changes from the first frame to the last. Near 0 is better: what is below fades, what is "
+        "above hardens.",
+        _of(lambda found: found.contrast_drift, 100),
+        "%+.0f",
+    ),
+)
+COURSES = (
+    Course("Motion", "pixels/frame", "Optical flow from each frame to the next.", lambda found: found.motion, 2),
+    Course("Sharpness", "levels squared", "Fine detail of each frame.", lambda found: found.sharpness),
+    Course("Contrast", "of 255", "Spread of each frame's brightness.", lambda found: found.contrast),
+    Course("Flicker", "of 255", "Uneven change around each frame.", lambda found: found.flicker, 2),
+)
+_HEIGHT, _NAME_HEIGHT = 220, 22
+"""Pixels of a plot without the names of its lines, and of a row of names."""
+_SHORT = 26
+"""Letters up to which two names fit beside each other."""
+
+
+def table(labels: Sequence[str], entries: Sequence["Entry | None"]) -> None:
+    """Draws a row for each video that is there; a number that is not known yet stays empty."""
+    rows = [
+        {"Video": label, **{quantity.heading: quantity.value(entry) for quantity in QUANTITIES}}
+        for label, entry in zip(labels, entries, strict=True)
+        if entry is not None
+    ]
+    # Streamlit's types of tables reach into packages that are unknown here.
+    drawn = cast(Any, st)
+    numbers = {one.heading: drawn.column_config.NumberColumn(help=one.help_text, format=one.form) for one in QUANTITIES}
+    longest = max((len(label) for label in labels), default=0)
+    named = {"Video": drawn.column_config.TextColumn(pinned=True, width=min(max(8 * longest, 60), 260))}
+    drawn.dataframe(rows, hide_index=True, column_config=named | numbers, width="stretch")
+
+
+def plots(
+    labels: Sequence[str],
+    entries: Sequence["Entry | None"],
+    *,
+    key: str = "plots",
+    axis: Axis | None = None,
+    on_axis: Callable[[Axis], None] | None = None,
+) -> None:
+    """Draws how motion, sharpness, contrast and flicker run along the clips, a line for each video that was measured.
+
+    axis: what stands below the plots, where the page keeps that by itself; on_axis: for what the user chooses.
+    """
+    widget = f"{key}_axis"
+    if axis is not None:
+        show(widget, axis)
+    chosen = st.segmented_control(
+        "Along the clip in", AXES, default=None if axis else AXES[0], required=True, key=widget, on_change=_chosen,
+        args=(widget, on_axis),
+    )  # fmt: skip
+    shown: Axis = "frames" if chosen == "frames" else "seconds"
+    left, right = st.columns(2, gap="medium")
+    for index, course in enumerate(COURSES):
+        with right if index % 2 else left:
+            st.markdown(f"**{course.title}**", help=course.help_text)
+            drawn = cast(Any, st)
+            drawn.altair_chart(chart(course, labels, entries, shown), width="stretch", key=f"{key}_{course.title}")
+
+
+def _chosen(widget: str, on_axis: Callable[[Axis], None] | None) -> None:
+    with noting(acting(), "compare"):
+        axis = entered(widget)
+        if on_axis is not None and axis in AXES:
+            on_axis(axis)
+
+
+def points(
+    course: Course, labels: Sequence[str], entries: Sequence["Entry | None"], axis: Axis
+) -> list[dict[str, str | float]]:
+    """What a plot shows: a point for each value of each video that was measured."""
+    found: list[dict[str, str | float]] = []
+    for label, entry in zip(labels, entries, strict=True):
+        if entry is None or entry.measurement is None:
+            continue
+        for index, value in enumerate(course.values(entry.measurement)):
+            frame = index + course.begin
+            second = (frame - 1) / entry.settings.file_fps
+            found.append({"video": label, "at": second if axis == "seconds" else frame, "number": value})
+    return found
+
+
+def chart(course: Course, labels: Sequence[str], entries: Sequence["Entry | None"], axis: Axis) -> Any:
+    """A plot; what the pointer is at is told, and a click on a name in the legend brings its line to the front."""
+    import altair  # only here: it takes a while to import
+
+    alt = cast(Any, altair)
+    abreast = 2 if max(map(len, labels), default=0) < _SHORT else 1
+    named = alt.selection_point(fields=["video"], bind="legend")
+    at = alt.X(
+        "at:Q", title=axis if axis == "seconds" else "frame", axis=alt.Axis(tickMinStep=0.1 if axis == "seconds" else 1)
+    )
+    value = alt.Y("number:Q", title=course.unit, scale=alt.Scale(zero=False))
+    colour = alt.Color(
+        "video:N",
+        title=None,
+        sort=[*labels],
+        scale=alt.Scale(scheme="tableau10"),
+        legend=alt.Legend(orient="bottom", labelLimit=0, columns=abreast),
+    )
+    tips = [
+        alt.Tooltip("video:N"),
+        alt.Tooltip("at:Q", title=axis, format=".4~g"),
+        alt.Tooltip("number:Q", title=course.title.lower(), format=".4~g"),
+    ]
+    base = alt.Chart(alt.Data(values=points(course, labels, entries, axis)))
+    lines = base.mark_line(point=alt.OverlayMarkDef(size=40)).encode(
+        at, value, colour, opacity=alt.condition(named, alt.value(1.0), alt.value(0.15)), tooltip=tips
+    )
+    return lines.add_params(named).properties(height=_HEIGHT + _NAME_HEIGHT * math.ceil(len(labels) / abreast))

@@ -1,0 +1,236 @@
+"""The commands `img2vid models ...` inside this process: what they print, ask, write and refuse."""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+
+from img2vid import paths
+from img2vid.cli import main
+from img2vid.versions import load_versions
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Models = Callable[..., Said]
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Models:
+    """Runs a command of a project whose checkpoints folder is empty, with rows of its own to write."""
+    (tmp_path / "project" / "checkpoints").mkdir(parents=True)
+    configs = shutil.copytree(paths.CONFIGS, tmp_path / "project" / "configs")
+    (configs / "versions.local.yaml").unlink(missing_ok=True)
+    monkeypatch.setattr(paths, "PROJECT", tmp_path / "project")
+    monkeypatch.setattr(paths, "CONFIGS", configs)
+    monkeypatch.setenv("IMG2VID_HOME", str(tmp_path / "home"))
+    for name in ("IMG2VID_CHECKPOINTS", "IMG2VID_TRACEBACK"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object) -> Said:
+        code = main.run(["models", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return Said(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def folder(models: Models) -> Path:
+    return paths.PROJECT / "checkpoints"
+
+
+@pytest.fixture
+def wide(folder: Path, random_checkpoint: Path) -> Path:
+    """A checkpoint of the user's own in float32."""
+    path = folder / "wide xt.safetensors"
+    save_file({name: tensor.float() for name, tensor in load_file(random_checkpoint).items()}, path)
+    return path
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+# list
+
+
+def test_versions_are_listed_one_a_line_with_their_checkpoints(
+    models: Models, folder: Path, random_checkpoint: Path
+) -> None:
+    there = shutil.copy(random_checkpoint, folder)
+    said = models("list")
+    assert (said.code, said.err) == (0, "")
+    lines = {line.split()[0]: line for line in said.out.splitlines()}
+    assert list(lines)[:3] == ["version", "svd_tiny", "svd_tiny_xt"]
+    assert str(there) in lines["svd_tiny"]
+    assert "25      1024 x 576" in lines["svd_xt"]
+    assert "missing: svd_xt.safetensors (9.56 GB), source: huggingface.co/stabilityai/" in lines["svd_xt"]
+
+
+def test_versions_as_json_are_one_object_a_line(models: Models, folder: Path, random_checkpoint: Path) -> None:
+    there = shutil.copy(random_checkpoint, folder)
+    rows = {row["name"]: row for row in map(json.loads, models("list", "--json").out.splitlines())}
+    assert rows["svd_tiny"]["checkpoint_path"] == str(there)
+    assert rows["svd_xt"]["checkpoint_path"] is None
+    assert (rows["svd_xt"]["num_frames"], rows["svd_xt"]["defaults"]["num_steps"]) == (25, 30)
+
+
+# download and verify
+
+
+def test_a_file_at_hand_becomes_the_checkpoint(models: Models, folder: Path, random_checkpoint: Path) -> None:
+    said = models("download", "svd_tiny", "--from", random_checkpoint)
+    there = folder / "svd_tiny.safetensors"
+    assert (said.code, said.out) == (0, f"{there}\n")
+    assert there.read_bytes() == random_checkpoint.read_bytes()
+    again = models("download", "svd_tiny")
+    assert (again.code, again.out) == (0, f"{there}\n")
+    assert "svd_tiny is there already" in again.err
+
+
+def test_a_wrong_file_at_hand_is_refused_with_a_sentence(models: Models, folder: Path, random_checkpoint: Path) -> None:
+    said = models("download", "svd", "--from", random_checkpoint)
+    assert said.code == 2
+    assert "and cannot be svd.safetensors (9,560,000,000 bytes)" in said.err
+    assert not (folder / "svd.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("download", "svd_huge"), "there is no model version 'svd_huge'; choose one of svd_tiny,"),
+        (("download", "svd_tiny"), "there is no place to download svd_tiny from (its source is: comes with img2vid)"),
+        (("download", "svd", "svd_xt", "--from", "x"), "one source cannot give several checkpoints"),
+        (("download",), "the following arguments are required: VERSION; `img2vid models download --help`"),
+        (("verify", "svd"), "svd: the checkpoint of svd is missing"),
+        (("remove", "svd_tiny"), "svd_tiny comes with img2vid and stays"),
+        (("remove", "svd"), "there is nothing of svd to remove"),
+        (("convert", "svd"), "the checkpoint of svd is missing"),
+        (("add", "nothing.safetensors"), "there is no checkpoint"),
+        (("add", "model.ckpt"), "is not a .safetensors file; save the checkpoint in that form first"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(models: Models, arguments: tuple[str, ...], words: str) -> None:
+    said = models(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert words in said.err and said.err.count("\n") == 1
+
+
+def test_verify_looks_at_everything_that_is_there(models: Models, folder: Path, random_checkpoint: Path) -> None:
+    shutil.copy(random_checkpoint, folder)
+    (folder / "svd.safetensors").write_bytes(b"no checkpoint at all")
+    said = models("verify")
+    assert said.code == 2
+    assert said.out.startswith("svd_tiny: ") and "is whole" in said.out
+    assert "svd: " in said.err and "is not a .safetensors file" in said.err
+
+
+# add, convert, remove
+
+
+def test_a_file_is_added_after_asking(
+    models: Models, wide: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "nobody can be asked here; --yes goes on" in models("add", wide).err
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    said = models("add", wide)
+    assert (said.code, said.out) == (1, "")
+    assert "nothing was changed" in said.err
+    assert "wide_xt" not in load_versions()
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    said = models("add", wide)
+    assert (said.code, said.out) == (0, "wide_xt\n")
+    assert "is fp32 and fits svd_tiny.yaml" in said.err
+    version = load_versions()["wide_xt"]
+    assert (version.num_frames, version.size_step, version.checkpoint) == (25, 16, wide.name)
+    assert version.bytes == wide.stat().st_size
+    assert version.sha256 == hashlib.sha256(wide.read_bytes()).hexdigest()
+    assert models("add", wide, "--yes").code == 2
+
+
+def test_a_file_elsewhere_is_named_by_its_path_and_never_deleted(
+    models: Models, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copy(random_checkpoint, tmp_path / "own.safetensors"))
+    assert models("add", own, "--yes", "--name", "mine", "--num-frames", "20").code == 0
+    version = load_versions()["mine"]
+    assert (version.checkpoint_path, version.num_frames) == (own, 20)
+    said = models("remove", "mine", "--yes")
+    assert said.code == 0 and "deletes the row of mine in versions.local.yaml" in said.err
+    assert own.is_file() and "mine" not in load_versions()
+
+
+def test_a_file_that_lacks_a_part_is_not_added(models: Models, folder: Path, random_checkpoint: Path) -> None:
+    tensors = load_file(random_checkpoint)
+    lacking = {name: tensor for name, tensor in tensors.items() if not name.startswith("conditioner.embedders.3.")}
+    save_file(lacking, folder / "comfy.safetensors")
+    said = models("add", folder / "comfy.safetensors", "--yes")
+    assert said.code == 2
+    assert "lacks conditioner.embedders.3, the encoder of the conditioning frame" in said.err
+
+
+def test_a_copy_in_fp16_is_half_as_large_and_a_version_of_its_own(models: Models, wide: Path) -> None:
+    models("add", wide, "--yes")
+    before = wide.read_bytes()
+    said = models("convert", "wide_xt", "--precision", "fp16")
+    assert (said.code, said.out) == (0, "wide_xt_fp16\n")
+    copy = load_versions()["wide_xt_fp16"]
+    path = copy.require_checkpoint()
+    assert path.stat().st_size == copy.bytes
+    assert copy.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert abs(path.stat().st_size / wide.stat().st_size - 0.5) < 0.01
+    assert "(50%)" in said.err and "wide xt.safetensors is unchanged" in said.err
+    assert wide.read_bytes() == before
+    assert models("verify", "wide_xt_fp16").code == 0
+    assert "choose another name with --name" in models("convert", "wide_xt").err
+    assert "as small as it can be" in models("convert", "wide_xt_fp16").err
+
+
+def test_remove_deletes_after_asking(
+    models: Models, folder: Path, random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Path(shutil.copy(random_checkpoint, folder / "svd.safetensors"))
+    part = folder / "svd.safetensors.part"
+    part.write_bytes(b"some")
+    monkeypatch.setattr("sys.stdin", Terminal("\n"))
+    assert models("remove", "svd").code == 1
+    assert there.is_file()
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    said = models("remove", "svd")
+    assert said.code == 0 and str(there) in said.err
+    assert not there.exists() and not part.exists()
+
+
+def test_two_versions_of_one_file_are_told_before_it_goes(
+    models: Models, folder: Path, random_checkpoint: Path
+) -> None:
+    shutil.copy(random_checkpoint, folder / "svd.safetensors")
+    row = {**yaml.safe_load((paths.CONFIGS / "versions.yaml").read_text(encoding="utf-8"))["svd"], "num_frames": 20}
+    (paths.CONFIGS / "versions.local.yaml").write_text(yaml.safe_dump({"twin": row}), encoding="utf-8")
+    assert "twin would lack its checkpoint too" in models("remove", "svd", "--yes").err
+
+
+def test_ctrl_c_says_what_is_left(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("img2vid.cli.models.download", stopped)
+    said = models("download", "svd")
+    assert (said.code, said.out) == (130, "")
+    assert said.err == "img2vid: stopped; a download goes on from here when it is started again, nothing else is left\n"

@@ -1,0 +1,76 @@
+"""The fast form of the decoder computes what the plain form does, however the work is cut up."""
+
+from typing import Any
+
+import pytest
+import torch
+from golden_models import NAMES, golden_model, relative_error
+from torch import Tensor
+
+from img2vid.engine.config import AutoencodingEngineConfig, load_config
+from img2vid.engine.fast.decoder import FusedDecoder
+from img2vid.engine.fast.tile_plan import MIB, Budget
+from img2vid.engine.model import build_first_stage
+from img2vid.engine.nets.autoencoder import Autoencoder
+
+TOLERANCE = 1e-5
+
+
+def plain(name: str, **changes: Any) -> Autoencoder:
+    """An autoencoder of random numbers in which no part is without effect."""
+    config = load_config(golden_model(name).config).first_stage_config
+    if changes:
+        assert isinstance(config, AutoencodingEngineConfig)
+        shape = config.decoder_config.model_copy(update=changes)
+        config = config.model_copy(update={"decoder_config": shape})
+    torch.manual_seed(4)
+    net = build_first_stage(config).eval().requires_grad_(False)
+    for parameter in net.parameters():
+        if parameter.ndim == 1:
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return net
+
+
+def latents(frames: int) -> Tensor:
+    return torch.randn(frames, 4, 6, 10, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("budget", [1, 50_000, 512 * MIB])
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_clips(name: str, frames: int, budget: int) -> None:
+    net = plain(name)
+    expected = net.decode(latents(frames))
+    found = FusedDecoder(net, Budget(budget))(latents(frames))
+    assert found.shape == expected.shape
+    assert relative_error(found, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("budget", [1, 50_000, 512 * MIB])
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_clips_in_less_memory(name: str, frames: int, budget: int) -> None:
+    net = plain(name)
+    expected = net.decode(latents(frames))
+    decoder = FusedDecoder(net, Budget(budget))
+    decoder.lean = True
+    assert relative_error(decoder(latents(frames)), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("lean", [False, True])
+@torch.inference_mode()
+def test_kernels_over_space_and_time(lean: bool) -> None:
+    net = plain("tiny_svd", video_kernel_size=[3, 3, 3])
+    expected = net.decode(latents(3))
+    decoder = FusedDecoder(net, Budget(50_000))
+    decoder.lean = lean
+    assert relative_error(decoder(latents(3)), expected) <= TOLERANCE
+
+
+@torch.inference_mode()
+def test_latents_stay_as_they_are() -> None:
+    z = latents(2)
+    FusedDecoder(plain("tiny_svd"), Budget(50_000))(z)
+    assert torch.equal(z, latents(2))

@@ -1,0 +1,126 @@
+"""The fast form of the network computes what the plain form does, however the work is cut up."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from golden_models import golden_model, relative_error
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from img2vid.engine.config import load_config
+from img2vid.engine.fast.tile_plan import MIB, Budget
+from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.nets.unet import VideoUNet
+
+CONFIG = load_config(golden_model("tiny_svd").config).network_config
+FRAMES, HEIGHT, WIDTH = 3, 4, 8
+BUDGETS = [1, 20_000, 512 * MIB]
+"""Everything cut up as finely as can be, some of it, nothing."""
+TOLERANCE = 1e-5
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain(**changes: Any) -> VideoUNet:
+    """A network of random numbers in which no part is without effect."""
+    torch.manual_seed(3)
+    net = VideoUNet(CONFIG.model_copy(update=changes)).eval().requires_grad_(False)
+    for name, parameter in net.named_parameters():
+        if "mix_factor" in name:
+            parameter.fill_(0.7)
+        elif parameter.ndim == 1:
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return net
+
+
+def run_plain(net: VideoUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
+    """clips: (b, t, c, h, w), crossattn: (b, d), vector: (b, adm); returns (b, t, c, h, w)."""
+    rows = [part.repeat_interleave(FRAMES, 0) for part in (crossattn[:, None], vector)]
+    noise = c_noise.expand(len(clips) * FRAMES)
+    answer = net(clips.flatten(0, 1), noise, context=rows[0], vector=rows[1], num_frames=FRAMES)
+    return answer.unflatten(0, (len(clips), FRAMES))
+
+
+def run_fused(net: FusedUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
+    constants = [net.tell(crossattn[i : i + 1], vector[i : i + 1], FRAMES) for i in range(len(clips))]
+    return torch.stack(net(list(clips), c_noise, constants))
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Two clips, what each is told, and a noise level."""
+    clips = draw(2, FRAMES, CONFIG.in_channels, HEIGHT, WIDTH)
+    return clips, draw(2, CONFIG.context_dim, seed=1), draw(2, CONFIG.adm_in_channels, seed=2), torch.tensor([0.4])
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"transformer_depth": 2, "use_linear_in_transformer": False},
+        {"video_kernel_size": [3, 3, 3], "merge_strategy": "fixed", "merge_factor": 0.3},
+    ],
+    ids=["svd", "two blocks", "kernels over space and time"],
+)
+@torch.inference_mode()
+def test_two_clips(budget: int, changes: dict[str, Any]) -> None:
+    net = plain(**changes)
+    expected = run_plain(net, *inputs())
+    assert relative_error(run_fused(FusedUNet(net, Budget(budget)), *inputs()), expected) <= TOLERANCE
+
+
+@given(st.integers(1, 300_000))
+@settings(max_examples=15, deadline=None)
+@torch.inference_mode()
+def test_any_budget_gives_the_same(one_net: tuple[FusedUNet, Tensor], budget: int) -> None:
+    net, expected = one_net
+    net.budget.bytes = budget
+    assert relative_error(run_fused(net, *inputs()), expected) <= TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def one_net() -> tuple[FusedUNet, Tensor]:
+    net = plain()
+    with torch.inference_mode():
+        return FusedUNet(copy.deepcopy(net), Budget(1)), run_plain(net, *inputs())
+
+
+@torch.inference_mode()
+def test_weights_that_cannot_matter_may_be_missing() -> None:
+    net = plain()
+    expected = run_plain(net, *inputs())
+    net.forget_unused()
+    assert torch.equal(run_plain(net, *inputs()), expected)
+    assert relative_error(run_fused(FusedUNet(net, Budget(BUDGETS[1])), *inputs()), expected) <= TOLERANCE
+
+
+@torch.inference_mode()
+def test_no_weight_is_held_twice() -> None:
+    """The plain network is empty afterwards, and the fast one no larger, but for the doubling convolutions."""
+    net = plain()
+    net.forget_unused()
+    before = {name: tensor.numel() for name, tensor in net.named_parameters()}
+    fused = FusedUNet(net, Budget(1))
+    kernels = sum(count for name, count in before.items() if ".conv.weight" in name)
+    blends = sum(count for name, count in before.items() if "mix_factor" in name)
+    after = sum(tensor.numel() for tensor in fused.parameters())
+    assert after <= sum(before.values()) + kernels * 16 // 9 - kernels + blends
+    left = {name for name, _ in net.named_parameters()}
+    assert all(name.startswith(("time_embed", "label_emb", "out.")) for name in left)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.inference_mode()
+def test_half_precision_comes_near(dtype: torch.dtype) -> None:
+    net = plain()
+    clips, crossattn, vector, c_noise = inputs()
+    expected = run_plain(net, clips, crossattn, vector, c_noise)
+    fused = FusedUNet(net.to(dtype), Budget(BUDGETS[1]))
+    found = run_fused(fused, clips.to(dtype), crossattn.to(dtype), vector.to(dtype), c_noise)
+    assert found.dtype == dtype
+    assert relative_error(found.float(), expected) <= 8 * torch.finfo(dtype).eps

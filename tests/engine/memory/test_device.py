@@ -1,0 +1,94 @@
+"""Errors of memory become one sentence with the setting that helps."""
+
+import gc
+import platform
+import subprocess
+import sys
+import weakref
+
+import pytest
+import torch
+
+from img2vid.engine.memory.device import ADVICE, out_of_memory_explained, release
+from img2vid.errors import OutOfMemory
+
+TOO_MUCH = 2**50
+"""Bytes that no machine has."""
+
+
+@pytest.mark.parametrize("stage", ADVICE)
+@pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 2 GiB")])
+def test_each_stage_has_advice_of_its_own(stage: str, error: Exception) -> None:
+    with pytest.raises(OutOfMemory) as caught, out_of_memory_explained(stage):
+        raise error
+    assert str(caught.value) == f"memory ran out in the stage {stage!r}; {ADVICE[stage]}"
+    assert caught.value.__cause__ is error
+
+
+def test_an_allocation_that_really_fails_is_explained() -> None:
+    """torch raises a plain RuntimeError for the CPU, in words that differ between systems."""
+    with (
+        pytest.raises(OutOfMemory, match=r"'decode'; set decode_t to a smaller number"),
+        out_of_memory_explained("decode"),
+    ):
+        torch.empty(TOO_MUCH)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+        "err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12",
+        "MPS backend out of memory (MPS allocated: 5.05 GB)",
+    ],
+)
+def test_the_words_of_every_system_are_known(words: str) -> None:
+    with pytest.raises(OutOfMemory), out_of_memory_explained("sample"):
+        raise RuntimeError(words)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("no")])
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, out_of_memory_explained("sample"):
+        raise error
+    assert caught.value is error
+
+
+def test_release_frees_what_only_refers_to_itself() -> None:
+    class Loop:
+        def __init__(self) -> None:
+            self.me = self
+
+    gc.disable()
+    try:
+        watched = weakref.ref(Loop())
+        assert watched() is not None
+        release()
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_kept_memory_is_not_mapped_again_at_every_allocation() -> None:
+    # In its own process: the setting cannot be undone. One process measures both, importing torch takes longest.
+    program = """
+import resource, torch
+from img2vid.engine.memory.device import keep_freed_memory
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def allocate():
+    # together more than glibc keeps of its own accord, which is twice the largest
+    [torch.zeros(2**21) for _ in range(10)]
+def faults_of_an_allocation():
+    allocate()
+    before = faults()
+    allocate()
+    return faults() - before
+plain = faults_of_an_allocation()
+keep_freed_memory()
+print(plain, faults_of_an_allocation())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    plain, kept = map(int, done.stdout.split())
+    assert kept < 6000 <= plain

@@ -1,0 +1,215 @@
+"""Weights that come and go, tried between two places of the same memory: the same bits, no more bytes than planned."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytest
+import torch
+from golden_models import golden_model
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from img2vid.engine import Conditioning, SamplerSettings, load_engine
+from img2vid.engine.backends.native import NativeEngine
+from img2vid.engine.interface import DTYPES, MemoryPlan
+from img2vid.engine.memory.accounting import LiveBytes
+from img2vid.engine.memory.offload import ALIGNMENT, CHUNK, NETWORK, Group, Home, OneAfterTheOther, Stream
+from img2vid.engine.memory.plans import Plan
+from img2vid.errors import Cancelled
+
+GOLDEN = golden_model("tiny_svd")
+CPU = torch.device("cpu")
+SETTINGS = SamplerSettings(num_steps=2)
+PLANS = [Plan("stages"), Plan("stages", lean=True), Plan("blocks", together=True), Plan("blocks")]
+Pair = tuple[Conditioning, Conditioning]
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def load(plan: Plan, **options: Any) -> NativeEngine:
+    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, **options)
+    assert isinstance(engine, NativeEngine)
+    engine.follow(plan)
+    return engine
+
+
+def condition(engine: NativeEngine) -> Pair:
+    image = draw(1, 3, 64, 64).clamp(-1, 1)
+    return engine.condition(
+        image, cond_noise=draw(1, 3, 64, 64, seed=1), cond_aug=0.02, motion_bucket_id=90, fps=7, num_frames=3
+    )
+
+
+def sample(engine: NativeEngine, pair: Pair, **more: Any) -> Tensor:
+    return engine.sample(draw(3, 4, 8, 8, seed=2), *pair, SETTINGS, **more)
+
+
+def run(engine: NativeEngine) -> list[Tensor]:
+    pair = condition(engine)
+    latents = sample(engine, pair)
+    return [*vars(pair[0]).values(), latents, engine.decode(latents, 2)]
+
+
+def weights(engine: NativeEngine) -> list[Tensor]:
+    modules = (engine.model.conditioner, engine.denoiser.network, engine.decoder)
+    return [weight for module in modules for weight in module.parameters()]
+
+
+def places(engine: NativeEngine) -> list[int]:
+    return [weight.data_ptr() for weight in weights(engine)]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_clip_is_the_same_to_the_last_bit_under_every_plan(plan: Plan) -> None:
+    expected = run(load(Plan(lean=plan.lean)))
+    engine = load(plan)
+    for _ in range(2):
+        assert all(map(torch.equal, run(engine), expected))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_short_formats_move_as_well_and_decoding_again_in_float32_takes_a_copy(precision: str) -> None:
+    options = {"precision": precision, "decoder_precision": precision}
+    resident, moving = load(Plan(), **options), load(Plan("blocks"), **options)
+    pairs = [condition(engine) for engine in (resident, moving)]
+    assert torch.equal(sample(resident, pairs[0]), sample(moving, pairs[1]))
+    loud = 1e6 * draw(2, 4, 8, 8)
+    notices: list[str] = []
+    frames = [engine.decode(loud, 2, on_notice=notices.append) for engine in (resident, moving)]
+    assert torch.equal(*frames)
+    assert len(notices) == (2 if precision == "fp16" else 0)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_all_weights_are_home_after_a_run_and_after_an_exception(plan: Plan) -> None:
+    engine = load(plan)
+    home = places(engine)
+    pair = condition(engine)
+
+    def stop(_: object) -> None:
+        assert places(engine) != home
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        sample(engine, pair, on_step=stop)
+    assert places(engine) == home
+
+    def stop_decoding(done: int, total: int) -> None:
+        raise Cancelled(f"{done} of {total} are enough")
+
+    with pytest.raises(Cancelled):
+        engine.decode(draw(3, 4, 8, 8), 2, on_chunk=stop_decoding)
+    assert places(engine) == home
+    engine.decode(sample(engine, pair), 2)
+    assert places(engine) == home
+
+
+def test_moving_keeps_how_weights_lie_in_memory() -> None:
+    engine = load(Plan())
+    before = [(weight.shape, weight.stride(), weight.dtype, weight.clone()) for weight in weights(engine)]
+    assert any(weight.ndim == 4 and not weight.is_contiguous() for weight in weights(engine))
+    engine.follow(Plan("stages"))
+    with engine.residence.at_work(NETWORK), engine.residence.at_work("decoder"):
+        for weight, (shape, stride, dtype, values) in zip(weights(engine), before, strict=True):
+            assert (weight.shape, weight.stride(), weight.dtype) == (shape, stride, dtype)
+            assert torch.equal(weight, values)
+
+
+def test_a_plan_can_be_left_again() -> None:
+    expected = run(load(Plan()))
+    engine = load(Plan())
+    for memory in ("blocks", "resident", "stages", "resident"):
+        engine.follow(Plan(memory))
+        assert all(map(torch.equal, run(engine), expected))
+    assert engine.residence.bytes_on_device > 0
+
+
+def test_two_models_share_a_part_under_plans_of_their_own() -> None:
+    first = load(Plan())
+    second = load(Plan(), spare=first.parts)
+    assert second.parts["cond_frames"].module is first.parts["cond_frames"].module
+    expected = run(load(Plan()))
+    plans: tuple[MemoryPlan, ...] = ("stages", "blocks", "resident")
+    for mine in plans:
+        for other in plans:
+            first.follow(Plan(mine))
+            second.follow(Plan(other))
+            for engine in (first, second, first):
+                for part in engine.parts.values():
+                    part.seen.clear()
+                assert all(map(torch.equal, run(engine), expected))
+
+
+class Recording(OneAfterTheOther):
+    """Writes down what happens in which order."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def copying(self) -> AbstractContextManager[Any]:
+        self.said.append("copy")
+        return nullcontext()
+
+    def mark_work(self) -> Any:
+        self.said.append("work so far")
+        return len(self.said)
+
+    def let_copies_wait(self, mark: Any) -> None:
+        self.said.append(f"copies wait for {mark}")
+
+    def let_work_wait(self, mark: Any) -> None:
+        self.said.append("work waits")
+
+
+def test_a_place_is_filled_again_only_behind_the_work_that_used_it() -> None:
+    home = Home(pinned=False)
+    groups = [Group([nn.Linear(4, 4)], CPU, home) for _ in range(3)]
+    for group in groups:
+        group.go_home()
+    said: list[str] = []
+    stream = Stream(groups, CPU, Recording(said))
+    for index in (0, 0, 1, 2, 0):
+        stream.need(index)
+        assert [group.is_home for group in groups] == [other != index for other in range(3)]
+    stream.close()
+    assert all(group.is_home for group in groups)
+    assert said == [
+        *("work so far", "work so far"),  # 1 and 2: of whoever had the memory before
+        *("copies wait for 1", "copy", "work waits", "copies wait for 2", "copy"),
+        *("work so far", "work waits", "copies wait for 8", "copy"),  # the first group's work is over at 8
+        *("work so far", "work waits", "copies wait for 12", "copy"),
+        *("work so far", "work waits", "copies wait for 16", "copy"),
+        *("work so far", "work waits"),
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * ALIGNMENT), st.sampled_from(list(DTYPES.values()))), min_size=1))
+def test_home_keeps_many_weights_apart_in_few_pieces(forms: list[tuple[int, torch.dtype]]) -> None:
+    home = Home(pinned=False)
+    given_tensors = [torch.arange(size, dtype=torch.float32).to(dtype) for size, dtype in forms]
+    kept = [home.copy(tensor) for tensor in given_tensors]
+    assert all(map(torch.equal, kept, given_tensors))
+    pieces = {tensor.untyped_storage().data_ptr() for tensor in kept if tensor.numel()}  # what is empty lies nowhere
+    assert len(pieces) <= 1 + sum(tensor.nbytes + ALIGNMENT for tensor in kept) // (CHUNK // 2)
+
+
+def test_a_weight_larger_than_a_piece_is_kept_whole() -> None:
+    large = torch.zeros(CHUNK + 1, dtype=torch.uint8)
+    large[-1] = 7
+    assert torch.equal(Home(pinned=False).copy(large), large)
+
+
+@pytest.mark.parametrize("plan", [Plan("stages"), Plan("blocks", together=True)])
+def test_no_more_weights_are_there_than_the_accounting_says(plan: Plan) -> None:
+    """The second place that a moving weight takes is on the device; all of it is counted while the network works."""
+    engine = load(plan)
+    planned = engine.needs.streamed if plan.memory == "blocks" else engine.needs.weights["network"]
+    seen: list[int] = []
+    with LiveBytes("cpu") as live, engine.residence.at_work(NETWORK):
+        engine.denoiser.network.before_stage(engine.denoiser.network.middle)
+        seen.append(live.now)
+    slack = ALIGNMENT * len(weights(engine))
+    assert planned - slack <= seen[0] <= planned + slack

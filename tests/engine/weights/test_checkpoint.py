@@ -1,0 +1,196 @@
+"""Checkpoint files that do not fit are refused by their header, with what to do; those that fit are mapped."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoint_files import rows_of, write_header
+from golden_models import golden_model, relative_error
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from img2vid.checkpoints.header import read_header
+from img2vid.engine import load_engine
+from img2vid.engine.backends.native import NativeEngine
+from img2vid.engine.config import load_config
+from img2vid.engine.interface import LoadOrder
+from img2vid.engine.model import build_meta
+from img2vid.engine.weights.checkpoint import build_model, fill, read_tensors
+from img2vid.errors import CheckpointError
+
+GOLDEN = golden_model("tiny_svd")
+UNET = "model.diffusion_model."
+Expected = Mapping[str, Tensor]
+
+
+def needs(name: str) -> Expected:
+    """What sampling with this small model needs of a checkpoint."""
+    config = golden_model(name).config
+    model = build_meta(load_config(config), config.parent)
+    model.forget_unused()
+    return model.weights()
+
+
+@pytest.fixture(scope="module")
+def temporal() -> Expected:
+    return needs("tiny_svd")
+
+
+@pytest.fixture(scope="module")
+def picture() -> Expected:
+    return needs("tiny_svd_image_decoder")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "mine.safetensors"
+
+
+def refusal(path: Path, expected: Expected) -> str:
+    """The sentence with which the file is refused, before any tensor is read."""
+    with pytest.raises(CheckpointError) as caught:
+        read_tensors(path, expected, allow_pickle=False)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+# What fits
+
+
+@pytest.mark.parametrize("kind", ["F64", "F32", "F16", "BF16"])
+def test_a_file_with_all_that_is_needed_and_more_is_read(kind: str, temporal: Expected, path: Path) -> None:
+    rows = {**rows_of(temporal, kind), "first_stage_model.loss.logvar": ("F32", ()), "global_step": ("I64", (1,))}
+    write_header(path, rows)
+    assert read_header(path)["global_step"].shape == (1,)
+    read = dict(read_tensors(path, temporal, allow_pickle=False))
+    assert {name: tensor.shape for name, tensor in read.items()} == {n: t.shape for n, t in temporal.items()}
+
+
+def test_bytes_are_counted_to_the_end_of_files_with_mixed_formats(temporal: Expected, path: Path) -> None:
+    """The count once took the format of the latest tensor for the format of all, and jumped back and forth."""
+    rows = {
+        name: ("F32" if number % 2 else "F16", tuple(tensor.shape))
+        for number, (name, tensor) in enumerate(temporal.items())
+    }
+    write_header(path, {**rows, "unused": ("F32", (1000,))})
+    heard: list[tuple[int, int]] = []
+    for _ in read_tensors(path, temporal, False, on_bytes=lambda done, total: heard.append((done, total))):
+        pass
+    (total,) = {total for _, total in heard}
+    done = [done for done, _ in heard]
+    assert total == sum(entry.bytes for name, entry in read_header(path).items() if name != "unused")
+    assert done == sorted(done)
+    assert done[-1] == total
+
+
+def test_loading_tells_of_its_bytes() -> None:
+    heard: list[tuple[int, int]] = []
+    load_engine(GOLDEN.config, GOLDEN.checkpoint, on_bytes=lambda done, total: heard.append((done, total)))
+    assert heard == sorted(heard)
+    assert heard[-1][0] == heard[-1][1] <= GOLDEN.checkpoint.stat().st_size
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 0.0), (torch.bfloat16, 0.05)])
+def test_files_of_other_precisions_give_nearly_the_same(
+    dtype: torch.dtype, tolerance: float, small_engine: NativeEngine, path: Path
+) -> None:
+    """The small model is stored in float16, so that float32 holds the same numbers."""
+    save_file({name: tensor.to(dtype) for name, tensor in load_file(GOLDEN.checkpoint).items()}, path)
+    latents = GOLDEN.recorded["decode.latents"][:1]
+    frames = load_engine(GOLDEN.config, path).decode(latents, 1)
+    assert relative_error(frames, small_engine.decode(latents, 1)) <= tolerance
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's list of mapped files")
+def test_weights_that_need_no_conversion_stay_mapped_to_the_file(path: Path) -> None:
+    save_file({name: tensor.float() for name, tensor in load_file(GOLDEN.checkpoint).items()}, path)
+    order = LoadOrder(GOLDEN.config, load_config(GOLDEN.config), path, torch.device("cpu"), "fp32")
+    model = build_model(order)
+    fill(model, order, lambda name, tensor: tensor)
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    mapped = [[int(end, 16) for end in line.split()[0].split("-")] for line in lines if line.endswith(str(path))]
+    places = {name: tensor.data_ptr() for name, tensor in model.weights().items()}
+    copied = [name for name, place in places.items() if not any(start <= place < end for start, end in mapped)]
+    assert copied == []
+
+
+# What does not fit
+
+
+def test_models_of_other_kinds_are_named(temporal: Expected, path: Path) -> None:
+    image_model = {name: row for name, row in rows_of(temporal).items() if ".time_stack." not in name}
+    image_model[f"{UNET}input_blocks.0.0.weight"] = ("F16", (320, 4, 3, 3))
+    write_header(path, image_model)
+    assert "an image model such as Stable Diffusion 1.5, 2 or XL (4 input channels" in refusal(path, temporal)
+    write_header(path, {"down_blocks.0.resnets.0.conv1.weight": ("F16", (32, 8, 3, 3))})
+    assert "diffusers' form; Stability's single file is needed" in refusal(path, temporal)
+    write_header(path, {"lora_unet_input_blocks_1_1_proj_in.lora_down.weight": ("F16", (4, 32))})
+    assert "a LoRA, which holds only changes to a model" in refusal(path, temporal)
+    write_header(path, {"decoder.conv_in.weight": ("F16", (32, 4, 3, 3))})
+    assert "no UNet is in it; choose svd.safetensors" in refusal(path, temporal)
+    write_header(path, {})
+    assert "no UNet is in it" in refusal(path, temporal)
+
+
+def test_files_without_the_frame_encoder_are_told_apart(temporal: Expected, path: Path) -> None:
+    rows = {n: row for n, row in rows_of(temporal).items() if not n.startswith("conditioner.embedders.3.")}
+    write_header(path, rows)
+    assert "lacks conditioner.embedders.3" in (message := refusal(path, temporal))
+    assert "use the file that Stability published" in message
+
+
+def test_the_two_kinds_of_decoders_are_told_apart(temporal: Expected, picture: Expected, path: Path) -> None:
+    write_header(path, rows_of(picture))
+    assert "has a decoder without temporal layers" in (message := refusal(path, temporal))
+    assert "choose a version whose name ends in _image_decoder" in message
+    write_header(path, rows_of(temporal))
+    assert "has a temporal decoder; choose the version without _image_decoder" in refusal(path, picture)
+
+
+def test_other_missing_tensors_are_counted_and_the_first_is_named(temporal: Expected, path: Path) -> None:
+    gone = [f"{UNET}out.2.bias", f"{UNET}out.2.weight"]
+    write_header(path, {name: row for name, row in rows_of(temporal).items() if name not in gone})
+    message = refusal(path, temporal)
+    assert f"lacks 2 of the {len(temporal)} tensors" in message
+    assert f"in model.diffusion_model; the first is {gone[0]}" in message
+    assert "choose the checkpoint that belongs to this configuration" in message
+
+
+def test_other_sizes_are_told_with_both_shapes(temporal: Expected, path: Path) -> None:
+    name = f"{UNET}input_blocks.0.0.weight"
+    write_header(path, {**rows_of(temporal), name: ("F16", (64, 8, 3, 3))})
+    message = refusal(path, temporal)
+    assert f"{name} is 64 x 8 x 3 x 3, expected 32 x 8 x 3 x 3" in message
+    assert "choose the configuration that belongs to this file" in message
+    scalar = f"{UNET}out.2.bias"
+    write_header(path, {**rows_of(temporal), scalar: ("F16", ())})
+    assert f"{scalar} is one number, expected 4" in refusal(path, temporal)
+
+
+@pytest.mark.parametrize("kind", ["I64", "F8_E4M3"])
+def test_formats_that_are_no_weights_are_refused(kind: str, temporal: Expected, path: Path) -> None:
+    name = f"{UNET}out.2.bias"
+    write_header(path, {**rows_of(temporal), name: (kind, (4,))})
+    assert f"stores {name} as {kind}, which is not supported; save it as F32, F16 or BF16" in refusal(path, temporal)
+
+
+def test_cut_off_files_are_told_with_their_sizes(temporal: Expected, path: Path) -> None:
+    write_header(path, rows_of(temporal), missing_bytes=5)
+    size = path.stat().st_size
+    assert f"is cut off: it has {size:,} bytes and needs {size + 5:,}; the download did not" in refusal(path, temporal)
+
+
+def test_missing_files_and_folders_are_refused(temporal: Expected, path: Path) -> None:
+    assert "there is no checkpoint" in refusal(path, temporal)
+    path.mkdir()
+    assert "cannot be read" in (message := refusal(path, temporal))
+    assert "choose a readable .safetensors file" in message
+
+
+def test_both_engines_refuse_through_the_same_door(path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*mine\.safetensors"):
+        load_engine(GOLDEN.config, path)

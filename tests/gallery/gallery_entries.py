@@ -1,0 +1,42 @@
+"""Entries of a gallery with real small files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from img2vid.gallery.entries import Entries, Entry
+from img2vid.inference import EngineChoice
+from img2vid.jobs.job import StoredResult
+from img2vid.jobs.store import Store
+from img2vid.media.videos import write_json, write_still, write_video
+from img2vid.settings import make_settings
+
+PICTURE = b"a picture"
+
+
+def write_files(folder: Path, stem: str, seed: int = 23, **values: Any) -> StoredResult:
+    """A video of three frames with what lies beside it, as a worker writes them."""
+    settings = make_settings({"seed": seed, "num_frames": 3, "width": 64, "height": 64, **values})
+    metadata = {
+        "program": "img2vid test",
+        "picture": "dogs",
+        "settings": settings.model_dump(),
+        "provider": "native",
+        "device": "cpu",
+        "precision": "fp32",
+    }
+    frames = np.full((3, 64, 64, 3), (seed * 40) % 256, np.uint8)
+    video = write_video(folder / f"{stem}.mp4", frames, fps=6, metadata=metadata)
+    still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
+    write_still(still, frames[0])
+    write_json(sidecar, metadata)
+    return StoredResult(video, still, sidecar, None, seed, 1.5, json.loads(json.dumps(metadata)))
+
+
+def add_entry(store: Store, folder: Path, stem: str = "dogs", seed: int = 23, **more: Any) -> Entry:
+    """An entry with its files; `more` goes to `Entries.adopt`."""
+    result = write_files(folder, stem, seed)
+    settings = make_settings(result.metadata["settings"])
+    return Entries(store).adopt(result, settings, EngineChoice(), PICTURE, "dogs", ".png", **more)

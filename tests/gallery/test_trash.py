@@ -1,0 +1,236 @@
+"""Deleting and bringing back: files are never lost, never replaced, and moved whole or not at all."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from gallery_entries import add_entry, write_files
+
+from img2vid import files, paths
+from img2vid.errors import BadInput, Img2VidError, MediaError
+from img2vid.file_lock import HomeLock
+from img2vid.gallery import trash as module
+from img2vid.gallery.entries import Entries, Entry, Filter
+from img2vid.gallery.trash import KEPT_SECONDS, Trash, files_of
+from img2vid.inference import EngineChoice
+from img2vid.jobs.store import Store
+from img2vid.settings import make_settings
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home" / "img2vid.sqlite")
+
+
+def contents(entry: Entry) -> list[bytes]:
+    return [path.read_bytes() for path in files_of(entry.result)]
+
+
+def trashed(store: Store) -> list[Path]:
+    folder = store.home / "trash"
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+
+
+def test_what_is_deleted_is_gone_from_its_folder_and_comes_back_as_it_was(store: Store, tmp_path: Path) -> None:
+    entry = add_entry(store, tmp_path / "films")
+    before, entries = contents(entry), Entries(store)
+    Trash(store).put([entry.number])
+    assert list((tmp_path / "films").iterdir()) == []
+    assert entries.count() == 0 and entries.count(Filter(deleted=True)) == 1
+    deleted = entries.entry(entry.number)
+    assert deleted.deleted is not None and contents(deleted) == before
+    (back,) = Trash(store).restore([entry.number])
+    assert (back.result, back.deleted, contents(back)) == (entry.result, None, before)
+    assert trashed(store) == []
+
+
+def test_many_of_one_name_do_not_collide_in_the_trash(store: Store, tmp_path: Path) -> None:
+    made = [add_entry(store, tmp_path / folder, seed=seed) for seed, folder in enumerate("abc")]
+    before = [contents(entry) for entry in made]
+    Trash(store).put([entry.number for entry in made])
+    back = Trash(store).restore([entry.number for entry in made])
+    assert [contents(entry) for entry in back] == before
+
+
+def test_a_name_that_was_taken_since_is_left_to_who_took_it(store: Store, tmp_path: Path) -> None:
+    entry = add_entry(store, tmp_path)
+    before = contents(entry)
+    Trash(store).put([entry.number])
+    write_files(tmp_path, "dogs", seed=99)
+    (tmp_path / "dogs_2.json").write_text("of somebody else")
+    (back,) = Trash(store).restore([entry.number])
+    assert back.result.video == tmp_path / "dogs_3.mp4" and contents(back) == before
+    assert (tmp_path / "dogs_2.json").read_text() == "of somebody else"
+
+
+def test_files_that_another_entry_names_stay(store: Store, tmp_path: Path) -> None:
+    entry = add_entry(store, tmp_path)
+    again = Entries(store).adopt(entry.result, entry.settings, entry.job.choice, b"x", "dogs", ".png")
+    Trash(store).put([entry.number])
+    assert contents(again) and trashed(store) == []
+    Trash(store).purge([entry.number])
+    assert [path.is_file() for path in files_of(again.result)] == [True] * 3
+
+
+def test_files_of_an_imported_video_stay_and_what_was_added_for_it_goes(store: Store, tmp_path: Path) -> None:
+    result = write_files(tmp_path / "theirs", "dogs")
+    own = store.home / "stills" / "dogs.png"
+    own.parent.mkdir(parents=True)
+    result.still.rename(own)
+    result = module.relocated(result, {result.still: own})
+    settings = make_settings(result.metadata["settings"])
+    entry = Entries(store).adopt(result, settings, EngineChoice(), b"x", "dogs", ".png", imported=True)
+    Trash(store).put([entry.number])
+    assert result.video.is_file() and not own.exists()
+    (back,) = Trash(store).restore([entry.number])
+    assert own.is_file() and back.result == result
+
+
+def test_a_video_whose_files_are_gone_can_be_deleted_and_forgotten(store: Store, tmp_path: Path) -> None:
+    entry = add_entry(store, tmp_path)
+    entry.result.video.unlink()
+    Trash(store).put([entry.number])
+    Trash(store).purge([entry.number])
+    assert Entries(store).count(Filter(deleted=True)) == 0 and trashed(store) == []
+
+
+def test_only_what_is_in_the_trash_is_deleted_for_good(store: Store, tmp_path: Path) -> None:
+    entry, other = add_entry(store, tmp_path), add_entry(store, tmp_path, "cats")
+    with pytest.raises(BadInput, match="delete it first"):
+        Trash(store).purge([entry.number])
+    Trash(store).put([entry.number])
+    assert Trash(store).empty() == 1
+    assert trashed(store) == [] and contents(other)
+    with pytest.raises(BadInput):
+        Entries(store).entry(entry.number)
+
+
+def test_after_thirty_days_and_not_before_it_goes_for_good(store: Store, tmp_path: Path) -> None:
+    entry = add_entry(store, tmp_path)
+    Trash(store).put([entry.number])
+    assert Trash(store).tidy(time.time() + KEPT_SECONDS - 60) == 0 and trashed(store)
+    assert Trash(store).tidy(time.time() + KEPT_SECONDS + 60) == 1 and trashed(store) == []
+
+
+def other_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every folder a disk of its own."""
+
+    def refuse(source: Path, path: Path) -> None:
+        if source.parent != path.parent:
+            raise OSError(errno.EXDEV, "another disk", str(source))
+        source.rename(path)
+
+    monkeypatch.setattr(files, "_move_to_new", refuse)
+
+
+def test_between_disks_files_are_copied_whole_and_then_removed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = add_entry(store, tmp_path / "films")
+    before, changed = contents(entry), entry.result.video.stat().st_mtime_ns
+    other_disk(monkeypatch)
+    Trash(store).put([entry.number])
+    assert list((tmp_path / "films").iterdir()) == []
+    (back,) = Trash(store).restore([entry.number])
+    assert contents(back) == before and back.result.video.stat().st_mtime_ns == changed
+
+
+@pytest.mark.parametrize("fails_at", range(6))
+def test_where_one_file_cannot_be_moved_all_stay(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    """Of two videos with three files each, one file cannot be moved: nothing is deleted, and nothing brought back."""
+    made = [add_entry(store, tmp_path, name) for name in ("a", "b")]
+    numbers, before = [entry.number for entry in made], [contents(entry) for entry in made]
+    moves: list[Path] = []
+
+    def failing(source: Path, path: Path) -> None:
+        if len(moves) == fails_at:
+            moves.append(source)
+            raise PermissionError(errno.EACCES, "in use", str(source))
+        moves.append(source)
+        files.move(source, path)
+
+    monkeypatch.setattr(module, "move", failing)
+    with pytest.raises(MediaError, match=r"nothing was deleted, because .* cannot be moved"):
+        Trash(store).put(numbers)
+    assert [contents(Entries(store).entry(number)) for number in numbers] == before
+    assert Entries(store).count() == 2 and trashed(store) == []
+
+    Trash(store).put(numbers)
+    moves.clear()
+    with pytest.raises(MediaError, match="nothing was brought back"):
+        Trash(store).restore(numbers)
+    assert [contents(Entries(store).entry(number)) for number in numbers] == before
+    assert Entries(store).count(Filter(deleted=True)) == 2 and list(tmp_path.glob("*.mp4")) == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from img2vid.gallery import trash
+from img2vid.jobs.store import Store
+from img2vid import files
+
+left = [int(sys.argv[3])]
+
+def move(source, path):
+    if left[0] == 0:
+        os._exit(9)
+    left[0] -= 1
+    files.move(source, path)
+
+trash.move = move
+getattr(trash.Trash(Store(Path(sys.argv[1]))), sys.argv[2])([1, 2])
+"""
+
+
+def killed(store: Store, what: str, after: int) -> None:
+    """Another process begins to delete or to restore both videos, and is gone after so many files."""
+    command = [sys.executable, "-c", KILLED, str(store.path), what, str(after)]
+    environment = {**os.environ, "PYTHONPATH": str(paths.PROJECT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 9, done.stderr
+
+
+@pytest.mark.parametrize("after", [0, 2, 4])
+def test_a_program_that_is_killed_half_way_leaves_nothing_half_done(store: Store, tmp_path: Path, after: int) -> None:
+    made = [add_entry(store, tmp_path, name) for name in ("a", "b")]
+    before = [contents(entry) for entry in made]
+    killed(store, "put", after)
+    Trash(store).tidy()
+    assert [contents(Entries(store).entry(entry.number)) for entry in made] == before
+    assert Entries(store).count() == 2 and trashed(store) == []
+
+    Trash(store).put([1, 2])
+    write_files(tmp_path, "a", seed=50)  # so that the first video comes back beside it
+    killed(store, "restore", after)
+    Trash(store).tidy()
+    assert [contents(Entries(store).entry(entry.number)) for entry in made] == before
+    assert Entries(store).count(Filter(deleted=True)) == 2
+    assert [path.name for path in sorted(tmp_path.glob("*.mp4"))] == ["a.mp4"]
+    assert [contents(entry) for entry in Trash(store).restore([1, 2])] == before
+
+
+def test_another_store_in_the_same_home_costs_nobody_what_was_deleted(store: Store, tmp_path: Path) -> None:
+    entry = add_entry(store, tmp_path)
+    Trash(store).put([entry.number])
+    store.close()
+    store.path.rename(store.path.with_suffix(".old"))
+    Trash(Store(store.path)).tidy()
+    assert len(trashed(store)) == 4
+
+
+def test_two_programs_do_not_delete_at_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = add_entry(store, tmp_path)
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    other = HomeLock(store.home, module.LOCK)
+    assert other.acquire()
+    with pytest.raises(Img2VidError, match="try again"):
+        Trash(store).put([entry.number])
+    other.release()
+    Trash(store).put([entry.number])

@@ -1,0 +1,15 @@
+"""A page imports the desk before it is drawn: that must not bring in what takes seconds."""
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "torchvision", "open_clip", "distributed", "dask", "streamlit")
+PROGRAM = f"""
+import sys, img2vid.jobs.service, img2vid.jobs.wait, img2vid.jobs.local_cluster
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+
+
+def test_importing_the_desk_imports_neither_torch_nor_dask() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -1,0 +1,241 @@
+"""`img2vid sample` where a desk is active: its jobs run there, and it says what it says without one."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from job_client import PHOTO, Client, until
+
+from img2vid import inference
+from img2vid.cli import main
+from img2vid.errors import BadInput, Img2VidError
+from img2vid.jobs import wait
+from img2vid.jobs.job import Job, State
+from img2vid.jobs.service import Desk
+from img2vid.jobs.store import Store
+from img2vid.progress import Event, ignore
+
+SMALL = ["--height", "64", "--width", "64", "--num-frames", "3", "--num-steps", "2", "--device", "cpu"]
+# Enough work for minutes, so that whoever waits for the end instead of stopping is found out.
+LONG = ["--num-frames", "14", "--num-steps", "1000", "--device", "cpu"]
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: list[str]
+    err: list[str]
+
+
+@pytest.fixture
+def at_home(client: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """The command line has the home of the desk, and cannot load a model itself."""
+    monkeypatch.setenv("IMG2VID_HOME", str(client.store.home))
+    monkeypatch.setattr(inference, "load", lambda *arguments: pytest.fail("the model was loaded in this process"))
+    return client
+
+
+@pytest.fixture
+def command(at_home: Client, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Said:
+        code = main.run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Said(code, out.splitlines(), err.splitlines())
+
+    return run
+
+
+# In this process, with the desk of the tests
+
+
+def test_pictures_become_videos_on_the_desk(command, at_home: Client, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in ("a", "c"):
+        shutil.copy(PHOTO, tmp_path / "pictures" / f"{name}.jpg")
+    (tmp_path / "pictures" / "b.jpg").write_bytes(PHOTO.read_bytes()[:2000])
+    said = command("sample", "pictures", *SMALL, "--num-samples", 2, "--out", "videos", "--animation", "gif")
+    assert said.code == 2
+    assert said.err == ["img2vid: 'b.jpg' is damaged or incomplete; save or download it again"]
+    stems = [f"videos/{name}_svd_tiny_seed{seed}" for name in "ac" for seed in (23, 24)]
+    assert said.out == [f"{stem}.mp4" for stem in stems]
+    assert all(
+        Path(stem).with_suffix(suffix).is_file() for stem in stems for suffix in (".mp4", ".png", ".json", ".gif")
+    )
+    jobs = at_home.store.jobs(limit=2)
+    assert [(job.picture_name, job.state, len(job.results)) for job in jobs] == [
+        ("c", State.DONE, 2),
+        ("a", State.DONE, 2),
+    ]
+
+
+def test_json_is_what_it_is_without_a_desk(command, at_home: Client) -> None:
+    said = command("sample", PHOTO, *SMALL, "--json")
+    assert (said.code, said.err) == (0, [])
+    (row,) = map(json.loads, said.out)
+    assert Path(row["video"]).parent == at_home.store.home
+    assert json.loads(Path(row["settings_file"]).read_text(encoding="utf-8"))["settings"] == row["settings"]
+    assert (row["settings"]["num_steps"], row["device"]) == (2, "cpu")
+    assert row["seconds"] > 0
+
+
+def test_what_went_otherwise_is_told(command, tmp_path: Path) -> None:
+    shutil.copy(PHOTO, tmp_path / "stingy.jpg")
+    said = command("sample", "stingy.jpg", *SMALL, "--num-frames", 5)
+    assert (said.code, len(said.out)) == (0, 1)
+    assert said.err == ["img2vid: stingy: decode_t was halved to 2, because memory ran out"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (["--version", "svd_xt"], 2, "the checkpoint of svd_xt is missing"),
+        (["--device", "cuda:7"], 2, "cuda"),
+        (["--provider", "magic"], 2, "argument --provider"),
+        (["--num-steps", "0"], 2, "num_steps must be a whole number from 1 to 1000, got '0'"),
+    ],
+)
+def test_what_fails_is_one_sentence_with_the_same_code(command, options: list[str], code: int, sentence: str) -> None:
+    said = command("sample", PHOTO, *SMALL, *options)
+    assert (said.code, said.out, len(said.err)) == (code, [], 1)
+    assert said.err[0].startswith("img2vid: ")
+    assert sentence in said.err[0]
+
+
+def test_events_are_shown_from_waiting_to_writing(at_home: Client, desk: Desk) -> None:
+    running = at_home.stand_in("gated")
+    at_home.at(running, "sample")
+    job = at_home.photo(num_steps=20)
+    events: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        events.append(event)
+        at_home.open_gate()
+
+    results: list[object] = []
+    done = wait.follow(desk, job, on_event, results.append)
+    assert tuple(results) == done.results
+    assert done.state is State.DONE
+    stages = list(dict.fromkeys(event.stage for event in events))
+    assert stages[0] == "wait"
+    assert "sample" in stages
+    assert {*stages} <= {*main.STAGES}
+
+
+def ended(client: Client, state: State, error: str = "", error_type: str = "") -> Job:
+    """A job that the desk has not seen."""
+    job = client.stand_in("quick")
+    client.store.start(job.id)
+    client.store.finish(job.id, state, error, error_type)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("state", "error_type", "kind"),
+    [
+        (State.FAILED, "CheckpointError", BadInput),
+        (State.FAILED, "OutOfMemory", Img2VidError),
+        (State.FAILED, "ZeroDivisionError", Img2VidError),
+        (State.FAILED, "Path", Img2VidError),
+        (State.CANCELLED, "", Img2VidError),
+    ],
+)
+def test_a_job_that_did_not_end_well_is_an_error(tmp_path: Path, state: State, error_type: str, kind: type) -> None:
+    client = Client(Store(tmp_path / "img2vid.sqlite"), tmp_path)
+    job = ended(client, state, "what happened", error_type)
+    with pytest.raises(kind, match="the job was cancelled" if state is State.CANCELLED else "what happened") as caught:
+        wait.follow(Desk(client.store), job, ignore, lambda result: None)
+    assert isinstance(caught.value, BadInput) == (kind is BadInput)
+
+
+def test_an_interrupted_job_goes_on_once(tmp_path: Path) -> None:
+    client = Client(Store(tmp_path / "img2vid.sqlite"), tmp_path)
+    job = ended(client, State.INTERRUPTED, "the program ended")
+
+    def interrupt(event: Event) -> None:
+        for again in client.store.queue():
+            client.store.start(again.id)
+            client.store.finish(again.id, State.INTERRUPTED, "the program ended again")
+
+    with pytest.raises(Img2VidError, match="the program ended again"):
+        wait.follow(Desk(client.store), job, interrupt, lambda result: None)
+    assert client.store.job(job.id).state is State.INTERRUPTED
+
+
+def test_a_scheduler_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait, "GIVE_UP", 0.0)
+    monkeypatch.setattr(Desk, "failure", lambda self: "the scheduler tcp://nowhere:1 does not answer")
+    client = Client(Store(tmp_path / "img2vid.sqlite"), tmp_path)
+    job = client.stand_in("quick")
+    desk = Desk(client.store)
+    with pytest.raises(Img2VidError, match="tcp://nowhere:1 does not answer"), wait.cancelling(desk, [job]):
+        wait.follow(desk, job, ignore, lambda result: None)
+    assert client.store.job(job.id).state is State.CANCELLED
+
+
+# As a process
+
+
+def started(client: Client, *arguments: object) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "IMG2VID_HOME": str(client.store.home)}
+    command = [sys.executable, "-m", "img2vid", "sample", *map(str, arguments), "--out", str(client.folder / "videos")]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def newest(client: Client, name: str) -> Job:
+    """The job of a process that has just been started."""
+    return until(lambda: next((job for job in client.store.jobs(5) if job.picture_name == name), None), f"job {name}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_cancels_the_jobs_of_the_command(client: Client, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copy(PHOTO, tmp_path / f"{name}.jpg")
+    with started(client, tmp_path / "first.jpg", tmp_path / "second.jpg", *LONG) as process:
+        try:
+            first, second = newest(client, "first"), newest(client, "second")
+            client.at(first, "sample", 1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (130, "", "img2vid: stopped; videos that were finished are kept\n")
+    assert [client.end(job).state for job in (first, second)] == [State.CANCELLED] * 2  # running until its step ends
+    assert client.files() == []
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from img2vid.jobs.service import Desk
+from img2vid.jobs.store import Store
+import stand_ins
+Desk(Store(Path(sys.argv[1])), make=stand_ins.make, greet=stand_ins.greet).start()
+time.sleep(600)
+"""
+
+
+@pytest.mark.takes_long("two dashboards and their workers start")
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_command_whose_dashboard_is_killed_goes_on_by_itself(tmp_path: Path) -> None:
+    client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
+    shutil.copy(PHOTO, tmp_path / "held.jpg")
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(client.store.path)]) as dashboard:
+        try:
+            until(lambda: wait.is_held(client.store.home))
+            process = started(client, tmp_path / "held.jpg", *SMALL)
+            client.at(newest(client, "held"), "sample", 2)
+        finally:
+            dashboard.kill()
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert out == f"{tmp_path / 'videos' / 'held_svd_tiny_seed23.mp4'}\n"
+    assert len(client.files()) == 3
+    assert [(job.state, job.attempts) for job in client.store.jobs()] == [(State.DONE, 2)]

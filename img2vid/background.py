@@ -16,7 +16,7 @@ OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """What came of it, in a sentence; `details` are lines about single files, `file` what was made."""
 
     text: str
@@ -25,13 +25,13 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Chore:
+class BackgroundTask:
     """How far it is, or what came of it."""
 
     state: Literal["running", "stopping", "done", "failed", "cancelled"] = "running"
     done: int = 0
     total: int = 0
-    outcome: Outcome = Outcome("")
+    outcome: TaskResult = TaskResult("")
 
     @property
     def active(self) -> bool:
@@ -39,64 +39,64 @@ class Chore:
         return self.state in ("running", "stopping")
 
 
-class Chores:
-    """At most one chore of each name at a time, each in a thread of its own; for any number of threads to share."""
+class BackgroundTasks:
+    """At most one task of each name at a time, each in a thread of its own; for any number of threads to share."""
 
     def __init__(self) -> None:
-        self._chores: dict[str, Chore] = {}
+        self._chores: dict[str, BackgroundTask] = {}
         self._lock = threading.Lock()
 
-    def start(self, name: str, work: Callable[[OnProgress], Outcome]) -> bool:
+    def start(self, name: str, work: Callable[[OnProgress], TaskResult]) -> bool:
         """Begins it, unless one of that name goes on; returns whether it began."""
         with self._lock:
             there = self._chores.get(name)
             if there is not None and there.active:
                 return False
-            self._chores[name] = Chore()
+            self._chores[name] = BackgroundTask()
         # A daemon: the program does not wait for it when it ends.
         threading.Thread(target=self._run, args=(name, work), name=f"img2vid {name}", daemon=True).start()
         return True
 
-    def of(self, name: str) -> Chore | None:
-        """The chore of that name, the last one where it has ended."""
+    def get(self, name: str) -> BackgroundTask | None:
+        """The task of that name, the last one where it has ended."""
         with self._lock:
             return self._chores.get(name)
 
     def cancel(self, name: str) -> None:
         """Asks it to stop, which it does after the file at hand."""
         with self._lock:
-            chore = self._chores.get(name)
-            if chore is not None and chore.active:
-                self._chores[name] = replace(chore, state="stopping")
+            task = self._chores.get(name)
+            if task is not None and task.active:
+                self._chores[name] = replace(task, state="stopping")
 
-    def forget(self, name: str) -> None:
+    def dismiss(self, name: str) -> None:
         """Says no more about one that has ended."""
         with self._lock:
-            chore = self._chores.get(name)
-            if chore is not None and not chore.active:
+            task = self._chores.get(name)
+            if task is not None and not task.active:
                 del self._chores[name]
 
-    def _run(self, name: str, work: Callable[[OnProgress], Outcome]) -> None:
+    def _run(self, name: str, work: Callable[[OnProgress], TaskResult]) -> None:
         try:
             outcome = work(lambda done, total: self._report(name, done, total))
-            self._end(name, Chore("done", outcome=outcome))
+            self._end(name, BackgroundTask("done", outcome=outcome))
         except Cancelled as error:
-            self._end(name, Chore("cancelled", outcome=Outcome(str(error))))
+            self._end(name, BackgroundTask("cancelled", outcome=TaskResult(str(error))))
         except Img2VidError as error:
-            self._end(name, Chore("failed", outcome=Outcome(str(error))))
+            self._end(name, BackgroundTask("failed", outcome=TaskResult(str(error))))
         except Exception as error:  # the outermost place of the thread
             log.exception("%s failed", name)
             reason = " ".join(f"{type(error).__name__}, {error}".split())
-            self._end(name, Chore("failed", outcome=Outcome(f"something unforeseen happened: {reason}")))
+            self._end(name, BackgroundTask("failed", outcome=TaskResult(f"something unforeseen happened: {reason}")))
 
     def _report(self, name: str, done: int, total: int) -> None:
         with self._lock:
-            chore = self._chores[name]
-            if chore.state == "stopping":
+            task = self._chores[name]
+            if task.state == "stopping":
                 raise Cancelled("stopped")
-            self._chores[name] = replace(chore, done=done, total=total)
+            self._chores[name] = replace(task, done=done, total=total)
 
-    def _end(self, name: str, chore: Chore) -> None:
+    def _end(self, name: str, task: BackgroundTask) -> None:
         with self._lock:
             last = self._chores[name]
-            self._chores[name] = replace(chore, done=last.done, total=last.total)
+            self._chores[name] = replace(task, done=last.done, total=last.total)

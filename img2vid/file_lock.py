@@ -1,4 +1,4 @@
-"""One desk for each home: a lock that ends with the process that holds it, however that ends."""
+"""One service for each home: a lock that ends with the process that holds it, however that ends."""
 
 import os
 import sys
@@ -49,7 +49,7 @@ class HomeLock:
 
 
 def is_held(home: Path) -> bool:
-    """Whether a desk is active for this home; makes nothing."""
+    """Whether a service is active for this home; makes nothing."""
     if not (home / FILE_NAME).is_file():
         return False
     lock = HomeLock(home)

@@ -110,7 +110,7 @@ def load(
     )
     _require_agreement(version, engine)
     with suppress(OutOfMemory):  # a smaller clip may still fit; each makes room for itself
-        make_room(engine, version.settings({}))
+        plan_memory(engine, version.settings({}))
     return LoadedModel(engine, version, choice, checkpoint, _speed_advice(choice))
 
 
@@ -123,10 +123,10 @@ def _speed_advice(choice: EngineChoice) -> str:
     return speed_advice(choice.precision, choice.decoder_precision)
 
 
-def make_room(engine: "Engine", settings: SampleSettings) -> str:
+def plan_memory(engine: "Engine", settings: SampleSettings) -> str:
     """The memory plan that such a clip is made with from now on; OutOfMemory where the card is too small for any."""
     from img2vid.engine import ClipSize
-    from img2vid.engine import make_room as make
+    from img2vid.engine import plan_memory as make
 
     return make(engine, ClipSize(settings.num_frames, settings.height, settings.width, settings.decode_t)).memory
 

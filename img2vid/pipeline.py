@@ -15,7 +15,7 @@ from PIL.Image import Image
 
 import img2vid
 from img2vid.errors import BadInput, Img2VidError, OutOfMemory
-from img2vid.inference import LoadedModel, make_room, release_memory
+from img2vid.inference import LoadedModel, plan_memory, release_memory
 from img2vid.media.animations import write_animation
 from img2vid.media.pictures import prepare_picture
 from img2vid.media.videos import write_json, write_still, write_video
@@ -44,7 +44,7 @@ class Result:
     notice: str = ""
 
 
-class Keeping(Protocol):
+class LatentStore(Protocol):
     """Keeps what was sampled until its video is on disk, so that a run that failed later need not sample again."""
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
@@ -65,7 +65,7 @@ def run(
     name: str,
     animation: str | None = None,
     picture_sha256: str | None = None,
-    keeping: Keeping | None = None,
+    keeping: LatentStore | None = None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Result]:
     """Makes `settings.num_samples` videos of a picture, one after the other, each with the next seed.
@@ -101,7 +101,7 @@ def _run_one(
     settings: SampleSettings,
     folder: Path,
     animation: str | None,
-    keeping: Keeping | None,
+    keeping: LatentStore | None,
     on_event: OnEvent,
 ) -> Result:
     started = time.monotonic()
@@ -121,7 +121,7 @@ def _run_one(
             notice=progress.notice,
         )
 
-    memory = make_room(model.engine, settings)
+    memory = plan_memory(model.engine, settings)
     latents, kept = _sample(model.engine, source.frame, settings, keeping, on_progress)
     frames, decode_t, notices = _decode(model.engine, latents, settings.decode_t, on_progress, clock)
     notices = dict.fromkeys([*kept, *notices, *told])
@@ -156,7 +156,7 @@ def _sample(
     engine: "Engine",
     frame: NDArray[np.float32],
     settings: SampleSettings,
-    keeping: Keeping | None,
+    keeping: LatentStore | None,
     on_progress: Callable[["Progress"], None],
 ) -> tuple["Latents", list[str]]:
     """The latents, sampled or kept from a run that did not come to its end, and what went otherwise than asked for."""

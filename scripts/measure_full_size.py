@@ -51,7 +51,7 @@ def inspect(file: Path, precision: str) -> dict[str, Any]:
     from img2vid.engine.weights.checkpoint import check
 
     model = build_meta(load_config(CONFIG), None)
-    model.forget_unused()
+    model.drop_unused()
     started = time.monotonic()
     check(file, read_header(file), model.weights())
     return {"check_seconds": time.monotonic() - started, "file_gb": file.stat().st_size / 1e9}

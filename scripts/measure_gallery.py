@@ -48,7 +48,7 @@ def filled(home: Path, videos: int) -> None:
     for number in range(videos):
         settings = make_settings({"version": "svd" if number % 3 else "svd_xt", "seed": number})
         what = (made[number % FILES], settings, EngineChoice(), b"picture", WORDS[number % len(WORDS)], ".png")
-        entry = entries.adopt(*what, created=now - 60 * (videos - number))
+        entry = entries.add_imported(*what, created=now - 60 * (videos - number))
         if number % 10 == 0:
             entries.rate(entry.number, 1 + number // 10 % 5)
 

@@ -11,7 +11,7 @@ import torch
 
 from img2vid.engine.backends.native import needs_of
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, MEMORY_PLANS, LoadOrder
+from img2vid.engine.interface import DTYPES, MEMORY_PLANS, LoadOptions
 from img2vid.engine.memory.accounting import ClipSize, Needs
 from img2vid.engine.memory.plans import CONTEXT, GB, WORKSPACE, Plan, bytes_of
 from img2vid.versions import load_versions
@@ -50,7 +50,7 @@ def main() -> None:
             given.decode_t or settings.decode_t,
         )
         config = version.config_path
-        order = LoadOrder(
+        order = LoadOptions(
             config,
             load_config(config),
             Path(),

@@ -31,9 +31,9 @@ from img2vid.engine.bench.middle_size import write_middle
 from img2vid.engine.config import load_config
 from img2vid.engine.fast import ops, transformer
 from img2vid.engine.fast.convolutions import UpsampleConv
-from img2vid.engine.fast.decoder import FusedDecoder
-from img2vid.engine.fast.tile_plan import CACHE, Budget
-from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.fast.decoder import FastDecoder
+from img2vid.engine.fast.tile_plan import CACHE, TilePlan
+from img2vid.engine.fast.unet import FastUNet
 from img2vid.engine.memory.device import keep_freed_memory
 from img2vid.engine.model import SvdModel, build_meta
 from img2vid.engine.nets.attention import Attention
@@ -98,12 +98,12 @@ def fused(
     model: SvdModel, given: Inputs, size: int, *, threaded: bool = False, products: bool = True, doubling: bool = True
 ) -> tuple[Work, Work]:
     """The fast form, in pieces of `size` bytes; products bring what follows along; doubling within the convolution."""
-    budget = Budget(size, threaded=threaded)
+    budget = TilePlan(size, threaded=threaded)
     convs = [
         [layer.conv for layer in part.modules() if isinstance(layer, Upsample)]
         for part in (model.network, model.first_stage_model)
     ]
-    parts = FusedUNet(model.network, budget), FusedDecoder(model.first_stage_model, budget)
+    parts = FastUNet(model.network, budget), FastDecoder(model.first_stage_model, budget)
     if not doubling:
         for part, originals in zip(parts, (convs[0], convs[1][::-1]), strict=True):
             places = [(owner, name) for owner in part.modules() for name, child in owner.named_children()
@@ -111,7 +111,7 @@ def fused(
             for (owner, name), conv in zip(places, originals, strict=True):
                 setattr(owner, name, Doubling(conv))
     network, decoder = parts
-    constants = network.tell(given.crossattn, given.vector, FRAMES)
+    constants = network.precompute(given.crossattn, given.vector, FRAMES)
 
     def run(work: Work) -> Work:
         def changed() -> Tensor:
@@ -136,7 +136,7 @@ def measure(folder: Path, repetitions: int) -> list[dict[str, Any]]:
 
     def model() -> SvdModel:
         made = build_meta(load_config(config), config.parent)
-        made.forget_unused()
+        made.drop_unused()
         made.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
         return made
 

@@ -36,7 +36,7 @@ def write(path: Path, seed: int) -> None:
     from img2vid.engine.model import build_meta
 
     model = build_meta(load_config(CONFIG), None)
-    model.forget_unused()
+    model.drop_unused()
     generator = torch.Generator()
 
     def values(name: str, shape: torch.Size) -> torch.Tensor:

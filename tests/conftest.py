@@ -79,7 +79,7 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from img2vid.engine.model import build_meta
 
     model = build_meta(load_config(paths.CONFIGS / "svd_tiny.yaml"), paths.CONFIGS)
-    model.forget_unused()
+    model.drop_unused()
     generator = torch.Generator().manual_seed(0)
 
     def values(name: str, shape: torch.Size) -> torch.Tensor:

@@ -6,45 +6,45 @@ from pathlib import Path
 
 import pytest
 
-from img2vid.background import Chore, Chores, OnProgress, Outcome
+from img2vid.background import BackgroundTask, BackgroundTasks, OnProgress, TaskResult
 from img2vid.errors import Cancelled, MediaError
 
 
-def ended(chores: Chores, name: str = "import") -> Chore:
+def ended(tasks: BackgroundTasks, name: str = "import") -> BackgroundTask:
     deadline = time.monotonic() + 30
-    while (chore := chores.of(name)) is None or chore.active:
+    while (task := tasks.get(name)) is None or task.active:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    return chore
+    return task
 
 
 def test_one_of_a_name_goes_on_at_a_time_and_others_beside_it() -> None:
-    chores, go = Chores(), threading.Event()
+    tasks, go = BackgroundTasks(), threading.Event()
 
-    def work(on_progress: OnProgress) -> Outcome:
+    def work(on_progress: OnProgress) -> TaskResult:
         on_progress(1, 2)
         assert go.wait(30)
-        return Outcome("two videos", ("a line",), Path("a.zip"))
+        return TaskResult("two videos", ("a line",), Path("a.zip"))
 
-    assert chores.start("import", work)
-    assert not chores.start("import", work)
-    assert chores.start("export", lambda on_progress: Outcome("another"))
-    assert ended(chores, "export").outcome.text == "another"
-    chores.forget("import")  # not while it goes on
+    assert tasks.start("import", work)
+    assert not tasks.start("import", work)
+    assert tasks.start("export", lambda on_progress: TaskResult("another"))
+    assert ended(tasks, "export").outcome.text == "another"
+    tasks.dismiss("import")  # not while it goes on
     go.set()
-    chore = ended(chores)
-    assert (chore.state, chore.outcome) == ("done", Outcome("two videos", ("a line",), Path("a.zip")))
-    assert (chore.done, chore.total) == (1, 2)
-    chores.forget("import")
-    assert chores.of("import") is None
-    assert chores.start("import", work)
-    ended(chores)
+    task = ended(tasks)
+    assert (task.state, task.outcome) == ("done", TaskResult("two videos", ("a line",), Path("a.zip")))
+    assert (task.done, task.total) == (1, 2)
+    tasks.dismiss("import")
+    assert tasks.get("import") is None
+    assert tasks.start("import", work)
+    ended(tasks)
 
 
 def test_it_stops_when_asked_to() -> None:
-    chores, go = Chores(), threading.Event()
+    tasks, go = BackgroundTasks(), threading.Event()
 
-    def work(on_progress: OnProgress) -> Outcome:
+    def work(on_progress: OnProgress) -> TaskResult:
         assert go.wait(30)
         try:
             on_progress(1, 5)
@@ -52,11 +52,11 @@ def test_it_stops_when_asked_to() -> None:
             raise Cancelled("stopped; 1 video had been imported by then") from error
         raise AssertionError("nobody stopped it")
 
-    chores.start("import", work)
-    chores.cancel("import")
+    tasks.start("import", work)
+    tasks.cancel("import")
     go.set()
-    chore = ended(chores)
-    assert (chore.state, chore.outcome.text) == ("cancelled", "stopped; 1 video had been imported by then")
+    task = ended(tasks)
+    assert (task.state, task.outcome.text) == ("cancelled", "stopped; 1 video had been imported by then")
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_it_stops_when_asked_to() -> None:
     ],
 )
 def test_what_went_wrong_is_told_in_a_sentence(raised: Exception, text: str) -> None:
-    chores = Chores()
+    tasks = BackgroundTasks()
 
-    def work(on_progress: OnProgress) -> Outcome:
+    def work(on_progress: OnProgress) -> TaskResult:
         raise raised
 
-    assert chores.start("export", work)
-    chore = ended(chores, "export")
-    assert (chore.state, chore.outcome.text) == ("failed", text)
+    assert tasks.start("export", work)
+    task = ended(tasks, "export")
+    assert (task.state, task.outcome.text) == ("failed", text)

@@ -1,4 +1,4 @@
-"""The lock of a home: one desk, however many processes, and none that a dead one keeps."""
+"""The lock of a home: one service, however many processes, and none that a dead one keeps."""
 
 import subprocess
 import sys

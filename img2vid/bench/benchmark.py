@@ -15,7 +15,7 @@ from img2vid.bench.report import Report, Stage
 from img2vid.bench.request import Request
 from img2vid.engine import load_engine
 from img2vid.engine.bench.backends import Model, Shape
-from img2vid.engine.bench.memory_probe import Cost, Order, measure
+from img2vid.engine.bench.memory_probe import Cost, ProbeRequest, measure
 from img2vid.engine.bench.middle_size import write_middle
 from img2vid.engine.bench.operations import Work
 from img2vid.engine.bench.rates import Rates
@@ -29,7 +29,7 @@ from img2vid.files import whole_file
 from img2vid.paths import require_writable
 
 Say = Callable[[str], None]
-Measure = Callable[[Order], Cost]
+Measure = Callable[[ProbeRequest], Cost]
 
 
 def compare_engines(request: Request, argv: list[str], say: Say, measure_cost: Measure = measure) -> Report:
@@ -85,8 +85,8 @@ def _with_peaks(
     for name, measured in stage.engines.items():
         say(f"{stage.name}: measuring the memory of {name}")
         try:
-            order = Order(name, model, shape, (stage.name,), threads=request.threads)
-            costs = sorted((measure_cost(order) for _ in range(request.peaks)), key=lambda cost: cost.growth or 0)
+            probe = ProbeRequest(name, model, shape, (stage.name,), threads=request.threads)
+            costs = sorted((measure_cost(probe) for _ in range(request.peaks)), key=lambda cost: cost.growth or 0)
             middle = costs[(len(costs) - 1) // 2]
             engines[name] = Measured(measured.seconds, middle.peak, middle.growth)
         except Img2VidError as error:

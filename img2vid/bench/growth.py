@@ -8,7 +8,7 @@ from typing import Any
 from img2vid.bench.benchmark import facts_of, model_of, shape_of
 from img2vid.bench.request import STAGES, Request
 from img2vid.engine.bench.backends import Model, Shape
-from img2vid.engine.bench.memory_probe import Cost, Order, measure
+from img2vid.engine.bench.memory_probe import Cost, ProbeRequest, measure
 from img2vid.engine.config import load_config
 
 PARTS = (0.25, 0.5, 0.75, 1.0)
@@ -34,45 +34,47 @@ def measure_growth(
     axes: Sequence[str],
     argv: list[str],
     say: Callable[[str], None],
-    measure_cost: Callable[[Order], Cost] = measure,
+    measure_cost: Callable[[ProbeRequest], Cost] = measure,
 ) -> dict[str, Any]:
     """The points of each axis, in plain values. Each point is measured in a process of its own."""
     with model_of(request, say) as model:
         size_step = load_config(Path(model.config)).size_step
         facts = facts_of(request, model, argv)
         found = {
-            axis: [vars(_point(axis, value, order, say, measure_cost)) for value, order in orders]
+            axis: [vars(_point(axis, value, probe, say, measure_cost)) for value, probe in probes]
             for axis in axes
-            for orders in [plan(axis, shape_of(request), model, request, size_step)]
+            for probes in [plan(axis, shape_of(request), model, request, size_step)]
         }
         return {**facts, "engines": ["native"], "growth": found}
 
 
-def plan(axis: str, shape: Shape, model: Model, request: Request, size_step: int) -> list[tuple[int, Order]]:
+def plan(axis: str, shape: Shape, model: Model, request: Request, size_step: int) -> list[tuple[int, ProbeRequest]]:
     """The amounts along an axis, each with what is run for it."""
-    order = Order("native", model, shape, STAGES, repetitions=max(request.repetitions, 1), threads=request.threads)
+    probe = ProbeRequest(
+        "native", model, shape, STAGES, repetitions=max(request.repetitions, 1), threads=request.threads
+    )
     if axis == "jobs":
         # As a worker does it: the model is loaded once and nothing is warmed up.
-        return [(n, replace(order, jobs=n, warm_up=False, repetitions=0)) for n in JOBS]
+        return [(n, replace(probe, jobs=n, warm_up=False, repetitions=0)) for n in JOBS]
     if axis == "steps":
-        return [(n, replace(order, shape=replace(shape, steps=n))) for n in STEPS]
+        return [(n, replace(probe, shape=replace(shape, steps=n))) for n in STEPS]
     if axis == "frames":
         counts = dict.fromkeys(max(round(part * shape.num_frames), 1) for part in PARTS)
         return [
-            (n, replace(order, shape=replace(shape, num_frames=n, decode_t=min(shape.decode_t, n)))) for n in counts
+            (n, replace(probe, shape=replace(shape, num_frames=n, decode_t=min(shape.decode_t, n)))) for n in counts
         ]
     sizes = dict.fromkeys(
         tuple(max(round(part**0.5 * side / size_step), 1) * size_step for side in (shape.width, shape.height))
         for part in PARTS
     )
-    return [(w * h, replace(order, shape=replace(shape, width=w, height=h))) for w, h in sizes]
+    return [(w * h, replace(probe, shape=replace(shape, width=w, height=h))) for w, h in sizes]
 
 
 def _point(
-    axis: str, value: int, order: Order, say: Callable[[str], None], measure_cost: Callable[[Order], Cost]
+    axis: str, value: int, probe: ProbeRequest, say: Callable[[str], None], measure_cost: Callable[[ProbeRequest], Cost]
 ) -> Point:
     say(f"{value} {UNITS[axis]}")
-    cost = measure_cost(order)
+    cost = measure_cost(probe)
     if axis == "jobs":
         seconds = {"load": cost.load, "jobs": cost.jobs}
         return Point(value, seconds, cost.load + cost.jobs, cost.peak, cost.growth)

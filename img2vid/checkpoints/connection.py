@@ -23,7 +23,7 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Answers after which the same question may well be answered otherwise."""
 
 
-class Dropped(Exception):
+class ConnectionDropped(Exception):
     """The connection failed in a way that may pass. pause: seconds that the server asks to wait, or None."""
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
@@ -52,7 +52,7 @@ class Answer:
         try:
             return self.stream.read1(size)
         except (OSError, http.client.HTTPException) as error:
-            raise Dropped(_reason(error)) from error
+            raise ConnectionDropped(_reason(error)) from error
 
 
 def open_at(source: Source, offset: int, timeout: float) -> Answer:
@@ -125,7 +125,7 @@ def _answer(source: Source, response: Any, offset: int) -> Answer:
     return Answer(response, offset, None if found[2] == "*" else int(found[2]), mark)
 
 
-class _Nothing:
+class _EmptyStream:
     def read1(self, size: int, /) -> bytes:
         """No bytes."""
         return b""
@@ -138,22 +138,22 @@ def _no_such_range(headers: Any) -> Answer:
     """The server has no such bytes: the file ends there, or is a shorter one than what has arrived."""
     found = re.match(r"bytes \*/(\d+)$", headers.get("Content-Range") or "")
     total = int(found[1]) if found else None
-    return Answer(_Nothing(), -1 if total is None else total, total)
+    return Answer(_EmptyStream(), -1 if total is None else total, total)
 
 
 def _refusal(source: Source, error: urllib.error.HTTPError) -> Exception:
     code = error.code
     if code in PASSING:
         busy = "asks to wait" if code == 429 else f"answers {code}"
-        return Dropped(f"the server {busy}", _seconds(error.headers.get("Retry-After")))
+        return ConnectionDropped(f"the server {busy}", _seconds(error.headers.get("Retry-After")))
     if code in (401, 403):
-        return Img2VidError(_how_to_get_in(source, code))
+        return Img2VidError(_access_hint(source, code))
     if code in (404, 410):
         return Img2VidError(f"there is no {source.url} (answer {code}); name another source with --from, or a mirror")
     return Img2VidError(f"{source.url} cannot be downloaded: the server answers {code}; try another source with --from")
 
 
-def _how_to_get_in(source: Source, code: int) -> str:
+def _access_hint(source: Source, code: int) -> str:
     """What to accept, where, and how to show it."""
     if not source.page:
         return f"{source.url} is not open to everybody (answer {code}); give a token with --token, or another source"
@@ -193,7 +193,7 @@ def _unreachable(source: Source, error: Exception) -> Exception:
             f"the certificate of {source.name} is not one that this computer trusts ({inner.verify_message}); a proxy "
             "or a virus scanner may stand between, whose certificate has to be installed"
         )
-    return Dropped(f"no connection to {source.name} ({_reason(error)})")
+    return ConnectionDropped(f"no connection to {source.name} ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:

@@ -44,7 +44,7 @@ def plan_copy(
     return copy
 
 
-def place_of_copy(version: ModelVersion, copy: ModelVersion) -> Path:
+def copy_path(version: ModelVersion, copy: ModelVersion) -> Path:
     """Where a copy belongs: beside the file that it is made of."""
     return version.require_checkpoint().with_name(Path(copy.checkpoint).name)
 

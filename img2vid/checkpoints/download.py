@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from img2vid import paths
-from img2vid.checkpoints.connection import Answer, Dropped, open_at
+from img2vid.checkpoints.connection import Answer, ConnectionDropped, open_at
 from img2vid.checkpoints.header import foreign_kind, read_header
 from img2vid.checkpoints.progress import Meter, OnProgress, Progress, ignore
 from img2vid.checkpoints.sources import Source
@@ -31,7 +31,7 @@ TICK = 0.2
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long a download bears with a server."""
 
     timeout: float = 20.0
@@ -67,7 +67,7 @@ def arrived(version: ModelVersion) -> Path | None:
 
 
 def download(
-    version: ModelVersion, source: Source, on_progress: OnProgress = ignore, patience: Patience | None = None
+    version: ModelVersion, source: Source, on_progress: OnProgress = ignore, patience: Timeouts | None = None
 ) -> Path:
     """Fetches a version's checkpoint and returns where it is; at once where it is there already.
 
@@ -78,10 +78,10 @@ def download(
     if there is not None:
         return there
     target = _choose_place(version)
-    with alone(target):
+    with exclusive(target):
         # Another program may have been quicker, while this one looked.
         if not target.is_file():
-            _Transfer(version, source, target, on_progress, patience or Patience()).run()
+            _Transfer(version, source, target, on_progress, patience or Timeouts()).run()
     return target
 
 
@@ -115,7 +115,7 @@ def require_room(folder: Path, needed: int, what: str) -> None:
 
 
 @contextmanager
-def alone(target: Path) -> Generator[None, None, None]:
+def exclusive(target: Path) -> Generator[None, None, None]:
     """For the block, only this program may touch what has arrived of a checkpoint; BadInput where another one does."""
     try:
         lock = HomeLock(target.parent, f".{target.name}.lock")
@@ -136,7 +136,7 @@ class _Transfer:
     """One download: the part on the disk, its checksum so far, and the attempts that it takes."""
 
     def __init__(
-        self, version: ModelVersion, source: Source, target: Path, on_progress: OnProgress, patience: Patience
+        self, version: ModelVersion, source: Source, target: Path, on_progress: OnProgress, patience: Timeouts
     ) -> None:
         self._version, self._source, self._target = version, source, target
         self._on_progress, self._patience = on_progress, patience
@@ -149,7 +149,7 @@ class _Transfer:
     def run(self) -> None:
         """Raises what `download` raises."""
         try:
-            self._take_up()
+            self._resume()
             self._receive_all()
             self._finish()
         except OSError as error:  # the network's have become Dropped before
@@ -164,7 +164,7 @@ class _Transfer:
             try:
                 self._receive()
                 return
-            except Dropped as drop:
+            except ConnectionDropped as drop:
                 failures = 1 if self._done > furthest else failures + 1
                 furthest = max(furthest, self._done)
                 self._wait(drop, failures)
@@ -175,7 +175,7 @@ class _Transfer:
             return "; start the download again"
         return f"; {self._done / 1e9:.2f} GB are kept, and the download goes on from there when it is started again"
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         """Reads what has arrived before; without a known checksum nobody could tell whether the rest fits to it."""
         if not self._part.is_file():
             return
@@ -206,7 +206,7 @@ class _Transfer:
         finally:
             answer.stream.close()
         if self._done < (self._total or (self._version.bytes or 0) * (1 - CLOSE)):
-            raise Dropped("the server ended the connection too early")
+            raise ConnectionDropped("the server ended the connection too early")
 
     def _accept(self, answer: Answer) -> None:
         """Looks whether the answer goes on where the part ends; begins anew where it does not."""
@@ -220,9 +220,9 @@ class _Transfer:
             )
         )
         if answer.start != self._done or changed:
-            self._begin_anew()
+            self._restart()
             if answer.start != 0:
-                raise Dropped("the server has another file than the one that was begun")
+                raise ConnectionDropped("the server has another file than the one that was begun")
         self._mark, self._total = answer.mark, answer.total
         expected = self._version.bytes
         if answer.total is not None:
@@ -233,11 +233,11 @@ class _Transfer:
                 )
             require_room(self._target.parent, answer.total - self._done, self._version.name)
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         self._part.unlink(missing_ok=True)
         self._hash, self._done = hashlib.sha256(), 0
 
-    def _wait(self, drop: Dropped, failures: int) -> None:
+    def _wait(self, drop: ConnectionDropped, failures: int) -> None:
         """Until the next attempt; raises Img2VidError where there is to be none."""
         if failures >= self._patience.attempts:
             advice = "look at the network and the proxy (HTTPS_PROXY)"

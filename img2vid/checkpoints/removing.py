@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from img2vid import paths
-from img2vid.checkpoints.download import alone, broken_of, part_of, places
-from img2vid.checkpoints.rows import is_own, remove_row
+from img2vid.checkpoints.download import broken_of, exclusive, part_of, places
+from img2vid.checkpoints.rows import is_local, remove_row
 from img2vid.errors import BadInput
 from img2vid.versions import ModelVersion, load_versions
 
@@ -47,7 +47,7 @@ def plan_removal(version: ModelVersion, *, shipped: bool = False) -> Removal:
     if place is not None and any(folder in (place.parent.resolve() / place.name).parents for folder in folders):
         candidates.insert(0, place)
     files = tuple(path for path in candidates if path.is_file())
-    row = is_own(version.name)
+    row = is_local(version.name)
     if not files and not row:
         raise BadInput(f"there is nothing of {version.name} to remove")
     others = [
@@ -63,7 +63,7 @@ def remove(removal: Removal) -> None:
     with ExitStack() as stack:
         for place in places(removal.version):
             if part_of(place) in removal.files:
-                stack.enter_context(alone(place))
+                stack.enter_context(exclusive(place))
         for path in removal.files:
             try:
                 path.unlink(missing_ok=True)

@@ -15,12 +15,12 @@ from img2vid.versions import ModelVersion, load_versions
 _HEAD = "# Versions of your own; docs/own-checkpoint.md explains every field.\n"
 
 
-def own_rows() -> Path:
+def local_rows() -> Path:
     """The file."""
     return paths.CONFIGS / "versions.local.yaml"
 
 
-def is_own(name: str) -> bool:
+def is_local(name: str) -> bool:
     """Whether a version is a row of that file."""
     return name in _parsed(_text())
 
@@ -45,7 +45,7 @@ def add_row(version: ModelVersion) -> Path:
     text = _text()
     gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
     _write((text or _HEAD + "\n") + gap + as_yaml(version), {*_parsed(text), version.name})
-    return own_rows()
+    return local_rows()
 
 
 def remove_row(name: str) -> None:
@@ -60,16 +60,16 @@ def remove_row(name: str) -> None:
 
 def _text() -> str:
     try:
-        return own_rows().read_text(encoding="utf-8") if own_rows().is_file() else ""
+        return local_rows().read_text(encoding="utf-8") if local_rows().is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{own_rows()} cannot be read: {error}") from error
+        raise ConfigError(f"{local_rows()} cannot be read: {error}") from error
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
     try:
         tree: Any = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{own_rows()} cannot be read: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{local_rows()} cannot be read: {' '.join(str(error).split())}") from error
     return tree
 
 
@@ -80,9 +80,9 @@ def _write(text: str, names: set[str]) -> None:
     except ConfigError:
         right = False
     if not right:
-        raise ConfigError(f"{own_rows()} has a form that cannot be changed here; edit it by hand")
+        raise ConfigError(f"{local_rows()} has a form that cannot be changed here; edit it by hand")
     try:
-        with whole_file(own_rows()) as part:
+        with whole_file(local_rows()) as part:
             part.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"{own_rows()} cannot be written ({error.strerror})") from error
+        raise BadInput(f"{local_rows()} cannot be written ({error.strerror})") from error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from img2vid.checkpoints.download import Patience, download
+from img2vid.checkpoints.download import Timeouts, download
 from img2vid.checkpoints.progress import OnProgress, Progress
 from img2vid.checkpoints.sources import find_source
 from img2vid.checkpoints.verify import verify
@@ -40,7 +40,7 @@ class Tasks:
     They end with the program. A download that was cut off goes on from what has arrived when it is started again.
     """
 
-    def __init__(self, patience: Patience | None = None) -> None:
+    def __init__(self, patience: Timeouts | None = None) -> None:
         self._patience = patience
         self._tasks: dict[str, Task] = {}
         self._lock = threading.Lock()
@@ -66,12 +66,12 @@ class Tasks:
             if task is not None and task.active:
                 self._tasks[name] = replace(task, state="stopping")
 
-    def of(self, name: str) -> Task | None:
+    def get(self, name: str) -> Task | None:
         """A version's task, the last one where it has ended."""
         with self._lock:
             return self._tasks.get(name)
 
-    def forget(self, name: str) -> None:
+    def dismiss(self, name: str) -> None:
         """Says no more about a task that has ended."""
         with self._lock:
             task = self._tasks.get(name)

@@ -32,7 +32,7 @@ from img2vid.versions import ModelVersion, find_version
 
 if TYPE_CHECKING:
     from img2vid.jobs.job import Job, StoredResult
-    from img2vid.jobs.service import Desk
+    from img2vid.jobs.service import JobService
 
 STAGES = {
     "wait": "waiting for a worker",
@@ -146,16 +146,16 @@ def sample(arguments: argparse.Namespace) -> int:
     paths.require_writable(folder)
     plan = Plan(version, settings, choice, pictures, folder, arguments.animation, arguments.json)
     # Two programs on one card would get in each other's way: where a dashboard runs, its workers do this too.
-    from img2vid.jobs.wait import desk_is_there
+    from img2vid.jobs.wait import service_is_running
 
     with ProgressBar() as bar:
-        refused = _sample_on_desk(plan, bar) if desk_is_there() else _sample_here(plan, bar)
+        refused = _sample_on_service(plan, bar) if service_is_running() else _sample_here(plan, bar)
     return 2 if refused else 0
 
 
 def _sample_here(plan: Plan, bar: ProgressBar) -> int:
     """Makes the videos in this process; returns how many pictures could not be used."""
-    from img2vid.jobs.latent_cache import Shelf, ShelfOfRun
+    from img2vid.jobs.latent_cache import CachedLatents, LatentCache
 
     model = inference.load(plan.version, plan.choice, bar)
     if model.advice:
@@ -167,7 +167,7 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
         try:
             picture = load_picture(path)
             checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-            keeping = ShelfOfRun(Shelf(paths.home()), model, plan.choice, checksum)
+            keeping = CachedLatents(LatentCache(paths.home()), model, plan.choice, checksum)
             for result in pipeline.run(
                 model,
                 picture,
@@ -180,7 +180,7 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
                 on_event=bar,
             ):
                 keeping.drop(SampleSettings(**result.metadata["settings"]))
-                _into_the_gallery(plan, path, result, bar.memory)
+                _add_to_gallery(plan, path, result, bar.memory)
                 _print_notice(path.stem, result.notice)
                 _print_result(plan, result)
         except BadInput as error:
@@ -188,7 +188,7 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
     return refused
 
 
-def _into_the_gallery(plan: Plan, path: Path, result: "pipeline.Result", memory: int) -> None:
+def _add_to_gallery(plan: Plan, path: Path, result: "pipeline.Result", memory: int) -> None:
     """The gallery shows what was made here too; a store that cannot be written takes nothing from the video."""
     from img2vid.gallery.entries import Entries
     from img2vid.jobs.job import StoredResult, one_video
@@ -206,45 +206,45 @@ def _into_the_gallery(plan: Plan, path: Path, result: "pipeline.Result", memory:
     )
     settings = one_video(plan.settings, result.seed)
     try:
-        Entries(Store()).adopt(
+        Entries(Store()).add_imported(
             stored, settings, plan.choice, path.read_bytes(), path.stem, path.suffix, animation=plan.animation
         )
     except (Img2VidError, OSError) as error:
         _print_notice(path.stem, f"the video is not in the gallery: {error}")
 
 
-def _sample_on_desk(plan: Plan, bar: ProgressBar) -> int:
-    """Has the videos made by the workers of the home's desk; returns how many pictures could not be used."""
+def _sample_on_service(plan: Plan, bar: ProgressBar) -> int:
+    """Has the videos made by the workers of the home's service; returns how many pictures could not be used."""
     from img2vid.jobs import wait
 
     refused = 0
-    with wait.reserve_desk() as desk:
-        if not desk.is_elsewhere():
+    with wait.reserve_service() as service:
+        if not service.is_remote():
             plan.version.require_checkpoint()
         jobs: list[Job] = []
-        with wait.cancelling(desk, jobs):
+        with wait.cancelling(service, jobs):
             for path in plan.pictures:
                 try:
                     load_picture(path)
-                    jobs.append(_add(plan, desk, path))
+                    jobs.append(_add(plan, service, path))
                 except BadInput as error:
                     refused += _refuse(plan, error)
             for index, job in enumerate(jobs, start=1):
                 bar.title = f"{index}/{len(jobs)} {job.picture_name}:" if len(jobs) > 1 else ""
                 try:
-                    done = wait.follow(desk, job, bar, lambda result: _print_result(plan, result))
+                    done = wait.wait_for_job(service, job, bar, lambda result: _print_result(plan, result))
                     _print_notice(job.picture_name, done.notice)
                 except BadInput as error:
                     refused += _refuse(plan, error)
-        if advice := desk.store.model().advice:
+        if advice := service.store.model().advice:
             _print_error(advice)
     return refused
 
 
-def _add(plan: Plan, desk: "Desk", path: Path) -> "Job":
+def _add(plan: Plan, service: "JobService", path: Path) -> "Job":
     picture = path.read_bytes()
     folder, animation = plan.folder, plan.animation
-    return desk.store.add(plan.settings, plan.choice, picture, path.stem, path.suffix, folder, animation)
+    return service.store.add(plan.settings, plan.choice, picture, path.stem, path.suffix, folder, animation)
 
 
 def _refuse(plan: Plan, error: BadInput) -> int:
@@ -262,7 +262,7 @@ def _print_notice(name: str, notice: str) -> None:
 
 def _print_result(plan: Plan, result: "pipeline.Result | StoredResult") -> None:
     def shown(path: Path) -> str:
-        # A desk knows whole paths alone; here a folder is called what the user called it.
+        # A service knows whole paths alone; here a folder is called what the user called it.
         return str(plan.folder / path.name if path.parent == plan.folder.absolute() else path)
 
     if plan.as_json:

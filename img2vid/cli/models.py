@@ -38,7 +38,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
     def command(name: str, text: str, answer: Answer) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
-        added.set_defaults(command=_stoppable(answer))
+        added.set_defaults(command=_interruptible(answer))
         return added
 
     listing = command("list", "list the models and which checkpoints are there", list_models)
@@ -57,7 +57,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     conversion.add_argument("--name", help="name of the new version (default: VERSION_PRECISION)")
 
 
-def _stoppable(answer: Answer) -> Answer:
+def _interruptible(answer: Answer) -> Answer:
     """The same command, which says what Ctrl-C leaves behind."""
 
     def run(arguments: argparse.Namespace) -> int:
@@ -175,7 +175,7 @@ def add_model(arguments: argparse.Namespace) -> int:
     precision = precision_of(read_header(version.require_checkpoint()))
     _note(f"{arguments.file} is {precision} and fits {version.config}; its row would be:")
     sys.stderr.write("\n" + rows.as_yaml(version) + "\n")
-    if not _agreed(arguments.yes, f"write it into {rows.own_rows()}?"):
+    if not _confirmed(arguments.yes, f"write it into {rows.local_rows()}?"):
         return 1
     rows.add_row(version)
     _print(version.name)
@@ -186,7 +186,7 @@ def remove_model(arguments: argparse.Namespace) -> int:
     """Deletes a checkpoint when the user agrees."""
     removal = removing.plan_removal(find_version(arguments.version), shipped=arguments.shipped)
     _note(f"{arguments.version}: {removal.sentence()}")
-    if not _agreed(arguments.yes, "go on?"):
+    if not _confirmed(arguments.yes, "go on?"):
         return 1
     removing.remove(removal)
     return 0
@@ -198,7 +198,7 @@ def convert_model(arguments: argparse.Namespace) -> int:
 
     version = find_version(arguments.version)
     copy = copies.plan_copy(version, arguments.precision, arguments.name, size_of_copy)
-    source, target = version.require_checkpoint(), copies.place_of_copy(version, copy)
+    source, target = version.require_checkpoint(), copies.copy_path(version, copy)
     with _bar(version.name) as on_progress:
         meter = Meter("convert", on_progress)
         done = copies.write_copy(target, lambda file: convert(source, file, arguments.precision, meter))
@@ -212,7 +212,7 @@ def convert_model(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _agreed(already: bool, question: str) -> bool:
+def _confirmed(already: bool, question: str) -> bool:
     """Whether the user says yes. Raises BadInput where there is nobody to ask."""
     if already:
         return True

@@ -26,9 +26,9 @@ from img2vid.gallery.sweep_axes import (
     cells_from_options,
     label_of_value,
     parse_axis,
-    resting,
     setting_of,
     settings_from_options,
+    unused_settings,
     value_of,
 )
 from img2vid.inference import EngineChoice
@@ -36,11 +36,11 @@ from img2vid.media.pictures import load_picture
 from img2vid.settings import SampleSettings, check_provider
 
 if TYPE_CHECKING:
-    from img2vid.gallery.contact_sheet import Sheet
+    from img2vid.gallery.contact_sheet import ContactSheet
     from img2vid.gallery.entries import Entry
     from img2vid.gallery.studies import Study
     from img2vid.jobs.job import Job
-    from img2vid.jobs.service import Desk
+    from img2vid.jobs.service import JobService
 
 FEWEST_COLUMNS, MOST_COLUMNS = 2, 4
 LOOK_EVERY = 1.0
@@ -126,7 +126,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             option = axis.name.replace("_", "-")
             raise BadInput(f"{axis.name} is an axis and is given as --{option} too; leave one of them out")
     cells = cells_from_options(given, axes)
-    for sentence in resting(axes, cells):
+    for sentence in unused_settings(axes, cells):
         _print_error(sentence)
     names = [", ".join(label_of_value(axis.name, getattr(cell, axis.name)) for axis in axes) for cell in cells]
     return _make(arguments, "sweep", cells, names, axes, "_".join(axis.name for axis in axes))
@@ -199,21 +199,21 @@ def _run(request: Request) -> int:
     from img2vid.gallery.studies import Studies
     from img2vid.jobs import wait
 
-    with StudyBar() as bar, wait.reserve_desk() as desk:
-        studies = Studies(desk.store)
-        study = _begin(request, desk)
-        asked = {cell.job: desk.store.job(cell.job) for cell in study.cells}
+    with StudyBar() as bar, wait.reserve_service() as service:
+        studies = Studies(service.store)
+        study = _begin(request, service)
+        asked = {cell.job: service.store.job(cell.job) for cell in study.cells}
         # What somebody else has asked for goes on also where this command is stopped.
         ours = [asked[cell.job] for cell in study.cells if not cell.reused]
-        with wait.cancelling(desk, ours):
-            wait.follow_all(desk, list(asked.values()), lambda jobs: bar.look(request.kind, desk, jobs))
-        if ours and (advice := desk.store.model().advice):
+        with wait.cancelling(service, ours):
+            wait.wait_for_jobs(service, list(asked.values()), lambda jobs: bar.update(request.kind, service, jobs))
+        if ours and (advice := service.store.model().advice):
             _print_error(advice)
         jobs, made = studies.jobs(study), studies.made(study)
         failures = _failures(request, jobs, made)
         if not any(made):
             raise failures[0]
-        entries = Entries(desk.store)
+        entries = Entries(service.store)
         made = [entry and entries.measured(entry) for entry in bar.each("measuring", made)]
     _write(request, study, jobs, made)
     if not failures:
@@ -221,20 +221,20 @@ def _run(request: Request) -> int:
     return 2 if all(isinstance(error, BadInput) for error in failures) else 1
 
 
-def _begin(request: Request, desk: "Desk") -> "Study":
+def _begin(request: Request, service: "JobService") -> "Study":
     """The study, after telling what it takes."""
     from img2vid.gallery.studies import Studies
     from img2vid.jobs.eta import seconds_left
 
     picture = request.picture.read_bytes()
     wanted = [(cell, request.choice) for cell in request.cells]
-    studies = Studies(desk.store)
+    studies = Studies(service.store)
     study = studies.begin(
-        desk, request.kind, wanted, picture, request.picture.stem, request.picture.suffix, axes=request.axes
+        service, request.kind, wanted, picture, request.picture.stem, request.picture.suffix, axes=request.axes
     )
     reused = sum(cell.reused for cell in study.cells)
-    jobs = [desk.store.job(cell.job) for cell in study.cells if not cell.reused]
-    seconds = seconds_left(desk.store, jobs) if jobs else None
+    jobs = [service.store.job(cell.job) for cell in study.cells if not cell.reused]
+    seconds = seconds_left(service.store, jobs) if jobs else None
     about = "" if seconds is None else f", about {timedelta(seconds=math.ceil(seconds))}"
     _print_error(f"{request.picture.stem}: {len(study.cells)} videos, {reused} reused, {len(jobs)} to make{about}")
     return study
@@ -271,7 +271,7 @@ def _write(request: Request, study: "Study", jobs: Sequence["Job | None"], made:
     _print_result(request, study, sheet, files)
 
 
-def _print_result(request: Request, study: "Study", sheet: "Sheet", files: Mapping[str, Path]) -> None:
+def _print_result(request: Request, study: "Study", sheet: "ContactSheet", files: Mapping[str, Path]) -> None:
     shown = {suffix: str(request.folder / file.name) for suffix, file in files.items()}
     if request.as_json:
         cells = [
@@ -316,14 +316,14 @@ class StudyBar:
         if self._shown:
             self._progress.stop()
 
-    def look(self, title: str, desk: "Desk", jobs: Sequence["Job"]) -> None:
+    def update(self, title: str, service: "JobService", jobs: Sequence["Job"]) -> None:
         """Shows how far the jobs are."""
         if not self._shown or (time.monotonic() < self._next_look and not all(job.state.ended for job in jobs)):
             return
         from img2vid.jobs.eta import seconds_left
 
         self._next_look = time.monotonic() + LOOK_EVERY
-        seconds = seconds_left(desk.store, jobs, len(desk.workers()))
+        seconds = seconds_left(service.store, jobs, len(service.workers()))
         left = "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
         ended = sum(job.state.ended for job in jobs)
         self._update(title, ended, len(jobs), left)

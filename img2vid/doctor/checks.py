@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from img2vid import paths
 from img2vid.doctor import cards, checkpoints, machine, processor
-from img2vid.doctor.probe_process import Answers, Question, ask
+from img2vid.doctor.probe_process import Answers, Question, run_probe
 from img2vid.doctor.report import Finding, problem
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Found:
         return None if facts is None else cards.TorchFacts.of(facts)
 
 
-def look() -> list[Finding]:
+def run_checks() -> list[Finding]:
     """Makes every check; raises nothing."""
     found = Found()
     findings: list[Finding] = []
@@ -68,7 +68,7 @@ def _gather(found: Found) -> list[Finding]:
         for version, path in there
         if path is not None and path.suffix == ".safetensors"
     ]
-    found.answers = ask(questions)
+    found.answers = run_probe(questions)
     return []
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from img2vid.doctor.checks import look
+from img2vid.doctor.checks import run_checks
 from img2vid.doctor.report import as_json, has_problem, print_page
 
 
@@ -20,7 +20,7 @@ def examine(arguments: argparse.Namespace) -> int:
     """Prints the report; returns 0 where there is no problem, else 1."""
     if sys.stderr.isatty():
         sys.stderr.write("Looking at this computer; loading torch takes some seconds ...\n")
-    findings = look()
+    findings = run_checks()
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(findings)) + "\n")
     else:

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Watch(Generic[T]):
+class Poller(Generic[T]):
     """One thing to look at; for any number of threads. `every`: seconds for which what was seen is new enough."""
 
     def __init__(self, look: Callable[[], T], every: float) -> None:
@@ -22,7 +22,7 @@ class Watch(Generic[T]):
         self._looking = False
 
     @property
-    def looking(self) -> bool:
+    def is_polling(self) -> bool:
         """Whether somebody is looking just now."""
         with self._lock:
             return self._looking
@@ -32,15 +32,15 @@ class Watch(Generic[T]):
         with self._lock:
             return self._seen
 
-    def seen(self) -> T | None:
+    def latest(self) -> T | None:
         """The same, and begins a new look where that has become old."""
         with self._lock:
             old = time.monotonic() - self._at > self._every
         if old:
-            self.look()
+            self.poll()
         return self.last()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Begins a look, unless one is on its way."""
         with self._lock:
             if self._looking:

@@ -44,7 +44,7 @@ class Answers:
         return self.reasons.get(topic) or self.ended or "it was not answered"
 
 
-def ask(questions: Sequence[Question]) -> Answers:
+def run_probe(questions: Sequence[Question]) -> Answers:
     """Starts the process and collects what it says."""
     order = json.dumps([[one.version, str(one.config), str(one.checkpoint)] for one in questions])
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []

@@ -1,7 +1,7 @@
 """The engines, the only room that knows torch: `load_engine` gives one, `Engine` says what it can do."""
 
 from img2vid.engine.interface import Conditioning, Engine, OnStep, Precision, Provider, SamplerSettings, StepInfo
-from img2vid.engine.loading import load_engine, make_room
+from img2vid.engine.loading import load_engine, plan_memory
 from img2vid.engine.memory.accounting import ClipSize
 from img2vid.engine.render import Clip, Latents, Progress, decode_latents, latents_of, render, sample_latents
 from img2vid.engine.weights.shared_modules import Parts
@@ -22,7 +22,7 @@ __all__ = [
     "decode_latents",
     "latents_of",
     "load_engine",
-    "make_room",
+    "plan_memory",
     "render",
     "sample_latents",
 ]

@@ -12,7 +12,7 @@ ROOM = 16
 """Results that are kept, the last used."""
 
 
-class Remembered:
+class EncoderCache:
     """A bounded store of results, each under the fingerprint of what it was made of."""
 
     def __init__(self, room: int = ROOM) -> None:

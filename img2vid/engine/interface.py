@@ -12,7 +12,7 @@ from torch import Tensor
 from img2vid.engine.config import DiffusionConfig
 
 if TYPE_CHECKING:
-    from img2vid.engine.weights.shared_modules import Part, Parts
+    from img2vid.engine.weights.shared_modules import Parts, SharedModule
 
 Provider = Literal["native", "sgm"]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -80,7 +80,7 @@ OnStep = Callable[[StepInfo], None]
 
 
 @dataclass(frozen=True)
-class LoadOrder:
+class LoadOptions:
     """What to load, checked as far as it can be without reading the checkpoint; see `load_engine`."""
 
     config_path: Path
@@ -93,7 +93,7 @@ class LoadOrder:
     memory: MemoryPlan | Literal["auto"] = "resident"
     decoder_precision: Precision = "fp32"
     compile: bool = False
-    spare: "Parts" = field(default_factory=dict[str, "Part"])
+    spare: "Parts" = field(default_factory=dict[str, "SharedModule"])
 
 
 class Engine(Protocol):

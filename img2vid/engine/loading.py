@@ -8,7 +8,7 @@ import torch
 
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOrder, MemoryPlan
+from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOptions, MemoryPlan
 from img2vid.engine.memory.accounting import ClipSize
 from img2vid.engine.memory.device import keep_freed_memory, out_of_memory_explained
 from img2vid.engine.memory.plans import Plan
@@ -51,7 +51,7 @@ def load_engine(
     if decoder_precision not in DTYPES:
         raise BadInput(f"decoder_precision {decoder_precision!r} is unknown; choose one of {', '.join(DTYPES)}")
     path = Path(config)
-    order = LoadOrder(
+    options = LoadOptions(
         path,
         load_config(path),
         Path(checkpoint),
@@ -65,36 +65,36 @@ def load_engine(
         spare or {},
     )
     use_threads(threads)
-    if order.device.type == "cpu":
+    if options.device.type == "cpu":
         keep_freed_memory()
     if provider == "native":
-        _require_card(order)
-        return NativeEngine.load(order)
+        _require_card(options)
+        return NativeEngine.load(options)
     if provider == "sgm":
         # Imported only when asked for: it needs a package that most people do not have.
         from img2vid.engine.backends.sgm import SgmEngine
 
-        return SgmEngine.load(order)
+        return SgmEngine.load(options)
     raise BadInput(f"provider {provider!r} is unknown; choose native or sgm")
 
 
 def _plan_of(memory: str, device: str) -> MemoryPlan | Literal["auto"]:
     if memory == "auto":
-        return "auto" if has_memory_of_its_own(device) else "resident"
+        return "auto" if has_own_memory(device) else "resident"
     if memory not in MEMORY_PLANS:
         raise BadInput(f"memory {memory!r} is unknown; choose one of {', '.join(MEMORY_PLANS)}, auto")
     return memory
 
 
-def _require_card(order: LoadOrder) -> None:
-    if order.memory != "resident" and not has_memory_of_its_own(str(order.device)):
+def _require_card(options: LoadOptions) -> None:
+    if options.memory != "resident" and not has_own_memory(str(options.device)):
         raise BadInput(
-            f"memory {order.memory} moves weights to and from a graphics card, and {order.device} has no memory of its "
-            "own; choose memory auto or resident"
+            f"memory {options.memory} moves weights to and from a graphics card, and {options.device} has no memory "
+            "of its own; choose memory auto or resident"
         )
 
 
-def make_room(engine: Engine, size: ClipSize) -> Plan:
+def plan_memory(engine: Engine, size: ClipSize) -> Plan:
     """Before a clip of this size: has the engine choose what stays on the device, where that is its business.
 
     Raises OutOfMemory where the clip fits under no plan.
@@ -102,7 +102,7 @@ def make_room(engine: Engine, size: ClipSize) -> Plan:
     if not isinstance(engine, NativeEngine):
         return Plan()
     with out_of_memory_explained("load"):
-        return engine.make_room(size)
+        return engine.plan_memory(size)
 
 
 def make_device(name: str) -> torch.device:
@@ -139,11 +139,11 @@ def choose_precision(name: str, device: str) -> str:
 def choose_memory(name: str, device: str, provider: str) -> str:
     """`auto` stays `auto` on a card, where the native engine chooses for every clip by what is free; else resident."""
     if name == "auto":
-        return "auto" if has_memory_of_its_own(device) and provider == "native" else "resident"
+        return "auto" if has_own_memory(device) and provider == "native" else "resident"
     return name
 
 
-def has_memory_of_its_own(device: str) -> bool:
+def has_own_memory(device: str) -> bool:
     """Whether the machine has a memory beside the device's, in which weights could wait."""
     return device.startswith("cuda")
 

@@ -35,22 +35,22 @@ class SvdModel(nn.Module):
         """The UNet."""
         return self.model.diffusion_model
 
-    def forget_unused(self) -> None:
+    def drop_unused(self) -> None:
         """Drops the parts of a checkpoint that sampling never uses.
 
         These are the first stage's encoder, the decoder of the conditioning frame's autoencoder, and CLIP's text half.
         """
-        self.first_stage_model.forget_encoder()
+        self.first_stage_model.drop_encoder()
         for embedder in self.conditioner.embedders:
             if isinstance(embedder, FrameEncoder):
-                embedder.encoder.forget_decoder()
+                embedder.encoder.drop_decoder()
             elif isinstance(embedder, ImagePredictionEmbedder):
-                embedder.open_clip.forget_text()
+                embedder.open_clip.drop_text()
 
-    def forget_fused(self) -> None:
+    def drop_fused(self) -> None:
         """Drops the network and the decoder, which live on in their fast form."""
         del self.model
-        self.first_stage_model.forget_decoder()
+        self.first_stage_model.drop_decoder()
 
     def weights(self) -> dict[str, Tensor]:
         """Every parameter and stored buffer by its name in the checkpoint."""

@@ -137,7 +137,7 @@ def checkpoint_fault(config: Path, checkpoint: Path) -> str:
 def _expected(config: Path) -> Mapping[str, Tensor]:
     """Names and shapes of a configuration's weights, on the meta device; building them takes a second."""
     model = build_meta(load_config(config), config.parent)
-    model.forget_unused()
+    model.drop_unused()
     return model.weights()
 
 

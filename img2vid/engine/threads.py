@@ -6,13 +6,13 @@ import torch
 
 
 @dataclass
-class _Liking:
+class _ThreadSetting:
     """What torch would do if it were asked nothing."""
 
     threads: int = 0
 
 
-_OF_TORCH = _Liking()
+_OF_TORCH = _ThreadSetting()
 
 
 def use_threads(threads: int) -> None:

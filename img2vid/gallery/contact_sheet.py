@@ -34,7 +34,7 @@ LONGEST_REASON = 80
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ContactSheet:
     """A study as it stands: each cell's labels, its job, and its video as far as it is made.
 
     rows and columns are the labels of the grid; `named` has the label or the axes' values of each cell, by name.
@@ -55,7 +55,7 @@ class Sheet:
         """All rows as CSV."""
         return csv_export.as_csv(
             [
-                csv_export.row(named, entry, "done" if entry else state_of(job))
+                csv_export.csv_row(named, entry, "done" if entry else state_of(job))
                 for named, entry, job in zip(self.named, self.made, self.jobs, strict=True)
             ]
         )
@@ -79,15 +79,15 @@ class Sheet:
         return [cells[row * columns : (row + 1) * columns] for row in range(rows)]
 
 
-def sweep_sheet(study: Study, jobs: Sequence[Job | None], made: Sequence[Entry | None]) -> Sheet:
+def sweep_sheet(study: Study, jobs: Sequence[Job | None], made: Sequence[Entry | None]) -> ContactSheet:
     """The sheet of a sweep."""
     across, *down = study.axes
-    return Sheet(labels(down[0]) if down else [""], labels(across), points(study.axes), jobs, made)
+    return ContactSheet(labels(down[0]) if down else [""], labels(across), points(study.axes), jobs, made)
 
 
-def compare_sheet(names: Sequence[str], jobs: Sequence[Job | None], made: Sequence[Entry | None]) -> Sheet:
+def compare_sheet(names: Sequence[str], jobs: Sequence[Job | None], made: Sequence[Entry | None]) -> ContactSheet:
     """The sheet of a compare: one row, with the names of its columns."""
-    return Sheet([""], names, [{"column": name} for name in names], jobs, made)
+    return ContactSheet([""], names, [{"column": name} for name in names], jobs, made)
 
 
 def state_of(job: Job | None) -> str:
@@ -102,8 +102,8 @@ def reason_of(job: Job | None) -> str:
     return f"failed: {job.error}"[:LONGEST_REASON]
 
 
-def moving(
-    sheet: Sheet, cells: Sequence[Sequence[composites.Cell]], align: Align = "time", *, wipe: bool = False
+def write_video_sheet(
+    sheet: ContactSheet, cells: Sequence[Sequence[composites.Cell]], align: Align = "time", *, wipe: bool = False
 ) -> tuple[Frames, float]:
     """All clips in one: frames (T, H, W, 3) and frames per second; BadInput where none is made.
 
@@ -119,14 +119,14 @@ def moving(
     return composites.grid(cells, sheet.rows, sheet.columns, align)
 
 
-def video_bytes(study: Study, sheet: Sheet, align: Align = "time") -> bytes:
+def video_bytes(study: Study, sheet: ContactSheet, align: Align = "time") -> bytes:
     """All clips in one as an MP4 file; BadInput where none is made."""
-    frames, fps = moving(sheet, sheet.clips(), align)
+    frames, fps = write_video_sheet(sheet, sheet.clips(), align)
     with tempfile.TemporaryDirectory() as folder:
         return write_video(Path(folder) / "sheet.mp4", frames, fps=fps, metadata=facts(study)).read_bytes()
 
 
-def still_bytes(sheet: Sheet) -> bytes:
+def still_bytes(sheet: ContactSheet) -> bytes:
     """The middle frames as a PNG file; BadInput where none is made."""
     return as_png(composites.sheet(sheet.clips(), sheet.rows, sheet.columns))
 
@@ -134,7 +134,7 @@ def still_bytes(sheet: Sheet) -> bytes:
 def write(
     path: Path,
     study: Study,
-    sheet: Sheet,
+    sheet: ContactSheet,
     cells: Sequence[Sequence[composites.Cell]],
     align: Align = "time",
     *,
@@ -145,7 +145,7 @@ def write(
     Returns them by suffix; the arguments are those of `moving`. Raises BadInput where no clip is made, MediaError where
     the folder cannot take the files.
     """
-    frames, fps = moving(sheet, cells, align, wipe=wipe)
+    frames, fps = write_video_sheet(sheet, cells, align, wipe=wipe)
     written = {".mp4": write_video(path, frames, fps=fps, metadata=facts(study))}
     try:
         written[".png"] = written[".mp4"].with_suffix(".png")

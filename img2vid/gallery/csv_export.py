@@ -13,7 +13,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a text must not begin with, or a spreadsheet would compute it."""
 
 
-def row(labels: Mapping[str, Any], entry: Entry | None, state: str = "done") -> dict[str, Any]:
+def csv_row(labels: Mapping[str, Any], entry: Entry | None, state: str = "done") -> dict[str, Any]:
     """A video as one row: `labels` first, then what it measures, then all of its settings that no label names.
 
     Names have their units in brackets; what is not known is None. Without an entry only the labels and the state are

@@ -127,7 +127,7 @@ class Entries:
             raise BadInput(f"there is no video {number} in {self._store.path}")
         return found[0]
 
-    def of_job(self, job_id: str) -> list[Entry]:
+    def find_by_job(self, job_id: str) -> list[Entry]:
         """The videos of a job that are not deleted, in the order in which they were made."""
         query = f"SELECT {ROW} {FROM} WHERE results.job = ? AND results.deleted IS NULL ORDER BY results.number"
         return self._entries(query, [job_id])
@@ -198,7 +198,7 @@ class Entries:
 
     # What comes and goes
 
-    def adopt(
+    def add_imported(
         self,
         result: StoredResult,
         settings: SampleSettings,
@@ -211,7 +211,7 @@ class Entries:
         animation: str | None = None,
         imported: bool = False,
     ) -> Entry:
-        """Takes in a video that no desk had made: the command line's own, or one that was found on disk.
+        """Takes in a video that no service had made: the command line's own, or one that was found on disk.
 
         `settings` are those of this one video, `created` is by default now.
         """
@@ -239,7 +239,7 @@ class Entries:
         """They are back; `result_of` says where the files of each lie now."""
         self._move(numbers, result_of or {}, None)
 
-    def forget(self, numbers: Sequence[int]) -> None:
+    def remove(self, numbers: Sequence[int]) -> None:
         """Their rows go for good, and with the last of a job's rows the job; files are not touched."""
         with self._store.writing(durable=True) as db:
             for number in numbers:

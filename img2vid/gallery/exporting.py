@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from img2vid.background import OnProgress, Outcome
+from img2vid.background import OnProgress, TaskResult
 from img2vid.errors import BadInput, MediaError
 from img2vid.files import publish, temporary_file
 from img2vid.gallery.entries import Entry
@@ -21,7 +21,7 @@ KEPT = 3
 """Exports that stay there, the newest."""
 
 
-def export(entries: Sequence[Entry], home: Path, on_progress: OnProgress) -> Outcome:
+def export(entries: Sequence[Entry], home: Path, on_progress: OnProgress) -> TaskResult:
     """Writes the zip to the home's exports. Raises BadInput where no video is there, MediaError for a full disk."""
     there = [entry for entry in entries if entry.result.video.is_file()]
     if not there:
@@ -37,7 +37,7 @@ def export(entries: Sequence[Entry], home: Path, on_progress: OnProgress) -> Out
     _forget_old(folder, path)
     gone = len(entries) - len(there)
     text = f"{len(there)} video{'' if len(there) == 1 else 's'} in {path}"
-    return Outcome(text + (f"; {gone} not on disk any more" if gone else ""), file=path)
+    return TaskResult(text + (f"; {gone} not on disk any more" if gone else ""), file=path)
 
 
 def _write(part: Path, entries: Sequence[Entry], on_progress: OnProgress) -> None:
@@ -74,9 +74,9 @@ def _unique(stems: Iterator[str]) -> Iterator[str]:
 
 
 def _table(entries: Sequence[Entry], names: Sequence[str]) -> str:
-    from img2vid.gallery.csv_export import as_csv, row
+    from img2vid.gallery.csv_export import as_csv, csv_row
 
-    return as_csv([row({"file": f"{name}.mp4"}, entry) for name, entry in zip(names, entries, strict=True)])
+    return as_csv([csv_row({"file": f"{name}.mp4"}, entry) for name, entry in zip(names, entries, strict=True)])
 
 
 def _forget_old(folder: Path, newest: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
-from img2vid.background import OnProgress, Outcome
+from img2vid.background import OnProgress, TaskResult
 from img2vid.errors import BadInput, Cancelled, MediaError
 from img2vid.files import whole_file
 from img2vid.gallery.entries import Entries, Entry
@@ -63,7 +63,7 @@ def videos_in(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def import_folder(store: Store, folder: Path, on_progress: OnProgress) -> Outcome:
+def import_folder(store: Store, folder: Path, on_progress: OnProgress) -> TaskResult:
     """Takes in every video of a folder that is not known yet; each by itself, so that what is in is in."""
     folder = folder.resolve()
     videos = videos_in(folder)
@@ -76,17 +76,17 @@ def import_folder(store: Store, folder: Path, on_progress: OnProgress) -> Outcom
                 known += 1
                 continue
             try:
-                take_in(store, video)
+                import_video(store, video)
                 taken += 1
             except BadInput as error:
                 left.append(f"{video.relative_to(folder)}: {error}")
     except Cancelled as error:
         raise Cancelled(f"stopped; {_count(taken, 'video')} had been imported by then") from error
     on_progress(len(videos), len(videos))
-    return Outcome(_sentence(folder, taken, known, len(left)), tuple(_shortened(left)))
+    return TaskResult(_sentence(folder, taken, known, len(left)), tuple(_shortened(left)))
 
 
-def take_in(store: Store, video: Path) -> Entry:
+def import_video(store: Store, video: Path) -> Entry:
     """One video becomes an entry. Raises BadInput where it is none of ours, MediaError where the disk is full."""
     metadata = read_metadata(video)
     settings = _settings(metadata)
@@ -101,7 +101,7 @@ def take_in(store: Store, video: Path) -> Entry:
     )
     picture, suffix = _picture(store, metadata, result.still)
     name = metadata.get("picture")
-    return Entries(store).adopt(
+    return Entries(store).add_imported(
         result,
         settings,
         _choice(metadata),

@@ -20,7 +20,7 @@ from img2vid.jobs.store import Store
 from img2vid.settings import SampleSettings
 
 if TYPE_CHECKING:
-    from img2vid.jobs.service import Desk
+    from img2vid.jobs.service import JobService
 
 Kind = Literal["compare", "sweep"]
 Wanted = tuple[SampleSettings, EngineChoice]
@@ -76,7 +76,7 @@ class Studies:
 
     def begin(
         self,
-        desk: "Desk",
+        service: "JobService",
         kind: Kind,
         wanted: Sequence[Wanted],
         picture: bytes,
@@ -87,28 +87,28 @@ class Studies:
     ) -> Study:
         """A new study; what is not there yet is put into the queue, in order.
 
-        Raises what `Desk.submit` does; where one cell is refused, nothing is put into the queue.
+        Raises what `JobService.submit` does; where one cell is refused, nothing is put into the queue.
         """
         if not wanted:
             raise BadInput("there is nothing to make; ask for at least one video")
         kept = self._store.keep_picture(picture, suffix)
-        cells = self._cells(desk, wanted, kept, name, folder)
+        cells = self._cells(service, wanted, kept, name, folder)
         study = Study(rows.new_id(), kind, time.time(), kept, name, tuple(axes), tuple(cells))
         self._keep(study)
         return study
 
-    def again(self, desk: "Desk", study: Study) -> Study:
+    def rerun(self, service: "JobService", study: Study) -> Study:
         """The same study, with new jobs for the cells that ended without a video and those whose video is gone."""
         open_cells = [cell for cell in study.cells if not self._stands(cell)]
         wanted = [(cell.settings, cell.choice) for cell in open_cells]
-        fresh = iter(self._cells(desk, wanted, study.picture, study.picture_name, None))
+        fresh = iter(self._cells(service, wanted, study.picture, study.picture_name, None))
         cells = tuple(next(fresh) if cell in open_cells else cell for cell in study.cells)
         changed = replace(study, cells=cells)
         self._keep(changed)
         return changed
 
     def _cells(
-        self, desk: "Desk", wanted: Sequence[Wanted], picture: Path, name: str, folder: Path | None
+        self, service: "JobService", wanted: Sequence[Wanted], picture: Path, name: str, folder: Path | None
     ) -> list[Cell]:
         """A cell for each that is wanted; the same settings share a job."""
         keys = [rows.likeness(*one, picture.name) for one in wanted]
@@ -117,7 +117,7 @@ class Studies:
         missing = {key: one for key, one in different.items() if found[key] is None}
         if missing:
             asked = list(missing.values())
-            added = desk.submit_all(asked, picture.read_bytes(), name, picture.suffix, folder)
+            added = service.submit_all(asked, picture.read_bytes(), name, picture.suffix, folder)
             found |= {key: job.id for key, job in zip(missing, added, strict=True)}
         return [Cell(*one, found[key] or "", key not in missing) for key, one in zip(keys, wanted, strict=True)]
 
@@ -180,7 +180,7 @@ class Studies:
 
     def _video(self, cell: Cell) -> Entry | None:
         """A job of several videos may have made the cell's among others."""
-        found = (entry for entry in self._entries.of_job(cell.job) if entry.result.seed == cell.settings.seed)
+        found = (entry for entry in self._entries.find_by_job(cell.job) if entry.result.seed == cell.settings.seed)
         return next((entry for entry in found if entry.result.video.is_file()), None)
 
     # Rows

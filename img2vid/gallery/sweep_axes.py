@@ -130,7 +130,7 @@ def cells_from_controls(
     return _cells(axes, settle)
 
 
-def resting(axes: Sequence[Axis], cells: Sequence[SampleSettings]) -> list[str]:
+def unused_settings(axes: Sequence[Axis], cells: Sequence[SampleSettings]) -> list[str]:
     """A sentence for each axis that changes no video, because what it sets is not used by any cell."""
     found: list[str] = []
     for axis in axes:

@@ -55,7 +55,7 @@ class Trash:
                     moved[entry.number] = self._away(entry)
                 self._entries.mark_deleted([entry.number for entry in wanted], moved)
             except BaseException:
-                self._mend()
+                self._recover()
                 raise
 
     def restore(self, numbers: Sequence[int]) -> list[Entry]:
@@ -69,7 +69,7 @@ class Trash:
                         back[number] = self._back(entry)
                 self._entries.restore(list(back), back)
             except BaseException:
-                self._mend()
+                self._recover()
                 raise
             for folder in self._folders():
                 if _number_of(folder) in back:
@@ -88,11 +88,11 @@ class Trash:
             self._purge(numbers)
             return len(numbers)
 
-    def tidy(self, now: float | None = None) -> int:
+    def remove_expired(self, now: float | None = None) -> int:
         """Puts back what was half done and deletes for good what is older than thirty days; returns how many."""
         before = (time.time() if now is None else now) - KEPT_SECONDS
         with self._alone():
-            self._mend()
+            self._recover()
             old = [
                 entry.number
                 for entry in self._entries.find(Filter(deleted=True), limit=-1)
@@ -109,7 +109,7 @@ class Trash:
         if not files:
             return entry.result
         folder = self._folder / f"{entry.number}-{secrets.token_hex(4)}"
-        with _telling("deleted"):
+        with _reporting("deleted"):
             folder.mkdir(parents=True)
             where = {"number": entry.number, "files": [str(path) for path in files], "deleted": time.time()}
             _write_where(folder, where)
@@ -128,21 +128,21 @@ class Trash:
         folder = next((one for one in self._folders() if _number_of(one) == entry.number), None)
         if folder is None:
             return entry.result
-        with _telling("brought back"):
+        with _reporting("brought back"):
             return relocated(entry.result, _move_back(folder))
 
     def _purge(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             if self._entries.entry(number).deleted is None:
                 raise BadInput(f"video {number} is not in the trash; delete it first")
-        self._entries.forget(numbers)
+        self._entries.remove(numbers)
         for folder in self._folders():
             if _number_of(folder) in numbers:
                 _remove(folder)
 
     # What was half done
 
-    def _mend(self) -> None:
+    def _recover(self) -> None:
         """Folders that no deleted row names are of a move that did not come to its end: it is taken back."""
         for folder in self._folders():
             number = _number_of(folder)
@@ -158,11 +158,11 @@ class Trash:
                 continue
             inside = any(folder in path.parents for path in files_of(entry.result))
             if entry.deleted is None and not inside:
-                self._take_back(folder, entry)
+                self._roll_back(folder, entry)
             elif entry.deleted is not None and inside:
-                self._put_again(folder, entry)
+                self._redo(folder, entry)
 
-    def _take_back(self, folder: Path, entry: Entry) -> None:
+    def _roll_back(self, folder: Path, entry: Entry) -> None:
         """A deletion that was not written down: the files go back to where the row says they are."""
         with suppress(OSError):
             for index, path in enumerate(_files_in(folder)):
@@ -173,7 +173,7 @@ class Trash:
                     here.unlink()  # a copy on another disk, whose original is still there
             _remove(folder)
 
-    def _put_again(self, folder: Path, entry: Entry) -> None:
+    def _redo(self, folder: Path, entry: Entry) -> None:
         """A restoring that was not written down: what was moved out already comes in again."""
         with suppress(OSError):
             for index, path in enumerate(_files_in(folder)):
@@ -275,7 +275,7 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def _telling(done: str) -> Generator[None, None, None]:
+def _reporting(done: str) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:

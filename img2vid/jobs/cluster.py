@@ -38,7 +38,7 @@ class WorkerLost(Img2VidError):
     """A worker went away with what it was doing."""
 
 
-class Line:
+class LoopThread:
     """A thread with the event loop in which a connection to Dask lives; nothing of it stays when it is closed."""
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class Line:
         self._thread = threading.Thread(target=self._loop.run_forever, name="img2vid cluster", daemon=True)
         self._thread.start()
 
-    def begin(self, work: Coroutine[Any, Any, Any]) -> "Future[Any]":
+    def submit(self, work: Coroutine[Any, Any, Any]) -> "Future[Any]":
         """Lets something happen there, and does not wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def wait_for(self, work: Coroutine[Any, Any, Any], seconds: float) -> Any:
         """Lets something happen there and waits for its result; TimeoutError where that takes too long."""
-        begun = self.begin(work)
+        begun = self.submit(work)
         try:
             return begun.result(timeout=seconds)
         except FutureTimeout as error:
@@ -77,12 +77,12 @@ async def _end_others() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Promise:
+class TaskHandle:
     """What a worker was asked for; it is fetched as soon as it is there."""
 
-    def __init__(self, line: Line, future: Any) -> None:
+    def __init__(self, line: LoopThread, future: Any) -> None:
         self._line, self._future = line, future  # Dask's future
-        self._fetched = line.begin(_fetch(future))
+        self._fetched = line.submit(_fetch(future))
 
     def done(self) -> bool:
         """Whether there is a result or an error; what a lost worker was asked for may never be done."""
@@ -97,9 +97,9 @@ class Promise:
         except (KilledWorker, CancelledError, AsyncCancelledError, asyncio.TimeoutError, OSError) as error:
             raise WorkerLost(f"the worker is gone ({type(error).__name__})") from error
 
-    def withdraw(self) -> None:
+    def cancel(self) -> None:
         """Lets go of it; a function that runs can see that nobody wants its result any more."""
-        self._line.begin(_cancel(self._future))
+        self._line.submit(_cancel(self._future))
 
 
 async def _fetch(future: Any) -> Any:
@@ -114,7 +114,7 @@ async def _cancel(future: Any) -> None:
 class Cluster:
     """A connection to a scheduler; `process` is the local cluster's, None for the user's own."""
 
-    def __init__(self, line: Line, client: Any, process: "subprocess.Popen[str] | None") -> None:
+    def __init__(self, line: LoopThread, client: Any, process: "subprocess.Popen[str] | None") -> None:
         self._line, self._client, self._process = line, client, process
         self.topic: str = client.id
         """Where this connection hears events; Dask forgets them some time after it was closed."""
@@ -147,7 +147,7 @@ class Cluster:
 
         self._line.wait_for(subscribe(), ANSWER_SECONDS)
 
-    def ask(self, worker: str, function: Callable[..., Any], *arguments: Any) -> Promise:
+    def submit(self, worker: str, function: Callable[..., Any], *arguments: Any) -> TaskHandle:
         """Lets one worker run a function."""
         import dask.config
 
@@ -157,7 +157,7 @@ class Cluster:
             with dask.config.set(large):  # pyright: ignore[reportUnknownMemberType]
                 return self._client.submit(function, *arguments, workers=[worker], pure=False)
 
-        return Promise(self._line, self._line.wait_for(submit(), ANSWER_SECONDS))
+        return TaskHandle(self._line, self._line.wait_for(submit(), ANSWER_SECONDS))
 
 
 def scheduler_address() -> str | None:
@@ -191,7 +191,7 @@ def _connected(
 ) -> Generator[Cluster, None, None]:
     from distributed import Client
 
-    # What Dask has to say about lost connections, the desk tells in its own words.
+    # What Dask has to say about lost connections, the service tells in its own words.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -205,7 +205,7 @@ def _connected(
     async def disconnect() -> None:
         await clients[0].close()
 
-    line = Line()
+    line = LoopThread()
     try:
         try:
             line.wait_for(connect(), 2 * CONNECT_SECONDS)

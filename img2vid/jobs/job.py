@@ -139,7 +139,7 @@ class ModelStatus:
 
 
 @dataclass(frozen=True)
-class ModelWish:
+class ModelRequest:
     """Which model workers shall load when they have nothing else to do; version "" lets go of what is loaded.
 
     Each wish has a higher `number` than the one before it.

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 HOST = "127.0.0.1"
-PATIENCE = 2.0
+PROBE_SECONDS = 2.0
 """Seconds for an orderly end, in which workers remove their temporary files."""
 CONFIG: dict[str, Any] = {
     # Dask lets numerical libraries have one thread; here a worker is the only one, and takes what the machine has.
@@ -92,7 +92,7 @@ async def serve() -> None:
         sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         # A worker in the middle of a step cannot be asked to leave; it ends with this process.
-        threading.Timer(PATIENCE, os._exit, (0,)).start()
+        threading.Timer(PROBE_SECONDS, os._exit, (0,)).start()
 
 
 def main() -> None:

@@ -21,14 +21,14 @@ Load = Callable[[ModelVersion, EngineChoice, OnEvent, "Parts"], LoadedModel]
 
 
 @dataclass(frozen=True)
-class Held:
+class CachedModel:
     """A model, and how many bytes were in use when it was loaded."""
 
     model: LoadedModel
     memory: int
 
 
-def room() -> int:
+def capacity() -> int:
     """How many models may be in memory at once; BadInput where the user's word for that is no such number."""
     text = os.environ.get(VARIABLE, "").strip() or "1"
     if not text.isdecimal() or not 1 <= int(text) <= MOST:
@@ -36,12 +36,12 @@ def room() -> int:
     return int(text)
 
 
-class Models:
+class ModelCache:
     """Loads models and keeps the ones that were used last."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._held: dict[object, Held] = {}
+        self._held: dict[object, CachedModel] = {}
         """By what they are, the one that was used last at the end."""
         self._told: object = None
         """The one that was told of last."""
@@ -52,7 +52,9 @@ class Models:
         self._told = None
         inference.release_memory()
 
-    def get(self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent, tell: Callable[..., None]) -> Held:
+    def get(
+        self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent, tell: Callable[..., None]
+    ) -> CachedModel:
         """The model of a version, loaded if it is not there; old ones go before a new one comes.
 
         `choice` holds no `auto` any more; another number of threads needs no other model. `tell` hears what the
@@ -70,12 +72,12 @@ class Models:
             self._told = None
             tell(state="loading", **status)
             try:
-                held = self._load_anew(version, choice, on_event)
+                held = self._load_model(version, choice, on_event)
             except Cancelled:
                 tell(state="none")
                 raise
             except Exception as error:
-                tell(state="failed", error=in_a_sentence(error), **status)
+                tell(state="failed", error=one_sentence(error), **status)
                 raise
         self._held[wanted] = held
         inference.use_threads(choice.threads)
@@ -85,10 +87,10 @@ class Models:
             tell(state="ready", done=size, total=size, memory=held.memory, advice=advice, **status)
         return held
 
-    def _load_anew(self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent) -> Held:
+    def _load_model(self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent) -> CachedModel:
         # What the model that was used last shares with the new one stays; its network goes before the new one comes.
         spare: Parts = self._held[next(reversed(self._held))].model.parts if self._held else {}
-        for old in list(self._held)[: max(len(self._held) + 1 - room(), 0)]:
+        for old in list(self._held)[: max(len(self._held) + 1 - capacity(), 0)]:
             del self._held[old]
         inference.release_memory()
         model = None
@@ -101,10 +103,10 @@ class Models:
             spare = {}
             self.release()
             model = self._load(version, choice, on_event, spare)
-        return Held(model, inference.memory_in_use(choice.device))
+        return CachedModel(model, inference.memory_in_use(choice.device))
 
 
-def in_a_sentence(error: Exception) -> str:
+def one_sentence(error: Exception) -> str:
     """An error as the user is told of it; one that was not foreseen with its type."""
     if isinstance(error, Img2VidError):
         return str(error)

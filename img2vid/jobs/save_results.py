@@ -8,14 +8,14 @@ from img2vid.files import publish, temporary_file, whole_file
 from img2vid.jobs.estimate import Timing
 from img2vid.jobs.job import Job, StoredResult
 from img2vid.jobs.store import Store
-from img2vid.jobs.worker import Outcome
+from img2vid.jobs.worker import RenderResult
 from img2vid.media.videos import COMPANIONS
 
 Files = Mapping[str, bytes]
 """Contents by suffix: ".mp4", ".png", ".json", and ".gif" or ".webp" if that was asked for."""
 
 
-def deliver(files: Files, folder: Path, stem: str) -> dict[str, Path]:
+def save_files(files: Files, folder: Path, stem: str) -> dict[str, Path]:
     """Writes a video and what lies beside it under one name, `stem` or the first free of `stem_2`, ...; by suffix.
 
     Raises MediaError where the folder cannot take them; then none of them is there.
@@ -39,17 +39,17 @@ def deliver(files: Files, folder: Path, stem: str) -> dict[str, Path]:
     return written
 
 
-def keep(store: Store, job: Job, outcome: Outcome) -> None:
+def save_result(store: Store, job: Job, outcome: RenderResult) -> None:
     """Writes a finished video of a job to disk and into the store, with the time that it took.
 
     Where its folder cannot take it, it goes to `kept` in the home, and the job says so: no video is lost. Raises
     MediaError where that fails too.
     """
     try:
-        files = deliver(outcome.files, job.folder, outcome.stem)
+        files = save_files(outcome.files, job.folder, outcome.stem)
     except MediaError as error:
         kept = store.home / "kept"
-        files = deliver(outcome.files, kept, outcome.stem)
+        files = save_files(outcome.files, kept, outcome.stem)
         store.record_notice(job.id, f"{error}, so the video was put into {kept}")
     animation = files.get(f".{job.animation}")
     facts = (outcome.seed, outcome.seconds, outcome.metadata, outcome.memory)

@@ -1,6 +1,6 @@
-"""The desk: it takes jobs, and where it is the active one of its home, sees to it that they are done.
+"""The service: it takes jobs, and where it is the active one of its home, sees to it that they are done.
 
-Any number of processes may have a desk for the same home; they meet in the store. One of them is active, holds the
+Any number of processes may have a service for the same home; they meet in the store. One of them is active, holds the
 lock of the home and has the cluster. When its process ends, however it ends, another one takes its place.
 """
 
@@ -18,9 +18,9 @@ from img2vid.file_lock import HomeLock, is_held
 from img2vid.inference import EngineChoice
 from img2vid.jobs.cluster import Cluster, open_cluster, scheduler_address
 from img2vid.jobs.job import Job
-from img2vid.jobs.scheduler import Dispatcher, Greet, Make
+from img2vid.jobs.scheduler import GetWorkerInfo, Render, Scheduler
 from img2vid.jobs.store import Store
-from img2vid.jobs.worker import hello, make_video
+from img2vid.jobs.worker import make_video, worker_info
 from img2vid.media.pictures import load_picture
 from img2vid.settings import SampleSettings, check_provider
 from img2vid.versions import find_version
@@ -30,35 +30,35 @@ logger = logging.getLogger(__name__)
 TICK = 0.1
 """Seconds between two looks at the store, into which other processes write too."""
 LOCK_EVERY = 0.5
-"""Seconds between two tries to become the active desk."""
-AGAIN_AFTER = 3.0
+"""Seconds between two tries to become the active service."""
+RETRY_AFTER = 3.0
 """Seconds until a cluster that failed is opened again."""
 STARTING = "the workers are being started"
 NOTE = "desk"
 
 
-class Desk:
+class JobService:
     """Takes jobs and commands for the jobs of a store. All methods return at once, and may be called from any thread.
 
-    Workers run `make` for each video, and `greet` once before.
+    Workers run `make` for each video, and `get_worker_info` once before.
     """
 
-    def __init__(self, store: Store, make: Make = make_video, greet: Greet = hello) -> None:
+    def __init__(self, store: Store, make: Render = make_video, get_worker_info: GetWorkerInfo = worker_info) -> None:
         self.store = store
-        self._make, self._greet = make, greet
+        self._render, self._get_worker_info = make, get_worker_info
         self._stopping = threading.Event()
         self._news = threading.Event()
         self._put_back = False
         self._thread: threading.Thread | None = None
         self._active = False
         self._trouble: str | None = None
-        """What keeps the active desk from working, told here because it may be the store itself."""
+        """What keeps the active service from working, told here because it may be the store itself."""
         self._noted: Any = None
 
     # Commands
 
     def start(self) -> None:
-        """Begins to work in the background: as the active desk, or in reserve while another one is active."""
+        """Begins to work in the background: as the active service, or in reserve while another one is active."""
         if self._thread is None:
             # By now the address is known to be one, so that a mistake in it is told here.
             scheduler_address()
@@ -67,7 +67,7 @@ class Desk:
             atexit.register(self.stop)
 
     def stop(self, put_back: bool = False) -> None:
-        """Stops working; what runs is interrupted, or, if it is `put_back`, waits for another desk."""
+        """Stops working; what runs is interrupted, or, if it is `put_back`, waits for another service."""
         atexit.unregister(self.stop)
         self._put_back = put_back
         self._stopping.set()
@@ -110,7 +110,7 @@ class Desk:
             choice.check()
             check_provider(settings, choice.provider)
             paths.require_writable(self.store.home / version.name if folder is None else folder)
-            if not self.is_elsewhere():
+            if not self.is_remote():
                 version.require_checkpoint()
         jobs = [self.store.add(*one, picture, picture_name, suffix, folder, animation) for one in wanted]
         self._news.set()
@@ -121,9 +121,9 @@ class Desk:
         self.store.cancel(job_id)
         self._news.set()
 
-    def again(self, job_id: str) -> Job:
+    def resubmit(self, job_id: str) -> Job:
         """A new job like that one, at the end of the queue."""
-        job = self.store.again(job_id)
+        job = self.store.resubmit(job_id)
         self._news.set()
         return job
 
@@ -131,9 +131,9 @@ class Desk:
         """Gives a waiting job another place in the queue; 0 is the next to run."""
         self.store.move(job_id, place)
 
-    def empty_queue(self) -> int:
+    def clear_queue(self) -> int:
         """Ends all waiting jobs; returns how many there were."""
-        return self.store.empty_queue()
+        return self.store.clear_queue()
 
     def load(self, version: str, choice: EngineChoice) -> None:
         """Has the model loaded as soon as no job needs the workers; `Store.model` tells how far that is.
@@ -141,14 +141,14 @@ class Desk:
         Raises BadInput for an unknown version, CheckpointError where its checkpoint is missing.
         """
         found = find_version(version)
-        if not self.is_elsewhere():
+        if not self.is_remote():
             found.require_checkpoint()
-        self.store.make_wish(version, choice)
+        self.store.request_model(version, choice)
         self._news.set()
 
     def unload(self) -> None:
         """Has the workers let go of their model, as soon as no job needs it."""
-        self.store.make_wish("", EngineChoice())
+        self.store.request_model("", EngineChoice())
         self._news.set()
 
     # What there is
@@ -161,7 +161,7 @@ class Desk:
         return STARTING if note is None else note["status"]
 
     def failure(self) -> str | None:
-        """What keeps this desk from opening its cluster, in a sentence; None for a desk in reserve."""
+        """What keeps this service from opening its cluster, in a sentence; None for a service in reserve."""
         return self._trouble
 
     def workers(self) -> list[tuple[str, str, str]]:
@@ -169,7 +169,7 @@ class Desk:
         note = self.store.note(NOTE)
         return [] if note is None else [(name, host, device) for name, host, device in note["workers"]]
 
-    def is_elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether jobs run on the user's own cluster, whose machines have checkpoints of their own."""
         if not self._active and is_held(self.store.home):
             note = self.store.note(NOTE)
@@ -181,7 +181,7 @@ class Desk:
     def _run(self) -> None:
         lock = HomeLock(self.store.home)
         while not self._stopping.is_set():
-            with self._surviving("the home"):
+            with self._retrying("the home"):
                 if lock.acquire():
                     self._active = True
                     self._serve()
@@ -191,27 +191,27 @@ class Desk:
         lock.release()
 
     def _serve(self) -> None:
-        """Works as the active desk until it is stopped."""
-        dispatcher = Dispatcher(self.store, self._make, self._greet)
+        """Works as the active service until it is stopped."""
+        dispatcher = Scheduler(self.store, self._render, self._get_worker_info)
         settled = False
         while not self._stopping.is_set():
-            with self._surviving("the cluster"):
+            with self._retrying("the cluster"):
                 if not settled:
                     self._note(STARTING, [])
-                    self.store.settle()
-                    self.store.forget_models()
+                    self.store.recover()
+                    self.store.drop_models()
                     settled = True
                 with open_cluster(self.store.home) as cluster:
                     self._dispatch(dispatcher, cluster)
-        with self._surviving("the end"):
+        with self._retrying("the end"):
             dispatcher.end(self._put_back)
 
-    def _dispatch(self, dispatcher: Dispatcher, cluster: Cluster) -> None:
+    def _dispatch(self, dispatcher: Scheduler, cluster: Cluster) -> None:
         """Works with one cluster, as long as that is there."""
         dispatcher.attach(cluster)
         try:
             while not self._stopping.is_set() and cluster.is_up:
-                with self._surviving("the store", StoreError):
+                with self._retrying("the store", StoreError):
                     dispatcher.tick()
                     self._note(dispatcher.problem(), dispatcher.workers())
                 self._news.wait(TICK)
@@ -222,8 +222,8 @@ class Desk:
             dispatcher.detach()
 
     @contextmanager
-    def _surviving(self, what: str, kind: type[Exception] = Exception) -> Generator[None, None, None]:
-        """Whatever happens in the block is told, and after a while the desk goes on: jobs are safe in the store."""
+    def _retrying(self, what: str, kind: type[Exception] = Exception) -> Generator[None, None, None]:
+        """Whatever happens in the block is told, and after a while the service goes on: jobs are safe in the store."""
         try:
             yield
             self._trouble = None
@@ -238,10 +238,10 @@ class Desk:
             self._trouble = trouble
             with suppress(StoreError):
                 self._note(self._trouble, [])
-            self._stopping.wait(AGAIN_AFTER)
+            self._stopping.wait(RETRY_AFTER)
 
     def _note(self, status: str | None, workers: list[tuple[str, str, str]]) -> None:
-        """Tells the desks in other processes."""
+        """Tells the services in other processes."""
         note = {"status": status, "workers": workers, "scheduler": scheduler_address()}
         if note != self._noted:
             self.store.write_note(NOTE, note)

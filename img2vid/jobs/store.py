@@ -1,6 +1,6 @@
 """The store of jobs: the queue, what became of each job, which model is loaded.
 
-What `add` was given is on disk before it returns. The store only remembers; who runs what is the desk's business.
+What `add` was given is on disk before it returns. The store only remembers; who runs what is the service's business.
 """
 
 import json
@@ -16,7 +16,7 @@ from img2vid.jobs import job as rows
 from img2vid.jobs.database import Connection, Database
 from img2vid.jobs.estimate import Timing, expected
 from img2vid.jobs.inputs import keep_input, safe_name
-from img2vid.jobs.job import Job, JobProgress, ModelStatus, ModelWish, State, StoredResult
+from img2vid.jobs.job import Job, JobProgress, ModelRequest, ModelStatus, State, StoredResult
 from img2vid.settings import SampleSettings
 
 COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job) if field.name not in ("made", "results"))
@@ -53,7 +53,7 @@ class Store(Database):
                 f"the picture cannot be kept in {self.home} ({error.strerror}); is the disk full?"
             ) from error
 
-    def again(self, job_id: str) -> Job:
+    def resubmit(self, job_id: str) -> Job:
         """A new waiting job with the picture and the settings of another one."""
         with self.reading() as db:
             values = self._one(
@@ -97,7 +97,7 @@ class Store(Database):
             db.executemany("UPDATE jobs SET place = ? WHERE id = ?", list(enumerate(order)))
 
     def cancel(self, job_id: str) -> None:
-        """Ends a waiting job; asks the desk to stop a running one, which takes it a moment."""
+        """Ends a waiting job; asks the service to stop a running one, which takes it a moment."""
         if self.cancel_waiting(job_id):
             return
         with self.writing(durable=True) as db:
@@ -108,7 +108,7 @@ class Store(Database):
         with self.writing(durable=True) as db:
             return self._cancel_waiting(db, "id = ?", (job_id,)) == 1
 
-    def empty_queue(self) -> int:
+    def clear_queue(self) -> int:
         """Ends all waiting jobs; returns how many there were."""
         with self.writing(durable=True) as db:
             return self._cancel_waiting(db, "TRUE", ())
@@ -141,14 +141,14 @@ class Store(Database):
 
     def model(self) -> ModelStatus:
         """The model that was loaded, or failed to load, last."""
-        wish = self.wish()
+        wish = self.model_request()
         with self.reading() as db:
             row = db.execute("SELECT status FROM models ORDER BY changed DESC LIMIT 1").fetchone()
         status = ModelStatus() if row is None else ModelStatus(**json.loads(row[0]))
         version = "" if wish is None else wish.version
         return replace(status, wanted=bool(version), wanted_version=version)
 
-    # What the desk writes down
+    # What the service writes down
 
     def start(self, job_id: str, worker: str = "") -> bool:
         """A job was given to a worker, for the first time or again; False where it waits and runs no more."""
@@ -160,7 +160,7 @@ class Store(Database):
             )
             return changed.rowcount == 1
 
-    def put_back(self, job_id: str) -> None:
+    def requeue(self, job_id: str) -> None:
         """A running or interrupted job waits again, before all others; it goes on after the videos that it has."""
         with self.writing(durable=True) as db:
             db.execute(
@@ -180,8 +180,8 @@ class Store(Database):
             )
             db.execute("DELETE FROM progress WHERE job = ?", (job_id,))
 
-    def settle(self) -> int:
-        """Ends the jobs that were running under a desk that is gone; returns how many."""
+    def recover(self) -> int:
+        """Ends the jobs that were running under a service that is gone; returns how many."""
         with self.reading() as db:
             found = db.execute("SELECT id, cancel FROM jobs WHERE state = ?", (State.RUNNING,)).fetchall()
         for job_id, cancelled in found:
@@ -248,26 +248,26 @@ class Store(Database):
         with self.writing() as db:
             db.execute("REPLACE INTO models VALUES (?, ?, ?)", (worker, time.time(), json.dumps(asdict(status))))
 
-    def forget_models(self, workers: Sequence[str] | None = None) -> None:
+    def drop_models(self, workers: Sequence[str] | None = None) -> None:
         """Workers that are gone hold nothing; without names, all of them."""
         with self.writing() as db:
             known = [row[0] for row in db.execute("SELECT worker FROM models")] if workers is None else workers
             db.executemany("DELETE FROM models WHERE worker = ?", [(worker,) for worker in known])
 
-    def wish(self) -> ModelWish | None:
+    def model_request(self) -> ModelRequest | None:
         """The newest wish."""
         with self.reading() as db:
             row = db.execute("SELECT number, version, choice FROM wishes ORDER BY number DESC LIMIT 1").fetchone()
-        return None if row is None else ModelWish(row[0], row[1], rows.choice_from_text(row[2]))
+        return None if row is None else ModelRequest(row[0], row[1], rows.choice_from_text(row[2]))
 
-    def make_wish(self, version: str, choice: EngineChoice) -> None:
+    def request_model(self, version: str, choice: EngineChoice) -> None:
         """The workers shall load this version, or, for "", let go of what they hold."""
         with self.writing(durable=True) as db:
             db.execute("INSERT INTO wishes (version, choice) VALUES (?, ?)", (version, rows.choice_to_text(choice)))
             db.execute("DELETE FROM wishes WHERE number < (SELECT MAX(number) FROM wishes)")
 
     def note(self, name: str) -> Any:
-        """What the active desk last noted under a name, or None."""
+        """What the active service last noted under a name, or None."""
         with self.reading() as db:
             row = db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])

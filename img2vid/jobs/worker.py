@@ -25,7 +25,7 @@ from img2vid import inference, pipeline
 from img2vid.errors import Cancelled, Img2VidError
 from img2vid.inference import EngineChoice, LoadedModel
 from img2vid.jobs.latent_cache import pack, unpack
-from img2vid.jobs.model_cache import Held, Models, in_a_sentence
+from img2vid.jobs.model_cache import CachedModel, ModelCache, one_sentence
 from img2vid.jobs.preview import preview_gif
 from img2vid.media.pictures import load_picture
 from img2vid.progress import Event
@@ -44,7 +44,7 @@ Wanted = Callable[[], bool]
 
 
 @dataclass(frozen=True)
-class Order:
+class RenderRequest:
     """One video to make. `topic` is where events go, `task` what they are marked with."""
 
     task: str
@@ -55,11 +55,11 @@ class Order:
     name: str
     animation: str | None
     latents: bytes = b""
-    """What an earlier try has sampled, as a packet, or nothing."""
+    """What an earlier try has sampled, as a blob, or nothing."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RenderResult:
     """What became of an order: files by suffix, or an error, or, with neither, that it was cancelled.
 
     stages: seconds by stage; seconds: all of them together, without loading the model. model_memory, memory: bytes in
@@ -81,7 +81,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Hello:
+class WorkerInfo:
     """Who a worker is. `device` is the name of its graphics card, or CPU."""
 
     name: str
@@ -134,35 +134,35 @@ class Reporter:
             }
         )
 
-    def tell_model(self, **status: Any) -> None:
+    def report_model(self, **status: Any) -> None:
         """Sends what the worker's memory holds; the names are those of ModelStatus."""
         self._report({"kind": "model", "task": self._task, "status": status})
 
-    def tell_latents(self, seed: int, packet: bytes) -> None:
+    def report_latents(self, seed: int, blob: bytes) -> None:
         """Sends what was sampled, before it is decoded."""
-        self._report({"kind": "latents", "task": self._task, "seed": seed, "packet": packet})
+        self._report({"kind": "latents", "task": self._task, "seed": seed, "packet": blob})
 
-    def tell_trouble(self, sentence: str) -> None:
+    def report_error(self, sentence: str) -> None:
         """Sends the last words of a worker."""
         self._report({"kind": "trouble", "task": self._task, "sentence": sentence})
 
 
-class Keeping:
+class WorkerLatents:
     """Latents come with an order and go with an event, as all else that a worker needs and makes."""
 
-    def __init__(self, packet: bytes, model: LoadedModel, report: Reporter) -> None:
-        self._packet, self._model, self._report = packet, model, report
+    def __init__(self, blob: bytes, model: LoadedModel, report: Reporter) -> None:
+        self._blob, self._model, self._report = blob, model, report
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
         """What came with the order, if this very model made it."""
-        return unpack(self._packet, inference.made_by(self._model))
+        return unpack(self._blob, inference.made_by(self._model))
 
     def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
-        """Sends the latents to the desk."""
-        self._report.tell_latents(settings.seed, pack(latents, inference.made_by(self._model)))
+        """Sends the latents to the service."""
+        self._report.report_latents(settings.seed, pack(latents, inference.made_by(self._model)))
 
 
-class Bench:
+class WorkerRuntime:
     """Where a worker's models stand, and where one order is worked at a time.
 
     `load` and `run` are the pipeline's.
@@ -175,40 +175,40 @@ class Bench:
     ) -> None:
         self._run = run
         self._lock = threading.Lock()
-        self._models = Models(load)
+        self._models = ModelCache(load)
 
-    def make(self, order: Order, report: Reporter, scratch: str | None = None) -> Outcome:
+    def make(self, request: RenderRequest, report: Reporter, scratch: str | None = None) -> RenderResult:
         """Makes a video, with the model that it needs; `scratch` is a folder for temporary files."""
         with self._lock:
-            return self._settle(lambda: self._make(order, report, scratch))
+            return self._run_safely(lambda: self._make(request, report, scratch))
 
-    def load(self, version: str, choice: EngineChoice, report: Reporter) -> Outcome:
+    def load(self, version: str, choice: EngineChoice, report: Reporter) -> RenderResult:
         """Loads a model, by default in place of the one that is there."""
         with self._lock:
-            return self._settle(lambda: self._prepare(version, choice, report) and Outcome())
+            return self._run_safely(lambda: self._prepare(version, choice, report) and RenderResult())
 
     def release(self) -> None:
         """Lets go of the models and their memory."""
         self._models.release()
 
-    def _make(self, order: Order, report: Reporter, scratch: str | None) -> Outcome:
-        held = self._prepare(order.settings.version, order.choice, report)
-        picture = load_picture(order.picture, name=order.name)
+    def _make(self, request: RenderRequest, report: Reporter, scratch: str | None) -> RenderResult:
+        held = self._prepare(request.settings.version, request.choice, report)
+        picture = load_picture(request.picture, name=request.name)
         with tempfile.TemporaryDirectory(prefix="img2vid-", dir=scratch, ignore_cleanup_errors=True) as folder:
             (result,) = self._run(
                 held.model,
                 picture,
-                order.settings,
+                request.settings,
                 Path(folder),
-                name=order.name,
-                animation=order.animation,
-                picture_sha256=hashlib.sha256(order.picture).hexdigest(),
-                keeping=Keeping(order.latents, held.model, report),
+                name=request.name,
+                animation=request.animation,
+                picture_sha256=hashlib.sha256(request.picture).hexdigest(),
+                keeping=WorkerLatents(request.latents, held.model, report),
                 on_event=report,
             )
             written = [result.video, result.still, result.sidecar, *filter(None, [result.animation])]
             files = {path.suffix: path.read_bytes() for path in written}
-        return Outcome(
+        return RenderResult(
             files,
             result.video.stem,
             result.seed,
@@ -220,23 +220,23 @@ class Bench:
             result.notice,
         )
 
-    def _prepare(self, version: str, choice: EngineChoice, report: Reporter) -> Held:
+    def _prepare(self, version: str, choice: EngineChoice, report: Reporter) -> CachedModel:
         resolved = inference.resolve(choice)
         report.device = resolved.device
-        return self._models.get(find_version(version), resolved, report, report.tell_model)
+        return self._models.get(find_version(version), resolved, report, report.report_model)
 
-    def _settle(self, work: Callable[[], Outcome]) -> Outcome:
+    def _run_safely(self, work: Callable[[], RenderResult]) -> RenderResult:
         """The outcome of some work, whatever happens in it."""
         try:
             return work()
         except Cancelled:
-            return Outcome()
+            return RenderResult()
         except Img2VidError as error:
-            failed = Outcome(error=str(error), error_type=type(error).__name__)
+            failed = RenderResult(error=str(error), error_type=type(error).__name__)
         except Exception as error:  # the outermost place on a worker: what failed is told, and the worker lives on
             logger.exception("an order failed")
             details = "".join(traceback.format_exception(error))
-            failed = Outcome(error=in_a_sentence(error), error_type=type(error).__name__, details=details)
+            failed = RenderResult(error=one_sentence(error), error_type=type(error).__name__, details=details)
         # Only here, after the error is gone, nothing refers to what it had in memory.
         inference.release_memory()
         return failed
@@ -244,43 +244,43 @@ class Bench:
 
 # What is submitted to Dask
 
-BENCH = Bench()
+RUNTIME = WorkerRuntime()
 """The one of this process."""
 
 
-def hello() -> Hello:
+def worker_info() -> WorkerInfo:
     """Says who this worker is; by then it has imported torch, so that the first order does not wait for that."""
-    worker = _worker()
-    return Hello(str(worker.name), socket.gethostname(), inference.device_name("auto"), img2vid.__version__)
+    worker = _dask_worker()
+    return WorkerInfo(str(worker.name), socket.gethostname(), inference.device_name("auto"), img2vid.__version__)
 
 
-def rest() -> None:
+def barrier() -> None:
     """Does nothing; when it has, the worker had left what it did before."""
 
 
-def make_video(order: Order) -> Outcome:
+def make_video(request: RenderRequest) -> RenderResult:
     """Makes a video on this worker."""
-    report = reporter(order.task, order.topic)
-    return _leave_if_broken(BENCH.make(order, report, _worker().local_directory), report)
+    report = reporter(request.task, request.topic)
+    return _exit_if_broken(RUNTIME.make(request, report, _dask_worker().local_directory), report)
 
 
-def load_model(task: str, topic: str, version: str, choice: EngineChoice) -> Outcome:
+def load_model(task: str, topic: str, version: str, choice: EngineChoice) -> RenderResult:
     """Loads a model on this worker."""
     report = reporter(task, topic)
-    return _leave_if_broken(BENCH.load(version, choice, report), report)
+    return _exit_if_broken(RUNTIME.load(version, choice, report), report)
 
 
-def release_model(task: str, topic: str) -> Outcome:
+def release_model(task: str, topic: str) -> RenderResult:
     """Frees this worker's memory."""
-    BENCH.release()
-    reporter(task, topic).tell_model(state="none")
-    return Outcome()
+    RUNTIME.release()
+    reporter(task, topic).report_model(state="none")
+    return RenderResult()
 
 
-def _leave_if_broken(outcome: Outcome, report: Reporter) -> Outcome:
+def _exit_if_broken(outcome: RenderResult, report: Reporter) -> RenderResult:
     """After some faults a card refuses everything that this process asks: then it ends, and Dask starts another."""
     if outcome.details and not inference.device_works(report.device):
-        report.tell_trouble(outcome.error)
+        report.report_error(outcome.error)
         time.sleep(1)  # Dask sends events in batches
         os._exit(1)
     return outcome
@@ -289,9 +289,9 @@ def _leave_if_broken(outcome: Outcome, report: Reporter) -> Outcome:
 def reporter(task: str, topic: str) -> Reporter:
     """A reporter of the Dask task that runs in this thread; the run is stopped when Dask has no use for it any more.
 
-    That is so when the task was cancelled, and when the desk that asked for it is gone.
+    That is so when the task was cancelled, and when the service that asked for it is gone.
     """
-    worker = _worker()
+    worker = _dask_worker()
     key = worker.get_current_task()
 
     def wanted() -> bool:
@@ -301,7 +301,7 @@ def reporter(task: str, topic: str) -> Reporter:
     return Reporter(task, lambda event: worker.log_event(topic, event), wanted)
 
 
-def _worker() -> Any:
+def _dask_worker() -> Any:
     """Dask's worker, to which this thread belongs."""
     from distributed import get_worker
 

@@ -1,4 +1,4 @@
-"""Workers as the desk knows them, jobs on their way, and which worker suits which job."""
+"""Workers as the service knows them, jobs on their way, and which worker suits which job."""
 
 import time
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from typing import Any
 
 from img2vid.errors import BadInput
 from img2vid.inference import EngineChoice
-from img2vid.jobs.cluster import Promise
+from img2vid.jobs.cluster import TaskHandle
 from img2vid.jobs.estimate import Expected, seconds_left
 from img2vid.jobs.job import Job, JobProgress, ModelStatus
-from img2vid.jobs.latent_cache import Shelf, latents_key
-from img2vid.jobs.worker import Hello, Order
+from img2vid.jobs.latent_cache import LatentCache, latents_key
+from img2vid.jobs.worker import RenderRequest, WorkerInfo
 
 
 @dataclass(eq=False)
-class Work:
+class ActiveJob:
     """A job on its way: its `index`-th video is being made, or is the next to be made."""
 
     job: Job
@@ -52,16 +52,16 @@ class Work:
 
 
 @dataclass(eq=False)
-class Hand:
+class WorkerState:
     """A worker: `promise` is what it was asked for last, `settle` what to do when that is there."""
 
     address: str
-    promise: Promise
-    settle: Callable[["Hand"], None]
+    promise: TaskHandle
+    settle: Callable[["WorkerState"], None]
     busy: bool = True
-    work: Work | None = None
+    work: ActiveJob | None = None
     """The job that it works on."""
-    hello: Hello | None = None
+    hello: WorkerInfo | None = None
     status: ModelStatus = field(default_factory=ModelStatus)
     asked: EngineChoice | None = None
     """How the model was to be run that it was last asked for; when `status` is ready, how it is."""
@@ -81,30 +81,30 @@ class Hand:
         return "" if self.hello is None else self.hello.name
 
 
-def best_hand(free: list[Hand], job: Job) -> Hand | None:
+def best_worker(free: list[WorkerState], job: Job) -> WorkerState | None:
     """The free worker that suits a job best: it has the model, or none, or at worst another one.
 
     None where the job waits for the worker of another card.
     """
     device = job.choice.device
-    if device.startswith("cuda:") and all(hand.name.startswith("cuda:") for hand in free):
-        free = [hand for hand in free if hand.name == device]
+    if device.startswith("cuda:") and all(worker.name.startswith("cuda:") for worker in free):
+        free = [worker for worker in free if worker.name == device]
 
-    def distance(hand: Hand) -> int:
-        if hand.status.state != "ready":
+    def distance(worker: WorkerState) -> int:
+        if worker.status.state != "ready":
             return 1
-        same = hand.status.version == job.settings.version and hand.asked == choice_for(hand, job)
+        same = worker.status.version == job.settings.version and worker.asked == choice_for(worker, job)
         return 0 if same else 2
 
     return min(free, key=distance, default=None)
 
 
-def choice_for(hand: Hand, job: Job) -> EngineChoice:
+def choice_for(worker: WorkerState, job: Job) -> EngineChoice:
     """How this worker runs a job: one that is named after its card sees no other."""
-    return replace(job.choice, device="cuda") if hand.name == job.choice.device else job.choice
+    return replace(job.choice, device="cuda") if worker.name == job.choice.device else job.choice
 
 
-def order_for(hand: Hand, work: Work, topic: str, shelf: Shelf) -> Order:
+def request_for(worker: WorkerState, work: ActiveJob, topic: str, cache: LatentCache) -> RenderRequest:
     """The next video of a job, with what is kept of it, for one worker; BadInput where its picture is gone."""
     job = work.job
     try:
@@ -112,5 +112,6 @@ def order_for(hand: Hand, work: Work, topic: str, shelf: Shelf) -> Order:
     except OSError as error:
         raise BadInput(f"the picture {job.picture} cannot be read any more ({error.strerror})") from error
     settings = job.settings_of(work.index)
-    packet = shelf.get(latents_key(job, work.index))
-    return Order(job.id, topic, settings, choice_for(hand, job), picture, job.picture_name, job.animation, packet)
+    blob = cache.get(latents_key(job, work.index))
+    name, animation = job.picture_name, job.animation
+    return RenderRequest(job.id, topic, settings, choice_for(worker, job), picture, name, animation, blob)

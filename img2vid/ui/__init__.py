@@ -1,1 +1,1 @@
-"""The dashboard: pages read the store and draw, and hand everything that takes time to the desk; no torch here."""
+"""The dashboard: pages read the store and draw, and hand everything that takes time to the service; no torch here."""

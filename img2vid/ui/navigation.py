@@ -5,14 +5,14 @@ import streamlit as st
 from img2vid.ui.state import PageState, Target
 
 
-def to(page: PageState, target: Target) -> None:
+def request_page(page: PageState, target: Target) -> None:
     """For callbacks, in which Streamlit cannot go anywhere."""
-    page.going = target
+    page.target_page = target
 
 
-def go(page: PageState) -> None:
+def follow_request(page: PageState) -> None:
     """Goes to the page that was asked for, if one was; what comes after it is not drawn then."""
-    target, page.going = page.going, ""
+    target, page.target_page = page.target_page, ""
     if target == "sample":
         from img2vid.ui.sample.page import sample
 

@@ -6,14 +6,14 @@ from img2vid.jobs.store import Store
 from img2vid.settings import SampleSettings
 
 
-def see(store: Store, job: Job, memory: int) -> None:
+def record_peak(store: Store, job: Job, memory: int) -> None:
     """Takes notice of what a running job has in use; the highest is kept."""
     name = _name(job.settings, job.choice)
     if memory > (store.note(name) or 0):
         store.write_note(name, memory)
 
 
-def expected(store: Store, settings: SampleSettings, choice: EngineChoice) -> int | None:
+def expected_peak(store: Store, settings: SampleSettings, choice: EngineChoice) -> int | None:
     """The most bytes that runs of this kind had in use on this machine, or None before the first one."""
     return store.note(_name(settings, choice))
 

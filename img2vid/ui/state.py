@@ -23,7 +23,7 @@ from img2vid.versions import ModelVersion, load_versions
 
 log = logging.getLogger(__name__)
 
-Place = Literal["input", "sample", "compare", "sweeps", "gallery", "models", "system"]
+MessageArea = Literal["input", "sample", "compare", "sweeps", "gallery", "models", "system"]
 """Beside which part of the page a note stands: where the user looked when it came about."""
 Target = Literal["", "sample", "compare"]
 """Pages that another page may go to."""
@@ -41,7 +41,7 @@ class Note:
     kind: Literal["done", "info", "error"]
     text: str
     details: str = ""
-    place: Place = "sample"
+    place: MessageArea = "sample"
 
 
 @dataclass
@@ -52,7 +52,7 @@ class PageState:
     tab: Tab
     versions: dict[str, ModelVersion]
     note: Note | None = None
-    going: Target = ""
+    target_page: Target = ""
     """The page that is to be shown in place of this one."""
     uploads: int = 0
     """How many files were dropped; the drop zone is a new one after each."""
@@ -60,9 +60,9 @@ class PageState:
     """What the page was drawn from; when that changes, it is drawn again."""
     ticked: bool = False
     """What Load Model shows."""
-    boxes: int = 0
+    widget_generation: int = 0
     """How often that has changed by itself; then the box is a new one, as `load_model_key` says."""
-    letting_go: bool = False
+    unloading: bool = False
     """Whether it was unticked, and the model is not gone yet."""
     deferred: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Actions that run once the callbacks of all widgets have run."""
@@ -80,7 +80,7 @@ class PageState:
         would be let go of again, because the browser had not heard yet that the box had ticked itself. What is told of
         an old box is not heeded.
         """
-        return f"load_model_{self.boxes}"
+        return f"load_model_{self.widget_generation}"
 
     def settings(self) -> SampleSettings:
         """The controls as settings; raises BadInput where they do not fit together."""
@@ -146,10 +146,10 @@ def after_entry(action: Callable[[], None]) -> Callable[[], None]:
 
 
 def _defer(action: Callable[[], None]) -> None:
-    acting().deferred.append(action)
+    callback_state().deferred.append(action)
 
 
-def acting() -> PageState:
+def callback_state() -> PageState:
     """The state of this tab, for callbacks.
 
     Where the user has already done the next thing, Streamlit ends a callback at its first look into the session, and
@@ -158,12 +158,12 @@ def acting() -> PageState:
     return cast(PageState, st.session_state.to_dict()[_KEY])
 
 
-def entered(key: str) -> Any:
+def widget_value(key: str) -> Any:
     """What a widget holds, or None where there is no such widget; for callbacks, for the same reason."""
     return st.session_state.to_dict().get(key)
 
 
-def show(key: str, value: Any, unset: Any = None) -> Any:
+def set_widget(key: str, value: Any, unset: Any = None) -> Any:
     """Makes a widget show a value, before it is drawn; returns what it is to be given as its own default.
 
     It is told only where it shows another value: one that is told anew forgets what is being typed into it. A browser
@@ -186,7 +186,7 @@ def _open(versions: dict[str, ModelVersion]) -> PageState:
 
 
 @contextmanager
-def noting(page: PageState, place: Place = "sample") -> Generator[None, None, None]:
+def report_errors(page: PageState, place: MessageArea = "sample") -> Generator[None, None, None]:
     """For callbacks: what goes wrong in the block is told on the page, and nothing is lost."""
     page.note = None
     try:
@@ -199,7 +199,7 @@ def noting(page: PageState, place: Place = "sample") -> Generator[None, None, No
 
 
 @contextmanager
-def drawing(what: str) -> Generator[None, None, None]:
+def report_drawing_errors(what: str) -> Generator[None, None, None]:
     """For parts of the page: one that cannot be drawn says so and leaves the others alone."""
     try:
         yield

@@ -30,7 +30,7 @@ class Dropped:
     text: str = ""
 
 
-def take(data: bytes, name: str, jobs: Iterable[Job]) -> Dropped:
+def take_upload(data: bytes, name: str, jobs: Iterable[Job]) -> Dropped:
     """Reads a dropped file by its contents; `jobs` are searched for the picture that a video was made from.
 
     Raises BadInput, in one sentence, for a file that is neither a picture nor made by img2vid, MediaError where the

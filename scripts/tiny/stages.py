@@ -111,7 +111,7 @@ class Training:
 
     def export(self, path: Path) -> None:
         """Writes the checkpoint in float16, without the parts that sampling does not use; whole or not at all."""
-        self.model.forget_unused()
+        self.model.drop_unused()
         weights = {name: tensor.detach().half().cpu().contiguous() for name, tensor in self.model.weights().items()}
         part = path.with_suffix(".part")
         save_file(weights, part)

@@ -12,8 +12,8 @@ from img2vid.bench.report import as_json
 from img2vid.bench.request import Request, choose_size
 from img2vid.engine.bench import rates
 from img2vid.engine.bench import session as session_module
-from img2vid.engine.bench.backends import Model, Subject, load_subject
-from img2vid.engine.bench.memory_probe import Cost, Order
+from img2vid.engine.bench.backends import Backend, Model, load_backend
+from img2vid.engine.bench.memory_probe import Cost, ProbeRequest
 from img2vid.errors import BadInput, EngineUnavailable, Img2VidError
 
 SMALL = {"width": 64, "height": 64, "num_frames": 2}
@@ -41,7 +41,7 @@ def quick_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rates, "MEASURING", 0.0)
 
 
-def cost(order: Order) -> Cost:
+def cost(probe: ProbeRequest) -> Cost:
     return Cost(1000, 3000, 1.0, 1.0, {})
 
 
@@ -49,12 +49,12 @@ def cost(order: Order) -> Cost:
 def two_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """sgm is played by the native engine, diffusers is missing."""
 
-    def load(name: str, model: Model) -> Subject:
+    def load(name: str, model: Model) -> Backend:
         if name == "diffusers":
             raise EngineUnavailable("diffusers is not here")
-        return load_subject("native", model)
+        return load_backend("native", model)
 
-    monkeypatch.setattr(session_module, "load_subject", load)
+    monkeypatch.setattr(session_module, "load_backend", load)
 
 
 @pytest.mark.usefixtures("two_engines", "one_thread")
@@ -80,7 +80,7 @@ def test_a_comparison_has_all_its_figures() -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_memory_that_could_not_be_measured_is_told_and_costs_nothing_else() -> None:
-    def killed(order: Order) -> Cost:
+    def killed(probe: ProbeRequest) -> Cost:
         raise Img2VidError("it was ended by signal 9")
 
     report = compare_engines(request(stages=("decode",)), [], lambda text: None, killed)
@@ -94,7 +94,7 @@ def test_memory_that_could_not_be_measured_is_told_and_costs_nothing_else() -> N
 def test_of_several_processes_the_one_in_the_middle_counts() -> None:
     peaks = iter([5000, 2000, 9000])
 
-    def next_cost(order: Order) -> Cost:
+    def next_cost(probe: ProbeRequest) -> Cost:
         return Cost(1000, next(peaks), 1.0, 1.0, {})
 
     report = compare_engines(request(stages=("condition",), peaks=3), [], lambda text: None, next_cost)
@@ -104,7 +104,7 @@ def test_of_several_processes_the_one_in_the_middle_counts() -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_without_peaks_no_process_is_started() -> None:
-    def never(order: Order) -> Cost:
+    def never(probe: ProbeRequest) -> Cost:
         pytest.fail("a process was started")
 
     report = compare_engines(request(stages=("condition",), peaks=0), [], lambda text: None, never)
@@ -112,10 +112,10 @@ def test_without_peaks_no_process_is_started() -> None:
 
 
 def test_with_nobody_to_measure_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str, model: Model) -> Subject:
+    def load(name: str, model: Model) -> Backend:
         raise EngineUnavailable(f"{name} is not here")
 
-    monkeypatch.setattr(session_module, "load_subject", load)
+    monkeypatch.setattr(session_module, "load_backend", load)
     with pytest.raises(EngineUnavailable, match="none of the engines can be measured; sgm: sgm is not here"):
         compare_engines(request(engines=("sgm",)), [], lambda text: None, cost)
 

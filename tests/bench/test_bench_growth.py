@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from img2vid.bench.growth import JOBS, STEPS, UNITS, measure_growth, plan
 from img2vid.bench.request import AXES, Request, choose_size
 from img2vid.engine.bench.backends import Model, Shape
-from img2vid.engine.bench.memory_probe import Cost, Order
+from img2vid.engine.bench.memory_probe import Cost, ProbeRequest
 
 MODEL = Model("config.yaml", "checkpoint.safetensors", "cpu", "fp32")
 SHAPE = Shape(width=512, height=256, num_frames=14, decode_t=14)
@@ -44,26 +44,26 @@ def test_the_amounts_along_each_axis() -> None:
 def test_every_amount_is_one_that_the_model_can_make(frames: int, decode_t: int, width: int, height: int) -> None:
     shape = Shape(width, height, frames, decode_t)
     for axis in AXES:
-        orders = plan(axis, shape, MODEL, request(), 64)
-        assert len({value for value, _ in orders}) == len(orders)
-        for _, order in orders:
-            assert order.shape.width % 64 == order.shape.height % 64 == 0
-            assert min(order.shape.width, order.shape.height, order.shape.num_frames, order.shape.decode_t) >= 1
-        assert axis in ("steps", "jobs") or orders[-1][1].shape == Shape(
-            width, height, frames, orders[-1][1].shape.decode_t
+        probes = plan(axis, shape, MODEL, request(), 64)
+        assert len({value for value, _ in probes}) == len(probes)
+        for _, probe in probes:
+            assert probe.shape.width % 64 == probe.shape.height % 64 == 0
+            assert min(probe.shape.width, probe.shape.height, probe.shape.num_frames, probe.shape.decode_t) >= 1
+        assert axis in ("steps", "jobs") or probes[-1][1].shape == Shape(
+            width, height, frames, probes[-1][1].shape.decode_t
         )
 
 
 def test_jobs_share_one_loaded_model_and_are_not_warmed_up() -> None:
-    for count, order in plan("jobs", SHAPE, MODEL, request(), 64):
-        assert (order.jobs, order.warm_up, order.repetitions) == (count, False, 0)
+    for count, probe in plan("jobs", SHAPE, MODEL, request(), 64):
+        assert (probe.jobs, probe.warm_up, probe.repetitions) == (count, False, 0)
 
 
 def test_points_hold_seconds_and_memory(tmp_path: Path) -> None:
-    def cost(order: Order) -> Cost:
-        if order.repetitions:
-            return Cost(100, 100 + order.shape.num_frames, 1.0, 9.0, {"condition": 1.0, "step": 2.0, "decode": 3.0})
-        return Cost(None, None, load=1.0, jobs=2.0 * order.jobs, seconds={})
+    def cost(probe: ProbeRequest) -> Cost:
+        if probe.repetitions:
+            return Cost(100, 100 + probe.shape.num_frames, 1.0, 9.0, {"condition": 1.0, "step": 2.0, "decode": 3.0})
+        return Cost(None, None, load=1.0, jobs=2.0 * probe.jobs, seconds={})
 
     said: list[str] = []
     found = measure_growth(request(repetitions=2), ("frames", "jobs"), ["img2vid", "bench"], said.append, cost)

@@ -8,7 +8,7 @@ import pytest
 from file_server import FileServer, checkpoint_bytes
 
 from img2vid import paths
-from img2vid.checkpoints.download import Patience
+from img2vid.checkpoints.download import Timeouts
 from img2vid.versions import ModelVersion, find_version
 
 DATA = checkpoint_bytes()
@@ -56,10 +56,10 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def patience(pauses: list[float]) -> Callable[..., Patience]:
+def patience(pauses: list[float]) -> Callable[..., Timeouts]:
     """Waits in no time."""
 
-    def make(timeout: float = 5.0, attempts: int = 4) -> Patience:
-        return Patience(timeout=timeout, attempts=attempts, sleep=pauses.append)
+    def make(timeout: float = 5.0, attempts: int = 4) -> Timeouts:
+        return Timeouts(timeout=timeout, attempts=attempts, sleep=pauses.append)
 
     return make

@@ -25,7 +25,7 @@ from file_server import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from img2vid.checkpoints.download import Patience, broken_of, download, part_of
+from img2vid.checkpoints.download import Timeouts, broken_of, download, part_of
 from img2vid.checkpoints.progress import Progress
 from img2vid.checkpoints.sources import find_source
 from img2vid.errors import BadInput, Cancelled, CheckpointError, Img2VidError
@@ -33,7 +33,7 @@ from img2vid.file_lock import HomeLock
 from img2vid.versions import ModelVersion
 
 Fetch = Callable[..., Path]
-Make = Callable[..., Patience]
+Make = Callable[..., Timeouts]
 
 
 @pytest.fixture

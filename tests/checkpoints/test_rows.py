@@ -30,7 +30,7 @@ def test_a_row_that_is_written_is_read_back(own: Path) -> None:
     assert rows.add_row(mine()) == own
     assert load_versions() == {"mine": mine()}
     assert own.read_text(encoding="utf-8").startswith("# Versions of your own")
-    assert rows.is_own("mine") and not rows.is_own("svd_xt")
+    assert rows.is_local("mine") and not rows.is_local("svd_xt")
 
 
 def test_what_others_wrote_stays_letter_by_letter(own: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from file_server import FileServer, hold_after, status
 
-from img2vid.checkpoints.download import Patience
+from img2vid.checkpoints.download import Timeouts
 from img2vid.checkpoints.tasks import Task, Tasks
 from img2vid.errors import BadInput
 from img2vid.versions import ModelVersion
 
-Make = Callable[..., Patience]
+Make = Callable[..., Timeouts]
 PATIENCE = 60.0
 """Seconds after which a test gives up waiting; none of them measures time."""
 
@@ -24,7 +24,7 @@ def tasks(patience: Make) -> Tasks:
 
 def until(tasks: Tasks, name: str, condition: Callable[[Task], bool]) -> Task:
     deadline = time.monotonic() + PATIENCE
-    while (task := tasks.of(name)) is None or not condition(task):
+    while (task := tasks.get(name)) is None or not condition(task):
         assert time.monotonic() < deadline, task
         time.sleep(0.01)
     return task
@@ -41,7 +41,7 @@ def arriving(task: Task) -> bool:
 def test_a_download_and_a_verification_end_with_a_sentence(
     tasks: Tasks, version: ModelVersion, server: FileServer
 ) -> None:
-    assert tasks.of("svd_xt") is None and not tasks.active()
+    assert tasks.get("svd_xt") is None and not tasks.active()
     tasks.download(version)
     task = until(tasks, "svd_xt", ended)
     assert (task.kind, task.state, task.text) == (
@@ -52,8 +52,8 @@ def test_a_download_and_a_verification_end_with_a_sentence(
     tasks.verify(version)
     task = until(tasks, "svd_xt", ended)
     assert task.kind == "verify" and task.text.endswith("SHA-256 as expected")
-    tasks.forget("svd_xt")
-    assert tasks.of("svd_xt") is None
+    tasks.dismiss("svd_xt")
+    assert tasks.get("svd_xt") is None
 
 
 def test_a_failure_is_a_sentence(tasks: Tasks, version: ModelVersion, server: FileServer) -> None:
@@ -69,9 +69,9 @@ def test_a_second_press_begins_no_second_download(tasks: Tasks, version: ModelVe
     until(tasks, "svd_xt", lambda task: bool(server.requests))
     tasks.download(version)
     tasks.verify(version)
-    tasks.forget("svd_xt")
+    tasks.dismiss("svd_xt")
     assert tasks.active()
-    assert tasks.of("svd_xt") is not None
+    assert tasks.get("svd_xt") is not None
     assert until(tasks, "svd_xt", ended).state == "done"
     assert server.ranges() == [None, "bytes=100000-"]
 
@@ -88,10 +88,10 @@ def test_a_cancelled_download_goes_on_where_it_was(
     tasks.download(version)
     assert until(tasks, "svd_xt", ended).state == "done"
     tasks.cancel("svd_xt")
-    assert tasks.of("svd_xt") is not None and not tasks.active()
+    assert tasks.get("svd_xt") is not None and not tasks.active()
 
 
 def test_a_version_without_a_source_is_refused_at_once(tasks: Tasks, version: ModelVersion) -> None:
     with pytest.raises(BadInput, match="there is no place to download svd_xt from"):
         tasks.download(version.model_copy(update={"source": "a friend"}))
-    assert tasks.of("svd_xt") is None
+    assert tasks.get("svd_xt") is None

@@ -10,7 +10,7 @@ import pytest
 from img2vid import paths
 from img2vid.bench import plots
 from img2vid.cli import main
-from img2vid.engine.bench.memory_probe import Cost, Order
+from img2vid.engine.bench.memory_probe import Cost, ProbeRequest
 
 SMALL = ("--size", "tiny", "--width", "64", "--height", "64", "--num-frames", "2", "--device", "cpu")
 
@@ -75,22 +75,25 @@ def test_markdown_with_the_memory_of_a_process_of_its_own(capsys: pytest.Capture
 
 
 @pytest.fixture
-def quick_points(monkeypatch: pytest.MonkeyPatch) -> list[Order]:
+def quick_points(monkeypatch: pytest.MonkeyPatch) -> list[ProbeRequest]:
     """Points that cost nothing, and the orders they came from."""
     from img2vid.bench import growth
 
-    orders: list[Order] = []
+    probes: list[ProbeRequest] = []
 
-    def measure(order: Order) -> Cost:
-        orders.append(order)
-        return Cost(1, 2, 1.0, 1.0, dict.fromkeys(order.stages, 1.0))
+    def measure(probe: ProbeRequest) -> Cost:
+        probes.append(probe)
+        return Cost(1, 2, 1.0, 1.0, dict.fromkeys(probe.stages, 1.0))
 
     monkeypatch.setattr(growth.measure_growth, "__defaults__", (measure,))
-    return orders
+    return probes
 
 
 def test_growth_writes_figures_and_says_how_to_get_the_plots(
-    tmp_path: Path, quick_points: list[Order], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    quick_points: list[ProbeRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(plots, "can_plot", lambda: False)
     file = tmp_path / "growth.json"
@@ -100,10 +103,12 @@ def test_growth_writes_figures_and_says_how_to_get_the_plots(
     assert err.count(f"bench: only the figures will be written, for {plots.HOW}") == 1
     found = json.loads(file.read_text(encoding="utf-8"))
     assert [point["value"] for point in found["growth"]["steps"]] == [1, 2, 4, 8]
-    assert {order.engine for order in quick_points} == {"native"}
+    assert {probe.engine for probe in quick_points} == {"native"}
 
 
-def test_growth_names_its_plots(tmp_path: Path, quick_points: list[Order], capsys: pytest.CaptureFixture[str]) -> None:
+def test_growth_names_its_plots(
+    tmp_path: Path, quick_points: list[ProbeRequest], capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("matplotlib")
     file = tmp_path / "growth.json"
     assert run(*SMALL, "--growth", "frames,area", "--json", file, "--plots", tmp_path / "plots") == 0

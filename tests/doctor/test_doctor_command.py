@@ -43,7 +43,7 @@ ILL = [
 
 
 def found(monkeypatch: pytest.MonkeyPatch, findings: list[Finding]) -> None:
-    monkeypatch.setattr(command, "look", lambda: findings)
+    monkeypatch.setattr(command, "run_checks", lambda: findings)
 
 
 # The command
@@ -127,7 +127,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         "checkpoint svd_tiny": "",
         "checkpoint svd_tiny_xt": "",
     }
-    monkeypatch.setattr(checks, "ask", lambda questions: Answers(facts))
+    monkeypatch.setattr(checks, "run_probe", lambda questions: Answers(facts))
     monkeypatch.setattr(cards, "installed_cards", list)
     monkeypatch.setenv("IMG2VID_HOME", str(tmp_path))
     for name in ("IMG2VID_CHECKPOINTS", "IMG2VID_ENGINE", "STREAMLIT_SERVER_PORT", "CUDA_VISIBLE_DEVICES"):
@@ -136,12 +136,12 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
 
 def rows(name: str) -> list[Finding]:
-    return [finding for finding in checks.look() if finding.check == name]
+    return [finding for finding in checks.run_checks() if finding.check == name]
 
 
 @pytest.mark.usefixtures("answers")
 def test_every_check_is_on_the_page() -> None:
-    names = {finding.check for finding in checks.look()}
+    names = {finding.check for finding in checks.run_checks()}
     assert names == {
         *("Python", "packages", "torch", "processor", "graphics card", "memory", "disk: home", "disk: models", "home"),
         *("video encoder", "port", "checkpoints", "checkpoint", "sgm"),
@@ -154,7 +154,7 @@ def test_the_facts_find_their_way(answers: dict[str, Any], monkeypatch: pytest.M
     answers["checkpoint svd_tiny_xt"] = "it is cut off"
     answers["sgm"] = "ImportError: torn"
     monkeypatch.setenv("IMG2VID_ENGINE", "sgm")
-    findings = checks.look()
+    findings = checks.run_checks()
     assert [finding.found for finding in findings if finding.check == "card memory"] == [
         "a card: 23.0 of 24.0 GiB are free."
     ]
@@ -170,9 +170,9 @@ def test_a_check_that_fails_is_a_problem_and_the_others_go_on(
     def fail(*arguments: Any) -> None:
         raise ZeroDivisionError("nobody thought\nof this.")
 
-    before = checks.look()
+    before = checks.run_checks()
     monkeypatch.setattr(checks.machine, "check_encoder", fail)
-    after = checks.look()
+    after = checks.run_checks()
     (broken,) = (finding for finding in after if finding.check == "video encoder")
     assert broken.state is State.PROBLEM
     assert broken.found == "This could not be looked at: ZeroDivisionError: nobody thought of this."
@@ -203,7 +203,7 @@ def test_the_page_in_docs_explains_every_check() -> None:
     page = (paths.PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")
     table = page.partition("| Check | What is done |")[2].partition("\n\n")[0]
     explained = re.findall(r"^\| (\w[\w: ]*) \|", table, re.MULTILINE)
-    assert {*explained} == {finding.check for finding in checks.look()} | {"card memory"}
+    assert {*explained} == {finding.check for finding in checks.run_checks()} | {"card memory"}
 
 
 def test_the_page_in_docs_names_the_oldest_drivers() -> None:
@@ -225,8 +225,8 @@ def test_what_fails_before_the_checks_does_not_keep_them_from_being_made(
     def ask(questions: list[Question]) -> Answers:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(checks, "ask", ask)
-    findings = checks.look()
+    monkeypatch.setattr(checks, "run_probe", ask)
+    findings = checks.run_checks()
     states = {finding.check: finding.state for finding in findings}
     assert (states["answers"], states["torch"], states["video encoder"]) == (State.PROBLEM, State.PROBLEM, State.OK)
 
@@ -254,13 +254,13 @@ def test_what_came_before_a_crash_is_kept() -> None:
 
 def test_a_process_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_process, "PATIENCE", 0.01)
-    answers = probe_process.ask([])
+    answers = probe_process.run_probe([])
     assert answers.reason("torch") == "Python did not answer within 0 seconds"
 
 
 def test_a_process_that_cannot_be_started_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
-    assert probe_process.ask([]).reason("torch").startswith("Python could not be started (")
+    assert probe_process.run_probe([]).reason("torch").startswith("Python could not be started (")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_torch_that_is_broken_is_told_whatever_it_does(
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text(f"print('greetings')\n{fault}\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    answers = probe_process.ask([Question("svd_tiny", tmp_path, tmp_path)])
+    answers = probe_process.run_probe([Question("svd_tiny", tmp_path, tmp_path)])
     assert answers.facts == {}
     assert answers.reason("torch") == reason
     assert answers.reason("sgm") == "torch does not run, see above"

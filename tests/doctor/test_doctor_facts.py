@@ -9,7 +9,7 @@ import pytest
 
 from img2vid.doctor import facts
 from img2vid.doctor.facts import Card, Place
-from img2vid.doctor.poller import Watch
+from img2vid.doctor.poller import Poller
 
 GIB = 2**30
 
@@ -88,20 +88,20 @@ def test_whoever_looks_does_not_wait_and_looks_are_made_one_at_a_time() -> None:
         assert go.wait(30)
         return len(looks)
 
-    watch = Watch(look, every=3600)
-    assert watch.seen() is None and watch.seen() is None and watch.looking
+    watch = Poller(look, every=3600)
+    assert watch.latest() is None and watch.latest() is None and watch.is_polling
     go.set()
-    until(lambda: not watch.looking)
-    assert (watch.seen(), watch.last(), len(looks)) == (1, 1, 1)
-    watch.look()
+    until(lambda: not watch.is_polling)
+    assert (watch.latest(), watch.last(), len(looks)) == (1, 1, 1)
+    watch.poll()
     until(lambda: watch.last() == 2)
 
 
 def test_a_look_that_fails_keeps_what_was_seen_before() -> None:
     answers: list[int] = [7]
-    watch = Watch(lambda: answers.pop(), every=0)
-    watch.look()
+    watch = Poller(lambda: answers.pop(), every=0)
+    watch.poll()
     until(lambda: watch.last() == 7)
-    watch.look()
-    until(lambda: not watch.looking)
+    watch.poll()
+    until(lambda: not watch.is_polling)
     assert watch.last() == 7

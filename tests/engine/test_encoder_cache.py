@@ -12,7 +12,7 @@ from torch import Tensor
 
 from img2vid.engine import Conditioning, load_engine
 from img2vid.engine.backends.native import NativeEngine
-from img2vid.engine.encoder_cache import ROOM, Remembered, fingerprint
+from img2vid.engine.encoder_cache import ROOM, EncoderCache, fingerprint
 
 GOLDEN = golden_model("tiny_svd")
 Runs = dict[str, int]
@@ -105,7 +105,7 @@ def test_another_number_of_threads_computes_anew(engine: NativeEngine, runs: Run
 
 @given(st.lists(st.integers(0, 2 * ROOM), max_size=100), st.integers(1, 5))
 def test_the_last_used_are_kept_and_no_more_than_there_is_room_for(keys: list[int], room: int) -> None:
-    remembered = Remembered(room)
+    remembered = EncoderCache(room)
     last: list[int] = []  # the one that was used longest ago first
     for key in keys:
         computed: list[int] = []
@@ -121,7 +121,7 @@ def test_the_last_used_are_kept_and_no_more_than_there_is_room_for(keys: list[in
 
 
 def test_a_result_that_could_not_be_computed_is_not_remembered() -> None:
-    remembered = Remembered()
+    remembered = EncoderCache()
 
     def fail() -> Tensor:
         raise MemoryError

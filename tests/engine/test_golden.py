@@ -13,7 +13,7 @@ from torch import Tensor
 from img2vid.engine import Conditioning, Engine, StepInfo
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import LoadOrder
+from img2vid.engine.interface import LoadOptions
 from img2vid.engine.model import build_meta
 from img2vid.engine.sampling.discretization import make_sigmas
 
@@ -128,8 +128,8 @@ def test_encoders(golden: GoldenModel, whole_model: NativeEngine, assert_golden:
 @pytest.fixture(scope="session")
 def whole_model(golden: GoldenModel) -> NativeEngine:
     """The native engine with all parts of the model, also those that sampling does not use."""
-    order = LoadOrder(golden.config, load_config(golden.config), golden.checkpoint, torch.device("cpu"), "fp32")
-    model = build_meta(order.config, golden.config.parent)
+    options = LoadOptions(golden.config, load_config(golden.config), golden.checkpoint, torch.device("cpu"), "fp32")
+    model = build_meta(options.config, golden.config.parent)
     weights = load_file(golden.checkpoint)
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
-    return NativeEngine(model, order, {})
+    return NativeEngine(model, options, {})

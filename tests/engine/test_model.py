@@ -47,7 +47,7 @@ def test_full_size_names_and_shapes_are_the_published_checkpoints(kind: str, mod
 
 def test_what_sampling_needs_is_a_part_of_the_checkpoint(kind: str) -> None:
     model = build_meta(load_config(paths.CONFIGS / f"{kind}.yaml"), paths.CONFIGS)
-    model.forget_unused()
+    model.drop_unused()
     needed = model.weights().keys()
     dropped = published(kind).keys() - needed
     assert needed < published(kind).keys()
@@ -92,7 +92,7 @@ def test_building_allocates_nothing() -> None:
 
 def test_the_small_model_fits_into_20_megabytes_in_float16() -> None:
     model = build_meta(load_config(paths.CONFIGS / "svd_tiny.yaml"), paths.CONFIGS)
-    model.forget_unused()
+    model.drop_unused()
     assert 2 * sum(tensor.numel() for tensor in model.weights().values()) < 20e6
 
 

@@ -39,4 +39,4 @@ def add_entry(store: Store, folder: Path, stem: str = "dogs", seed: int = 23, **
     """An entry with its files; `more` goes to `Entries.adopt`."""
     result = write_files(folder, stem, seed)
     settings = make_settings(result.metadata["settings"])
-    return Entries(store).adopt(result, settings, EngineChoice(), PICTURE, "dogs", ".png", **more)
+    return Entries(store).add_imported(result, settings, EngineChoice(), PICTURE, "dogs", ".png", **more)

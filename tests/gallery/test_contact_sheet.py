@@ -12,13 +12,21 @@ from PIL import Image
 from img2vid import paths
 from img2vid.errors import BadInput, MediaError
 from img2vid.gallery import contact_sheet
-from img2vid.gallery.contact_sheet import Sheet, compare_sheet, moving, still_bytes, sweep_sheet, video_bytes, write
+from img2vid.gallery.contact_sheet import (
+    ContactSheet,
+    compare_sheet,
+    still_bytes,
+    sweep_sheet,
+    video_bytes,
+    write,
+    write_video_sheet,
+)
 from img2vid.gallery.studies import Studies, Study
 from img2vid.gallery.sweep_axes import Axis, cells_from_options
 from img2vid.inference import EngineChoice
 from img2vid.jobs.eta import seconds_left
 from img2vid.jobs.job import State
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 from img2vid.media.videos import read_frames, read_metadata
 
@@ -33,7 +41,9 @@ class Made:
         self.store = Store(home / "img2vid.sqlite")
         self.studies = Studies(self.store)
         cells = [(cell, EngineChoice()) for cell in cells_from_options({"height": 64, "width": 64}, AXES)]
-        self.study: Study = self.studies.begin(Desk(self.store), "sweep", cells, PHOTO, "dogs", ".jpg", None, AXES)
+        self.study: Study = self.studies.begin(
+            JobService(self.store), "sweep", cells, PHOTO, "dogs", ".jpg", None, AXES
+        )
         first, second, third, _ = (cell.job for cell in self.study.cells)
         for job_id in (first, second, third):
             self.store.start(job_id)
@@ -41,7 +51,7 @@ class Made:
         self.store.finish(first, State.DONE)
         self.store.finish(second, State.FAILED, "memory ran out")
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> ContactSheet:
         return sweep_sheet(self.study, self.studies.jobs(self.study), self.studies.made(self.study))
 
 
@@ -106,12 +116,12 @@ def test_all_files_are_there_or_none(made: Made, tmp_path: Path, monkeypatch: py
 def test_a_compare_is_a_row_or_a_wipe(made: Made) -> None:
     (entry, *_), (job, *_) = made.studies.made(made.study), made.studies.jobs(made.study)
     sheet = compare_sheet(["svd", "svd_xt"], [job, job], [entry, entry])
-    row, rate = moving(sheet, sheet.clips())
+    row, rate = write_video_sheet(sheet, sheet.clips())
     assert rate == 6 and row.shape[2] > 2 * row.shape[1] / 2
-    wiped, rate = moving(sheet, sheet.clips(), wipe=True)
+    wiped, rate = write_video_sheet(sheet, sheet.clips(), wipe=True)
     assert rate == 24 and len(wiped) == 4 * len(row)
     half = compare_sheet(["svd", "svd_xt"], [job, None], [entry, None])
-    alone, rate = moving(half, half.clips(), wipe=True)  # there is nothing to wipe to
+    alone, rate = write_video_sheet(half, half.clips(), wipe=True)  # there is nothing to wipe to
     assert rate == 6 and len(alone) == len(row)
     assert half.reasons() == ["", "removed"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from job_client import PHOTO
 from made_videos import write_result
 
-from img2vid.gallery.csv_export import BYTE_ORDER_MARK, as_csv, row
+from img2vid.gallery.csv_export import BYTE_ORDER_MARK, as_csv, csv_row
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.inference import EngineChoice
 from img2vid.jobs.store import Store
@@ -23,14 +23,14 @@ def entry(tmp_path: Path) -> Entry:
     job = store.add(SampleSettings(seed=4, height=64, width=64), EngineChoice(), PHOTO.read_bytes(), "photo", ".jpg")
     store.start(job.id)
     store.record_result(job.id, write_result(job, 4))
-    (found,) = Entries(store).of_job(job.id)
+    (found,) = Entries(store).find_by_job(job.id)
     return found
 
 
 def test_a_row_has_labels_measurements_and_settings(entry: Entry, tmp_path: Path) -> None:
     measured = Entries(Store(tmp_path / "home" / "img2vid.sqlite")).measured(entry)
     assert measured.measurement is not None
-    found = row({"seed": 4}, measured)
+    found = csv_row({"seed": 4}, measured)
     assert list(found)[:3] == ["seed", "state", "seconds (s)"]
     assert (found["seed"], found["state"], found["seconds (s)"]) == (4, "done", 12.0)
     assert found["motion (pixels per frame)"] == pytest.approx(measured.measurement.mean_motion, rel=1e-5)
@@ -41,9 +41,9 @@ def test_a_row_has_labels_measurements_and_settings(entry: Entry, tmp_path: Path
 
 
 def test_what_was_not_measured_is_left_empty(entry: Entry) -> None:
-    found = row({"column": "svd"}, entry)
+    found = csv_row({"column": "svd"}, entry)
     assert found["motion (pixels per frame)"] is None
-    assert row({"column": "svd"}, None, "failed") == {"column": "svd", "state": "failed"}
+    assert csv_row({"column": "svd"}, None, "failed") == {"column": "svd", "state": "failed"}
 
 
 def test_a_csv_has_all_names_whatever_the_rows_lack() -> None:

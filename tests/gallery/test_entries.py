@@ -39,7 +39,7 @@ def make(store: Store, name: str = "photo", **settings: Any) -> list[Entry]:
     for index in range(job.settings.num_samples):
         store.record_result(job.id, write_result(job, job.settings.seed + index))
     store.finish(job.id, State.DONE)
-    return Entries(store).of_job(job.id)
+    return Entries(store).find_by_job(job.id)
 
 
 def numbers(entries: list[Entry]) -> list[int]:
@@ -140,9 +140,9 @@ def test_deleted_entries_are_in_the_trash_and_come_back(store: Store, tmp_path: 
 def test_forgotten_entries_are_gone_and_with_the_last_one_its_job(store: Store) -> None:
     entries = Entries(store)
     one, two = make(store, seed=1, num_samples=2)
-    entries.forget([one.number])
+    entries.remove([one.number])
     assert store.job(one.job.id).made == 1
-    entries.forget([two.number, 1234])
+    entries.remove([two.number, 1234])
     assert entries.count() == 0
     with pytest.raises(BadInput, match="there is no job"):
         store.job(one.job.id)
@@ -153,7 +153,7 @@ def test_a_running_job_stays_when_its_video_is_forgotten(store: Store) -> None:
     store.start(job.id)
     store.record_result(job.id, write_result(job, job.settings.seed))
     entries = Entries(store)
-    entries.forget(numbers(entries.find()))
+    entries.remove(numbers(entries.find()))
     assert store.job(job.id).state is State.RUNNING
 
 
@@ -181,12 +181,12 @@ def test_a_video_that_was_made_elsewhere_is_taken_in(store: Store, tmp_path: Pat
     job = store.add(SampleSettings(**OTHER_VALUES), CHOICE, b"p", "x", ".png", tmp_path / "elsewhere")
     result = write_result(job, 9)
     settings = one_video(job.settings, 9)
-    entry = entries.adopt(result, settings, CHOICE, PHOTO, "../dogs", ".jpg", created=1000.0, imported=True)
+    entry = entries.add_imported(result, settings, CHOICE, PHOTO, "../dogs", ".jpg", created=1000.0, imported=True)
     assert (entry.created, entry.imported, entry.settings, entry.result) == (1000.0, True, settings, result)
     assert (entry.job.state, entry.job.picture_name) == (State.DONE, "dogs")
     assert entry.job.picture.read_bytes() == PHOTO
     assert entry.job.id not in [job.id for job in store.jobs()]  # the Sample page shows what was made here
-    own = entries.adopt(result, settings, CHOICE, PHOTO, "dogs", ".jpg")
+    own = entries.add_imported(result, settings, CHOICE, PHOTO, "dogs", ".jpg")
     assert own.job.id in [job.id for job in store.jobs()]
     assert numbers(entries.find()) == [own.number, entry.number]
 

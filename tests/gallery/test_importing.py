@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gallery_entries import write_files
 
-from img2vid.background import Outcome
+from img2vid.background import TaskResult
 from img2vid.errors import BadInput, Cancelled
 from img2vid.gallery.entries import Entries, Filter
 from img2vid.gallery.importing import folder_of, import_folder, videos_in
@@ -30,7 +30,7 @@ def quiet(done: int, total: int) -> None:
     assert 0 <= done <= total
 
 
-def imported(store: Store, folder: Path) -> Outcome:
+def imported(store: Store, folder: Path) -> TaskResult:
     return import_folder(store, folder, quiet)
 
 

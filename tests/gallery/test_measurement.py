@@ -30,7 +30,7 @@ def entry_of(folder: Path, frames: Any, metadata: dict[str, Any] | None = None, 
     files = (video, video.with_suffix(".png"), video.with_suffix(".json"))
     result = StoredResult(*files, None, 23, 1.0, metadata or {})
     store = Store(folder / "home" / "img2vid.sqlite")
-    return Entries(store).adopt(result, SampleSettings(**values), EngineChoice(), PHOTO, "dogs", ".jpg")
+    return Entries(store).add_imported(result, SampleSettings(**values), EngineChoice(), PHOTO, "dogs", ".jpg")
 
 
 def still(height: int, width: int, frames: int = 4, **framing: Any) -> Any:

@@ -13,7 +13,7 @@ from img2vid.gallery.sweep_axes import Axis
 from img2vid.inference import EngineChoice
 from img2vid.jobs.estimate import Timing
 from img2vid.jobs.job import Job, State
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 from img2vid.settings import SampleSettings
 
@@ -26,16 +26,16 @@ def wanted(*seeds: int, **settings: object) -> list[Wanted]:
     return [(SampleSettings(**{"width": 64, "height": 64, "seed": seed, **settings}), CHOICE) for seed in seeds]
 
 
-class Bench:
-    """A store with a desk at which nobody works; the test does, when it likes."""
+class StudyFixture:
+    """A store with a service at which nobody works; the test does, when it likes."""
 
     def __init__(self, home: Path) -> None:
         self.store = Store(home / "img2vid.sqlite")
-        self.desk = Desk(self.store)
+        self.service = JobService(self.store)
         self.studies = Studies(self.store)
 
     def begin(self, cells: list[Wanted]) -> Study:
-        return self.studies.begin(self.desk, "sweep", cells, PHOTO, "dogs", ".jpg")
+        return self.studies.begin(self.service, "sweep", cells, PHOTO, "dogs", ".jpg")
 
     def make(self, job_id: str) -> None:
         job = self.store.job(job_id)
@@ -49,135 +49,135 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path / "home")
+def fixture(tmp_path: Path) -> StudyFixture:
+    return StudyFixture(tmp_path / "home")
 
 
 def seeds(study: Study) -> list[int]:
     return [cell.settings.seed for cell in study.cells]
 
 
-def test_a_study_queues_its_cells_in_order_and_shows_them_as_they_are_made(bench: Bench) -> None:
+def test_a_study_queues_its_cells_in_order_and_shows_them_as_they_are_made(fixture: StudyFixture) -> None:
     axes = (Axis("seed", (3, 1, 2)),)
     cells = wanted(3, 1, 2)
-    study = bench.studies.begin(bench.desk, "compare", cells, PHOTO, "dogs", ".jpg", axes=axes)
+    study = fixture.studies.begin(fixture.service, "compare", cells, PHOTO, "dogs", ".jpg", axes=axes)
     assert (study.kind, study.axes, study.picture_name, seeds(study)) == ("compare", axes, "dogs", [3, 1, 2])
     assert study.picture.read_bytes() == PHOTO
-    assert [job.settings.seed for job in bench.queue()] == [3, 1, 2]
+    assert [job.settings.seed for job in fixture.queue()] == [3, 1, 2]
     assert [cell.reused for cell in study.cells] == [False] * 3
-    assert bench.studies.made(study) == [None] * 3
-    bench.make(study.cells[1].job)
-    made = bench.studies.made(study)
+    assert fixture.studies.made(study) == [None] * 3
+    fixture.make(study.cells[1].job)
+    made = fixture.studies.made(study)
     assert [entry and entry.settings.seed for entry in made] == [None, 1, None]
-    assert [job and job.state for job in bench.studies.jobs(study)] == [State.WAITING, State.DONE, State.WAITING]
+    assert [job and job.state for job in fixture.studies.jobs(study)] == [State.WAITING, State.DONE, State.WAITING]
 
 
-def test_a_study_is_found_again_as_it_was(bench: Bench) -> None:
-    assert bench.studies.newest("sweep") is None
+def test_a_study_is_found_again_as_it_was(fixture: StudyFixture) -> None:
+    assert fixture.studies.newest("sweep") is None
     cells = wanted(1, guider="VanillaCFG", scale=3.5, saving_fps=12.0)
     axes = (Axis("scale", (3.5,)), Axis("version", ("svd_tiny",)))
-    study = bench.studies.begin(bench.desk, "sweep", cells, PHOTO, "dogs", ".jpg", axes=axes)
-    other = bench.studies.begin(bench.desk, "compare", wanted(2), PHOTO, "dogs", ".jpg")
-    bench.store.close()
-    studies = Studies(Store(bench.store.path))
+    study = fixture.studies.begin(fixture.service, "sweep", cells, PHOTO, "dogs", ".jpg", axes=axes)
+    other = fixture.studies.begin(fixture.service, "compare", wanted(2), PHOTO, "dogs", ".jpg")
+    fixture.store.close()
+    studies = Studies(Store(fixture.store.path))
     assert studies.study(study.id) == studies.newest("sweep") == study
     assert studies.newest("compare") == other
-    later = bench.begin(wanted(9))
+    later = fixture.begin(wanted(9))
     assert studies.studies("sweep") == [later, study]
     with pytest.raises(BadInput, match="there is no study 'none' in"):
         studies.study("none")
 
 
-def test_what_is_there_is_not_made_again(bench: Bench) -> None:
-    first = bench.begin(wanted(1, 2, 3))
+def test_what_is_there_is_not_made_again(fixture: StudyFixture) -> None:
+    first = fixture.begin(wanted(1, 2, 3))
     for cell in first.cells:
-        bench.make(cell.job)
-    second = bench.begin(wanted(1, 2, 3))
+        fixture.make(cell.job)
+    second = fixture.begin(wanted(1, 2, 3))
     assert [cell.reused for cell in second.cells] == [True] * 3
-    assert bench.queue() == []
-    assert bench.studies.made(second) == bench.studies.made(first)
-    third = bench.begin(wanted(3, 4))
+    assert fixture.queue() == []
+    assert fixture.studies.made(second) == fixture.studies.made(first)
+    third = fixture.begin(wanted(3, 4))
     assert [cell.reused for cell in third.cells] == [True, False]
-    assert [job.settings.seed for job in bench.queue()] == [4]
+    assert [job.settings.seed for job in fixture.queue()] == [4]
 
 
-def test_what_is_being_made_is_waited_for(bench: Bench) -> None:
-    first = bench.begin(wanted(1, 2))
-    assert bench.store.start(first.cells[0].job)
-    second = bench.begin(wanted(2, 1, 3))
+def test_what_is_being_made_is_waited_for(fixture: StudyFixture) -> None:
+    first = fixture.begin(wanted(1, 2))
+    assert fixture.store.start(first.cells[0].job)
+    second = fixture.begin(wanted(2, 1, 3))
     assert [cell.job for cell in second.cells[:2]] == [first.cells[1].job, first.cells[0].job]
     assert [cell.reused for cell in second.cells] == [True, True, False]
-    assert len(bench.queue()) == 2
+    assert len(fixture.queue()) == 2
 
 
-def test_equal_cells_share_a_job(bench: Bench) -> None:
+def test_equal_cells_share_a_job(fixture: StudyFixture) -> None:
     """The scale of another guider rests, so that both cells ask for the same video."""
     cells = wanted(1, scale=2.0) + wanted(1, scale=3.0)
-    study = bench.begin(cells)
-    assert len(bench.queue()) == 1
-    assert [cell.job for cell in study.cells] == [bench.queue()[0].id] * 2
+    study = fixture.begin(cells)
+    assert len(fixture.queue()) == 1
+    assert [cell.job for cell in study.cells] == [fixture.queue()[0].id] * 2
     assert [cell.settings.scale for cell in study.cells] == [2.0, 3.0]
 
 
-def test_one_video_of_a_job_of_several_is_found(bench: Bench) -> None:
-    job = bench.store.add(wanted(5, num_samples=3)[0][0], CHOICE, PHOTO, "dogs", ".jpg")
-    bench.make(job.id)
-    study = bench.begin(wanted(7, 6))
+def test_one_video_of_a_job_of_several_is_found(fixture: StudyFixture) -> None:
+    job = fixture.store.add(wanted(5, num_samples=3)[0][0], CHOICE, PHOTO, "dogs", ".jpg")
+    fixture.make(job.id)
+    study = fixture.begin(wanted(7, 6))
     assert [cell.reused for cell in study.cells] == [True, True]
-    assert [entry and entry.result.seed for entry in bench.studies.made(study)] == [7, 6]
+    assert [entry and entry.result.seed for entry in fixture.studies.made(study)] == [7, 6]
 
 
-def test_a_waiting_job_of_several_videos_is_not_waited_for(bench: Bench) -> None:
-    bench.store.add(wanted(5, num_samples=3)[0][0], CHOICE, PHOTO, "dogs", ".jpg")
-    assert [cell.reused for cell in bench.begin(wanted(5)).cells] == [False]
+def test_a_waiting_job_of_several_videos_is_not_waited_for(fixture: StudyFixture) -> None:
+    fixture.store.add(wanted(5, num_samples=3)[0][0], CHOICE, PHOTO, "dogs", ".jpg")
+    assert [cell.reused for cell in fixture.begin(wanted(5)).cells] == [False]
 
 
-def test_where_one_cell_is_refused_nothing_is_queued(bench: Bench) -> None:
+def test_where_one_cell_is_refused_nothing_is_queued(fixture: StudyFixture) -> None:
     with pytest.raises(BadInput, match="width must be a multiple of 16"):
-        bench.begin(wanted(1) + wanted(2, width=70))
+        fixture.begin(wanted(1) + wanted(2, width=70))
     with pytest.raises(BadInput, match="there is nothing to make"):
-        bench.begin([])
-    assert (bench.queue(), bench.studies.newest("sweep")) == ([], None)
+        fixture.begin([])
+    assert (fixture.queue(), fixture.studies.newest("sweep")) == ([], None)
 
 
-def test_what_failed_or_is_gone_runs_again(bench: Bench) -> None:
-    study = bench.begin(wanted(1, 2, 3, 4))
+def test_what_failed_or_is_gone_runs_again(fixture: StudyFixture) -> None:
+    study = fixture.begin(wanted(1, 2, 3, 4))
     one, two, three, four = (cell.job for cell in study.cells)
-    bench.make(one)
-    assert bench.store.start(two)
-    bench.store.finish(two, State.FAILED, "memory ran out")
-    bench.make(three)
-    made = bench.studies.made(study)
+    fixture.make(one)
+    assert fixture.store.start(two)
+    fixture.store.finish(two, State.FAILED, "memory ran out")
+    fixture.make(three)
+    made = fixture.studies.made(study)
     assert made[2] is not None
     made[2].result.video.unlink()
-    again = bench.studies.again(bench.desk, study)
+    again = fixture.studies.rerun(fixture.service, study)
     assert (again.id, again.cells[0], again.cells[3]) == (study.id, study.cells[0], study.cells[3])
     assert {again.cells[1].job, again.cells[2].job}.isdisjoint({one, two, three, four})
-    assert sorted(job.settings.seed for job in bench.queue()) == [2, 3, 4]
-    assert bench.studies.study(study.id) == again
-    assert bench.studies.again(bench.desk, again) == again
+    assert sorted(job.settings.seed for job in fixture.queue()) == [2, 3, 4]
+    assert fixture.studies.study(study.id) == again
+    assert fixture.studies.rerun(fixture.service, again) == again
 
 
-def test_a_study_outlives_its_videos(bench: Bench) -> None:
-    study = bench.begin(wanted(1, 2))
-    bench.make(study.cells[0].job)
-    entries = Entries(bench.store)
-    entries.forget([entry.number for entry in entries.find()])
-    assert bench.studies.jobs(study)[0] is None
-    assert bench.studies.made(study) == [None, None]
-    again = bench.studies.again(bench.desk, study)
+def test_a_study_outlives_its_videos(fixture: StudyFixture) -> None:
+    study = fixture.begin(wanted(1, 2))
+    fixture.make(study.cells[0].job)
+    entries = Entries(fixture.store)
+    entries.remove([entry.number for entry in entries.find()])
+    assert fixture.studies.jobs(study)[0] is None
+    assert fixture.studies.made(study) == [None, None]
+    again = fixture.studies.rerun(fixture.service, study)
     assert again.cells[0].job != study.cells[0].job
 
 
-def test_the_outlook_counts_what_is_there_and_adds_up_the_rest(bench: Bench) -> None:
-    study = bench.begin(wanted(1, 2))
-    bench.make(study.cells[0].job)
+def test_the_outlook_counts_what_is_there_and_adds_up_the_rest(fixture: StudyFixture) -> None:
+    study = fixture.begin(wanted(1, 2))
+    fixture.make(study.cells[0].job)
     picture = study.picture.name
-    assert bench.studies.outlook(wanted(1, 2), picture) == Outlook(2, 0, 0)
-    assert bench.studies.outlook(wanted(1, 2, 3, 4), picture) == Outlook(2, 2, None)
+    assert fixture.studies.outlook(wanted(1, 2), picture) == Outlook(2, 0, 0)
+    assert fixture.studies.outlook(wanted(1, 2, 3, 4), picture) == Outlook(2, 2, None)
     for seconds in (10, 10):
-        bench.store.record_timing("svd_tiny", ENGINE, Timing.of(wanted(1)[0][0], seconds, decoding=0, whole=seconds))
-    found = bench.studies.outlook(wanted(1, 2, 3, 4, 4), picture)
+        fixture.store.record_timing("svd_tiny", ENGINE, Timing.of(wanted(1)[0][0], seconds, decoding=0, whole=seconds))
+    found = fixture.studies.outlook(wanted(1, 2, 3, 4, 4), picture)
     assert (found.reused, found.to_make) == (2, 2)
     assert found.seconds == pytest.approx(20)
-    assert bench.studies.outlook(wanted(1), "another.png").reused == 0
+    assert fixture.studies.outlook(wanted(1), "another.png").reused == 0

@@ -19,7 +19,7 @@ from img2vid.gallery.sweep_axes import (
     labels,
     parse_axis,
     points,
-    resting,
+    unused_settings,
 )
 from img2vid.settings import SampleSettings
 from img2vid.version_defaults import switched
@@ -141,10 +141,12 @@ def test_what_is_no_grid_is_refused(axes: list[Axis], sentence: str) -> None:
 
 def test_an_axis_that_changes_nothing_is_told() -> None:
     scale, guider = Axis("scale", (1.0, 2.0)), Axis("guider", ("LinearPredictionGuider", "VanillaCFG"))
-    assert resting([scale], cells_from_options({}, [scale])) == ["scale changes nothing here; only VanillaCFG uses it"]
-    assert resting([scale, guider], cells_from_options({}, [scale, guider])) == []
+    assert unused_settings([scale], cells_from_options({}, [scale])) == [
+        "scale changes nothing here; only VanillaCFG uses it"
+    ]
+    assert unused_settings([scale, guider], cells_from_options({}, [scale, guider])) == []
     churn = Axis("s_churn", (0.0, 1.0))
-    told = resting([churn], cells_from_options({"sampler": "DPMPP2MSampler"}, [churn]))
+    told = unused_settings([churn], cells_from_options({"sampler": "DPMPP2MSampler"}, [churn]))
     assert told == ["s_churn changes nothing here; only EulerEDMSampler and HeunEDMSampler use it"]
 
 

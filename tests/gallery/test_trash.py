@@ -69,7 +69,7 @@ def test_a_name_that_was_taken_since_is_left_to_who_took_it(store: Store, tmp_pa
 
 def test_files_that_another_entry_names_stay(store: Store, tmp_path: Path) -> None:
     entry = add_entry(store, tmp_path)
-    again = Entries(store).adopt(entry.result, entry.settings, entry.job.choice, b"x", "dogs", ".png")
+    again = Entries(store).add_imported(entry.result, entry.settings, entry.job.choice, b"x", "dogs", ".png")
     Trash(store).put([entry.number])
     assert contents(again) and trashed(store) == []
     Trash(store).purge([entry.number])
@@ -83,7 +83,7 @@ def test_files_of_an_imported_video_stay_and_what_was_added_for_it_goes(store: S
     result.still.rename(own)
     result = module.relocated(result, {result.still: own})
     settings = make_settings(result.metadata["settings"])
-    entry = Entries(store).adopt(result, settings, EngineChoice(), b"x", "dogs", ".png", imported=True)
+    entry = Entries(store).add_imported(result, settings, EngineChoice(), b"x", "dogs", ".png", imported=True)
     Trash(store).put([entry.number])
     assert result.video.is_file() and not own.exists()
     (back,) = Trash(store).restore([entry.number])
@@ -112,8 +112,8 @@ def test_only_what_is_in_the_trash_is_deleted_for_good(store: Store, tmp_path: P
 def test_after_thirty_days_and_not_before_it_goes_for_good(store: Store, tmp_path: Path) -> None:
     entry = add_entry(store, tmp_path)
     Trash(store).put([entry.number])
-    assert Trash(store).tidy(time.time() + KEPT_SECONDS - 60) == 0 and trashed(store)
-    assert Trash(store).tidy(time.time() + KEPT_SECONDS + 60) == 1 and trashed(store) == []
+    assert Trash(store).remove_expired(time.time() + KEPT_SECONDS - 60) == 0 and trashed(store)
+    assert Trash(store).remove_expired(time.time() + KEPT_SECONDS + 60) == 1 and trashed(store) == []
 
 
 def other_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,14 +202,14 @@ def test_a_program_that_is_killed_half_way_leaves_nothing_half_done(store: Store
     made = [add_entry(store, tmp_path, name) for name in ("a", "b")]
     before = [contents(entry) for entry in made]
     killed(store, "put", after)
-    Trash(store).tidy()
+    Trash(store).remove_expired()
     assert [contents(Entries(store).entry(entry.number)) for entry in made] == before
     assert Entries(store).count() == 2 and trashed(store) == []
 
     Trash(store).put([1, 2])
     write_files(tmp_path, "a", seed=50)  # so that the first video comes back beside it
     killed(store, "restore", after)
-    Trash(store).tidy()
+    Trash(store).remove_expired()
     assert [contents(Entries(store).entry(entry.number)) for entry in made] == before
     assert Entries(store).count(Filter(deleted=True)) == 2
     assert [path.name for path in sorted(tmp_path.glob("*.mp4"))] == ["a.mp4"]
@@ -221,7 +221,7 @@ def test_another_store_in_the_same_home_costs_nobody_what_was_deleted(store: Sto
     Trash(store).put([entry.number])
     store.close()
     store.path.rename(store.path.with_suffix(".old"))
-    Trash(Store(store.path)).tidy()
+    Trash(Store(store.path)).remove_expired()
     assert len(trashed(store)) == 4
 
 

@@ -1,4 +1,4 @@
-"""A desk with a real cluster, shared by the modules that use it."""
+"""A service with a real cluster, shared by the modules that use it."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import stand_ins
 from job_client import Client, cluster_processes, worker_processes
 
 from img2vid import paths
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 
 
@@ -33,69 +33,69 @@ def surroundings(checkpoints: Path) -> Iterator[None]:
         yield
 
 
-class SharedDesk:
-    """One desk with a real cluster for all modules that use it in a row, as starting one takes seconds."""
+class SharedService:
+    """One service with a real cluster for all modules that use it in a row, as starting one takes seconds."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._desk: Desk | None = None
+        self._service: JobService | None = None
         self._started = 0
 
-    def get(self) -> Desk:
-        """Return the desk, started if it is not; jobs whose names say so are done by stand-ins."""
-        if self._desk is None:
+    def get(self) -> JobService:
+        """Return the service, started if it is not; jobs whose names say so are done by stand-ins."""
+        if self._service is None:
             self._started += 1
             store = Store(self._folder / f"home{self._started}" / "img2vid.sqlite")
-            self._desk = Desk(store, make=stand_ins.make, greet=stand_ins.greet)
-            self._desk.start()
-        return self._desk
+            self._service = JobService(store, make=stand_ins.make, get_worker_info=stand_ins.get_worker_info)
+            self._service.start()
+        return self._service
 
     def stop(self) -> None:
-        """Stop the desk if it runs; the next use starts another one with a home of its own."""
-        if self._desk is not None:
-            desk, self._desk = self._desk, None
-            desk.stop()
+        """Stop the service if it runs; the next use starts another one with a home of its own."""
+        if self._service is not None:
+            service, self._service = self._service, None
+            service.stop()
             assert cluster_processes() == worker_processes() == []
 
 
-SHARED = pytest.StashKey[SharedDesk]()
+SHARED = pytest.StashKey[SharedService]()
 
 
 @pytest.fixture(scope="session")
-def shared_desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedDesk]:
-    shared = request.config.stash[SHARED] = SharedDesk(tmp_path_factory.mktemp("homes"))
+def shared_service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedService]:
+    shared = request.config.stash[SHARED] = SharedService(tmp_path_factory.mktemp("homes"))
     yield shared
     shared.stop()
 
 
-def uses_shared_desk(item: pytest.Item) -> bool:
-    return "shared_desk" in getattr(item, "fixturenames", ())
+def uses_shared_service(item: pytest.Item) -> bool:
+    return "shared_service" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Stop the shared desk before a module without it, whose environment variables would reach its thread."""
+    """Stop the shared service before a module without it, whose environment variables would reach its thread."""
     shared = item.config.stash.get(SHARED, None)
     if shared is None or (nextitem is not None and nextitem.path == item.path):
         return
     following = [each for each in item.session.items if nextitem is not None and each.path == nextitem.path]
-    if not any(uses_shared_desk(each) for each in following):
+    if not any(uses_shared_service(each) for each in following):
         shared.stop()
 
 
 @pytest.fixture
-def desk(surroundings: None, shared_desk: SharedDesk) -> Desk:
-    """A desk that works."""
-    return shared_desk.get()
+def service(surroundings: None, shared_service: SharedService) -> JobService:
+    """A service that works."""
+    return shared_service.get()
 
 
 @pytest.fixture
-def client(desk: Desk, tmp_path: Path) -> Iterator[Client]:
-    """A client of the desk; what it leaves is cancelled."""
-    client = Client(desk.store, tmp_path)
+def client(service: JobService, tmp_path: Path) -> Iterator[Client]:
+    """A client of the service; what it leaves is cancelled."""
+    client = Client(service.store, tmp_path)
     yield client
     for job in client.store.jobs(limit=500):
         if not job.state.ended:
-            desk.cancel(job.id)
+            service.cancel(job.id)
     for job in client.store.jobs(limit=500):
         client.end(job)

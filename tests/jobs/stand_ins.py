@@ -1,4 +1,4 @@
-"""What the workers of the tests' desk run: by the picture's name the real thing, or something cheap in its place.
+"""What the workers of the tests' service run: by the picture's name the real thing, or something cheap in its place.
 
 The picture of a stand-in is no picture but the path of a file into which it writes its name when it begins; it may also
 wait for a file beside that. Workers are other processes, so this module is on their path.
@@ -16,7 +16,7 @@ from img2vid import inference
 from img2vid.errors import OutOfMemory
 from img2vid.inference import LoadedModel
 from img2vid.jobs import worker
-from img2vid.jobs.worker import Bench, Hello, Order, Outcome
+from img2vid.jobs.worker import RenderRequest, RenderResult, WorkerInfo, WorkerRuntime
 from img2vid.progress import Event
 
 STEPS = 3000
@@ -25,56 +25,56 @@ STEP_SECONDS = 0.1
 ENGINE = {"provider": "native", "device": "a stand-in", "precision": "fp32"}
 
 
-def make(order: Order) -> Outcome:
-    """The order of a desk in the tests."""
-    return KINDS.get(order.name.split("-")[0], worker.make_video)(order)
+def make(request: RenderRequest) -> RenderResult:
+    """The order of a service in the tests."""
+    return KINDS.get(request.name.split("-")[0], worker.make_video)(request)
 
 
-def greet() -> Hello:
+def get_worker_info() -> WorkerInfo:
     """Who the worker is, without importing torch for that."""
     from distributed import get_worker
 
-    return Hello(str(get_worker().name), "here", "CPU", img2vid.__version__)
+    return WorkerInfo(str(get_worker().name), "here", "CPU", img2vid.__version__)
 
 
-def quick(order: Order) -> Outcome:
+def quick(request: RenderRequest) -> RenderResult:
     """Is done at once."""
-    _begin(order)
-    return _done(order)
+    _begin(request)
+    return _done(request)
 
 
-def gated(order: Order) -> Outcome:
+def gated(request: RenderRequest) -> RenderResult:
     """Goes on for minutes, step by step, or until the gate is opened."""
-    return _go_on(order, _begin(order))
+    return _go_on(request, _begin(request))
 
 
-def held(order: Order) -> Outcome:
-    """Goes on for minutes, whatever the picture is; only a desk of the tests knows it, others make the video."""
-    return _go_on(order, Path("no gate"))
+def held(request: RenderRequest) -> RenderResult:
+    """Goes on for minutes, whatever the picture is; only a service of the tests knows it, others make the video."""
+    return _go_on(request, Path("no gate"))
 
 
-def _go_on(order: Order, gate: Path) -> Outcome:
-    report = worker.reporter(order.task, order.topic)
+def _go_on(request: RenderRequest, gate: Path) -> RenderResult:
+    report = worker.reporter(request.task, request.topic)
 
-    def work() -> Outcome:
+    def work() -> RenderResult:
         for step in range(STEPS):
             report(Event("sample", step, STEPS, step * STEP_SECONDS))
             if gate.exists():
-                return _done(order)
+                return _done(request)
             time.sleep(STEP_SECONDS)
-        return _done(order)
+        return _done(request)
 
-    return Bench()._settle(work)  # pyright: ignore[reportPrivateUsage]
+    return WorkerRuntime()._run_safely(work)  # pyright: ignore[reportPrivateUsage]
 
 
-def dying(order: Order) -> Outcome:
+def dying(request: RenderRequest) -> RenderResult:
     """Ends its process, as the system does when memory runs out."""
-    _begin(order)
+    _begin(request)
     os.kill(os.getpid(), signal.SIGKILL)
-    return _done(order)
+    return _done(request)
 
 
-def stingy(order: Order) -> Outcome:
+def stingy(request: RenderRequest) -> RenderResult:
     """The real thing, on a card that can decode no more than two frames at a time."""
 
     def load(*arguments: Any) -> LoadedModel:
@@ -89,41 +89,41 @@ def stingy(order: Order) -> Outcome:
         model.engine.decode = decode_or_fail
         return model
 
-    return Bench(load).make(order, worker.reporter(order.task, order.topic))
+    return WorkerRuntime(load).make(request, worker.reporter(request.task, request.topic))
 
 
-def picky(order: Order) -> Outcome:
+def picky(request: RenderRequest) -> RenderResult:
     """The real thing, on a card that has room for three frames."""
 
-    def work() -> Outcome:
+    def work() -> RenderResult:
         raise OutOfMemory("memory ran out")
 
-    if order.settings.num_frames > 3:
-        return Bench()._settle(work)  # pyright: ignore[reportPrivateUsage]
-    return worker.make_video(order)
+    if request.settings.num_frames > 3:
+        return WorkerRuntime()._run_safely(work)  # pyright: ignore[reportPrivateUsage]
+    return worker.make_video(request)
 
 
-def broken(order: Order) -> Outcome:
+def broken(request: RenderRequest) -> RenderResult:
     """Has a mistake in it."""
     raise ZeroDivisionError("one by nothing")
 
 
-def _begin(order: Order) -> Path:
-    path = Path(order.picture.decode())
+def _begin(request: RenderRequest) -> Path:
+    path = Path(request.picture.decode())
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"{order.name}\n")
+        file.write(f"{request.name}\n")
     return path.with_suffix(".gate")
 
 
-def _done(order: Order) -> Outcome:
+def _done(request: RenderRequest) -> RenderResult:
     files = {".mp4": b"video", ".png": b"still", ".json": b"{}"}
-    if order.animation:
-        files[f".{order.animation}"] = b"animation"
-    seed = order.settings.seed
-    return Outcome(files, f"{order.name}_seed{seed}", seed, 1.0, {**ENGINE, "seed": seed}, {"sample": 0.5})
+    if request.animation:
+        files[f".{request.animation}"] = b"animation"
+    seed = request.settings.seed
+    return RenderResult(files, f"{request.name}_seed{seed}", seed, 1.0, {**ENGINE, "seed": seed}, {"sample": 0.5})
 
 
-KINDS: dict[str, Callable[[Order], Outcome]] = {
+KINDS: dict[str, Callable[[RenderRequest], RenderResult]] = {
     "quick": quick,
     "gated": gated,
     "held": held,

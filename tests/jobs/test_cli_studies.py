@@ -37,7 +37,7 @@ Command = Callable[..., Said]
 def command(
     client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Command:
-    """Runs a command in the home of the tests' desk, in a folder of its own."""
+    """Runs a command in the home of the tests' service, in a folder of its own."""
     monkeypatch.setenv("IMG2VID_HOME", str(client.store.home))
     monkeypatch.chdir(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Processes that are killed with `kill -9`: the worker, the cluster, the program that holds the desk."""
+"""Processes that are killed with `kill -9`: the worker, the cluster, the program that holds the service."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import stand_ins
 from job_client import Client, cluster_processes, kill, until, worker_processes
 
 from img2vid.jobs.job import State
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 from img2vid.media.videos import read_frames
 
@@ -55,12 +55,12 @@ def test_a_job_that_kills_its_worker_twice_fails_and_the_others_go_on(client: Cl
     assert client.end(other).state is State.DONE
 
 
-def test_a_cancelled_job_whose_worker_is_killed_stays_cancelled(client: Client, desk: Desk) -> None:
+def test_a_cancelled_job_whose_worker_is_killed_stays_cancelled(client: Client, service: JobService) -> None:
     job = client.stand_in("gated")
     client.at(job, "sample")
     (process,) = worker_processes()
     os.kill(process.pid, signal.SIGSTOP)  # so that it cannot leave the step that it is in
-    desk.cancel(job.id)
+    service.cancel(job.id)
     kill(process)
     assert client.end(job).state is State.CANCELLED
     assert client.runs() == ["gated"]
@@ -80,7 +80,7 @@ def test_a_cluster_that_is_killed_is_opened_again(client: Client) -> None:
     assert not any(worker.is_running() for worker in workers)
 
 
-# The program that holds the desk
+# The program that holds the service
 
 PROGRAM = """
 import sys, time
@@ -101,7 +101,7 @@ def test_when_the_desk_is_killed_no_process_stays_and_the_next_one_goes_on(tmp_p
             client.at(running, "sample", 2)
             processes = [*cluster_processes(program.pid), *worker_processes(program.pid)]
             assert len(processes) == 2
-            reserve = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
+            reserve = JobService(client.store, make=stand_ins.make, get_worker_info=stand_ins.get_worker_info)
             reserve.start()
             assert reserve.workers() == [until(reserve.workers)[0]]
         finally:
@@ -114,7 +114,7 @@ def test_when_the_desk_is_killed_no_process_stays_and_the_next_one_goes_on(tmp_p
         assert interrupted.error == "the program ended while the job was running; run it again"
         assert client.end(waiting).state is State.DONE
         client.open_gate()
-        again = client.end(reserve.again(running.id))
+        again = client.end(reserve.resubmit(running.id))
         assert (again.state, len(again.results)) == (State.DONE, 1)
         assert client.runs() == ["gated", "quick", "gated"]
     finally:

@@ -17,8 +17,17 @@ from img2vid import inference, pipeline
 from img2vid.engine import decode_latents
 from img2vid.errors import OutOfMemory
 from img2vid.inference import EngineChoice, LoadedModel
-from img2vid.jobs.latent_cache import AFTERWARDS, KEPT, OF_DECODING, Shelf, ShelfOfRun, key_of, pack, unpack
-from img2vid.jobs.worker import Bench, Order, Reporter
+from img2vid.jobs.latent_cache import (
+    AFTERWARDS,
+    KEPT,
+    OF_DECODING,
+    CachedLatents,
+    LatentCache,
+    fingerprint,
+    pack,
+    unpack,
+)
+from img2vid.jobs.worker import RenderRequest, Reporter, WorkerRuntime
 from img2vid.media.pictures import load_picture
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
@@ -36,9 +45,9 @@ def test_a_packet_gives_back_exactly_what_was_packed(latents: Any, made_by: str)
 
 
 def test_a_packet_of_another_model_or_a_damaged_one_gives_nothing() -> None:
-    packet = pack(LATENTS, "svd native")
-    assert unpack(packet, "svd sgm") is None
-    for damaged in (b"", b"no packet", packet[:-40], packet[:60]):
+    blob = pack(LATENTS, "svd native")
+    assert unpack(blob, "svd sgm") is None
+    for damaged in (b"", b"no packet", blob[:-40], blob[:60]):
         assert unpack(damaged, "svd native") is None
 
 
@@ -46,39 +55,39 @@ def test_a_packet_of_another_model_or_a_damaged_one_gives_nothing() -> None:
 def test_the_name_depends_on_all_that_the_latents_depend_on(name: str) -> None:
     settings = SampleSettings()
     other = settings.model_copy(update={name: OTHER_VALUES[name]})
-    assert (key_of(other, CPU, "0" * 64) == key_of(settings, CPU, "0" * 64)) == (name in AFTERWARDS)
+    assert (fingerprint(other, CPU, "0" * 64) == fingerprint(settings, CPU, "0" * 64)) == (name in AFTERWARDS)
 
 
 def test_the_name_depends_on_engine_and_picture() -> None:
     settings, other = SampleSettings(), EngineChoice("sgm", "cuda", "bf16", True, "stages", "fp16", True, 3)
-    before = key_of(settings, EngineChoice(), "0" * 64)
-    assert key_of(settings, EngineChoice(), "1" * 64) != before
+    before = fingerprint(settings, EngineChoice(), "0" * 64)
+    assert fingerprint(settings, EngineChoice(), "1" * 64) != before
     for field in fields(EngineChoice):
         changed = replace(EngineChoice(), **{field.name: getattr(other, field.name)})
-        assert (key_of(settings, changed, "0" * 64) == before) == (field.name in OF_DECODING), field.name
+        assert (fingerprint(settings, changed, "0" * 64) == before) == (field.name in OF_DECODING), field.name
 
 
-# The shelf
+# The cache
 
 
 def test_the_shelf_keeps_the_newest(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    cache = LatentCache(tmp_path)
     for number in range(KEPT + 3):
-        shelf.put(f"{number:032}", bytes([number]))
+        cache.put(f"{number:032}", bytes([number]))
         os.utime(tmp_path / "latents" / f"{number:032}.npz", (number, number))
-    assert [shelf.get(f"{number:032}") for number in range(4)] == [b"", b"", b"", b"\3"]
+    assert [cache.get(f"{number:032}") for number in range(4)] == [b"", b"", b"", b"\3"]
     assert len(list((tmp_path / "latents").iterdir())) == KEPT
-    assert shelf.has(f"{5:032}")
-    shelf.drop(f"{5:032}")
-    assert not shelf.has(f"{5:032}")
-    shelf.drop(f"{5:032}")
+    assert cache.has(f"{5:032}")
+    cache.drop(f"{5:032}")
+    assert not cache.has(f"{5:032}")
+    cache.drop(f"{5:032}")
 
 
 def test_a_disk_that_takes_nothing_stops_no_run(tmp_path: Path) -> None:
     (tmp_path / "latents").write_text("a file where the folder was", encoding="utf-8")
-    shelf = Shelf(tmp_path)
-    shelf.put("0" * 32, b"packet")
-    assert (shelf.get("0" * 32), shelf.has("0" * 32)) == (b"", False)
+    cache = LatentCache(tmp_path)
+    cache.put("0" * 32, b"packet")
+    assert (cache.get("0" * 32), cache.has("0" * 32)) == (b"", False)
 
 
 # A run that begins with decoding
@@ -91,7 +100,7 @@ def test_a_run_that_fails_in_decoding_is_taken_up_there_and_gives_the_same_video
 
     version = find_version("svd_tiny")
     model, photo = inference.load(version, CPU), load_picture(PHOTO)
-    keeping = ShelfOfRun(Shelf(tmp_path), model, CPU, "0" * 64)
+    keeping = CachedLatents(LatentCache(tmp_path), model, CPU, "0" * 64)
     stages: list[str] = []
 
     def run(folder: str, decode_t: int) -> pipeline.Result:
@@ -123,27 +132,27 @@ def test_a_run_that_fails_in_decoding_is_taken_up_there_and_gives_the_same_video
 
 def test_a_worker_sends_what_it_sampled_and_takes_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[dict[str, Any]] = []
-    bench = Bench()
+    bench = WorkerRuntime()
 
     def make(latents: bytes, seed: int = 23) -> Any:
         sent.clear()
-        order = Order("job", "topic", small(seed=seed), CPU, PHOTO.read_bytes(), "photo", None, latents)
-        return bench.make(order, Reporter("job", sent.append, lambda: True))
+        request = RenderRequest("job", "topic", small(seed=seed), CPU, PHOTO.read_bytes(), "photo", None, latents)
+        return bench.make(request, Reporter("job", sent.append, lambda: True))
 
-    def packets() -> list[dict[str, Any]]:
+    def blobs() -> list[dict[str, Any]]:
         return [event for event in sent if event["kind"] == "latents"]
 
     first = make(b"")
-    (told,) = packets()
+    (told,) = blobs()
     assert (told["task"], told["seed"]) == ("job", 23)
     again = make(told["packet"])
-    assert packets() == []
+    assert blobs() == []
     assert "sample" not in again.stages
     assert again.files == first.files
     # A model that was exchanged meanwhile, such as by a new file of that name, samples for itself.
     monkeypatch.setattr(inference, "made_by", lambda model: "another file")
     other = make(told["packet"])
-    assert len(packets()) == 1
+    assert len(blobs()) == 1
     assert (other.notice, other.files) == ("", first.files)
 
 

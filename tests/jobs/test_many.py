@@ -1,4 +1,4 @@
-"""Many programs at once, and one after the other: each job runs once, whoever added it and whoever has the desk."""
+"""Many programs at once, and one after the other: each job runs once, whoever added it and whoever has the service."""
 
 import multiprocessing
 import threading
@@ -9,7 +9,7 @@ import stand_ins
 from job_client import Client, cluster_processes, until
 
 from img2vid.jobs.job import State
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 
 PROCESSES, JOBS = 8, 50
@@ -43,7 +43,9 @@ def test_of_two_desks_one_is_active_and_the_other_takes_over(tmp_path: Path) -> 
     before = len(cluster_processes())
     store = Store(tmp_path / "home" / "img2vid.sqlite")
     client = Client(store, tmp_path)
-    first, second = (Desk(Store(store.path), make=stand_ins.make, greet=stand_ins.greet) for _ in range(2))
+    first, second = (
+        JobService(Store(store.path), make=stand_ins.make, get_worker_info=stand_ins.get_worker_info) for _ in range(2)
+    )
     try:
         first.start()
         until(lambda: first.status() is None)
@@ -65,33 +67,33 @@ def test_of_two_desks_one_is_active_and_the_other_takes_over(tmp_path: Path) -> 
 def test_a_home_that_cannot_be_used_is_told_and_used_when_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("img2vid.jobs.service.AGAIN_AFTER", 0.1)
+    monkeypatch.setattr("img2vid.jobs.service.RETRY_AFTER", 0.1)
     (tmp_path / "home").write_text("a file where the folder was", encoding="utf-8")
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
-    desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
+    service = JobService(client.store, make=stand_ins.make, get_worker_info=stand_ins.get_worker_info)
     try:
-        desk.start()
-        assert "the home failed with" in until(desk.failure)
-        assert desk.status() == desk.failure()
+        service.start()
+        assert "the home failed with" in until(service.failure)
+        assert service.status() == service.failure()
         (tmp_path / "home").unlink()
         assert client.end(client.stand_in("quick")).state is State.DONE
-        assert desk.status() is None
+        assert service.status() is None
     finally:
-        desk.stop()
+        service.stop()
 
 
 def test_a_desk_that_is_stopped_leaves_no_process_and_says_what_was_interrupted(tmp_path: Path) -> None:
     before = {process.pid for process in cluster_processes()}
     threads = set(threading.enumerate())
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
-    desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
-    desk.start()
+    service = JobService(client.store, make=stand_ins.make, get_worker_info=stand_ins.get_worker_info)
+    service.start()
     job = client.stand_in("gated")
     client.at(job, "sample")
-    desk.stop()
+    service.stop()
     stopped = client.store.job(job.id)
     assert stopped.state is State.INTERRUPTED
     assert stopped.error == "the program was closed while the job was running; run it again"
     assert {process.pid for process in cluster_processes()} == before
     assert not [thread for thread in set(threading.enumerate()) - threads if "desk" in thread.name]
-    desk.stop()
+    service.stop()

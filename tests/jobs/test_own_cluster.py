@@ -16,7 +16,7 @@ from job_client import Client, cluster_processes, kill, until, worker_processes
 
 from img2vid.jobs import wait
 from img2vid.jobs.job import State
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 
 DASK = [sys.executable, "-m", "dask"]
@@ -87,24 +87,24 @@ def test_ten_jobs_spread_over_two_workers_of_which_one_is_killed(
         for name in ("render-1", "render-2")
     ]
     monkeypatch.setenv("IMG2VID_SCHEDULER", f"tls://{address}")
-    assert wait.desk_is_there()
+    assert wait.service_is_running()
     before = cluster_processes()
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
-    desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
+    service = JobService(client.store, make=stand_ins.make, get_worker_info=stand_ins.get_worker_info)
     try:
-        desk.start()
-        assert desk.is_elsewhere()
+        service.start()
+        assert service.is_remote()
         jobs = [client.stand_in(f"gated-{number}") for number in range(10)]
         for job in jobs[:2]:
             client.at(job, "sample")
-        assert sorted(name for name, _, _ in desk.workers()) == ["render-1", "render-2"]
+        assert sorted(name for name, _, _ in service.workers()) == ["render-1", "render-2"]
         (process,) = worker_processes(workers[0].pid)
         kill(process)
         lost = until(lambda: next((job for job in jobs[:2] if client.store.job(job.id).attempts == 2), None))
         client.open_gate()
         done = [client.end(job) for job in jobs]
     finally:
-        desk.stop()
+        service.stop()
     assert {job.state for job in done} == {State.DONE}
     assert [job.attempts for job in done] == [2 if job.id == lost.id else 1 for job in jobs]
     assert len(client.files()) == 30
@@ -118,21 +118,21 @@ def test_a_scheduler_that_comes_later_is_found(start: Start, tmp_path: Path, mon
         port = free.getsockname()[1]
     monkeypatch.setenv("IMG2VID_SCHEDULER", f"tls://127.0.0.1:{port}")
     monkeypatch.setattr("img2vid.jobs.cluster.CONNECT_SECONDS", 0.3)
-    monkeypatch.setattr("img2vid.jobs.service.AGAIN_AFTER", 0.3)
+    monkeypatch.setattr("img2vid.jobs.service.RETRY_AFTER", 0.3)
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
-    desk = Desk(client.store, make=stand_ins.make, greet=stand_ins.greet)
+    service = JobService(client.store, make=stand_ins.make, get_worker_info=stand_ins.get_worker_info)
     try:
-        desk.start()
+        service.start()
         job = client.stand_in("quick")
-        sentence = until(desk.failure)
+        sentence = until(service.failure)
         assert sentence.startswith(f"the scheduler tls://127.0.0.1:{port} does not answer")
-        assert desk.status() == sentence
+        assert service.status() == sentence
         start(
             "scheduler", "scheduler", "--protocol", "tls", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
         )
-        until(lambda: desk.status() == "there is no worker; jobs wait until one is there")
-        assert desk.failure() is None
-        desk.cancel(job.id)
+        until(lambda: service.status() == "there is no worker; jobs wait until one is there")
+        assert service.failure() is None
+        service.cancel(job.id)
         assert client.end(job).state is State.CANCELLED
     finally:
-        desk.stop()
+        service.stop()

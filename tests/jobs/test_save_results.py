@@ -6,14 +6,14 @@ import pytest
 
 from img2vid.errors import MediaError
 from img2vid.jobs import save_results as module
-from img2vid.jobs.save_results import deliver
+from img2vid.jobs.save_results import save_files
 
 FILES = {".mp4": b"video", ".png": b"still", ".json": b"{}", ".gif": b"animation"}
 
 
 def test_files_lie_beside_each_other_under_a_free_name(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    first, second = deliver(FILES, folder, "clip"), deliver(FILES, folder, "clip")
+    first, second = save_files(FILES, folder, "clip"), save_files(FILES, folder, "clip")
     assert {suffix: path.name for suffix, path in first.items()} == {suffix: f"clip{suffix}" for suffix in FILES}
     assert {path.stem for path in second.values()} == {"clip_2"}
     for written in (first, second):
@@ -30,7 +30,7 @@ def test_what_stops_the_writing_leaves_nothing(
 
     monkeypatch.setattr(module, "whole_file", fail)
     with pytest.raises(MediaError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
-        deliver(FILES, tmp_path, "clip")
+        save_files(FILES, tmp_path, "clip")
     assert list(tmp_path.iterdir()) == []
     if isinstance(error, OSError):
         assert str(caught.value) == f"nothing can be written to {tmp_path} (No space left on device)"

@@ -11,17 +11,18 @@ import stand_ins
 import img2vid
 from img2vid.errors import StoreError
 from img2vid.inference import EngineChoice
-from img2vid.jobs import scheduler, worker
+from img2vid.jobs import scheduler
+from img2vid.jobs import worker as worker_tasks
 from img2vid.jobs.cluster import WorkerLost
 from img2vid.jobs.job import Job, JobProgress, ModelStatus, State, StoredResult
-from img2vid.jobs.scheduler import Dispatcher
+from img2vid.jobs.scheduler import Scheduler
 from img2vid.jobs.store import Store
-from img2vid.jobs.worker import Hello, Order, Outcome
+from img2vid.jobs.worker import RenderRequest, RenderResult, WorkerInfo
 from img2vid.settings import MAX_SEED, SampleSettings
 
 AUTO = EngineChoice()
 FILES = {".mp4": b"video", ".png": b"still", ".json": b"{}"}
-DONE = Outcome(FILES, "clip", 23, 30.0, dict(stand_ins.ENGINE), {"sample": 20.0, "decode": 8.0})
+DONE = RenderResult(FILES, "clip", 23, 30.0, dict(stand_ins.ENGINE), {"sample": 20.0, "decode": 8.0})
 
 
 class Promised:
@@ -44,8 +45,8 @@ class Promised:
         self.withdrawn = True
 
     @property
-    def order(self) -> Order:
-        assert self.function is worker.make_video
+    def request(self) -> RenderRequest:
+        assert self.function is worker_tasks.make_video
         return self.arguments[0]
 
 
@@ -55,7 +56,7 @@ class Workers:
     topic = "topic"
 
     def __init__(self) -> None:
-        self.there: dict[str, Hello] = {}
+        self.there: dict[str, WorkerInfo] = {}
         self.asked: list[Promised] = []
         self.hear: Callable[[dict[str, Any]], None] = lambda event: None
 
@@ -67,14 +68,16 @@ class Workers:
 
     def ask(self, address: str, function: Callable[..., Any], *arguments: Any) -> Promised:
         promised = Promised(address, function, arguments)
-        if function is worker.hello:
+        if function is worker_tasks.worker_info:
             promised.value = self.there[address]
         self.asked.append(promised)
         return promised
 
-    def orders(self) -> list[tuple[str, str]]:
+    def requests(self) -> list[tuple[str, str]]:
         """Who makes what, in order of time."""
-        return [(asked.address, asked.order.name) for asked in self.asked if asked.function is worker.make_video]
+        return [
+            (asked.address, asked.request.name) for asked in self.asked if asked.function is worker_tasks.make_video
+        ]
 
     def newest(self) -> Promised:
         return self.asked[-1]
@@ -88,12 +91,12 @@ class House:
         self.workers = Workers()
         for name in names:
             self.come(name)
-        self.dispatcher = Dispatcher(self.store)
+        self.dispatcher = Scheduler(self.store)
         self.dispatcher.attach(self.workers)  # type: ignore[arg-type]
         self.tick()
 
     def come(self, name: str, version: str = img2vid.__version__) -> None:
-        self.workers.there[name] = Hello(name, "host", "CPU", version)
+        self.workers.there[name] = WorkerInfo(name, "host", "CPU", version)
 
     def tick(self) -> None:
         for _ in range(2):  # a worker greets in one and works in the next
@@ -137,33 +140,33 @@ def shelved(house: House) -> list[Path]:
 def test_a_job_that_failed_in_decoding_is_given_its_latents_when_it_runs_again(house: House) -> None:
     job = house.add("1")
     house.tick()
-    assert house.workers.newest().order.latents == b""
-    house.tell("a", kind="latents", task=job.id, seed=23, packet=b"packet")
-    house.finish(Outcome(error="memory ran out", error_type="OutOfMemory"))
+    assert house.workers.newest().request.latents == b""
+    house.tell("a", kind="latents", task=job.id, seed=23, blob=b"packet")
+    house.finish(RenderResult(error="memory ran out", error_type="OutOfMemory"))
     assert house.store.job(job.id).state is State.FAILED
-    house.store.again(job.id)
+    house.store.resubmit(job.id)
     house.add("1", decode_t=1)
     house.add("1", seed=24)
     for expected in (b"packet", b"packet", b""):
         house.tick()
-        assert house.workers.newest().order.latents == expected
+        assert house.workers.newest().request.latents == expected
         assert len(shelved(house)) == 1
-        house.finish(Outcome(error="memory ran out", error_type="OutOfMemory"))
+        house.finish(RenderResult(error="memory ran out", error_type="OutOfMemory"))
 
 
 def test_latents_go_when_their_video_is_there(house: House) -> None:
     job = house.add("1", num_samples=2)
     house.tick()
-    house.tell("a", kind="latents", task=job.id, seed=23, packet=b"first")
+    house.tell("a", kind="latents", task=job.id, seed=23, blob=b"first")
     house.tick()
     assert len(shelved(house)) == 1
     house.finish(replace(DONE, seed=23))
     assert shelved(house) == []
-    house.tell("a", kind="latents", task=job.id, seed=23, packet=b"late")
-    house.tell("a", kind="latents", task="another", seed=24, packet=b"of nobody")
+    house.tell("a", kind="latents", task=job.id, seed=23, blob=b"late")
+    house.tell("a", kind="latents", task="another", seed=24, blob=b"of nobody")
     house.tick()
     assert shelved(house) == []
-    house.tell("a", kind="latents", task=job.id, seed=24, packet=b"second")
+    house.tell("a", kind="latents", task=job.id, seed=24, blob=b"second")
     house.finish(replace(DONE, seed=24))
     assert shelved(house) == []
     assert house.store.job(job.id).state is State.DONE
@@ -176,26 +179,29 @@ def test_no_more_is_handed_out_than_workers_can_do(tmp_path: Path) -> None:
     house = House(tmp_path, "a", "b")
     jobs = [house.add(name) for name in "123"]
     house.tick()
-    assert [name for _, name in house.workers.orders()] == ["1", "2"]
-    assert {address for address, _ in house.workers.orders()} == {"a", "b"}
+    assert [name for _, name in house.workers.requests()] == ["1", "2"]
+    assert {address for address, _ in house.workers.requests()} == {"a", "b"}
     assert [house.store.job(job.id).state for job in jobs] == [State.RUNNING, State.RUNNING, State.WAITING]
-    assert [house.store.job(job.id).worker for job in jobs] == [*(address for address, _ in house.workers.orders()), ""]
+    assert [house.store.job(job.id).worker for job in jobs] == [
+        *(address for address, _ in house.workers.requests()),
+        "",
+    ]
 
 
 def test_a_worker_that_has_the_model_is_preferred(tmp_path: Path) -> None:
     house = House(tmp_path, "a", "b", "c")
-    house.store.make_wish("svd", AUTO)
+    house.store.request_model("svd", AUTO)
     house.tick()
     for address in "abc":
         house.tell_model(address, "ready", "svd_xt" if address == "a" else "svd")
     house.tell_model("b", "none")
     for asked in house.workers.asked[-3:]:
-        asked.value = Outcome()
+        asked.value = RenderResult()
     house.tick()
     for name in "123":
         house.add(name, version="svd")
     house.tick()
-    assert house.workers.orders() == [("c", "1"), ("b", "2"), ("a", "3")]
+    assert house.workers.requests() == [("c", "1"), ("b", "2"), ("a", "3")]
 
 
 def test_a_named_card_is_waited_for_and_others_do_not_wait_with_it(tmp_path: Path) -> None:
@@ -203,10 +209,10 @@ def test_a_named_card_is_waited_for_and_others_do_not_wait_with_it(tmp_path: Pat
     for name, device in (("1", "cuda:1"), ("2", "cuda:1"), ("3", "auto")):
         house.add(name, EngineChoice(device=device))
     house.tick()
-    assert house.workers.orders() == [("cuda:1", "1"), ("cuda:0", "3")]
-    assert [asked.order.choice.device for asked in house.workers.asked[-2:]] == ["cuda", "auto"]
+    assert house.workers.requests() == [("cuda:1", "1"), ("cuda:0", "3")]
+    assert [asked.request.choice.device for asked in house.workers.asked[-2:]] == ["cuda", "auto"]
     house.finish(DONE, -2)
-    assert house.workers.orders()[-1] == ("cuda:1", "2")
+    assert house.workers.requests()[-1] == ("cuda:1", "2")
 
 
 def test_each_video_of_a_job_is_an_order_with_the_next_seed(house: House) -> None:
@@ -214,13 +220,13 @@ def test_each_video_of_a_job_is_an_order_with_the_next_seed(house: House) -> Non
     house.add("2")
     for seed in (MAX_SEED - 1, MAX_SEED):
         house.tick()
-        order = house.workers.newest().order
-        assert (order.name, order.settings.seed, order.settings.num_samples) == ("1", seed, 1)
+        request = house.workers.newest().request
+        assert (request.name, request.settings.seed, request.settings.num_samples) == ("1", seed, 1)
         house.finish(replace(DONE, seed=seed))
     done = house.store.job(job.id)
     assert (done.state, [result.seed for result in done.results]) == (State.DONE, [MAX_SEED - 1, MAX_SEED])
     assert done.attempts == 1
-    assert house.workers.newest().order.name == "2"
+    assert house.workers.newest().request.name == "2"
 
 
 @pytest.mark.parametrize(("finished", "seeds"), [(1, [24, 25]), (3, [])])
@@ -232,14 +238,14 @@ def test_a_job_that_was_put_back_goes_on_after_the_videos_that_it_has(
     for seed in range(23, 23 + finished):
         file = house.store.home / str(seed)
         house.store.record_result(job.id, StoredResult(file, file, file, None, seed, 1.0, {}))
-    house.store.put_back(job.id)
+    house.store.requeue(job.id)
     house.tick()
     for seed in seeds:
-        assert house.workers.newest().order.settings.seed == seed
+        assert house.workers.newest().request.settings.seed == seed
         house.finish(replace(DONE, seed=seed))
     done = house.store.job(job.id)
     assert (done.state, [result.seed for result in done.results]) == (State.DONE, [23, 24, 25])
-    assert len(house.workers.orders()) == len(seeds)
+    assert len(house.workers.requests()) == len(seeds)
 
 
 # Models
@@ -247,47 +253,47 @@ def test_a_job_that_was_put_back_goes_on_after_the_videos_that_it_has(
 
 def test_a_wish_waits_until_nothing_else_is_to_be_done(house: House) -> None:
     house.add("1")
-    house.store.make_wish("svd_xt", AUTO)
+    house.store.request_model("svd_xt", AUTO)
     house.tick()
-    assert house.workers.newest().order.name == "1"
+    assert house.workers.newest().request.name == "1"
     house.finish(DONE)
     load = house.workers.newest()
-    assert (load.function, load.arguments[2:]) == (worker.load_model, ("svd_xt", AUTO))
+    assert (load.function, load.arguments[2:]) == (worker_tasks.load_model, ("svd_xt", AUTO))
     house.tell_model("a", "ready", "svd_xt")
-    house.finish(Outcome())
+    house.finish(RenderResult())
     assert house.workers.newest() is load
     assert house.store.model() == ModelStatus("ready", "svd_xt", wanted=True, wanted_version="svd_xt")
-    house.store.make_wish("", AUTO)
+    house.store.request_model("", AUTO)
     house.tick()
-    assert house.workers.newest().function is worker.release_model
+    assert house.workers.newest().function is worker_tasks.release_model
 
 
 def test_a_new_worker_loads_the_wanted_model(house: House) -> None:
-    house.store.make_wish("svd", AUTO)
+    house.store.request_model("svd", AUTO)
     house.tick()
-    house.finish(Outcome())
+    house.finish(RenderResult())
     del house.workers.there["a"]
     house.come("b")
     house.tick()
-    assert (house.workers.newest().address, house.workers.newest().function) == ("b", worker.load_model)
+    assert (house.workers.newest().address, house.workers.newest().function) == ("b", worker_tasks.load_model)
 
 
 def test_a_model_that_costs_two_workers_is_not_loaded_for_ever(house: House) -> None:
     """Where the system kills whoever takes too much memory, each new worker loaded the same model and was killed."""
-    house.store.make_wish("svd", AUTO)
+    house.store.request_model("svd", AUTO)
     house.tick()
     for old, new in ("ab", "bc"):
-        assert house.workers.newest().function is worker.load_model
+        assert house.workers.newest().function is worker_tasks.load_model
         del house.workers.there[old]
         house.come(new)
         house.tick()
-    assert house.workers.newest().function is worker.hello
+    assert house.workers.newest().function is worker_tasks.worker_info
     status = house.store.model()
     assert (status.state, status.version) == ("failed", "svd")
     assert status.error.startswith("the worker was lost 2 times while it loaded the model")
-    house.store.make_wish("svd", AUTO)
+    house.store.request_model("svd", AUTO)
     house.tick()
-    assert house.workers.newest().function is worker.load_model
+    assert house.workers.newest().function is worker_tasks.load_model
 
 
 # Workers that come, go, and cannot be used
@@ -299,7 +305,7 @@ def test_a_lost_worker_costs_a_job_one_of_two_chances(house: House, lost_in_the_
     house.tick()
 
     def making() -> Promised:
-        return [asked for asked in house.workers.asked if asked.function is worker.make_video][-1]
+        return [asked for asked in house.workers.asked if asked.function is worker_tasks.make_video][-1]
 
     def lose() -> None:
         if lost_in_the_middle:
@@ -337,7 +343,7 @@ def test_a_job_that_begins_again_comes_before_those_that_wait(house: House) -> N
     assert house.dispatcher.problem() == "there is no worker; jobs wait until one is there"
     house.come("b")
     house.tick()
-    assert house.workers.orders() == [("a", "1"), ("b", "1")]
+    assert house.workers.requests() == [("a", "1"), ("b", "1")]
     assert house.dispatcher.problem() is None
     assert house.dispatcher.workers() == [("b", "host", "CPU")]
 
@@ -345,7 +351,7 @@ def test_a_job_that_begins_again_comes_before_those_that_wait(house: House) -> N
 @pytest.mark.parametrize(
     ("hello", "sentence"),
     [
-        (Hello("b", "far", "CPU", "0.0.1"), "the worker b on far has img2vid 0.0.1, this is "),
+        (WorkerInfo("b", "far", "CPU", "0.0.1"), "the worker b on far has img2vid 0.0.1, this is "),
         (
             ModuleNotFoundError("No module named 'img2vid'"),
             "the worker b cannot be used: ModuleNotFoundError: No module",
@@ -359,11 +365,11 @@ def test_a_worker_that_cannot_be_used_is_told_and_given_nothing(tmp_path: Path, 
     house.tick()
     problem = house.dispatcher.problem() or ""
     assert problem.startswith(sentence)
-    assert house.workers.orders() == []
+    assert house.workers.requests() == []
     house.come("a")
     house.tick()
-    assert house.workers.orders() == [("a", "1")]
-    assert len([asked for asked in house.workers.asked if asked.function is worker.hello]) == 2
+    assert house.workers.requests() == [("a", "1")]
+    assert len([asked for asked in house.workers.asked if asked.function is worker_tasks.worker_info]) == 2
 
 
 # Cancelling
@@ -377,14 +383,14 @@ def test_a_cancelled_job_runs_until_its_worker_has_left_the_step(house: House) -
     house.store.cancel(job.id)
     house.tick()
     rest = house.workers.newest()
-    assert (making.withdrawn, rest.address, rest.function) == (True, "a", worker.rest)
+    assert (making.withdrawn, rest.address, rest.function) == (True, "a", worker_tasks.barrier)
     assert house.store.job(job.id).state is State.RUNNING
     house.tell_progress(job, "a", "sample", 9)
     house.tick()
     assert house.workers.newest() is rest
     house.finish(True)
     assert house.store.job(job.id).state is State.CANCELLED
-    assert house.workers.orders()[-1] == ("a", "2")
+    assert house.workers.requests()[-1] == ("a", "2")
 
 
 def test_a_cancelled_job_that_waits_for_another_worker_is_not_begun_again(house: House) -> None:

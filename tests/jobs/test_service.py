@@ -16,7 +16,7 @@ from img2vid import inference, pipeline
 from img2vid.errors import BadInput, CheckpointError
 from img2vid.inference import EngineChoice
 from img2vid.jobs.job import Job, JobProgress, State
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 from img2vid.media.pictures import load_picture
 from img2vid.media.videos import read_frames, read_metadata
@@ -109,14 +109,14 @@ def test_a_video_whose_folder_is_gone_is_kept_in_the_home(client: Client) -> Non
 # The queue
 
 
-def test_jobs_run_in_the_order_of_the_queue_which_can_be_changed(client: Client, desk: Desk) -> None:
+def test_jobs_run_in_the_order_of_the_queue_which_can_be_changed(client: Client, service: JobService) -> None:
     running = client.stand_in("gated-0")
     client.at(running, "sample")
     jobs = {name: client.stand_in(f"quick-{name}") for name in "abcd"}
     assert names(client.store.queue()) == ["quick-a", "quick-b", "quick-c", "quick-d"]
-    desk.move(jobs["d"].id, 0)
-    desk.move(jobs["a"].id, 2)
-    desk.cancel(jobs["c"].id)
+    service.move(jobs["d"].id, 0)
+    service.move(jobs["a"].id, 2)
+    service.cancel(jobs["c"].id)
     assert names(client.store.queue()) == ["quick-d", "quick-b", "quick-a"]
     client.open_gate()
     for name in "abd":
@@ -125,11 +125,11 @@ def test_jobs_run_in_the_order_of_the_queue_which_can_be_changed(client: Client,
     assert client.store.job(jobs["c"].id).state is State.CANCELLED
 
 
-def test_an_emptied_queue_leaves_the_running_job_alone(client: Client, desk: Desk) -> None:
+def test_an_emptied_queue_leaves_the_running_job_alone(client: Client, service: JobService) -> None:
     running = client.stand_in("gated")
     client.at(running, "sample")
     waiting = [client.stand_in("quick") for _ in range(3)]
-    assert desk.empty_queue() == 3
+    assert service.clear_queue() == 3
     client.open_gate()
     assert client.end(running).state is State.DONE
     assert {client.store.job(job.id).state for job in waiting} == {State.CANCELLED}
@@ -139,20 +139,20 @@ def test_an_emptied_queue_leaves_the_running_job_alone(client: Client, desk: Des
 # Cancelling
 
 
-def test_a_running_job_is_cancelled_and_leaves_nothing(client: Client, desk: Desk) -> None:
+def test_a_running_job_is_cancelled_and_leaves_nothing(client: Client, service: JobService) -> None:
     job = client.photo(num_steps=1000, num_frames=14)
     client.at(job, "sample", 2)
-    desk.cancel(job.id)
+    service.cancel(job.id)
     cancelled = client.end(job)
     assert (cancelled.state, cancelled.error, cancelled.results) == (State.CANCELLED, "", ())
     assert client.files() == []
     assert client.end(client.photo()).state is State.DONE
 
 
-def test_what_was_finished_before_the_cancelling_stays(client: Client, desk: Desk) -> None:
+def test_what_was_finished_before_the_cancelling_stays(client: Client, service: JobService) -> None:
     job = client.photo(num_samples=10)
     until(lambda: client.store.job(job.id).results)
-    desk.cancel(job.id)
+    service.cancel(job.id)
     cancelled = client.end(job)
     assert cancelled.state is State.CANCELLED
     assert 1 <= len(cancelled.results) < 10
@@ -188,7 +188,7 @@ def test_bad_input_that_only_the_worker_sees_is_one_sentence(client: Client) -> 
     assert "cuda" in job.error
 
 
-def test_a_picture_that_is_gone_is_told(client: Client, desk: Desk) -> None:
+def test_a_picture_that_is_gone_is_told(client: Client, service: JobService) -> None:
     client.at(client.stand_in("gated"), "sample")
     job = client.store.add(small(), CPU, b"a picture of its own", "photo", ".jpg")
     job.picture.unlink()
@@ -198,34 +198,34 @@ def test_a_picture_that_is_gone_is_told(client: Client, desk: Desk) -> None:
     assert failed.error.startswith(f"the picture {job.picture} cannot be read any more")
 
 
-def test_what_cannot_run_is_refused_at_once(desk: Desk, tmp_path: Path) -> None:
+def test_what_cannot_run_is_refused_at_once(service: JobService, tmp_path: Path) -> None:
     photo = PHOTO.read_bytes()
-    before = desk.store.jobs(limit=1)
+    before = service.store.jobs(limit=1)
     with pytest.raises(BadInput, match="'notes' is not a picture"):
-        desk.submit(small(), CPU, b"no picture", "notes", ".txt")
+        service.submit(small(), CPU, b"no picture", "notes", ".txt")
     with pytest.raises(CheckpointError, match="the checkpoint of svd_xt is missing"):
-        desk.submit(find_version("svd_xt").settings({}), CPU, photo, "photo", ".jpg")
+        service.submit(find_version("svd_xt").settings({}), CPU, photo, "photo", ".jpg")
     with pytest.raises(BadInput, match="height must be a multiple of 16"):
-        desk.submit(small().model_copy(update={"height": 100}), CPU, photo, "photo", ".jpg")
+        service.submit(small().model_copy(update={"height": 100}), CPU, photo, "photo", ".jpg")
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="nothing can be written"):
-        desk.submit(small(), CPU, photo, "photo", ".jpg", folder=tmp_path / "file")
-    assert desk.store.jobs(limit=1) == before
+        service.submit(small(), CPU, photo, "photo", ".jpg", folder=tmp_path / "file")
+    assert service.store.jobs(limit=1) == before
 
 
 # Models
 
 
-def test_a_model_is_loaded_and_let_go_when_asked(client: Client, desk: Desk) -> None:
-    desk.unload()
+def test_a_model_is_loaded_and_let_go_when_asked(client: Client, service: JobService) -> None:
+    service.unload()
     until(lambda: client.store.model().state == "none")
-    desk.load("svd_tiny", CPU)
+    service.load("svd_tiny", CPU)
     ready = until(lambda: client.store.model() if client.store.model().state == "ready" else None)
     assert (ready.version, ready.provider, ready.device, ready.precision) == ("svd_tiny", "native", "cpu", "fp32")
     assert ready.done == ready.total > 1_000_000
     assert ready.memory > 0
     assert (ready.wanted, ready.wanted_version) == (True, "svd_tiny")
-    desk.unload()
+    service.unload()
     none = until(lambda: client.store.model() if client.store.model().state == "none" else None)
     assert (none.version, none.wanted, none.wanted_version) == ("", False, "")
 
@@ -238,11 +238,11 @@ def test_a_job_loads_the_model_that_it_needs_in_place_of_the_other(client: Clien
     assert (client.store.model().version, client.store.model().state) == ("svd_tiny_xt", "ready")
 
 
-def test_loading_another_model_never_disturbs_a_running_job(client: Client, desk: Desk) -> None:
+def test_loading_another_model_never_disturbs_a_running_job(client: Client, service: JobService) -> None:
     client.end(client.photo())
     job = client.stand_in("gated")
     client.at(job, "sample")
-    desk.load("svd_tiny_xt", CPU)
+    service.load("svd_tiny_xt", CPU)
     waiting = client.stand_in("quick")
     step = client.at(job, "sample").step
     client.at(job, "sample", step + 5)
@@ -252,23 +252,23 @@ def test_loading_another_model_never_disturbs_a_running_job(client: Client, desk
     until(lambda: (client.store.model().version, client.store.model().state) == ("svd_tiny_xt", "ready"))
 
 
-def test_a_model_that_cannot_be_loaded_is_told(desk: Desk, client: Client) -> None:
+def test_a_model_that_cannot_be_loaded_is_told(service: JobService, client: Client) -> None:
     with pytest.raises(CheckpointError, match="the checkpoint of svd_xt is missing"):
-        desk.load("svd_xt", CPU)
-    desk.load("svd_tiny", EngineChoice(device="cuda:7"))
+        service.load("svd_xt", CPU)
+    service.load("svd_tiny", EngineChoice(device="cuda:7"))
     failed = until(lambda: client.store.model() if client.store.model().state == "failed" else None)
     assert "cuda" in failed.error
-    desk.unload()
+    service.unload()
     until(lambda: client.store.model().state == "none")
 
 
 # The cluster
 
 
-def test_the_desk_knows_its_workers(client: Client, desk: Desk) -> None:
+def test_the_desk_knows_its_workers(client: Client, service: JobService) -> None:
     client.end(client.stand_in("quick"))
-    assert desk.status() is None
-    ((name, host, device),) = desk.workers()
+    assert service.status() is None
+    ((name, host, device),) = service.workers()
     assert (name, host != "", device) == ("local", True, "CPU")
 
 

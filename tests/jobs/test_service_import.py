@@ -1,4 +1,4 @@
-"""A page imports the desk before it is drawn: that must not bring in what takes seconds."""
+"""A page imports the service before it is drawn: that must not bring in what takes seconds."""
 
 import subprocess
 import sys

@@ -100,7 +100,7 @@ def test_again_is_a_new_job_with_the_same_picture_and_settings(store: Store) -> 
     old = store.add(SampleSettings(seed=7), CHOICE, b"picture", "photo", ".jpg", store.home / "there", "webp")
     store.start(old.id)
     store.finish(old.id, State.FAILED, "no", "OutOfMemory")
-    new = store.again(old.id)
+    new = store.resubmit(old.id)
     assert new.id != old.id
     assert (new.state, new.error, new.attempts) == (State.WAITING, "", 0)
     for name in ("settings", "choice", "picture", "picture_name", "folder", "animation"):
@@ -157,10 +157,10 @@ def test_only_waiting_jobs_are_moved(store: Store) -> None:
 def test_the_queue_can_be_emptied_and_the_running_job_goes_on(store: Store) -> None:
     running, *_ = [add(store, name) for name in "abc"]
     store.start(running.id)
-    assert store.empty_queue() == 2
+    assert store.clear_queue() == 2
     assert store.queue() == []
     assert [job.state for job in store.jobs()] == [State.CANCELLED, State.CANCELLED, State.RUNNING]
-    assert store.empty_queue() == 0
+    assert store.clear_queue() == 0
 
 
 def test_cancelling_ends_a_waiting_job_and_asks_for_a_running_one(store: Store) -> None:
@@ -180,16 +180,16 @@ def test_a_job_that_was_put_back_is_the_next_to_run(store: Store, tmp_path: Path
     store.move(ids["b"], 0)
     store.start(ids["b"])
     store.record_result(ids["b"], result(tmp_path))
-    store.put_back(ids["b"])
+    store.requeue(ids["b"])
     assert names(store.queue()) == ["b", "a", "c"]
     assert len(store.job(ids["b"]).results) == 1
     store.start(ids["b"])
     store.finish(ids["b"], State.INTERRUPTED, "the program ended")
-    store.put_back(ids["b"])
+    store.requeue(ids["b"])
     back = store.job(ids["b"])
     assert (back.state, back.error, back.started, back.finished) == (State.WAITING, "", None, None)
     store.cancel(ids["a"])
-    store.put_back(ids["a"])
+    store.requeue(ids["a"])
     assert names(store.queue()) == ["b", "c"]
 
 
@@ -236,7 +236,7 @@ def test_jobs_of_a_desk_that_is_gone_are_settled(store: Store, tmp_path: Path) -
     store.finish(done.id, State.DONE)
     store.record_result(running.id, result(tmp_path))
     store.cancel(cancelled.id)
-    assert store.settle() == 2
+    assert store.recover() == 2
     states = [store.job(job.id).state for job in (done, running, cancelled, waiting)]
     assert states == [State.DONE, State.INTERRUPTED, State.CANCELLED, State.WAITING]
     assert store.job(running.id).error == "the program ended while the job was running; run it again"
@@ -264,7 +264,7 @@ def test_progress_is_the_newest_event_with_the_newest_preview(store: Store) -> N
 
 
 def test_an_unknown_job_is_told(store: Store) -> None:
-    for ask in (store.job, store.again):
+    for ask in (store.job, store.resubmit):
         with pytest.raises(BadInput, match="there is no job 'nobody' in "):
             ask("nobody")
 
@@ -277,21 +277,21 @@ def test_the_model_is_the_one_that_changed_last(store: Store) -> None:
     store.record_model("one", ModelStatus("ready", "svd", **ENGINE))
     store.record_model("two", ModelStatus("loading", "svd_xt", **ENGINE, done=5, total=10))
     assert store.model() == ModelStatus("loading", "svd_xt", **ENGINE, done=5, total=10)
-    store.forget_models(["two"])
+    store.drop_models(["two"])
     assert store.model().version == "svd"
-    store.forget_models()
+    store.drop_models()
     assert store.model() == ModelStatus()
 
 
 def test_a_wish_is_kept_until_the_next(store: Store) -> None:
-    assert store.wish() is None
-    store.make_wish("svd", EngineChoice(device="cuda"))
-    first = store.wish()
+    assert store.model_request() is None
+    store.request_model("svd", EngineChoice(device="cuda"))
+    first = store.model_request()
     assert first is not None
     assert (first.version, first.choice) == ("svd", EngineChoice(device="cuda"))
     assert store.model() == ModelStatus(wanted=True, wanted_version="svd")
-    store.make_wish("", CHOICE)
-    second = store.wish()
+    store.request_model("", CHOICE)
+    second = store.model_request()
     assert second is not None
     assert second.number > first.number
     assert store.model() == ModelStatus()

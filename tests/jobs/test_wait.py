@@ -1,4 +1,4 @@
-"""`img2vid sample` where a desk is active: its jobs run there, and it says what it says without one."""
+"""`img2vid sample` where a service is active: its jobs run there, and it says what it says without one."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from img2vid.cli import main
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.jobs import wait
 from img2vid.jobs.job import Job, State
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 from img2vid.progress import Event, ignore
 
@@ -35,7 +35,7 @@ class Said:
 
 @pytest.fixture
 def at_home(client: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """The command line has the home of the desk, and cannot load a model itself."""
+    """The command line has the home of the service, and cannot load a model itself."""
     monkeypatch.setenv("IMG2VID_HOME", str(client.store.home))
     monkeypatch.setattr(inference, "load", lambda *arguments: pytest.fail("the model was loaded in this process"))
     return client
@@ -53,7 +53,7 @@ def command(at_home: Client, capsys: pytest.CaptureFixture[str], tmp_path: Path,
     return run
 
 
-# In this process, with the desk of the tests
+# In this process, with the service of the tests
 
 
 def test_pictures_become_videos_on_the_desk(command, at_home: Client, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_fails_is_one_sentence_with_the_same_code(command, options: list[st
     assert sentence in said.err[0]
 
 
-def test_events_are_shown_from_waiting_to_writing(at_home: Client, desk: Desk) -> None:
+def test_events_are_shown_from_waiting_to_writing(at_home: Client, service: JobService) -> None:
     running = at_home.stand_in("gated")
     at_home.at(running, "sample")
     job = at_home.photo(num_steps=20)
@@ -120,7 +120,7 @@ def test_events_are_shown_from_waiting_to_writing(at_home: Client, desk: Desk) -
         at_home.open_gate()
 
     results: list[object] = []
-    done = wait.follow(desk, job, on_event, results.append)
+    done = wait.wait_for_job(service, job, on_event, results.append)
     assert tuple(results) == done.results
     assert done.state is State.DONE
     stages = list(dict.fromkeys(event.stage for event in events))
@@ -130,7 +130,7 @@ def test_events_are_shown_from_waiting_to_writing(at_home: Client, desk: Desk) -
 
 
 def ended(client: Client, state: State, error: str = "", error_type: str = "") -> Job:
-    """A job that the desk has not seen."""
+    """A job that the service has not seen."""
     job = client.stand_in("quick")
     client.store.start(job.id)
     client.store.finish(job.id, state, error, error_type)
@@ -151,7 +151,7 @@ def test_a_job_that_did_not_end_well_is_an_error(tmp_path: Path, state: State, e
     client = Client(Store(tmp_path / "img2vid.sqlite"), tmp_path)
     job = ended(client, state, "what happened", error_type)
     with pytest.raises(kind, match="the job was cancelled" if state is State.CANCELLED else "what happened") as caught:
-        wait.follow(Desk(client.store), job, ignore, lambda result: None)
+        wait.wait_for_job(JobService(client.store), job, ignore, lambda result: None)
     assert isinstance(caught.value, BadInput) == (kind is BadInput)
 
 
@@ -165,18 +165,18 @@ def test_an_interrupted_job_goes_on_once(tmp_path: Path) -> None:
             client.store.finish(again.id, State.INTERRUPTED, "the program ended again")
 
     with pytest.raises(Img2VidError, match="the program ended again"):
-        wait.follow(Desk(client.store), job, interrupt, lambda result: None)
+        wait.wait_for_job(JobService(client.store), job, interrupt, lambda result: None)
     assert client.store.job(job.id).state is State.INTERRUPTED
 
 
 def test_a_scheduler_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait, "GIVE_UP", 0.0)
-    monkeypatch.setattr(Desk, "failure", lambda self: "the scheduler tcp://nowhere:1 does not answer")
+    monkeypatch.setattr(JobService, "failure", lambda self: "the scheduler tcp://nowhere:1 does not answer")
     client = Client(Store(tmp_path / "img2vid.sqlite"), tmp_path)
     job = client.stand_in("quick")
-    desk = Desk(client.store)
-    with pytest.raises(Img2VidError, match="tcp://nowhere:1 does not answer"), wait.cancelling(desk, [job]):
-        wait.follow(desk, job, ignore, lambda result: None)
+    service = JobService(client.store)
+    with pytest.raises(Img2VidError, match="tcp://nowhere:1 does not answer"), wait.cancelling(service, [job]):
+        wait.wait_for_job(service, job, ignore, lambda result: None)
     assert client.store.job(job.id).state is State.CANCELLED
 
 

@@ -22,7 +22,7 @@ from img2vid import inference, pipeline
 from img2vid.errors import Cancelled, OutOfMemory
 from img2vid.inference import EngineChoice, LoadedModel
 from img2vid.jobs import worker
-from img2vid.jobs.worker import Bench, Order, Outcome, Reporter
+from img2vid.jobs.worker import RenderRequest, RenderResult, Reporter, WorkerRuntime
 from img2vid.progress import Event
 from img2vid.versions import find_version
 
@@ -55,8 +55,8 @@ def reporter(sent: Sent) -> Reporter:
     return Reporter("job", sent.append, lambda: True)
 
 
-def order(**changes: Any) -> Order:
-    return Order("job", "topic", small(**changes), CPU, PHOTO.read_bytes(), "photo", None)
+def request(**changes: Any) -> RenderRequest:
+    return RenderRequest("job", "topic", small(**changes), CPU, PHOTO.read_bytes(), "photo", None)
 
 
 def states(sent: Sent) -> list[tuple[str, str]]:
@@ -87,15 +87,15 @@ def test_the_old_model_is_released_before_the_new_one_is_loaded(reporter: Report
         loaded.append(weakref.ref(model))
         return model
 
-    bench = Bench(load)
+    runtime = WorkerRuntime(load)
     for version in ("svd_tiny", "svd_tiny_xt", "svd_tiny"):
-        assert bench.load(version, CPU, reporter) == Outcome()
+        assert runtime.load(version, CPU, reporter) == RenderResult()
     assert len(loaded) == 3
     assert loaded[2]() is not None
     assert states(sent) == [
         (state, version) for version in ("svd_tiny", "svd_tiny_xt", "svd_tiny") for state in ("loading", "ready")
     ]
-    bench.release()
+    runtime.release()
     gc.collect()
     assert loaded[2]() is None
 
@@ -113,21 +113,21 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
         loads.append(choice)
         return Model()
 
-    bench = Bench(load)
+    runtime = WorkerRuntime(load)
     resolved = inference.resolve(CPU)
     for choice in (CPU, CPU, resolved):
-        bench.load("own", choice, reporter)
+        runtime.load("own", choice, reporter)
     assert loads == [resolved]
-    bench.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
+    runtime.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
     assert len(loads) == 2
     shutil.copy(random_checkpoint, checkpoint)
     os.utime(checkpoint, (1, 1))
-    bench.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
+    runtime.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
     assert len(loads) == 3, "the file is another one now"
 
 
 def test_advice_about_a_model_is_sent_with_its_status(reporter: Reporter, sent: Sent) -> None:
-    Bench(lambda *arguments: Model(advice="bf16 is slow here")).load("svd_tiny", CPU, reporter)  # type: ignore[arg-type]
+    WorkerRuntime(lambda *arguments: Model(advice="bf16 is slow here")).load("svd_tiny", CPU, reporter)  # type: ignore[arg-type]
     assert [event["status"].get("advice") for event in sent] == [None, "bf16 is slow here"]
 
 
@@ -140,17 +140,17 @@ def test_another_number_of_threads_acts_at_once_and_loads_nothing(
         loads.append(choice)
         return Model()
 
-    bench = Bench(load)
+    runtime = WorkerRuntime(load)
 
     def computing_with(threads: int) -> int:
-        assert bench.load("svd_tiny", replace(CPU, threads=threads), reporter) == Outcome()
+        assert runtime.load("svd_tiny", replace(CPU, threads=threads), reporter) == RenderResult()
         return torch.get_num_threads()
 
     assert [computing_with(threads) for threads in (0, 3, 2, 0)] == [1, 3, 2, 1]
     monkeypatch.setenv("IMG2VID_THREADS", "2")
     assert [computing_with(threads) for threads in (0, 3)] == [2, 3]
     monkeypatch.setenv("IMG2VID_THREADS", "two")
-    outcome = bench.load("svd_tiny", CPU, reporter)
+    outcome = runtime.load("svd_tiny", CPU, reporter)
     assert outcome.error == "IMG2VID_THREADS must be a whole number from 0 to 1024, got 'two'"
     assert len(loads) == 1
 
@@ -165,7 +165,7 @@ def test_with_room_for_two_models_the_one_that_was_used_longest_ago_goes(
         loads.append(f"{version.name} {choice.precision}")
         return Model()
 
-    bench = Bench(load)
+    runtime = WorkerRuntime(load)
     bf16 = EngineChoice(device="cpu", precision="bf16")
     for version, choice in (
         ("svd_tiny", CPU),
@@ -175,7 +175,7 @@ def test_with_room_for_two_models_the_one_that_was_used_longest_ago_goes(
         ("svd_tiny", CPU),
         ("svd_tiny_xt", CPU),
     ):
-        bench.load(version, choice, reporter)
+        runtime.load(version, choice, reporter)
     assert loads == ["svd_tiny fp32", "svd_tiny_xt fp32", "svd_tiny_xt bf16", "svd_tiny_xt fp32"]
     ready = [version for state, version in states(sent) if state == "ready"]
     assert ready == ["svd_tiny", "svd_tiny_xt", "svd_tiny", "svd_tiny_xt", "svd_tiny", "svd_tiny_xt"]
@@ -195,9 +195,9 @@ def test_where_two_models_do_not_fit_after_all_the_first_one_goes(
         loaded.append(weakref.ref(model))
         return model
 
-    bench = Bench(load)
+    runtime = WorkerRuntime(load)
     for version in ("svd_tiny", "svd_tiny_xt"):
-        assert bench.load(version, CPU, reporter) == Outcome()
+        assert runtime.load(version, CPU, reporter) == RenderResult()
     assert [model() is not None for model in loaded] == [False, True]
 
 
@@ -213,11 +213,11 @@ def test_on_a_switch_the_old_model_hands_over_its_parts_and_goes(reporter: Repor
         loaded.append(weakref.ref(model))
         return model
 
-    bench = Bench(load)
+    runtime = WorkerRuntime(load)
     for version in ("svd_tiny", "svd_tiny_xt", "svd_tiny"):
-        assert bench.load(version, CPU, reporter) == Outcome()
-    bench.release()
-    assert bench.load("svd_tiny", CPU, reporter) == Outcome()
+        assert runtime.load(version, CPU, reporter) == RenderResult()
+    runtime.release()
+    assert runtime.load("svd_tiny", CPU, reporter) == RenderResult()
     assert spares == [{}, {"of": "svd_tiny"}, {"of": "svd_tiny_xt"}, {}]
 
 
@@ -230,9 +230,9 @@ def test_where_the_new_model_does_not_fit_beside_the_parts_they_go_too(reporter:
             raise OutOfMemory("memory ran out")
         return Model(parts={"of": version.name})
 
-    bench = Bench(load)
+    runtime = WorkerRuntime(load)
     for version in ("svd_tiny", "svd_tiny_xt"):
-        assert bench.load(version, CPU, reporter) == Outcome()
+        assert runtime.load(version, CPU, reporter) == RenderResult()
     assert spares == [{}, {"of": "svd_tiny"}, {}]
 
 
@@ -241,7 +241,7 @@ def test_a_number_of_models_that_is_none_is_told(
     reporter: Reporter, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("IMG2VID_MODELS_IN_MEMORY", text)
-    outcome = Bench(any_model).load("svd_tiny", CPU, reporter)
+    outcome = WorkerRuntime(any_model).load("svd_tiny", CPU, reporter)
     assert outcome.error == f"IMG2VID_MODELS_IN_MEMORY must be a whole number from 1 to 16, got '{text}'"
 
 
@@ -251,11 +251,11 @@ def test_a_model_that_does_not_load_is_told_and_the_next_one_loads(reporter: Rep
             raise OutOfMemory("memory ran out")
         return Model()
 
-    bench = Bench(load)
-    failed = bench.load("svd_tiny", CPU, reporter)
+    runtime = WorkerRuntime(load)
+    failed = runtime.load("svd_tiny", CPU, reporter)
     assert (failed.error, failed.error_type, failed.details) == ("memory ran out", "OutOfMemory", "")
     assert sent[-1]["status"]["error"] == "memory ran out"
-    assert bench.load("svd_tiny_xt", CPU, reporter) == Outcome()
+    assert runtime.load("svd_tiny_xt", CPU, reporter) == RenderResult()
     assert states(sent)[-3:] == [("failed", "svd_tiny"), ("loading", "svd_tiny_xt"), ("ready", "svd_tiny_xt")]
 
 
@@ -268,8 +268,8 @@ def test_loading_can_be_cancelled_and_leaves_no_model(sent: Sent) -> None:
         report(Event("load", 2, 2, 0.2))
         return Model()
 
-    outcome = Bench(load).load("svd_tiny", CPU, Reporter("job", sent.append, lambda: wanted[0]))
-    assert outcome == Outcome()
+    outcome = WorkerRuntime(load).load("svd_tiny", CPU, Reporter("job", sent.append, lambda: wanted[0]))
+    assert outcome == RenderResult()
     assert states(sent) == [("loading", "svd_tiny"), ("none", "")]
 
 
@@ -277,7 +277,7 @@ def test_loading_can_be_cancelled_and_leaves_no_model(sent: Sent) -> None:
 
 
 def test_a_video_comes_back_as_bytes_and_nothing_stays(reporter: Reporter, sent: Sent, tmp_path: Path) -> None:
-    outcome = Bench().make(order(), reporter, str(tmp_path))
+    outcome = WorkerRuntime().make(request(), reporter, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
     assert sorted(outcome.files) == [".json", ".mp4", ".png"]
     assert (outcome.stem, outcome.seed, outcome.error) == ("photo_svd_tiny_seed23", 23, "")
@@ -291,9 +291,9 @@ def test_errors_are_outcomes(reporter: Reporter) -> None:
     def mistake(*arguments: Any, **more: Any) -> Iterator[pipeline.Result]:
         raise ZeroDivisionError("one by nothing")
 
-    known = Bench(any_model, no_videos).make(order(), reporter)
+    known = WorkerRuntime(any_model, no_videos).make(request(), reporter)
     assert (known.error, known.error_type, known.details) == ("there is no more", "OutOfMemory", "")
-    unknown = Bench(any_model, mistake).make(order(), reporter)
+    unknown = WorkerRuntime(any_model, mistake).make(request(), reporter)
     assert (unknown.error, unknown.error_type) == ("failed with ZeroDivisionError: one by nothing", "ZeroDivisionError")
     assert unknown.details.startswith("Traceback")
     assert "in mistake" in unknown.details
@@ -312,17 +312,17 @@ def test_a_worker_whose_card_is_broken_ends_after_its_last_words(
     monkeypatch.setattr(inference, "device_works", lambda device: works)
     monkeypatch.setattr(worker.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(os, "_exit", end)
-    for harmless in (Outcome(), Outcome(error="bad input", error_type="BadInput")):
-        assert worker._leave_if_broken(harmless, reporter) is harmless
-    fault = Outcome(
+    for harmless in (RenderResult(), RenderResult(error="bad input", error_type="BadInput")):
+        assert worker._exit_if_broken(harmless, reporter) is harmless
+    fault = RenderResult(
         error="failed with AcceleratorError: CUDA error", error_type="AcceleratorError", details="Traceback"
     )
     if works:
-        assert worker._leave_if_broken(fault, reporter) is fault
+        assert worker._exit_if_broken(fault, reporter) is fault
         assert sent == []
         return
     with pytest.raises(Ended):
-        worker._leave_if_broken(fault, reporter)
+        worker._exit_if_broken(fault, reporter)
     assert sent == [{"kind": "trouble", "task": "job", "sentence": "failed with AcceleratorError: CUDA error"}]
 
 
@@ -338,8 +338,8 @@ def test_an_order_that_is_withdrawn_stops_at_the_next_event(sent: Sent) -> None:
             on_event(Event("sample", step, 100, 0.0))
         yield None
 
-    outcome = Bench(any_model, run).make(order(), Reporter("job", sent.append, lambda: len(steps) < 8))
-    assert outcome == Outcome()
+    outcome = WorkerRuntime(any_model, run).make(request(), Reporter("job", sent.append, lambda: len(steps) < 8))
+    assert outcome == RenderResult()
     assert len(steps) == 8
 
 
@@ -400,7 +400,7 @@ def test_previews_that_take_long_come_seldom(reporter: Reporter, sent: Sent, mon
 def test_events_hold_nothing_that_dask_cannot_send(reporter: Reporter, sent: Sent) -> None:
     import msgpack
 
-    Bench().make(order(), reporter)
+    WorkerRuntime().make(request(), reporter)
     assert find_version("svd_tiny").name in str(msgpack.unpackb(msgpack.packb(sent)))
 
 

@@ -1,4 +1,4 @@
-"""The whole page without a browser, on a home of its own, with a desk whose worker does what the test says."""
+"""The whole page without a browser, on a home of its own, with a service whose worker does what the test says."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from driving import Open
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
@@ -33,15 +33,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def desk(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
-    fake = FakeDesk(Store())
-    monkeypatch.setattr(resources, "open_desk", lambda: fake)
+def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
+    fake = FakeService(Store())
+    monkeypatch.setattr(resources, "open_service", lambda: fake)
     yield fake
     fake.store.close()
 
 
 @pytest.fixture
-def open_page(desk: FakeDesk) -> Open:
+def open_page(service: FakeService) -> Open:
     """Opens a tab, a new one or, by its name, one that was open before."""
 
     def open_one(tab: str | None = None) -> AppTest:

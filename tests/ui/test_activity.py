@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from driving import PHOTO, Open, bars, caption, drop, markdown
-from fake_desk import FakeDesk, moving_picture
+from fake_service import FakeService, moving_picture
 from streamlit.testing.v1 import AppTest
 
 from img2vid.jobs.job import Job, JobProgress, State
@@ -25,16 +25,16 @@ def page(open_page: Open) -> AppTest:
     return drop(open_page(), PHOTO)
 
 
-def first(desk: FakeDesk) -> Job:
-    return desk.store.jobs()[-1]
+def first(service: FakeService) -> Job:
+    return service.store.jobs()[-1]
 
 
-def test_a_running_job_shows_stage_step_time_and_a_preview(page: AppTest, desk: FakeDesk) -> None:
+def test_a_running_job_shows_stage_step_time_and_a_preview(page: AppTest, service: FakeService) -> None:
     sample(page, 1)
-    desk.begins(first(desk))
+    service.begins(first(service))
     page.run()
     assert bars(page) == [(0, "Starting")]
-    desk.is_at(first(desk), "sample", 5, 20, 45.2)
+    service.is_at(first(service), "sample", 5, 20, 45.2)
     page.run()
     assert bars(page) == [(25, "Sampling, step 5 of 20 · about 45 s left")]
     assert "12 s so far · noise level 3.5 · 0.4 GB in use" in caption(page)
@@ -43,30 +43,30 @@ def test_a_running_job_shows_stage_step_time_and_a_preview(page: AppTest, desk: 
     assert b64decode(preview.value[0].removeprefix("data:image/gif;base64,")) == moving_picture()
 
 
-def test_cancel_stops_what_runs_and_then_what_waits(page: AppTest, desk: FakeDesk) -> None:
+def test_cancel_stops_what_runs_and_then_what_waits(page: AppTest, service: FakeService) -> None:
     assert page.button(key="cancel").disabled
     sample(page, 1, 2)
-    desk.begins(first(desk))
+    service.begins(first(service))
     page.run()
     page.button(key="cancel").click().run()
-    assert desk.store.to_cancel() == {first(desk).id}
+    assert service.store.to_cancel() == {first(service).id}
     assert "dogs, seed 1: cancelled" in caption(page)
     assert "Stops after this step." in caption(page)
-    desk.store.finish(first(desk).id, State.CANCELLED)
+    service.store.finish(first(service).id, State.CANCELLED)
     page.run()
     page.button(key="cancel").click().run()
-    assert [job.state for job in desk.store.jobs()] == [State.CANCELLED, State.CANCELLED]
+    assert [job.state for job in service.store.jobs()] == [State.CANCELLED, State.CANCELLED]
     assert page.button(key="cancel").disabled
 
 
-def test_the_queue_can_be_seen_reordered_shortened_and_emptied(page: AppTest, desk: FakeDesk) -> None:
+def test_the_queue_can_be_seen_reordered_shortened_and_emptied(page: AppTest, service: FakeService) -> None:
     sample(page, 1, 2, 3, 4)
 
     def seeds() -> list[int]:
-        return [job.settings.seed for job in desk.store.queue()]
+        return [job.settings.seed for job in service.store.queue()]
 
     def key(what: str, seed: int) -> str:
-        return f"{what}_{next(job.id for job in desk.store.queue() if job.settings.seed == seed)}"
+        return f"{what}_{next(job.id for job in service.store.queue() if job.settings.seed == seed)}"
 
     assert "Queue: 4 waiting" in [box.label for box in page.expander]
     assert page.button(key=key("up", 1)).disabled
@@ -83,48 +83,48 @@ def test_the_queue_can_be_seen_reordered_shortened_and_emptied(page: AppTest, de
     assert not [box for box in page.expander if box.label.startswith("Queue")]
 
 
-def test_a_long_queue_is_listed_in_part(page: AppTest, desk: FakeDesk) -> None:
+def test_a_long_queue_is_listed_in_part(page: AppTest, service: FakeService) -> None:
     sample(page, 1)
     for _ in range(activity.LISTED + 4):
-        desk.store.again(first(desk).id)
+        service.store.resubmit(first(service).id)
     page.run()
     assert "and 5 more" in caption(page)
     assert len([button for button in page.button if str(button.key).startswith("up_")]) == activity.LISTED
 
 
-def test_several_running_jobs_are_stopped_one_by_one(page: AppTest, desk: FakeDesk) -> None:
+def test_several_running_jobs_are_stopped_one_by_one(page: AppTest, service: FakeService) -> None:
     sample(page, 1, 2)
-    newer, older = desk.store.jobs()
-    desk.begins(older)
-    desk.begins(newer)
+    newer, older = service.store.jobs()
+    service.begins(older)
+    service.begins(newer)
     page.run()
     page.button(key=f"stop_{newer.id}").click().run()
-    assert desk.store.to_cancel() == {newer.id}
+    assert service.store.to_cancel() == {newer.id}
 
 
-def test_a_cluster_that_is_not_there_is_told_while_something_waits(page: AppTest, desk: FakeDesk) -> None:
-    desk.sentence = "the worker is starting"
+def test_a_cluster_that_is_not_there_is_told_while_something_waits(page: AppTest, service: FakeService) -> None:
+    service.sentence = "the worker is starting"
     assert "The worker is starting" not in caption(page.run())
     sample(page, 1)
     assert "The worker is starting." in caption(page)
 
 
-def test_the_page_is_drawn_again_when_a_job_ends(page: AppTest, desk: FakeDesk) -> None:
+def test_the_page_is_drawn_again_when_a_job_ends(page: AppTest, service: FakeService) -> None:
     """The fragment looks every second; where what it sees is not what the page was drawn from, all is drawn."""
     sample(page, 1)
     state = page.session_state["page"]
     before = activity.snapshot(state)
     assert state.seen == before
-    desk.begins(first(desk))
-    desk.is_at(first(desk), "sample", 1, 20)
+    service.begins(first(service))
+    service.is_at(first(service), "sample", 1, 20)
     running = activity.snapshot(state)
-    desk.is_at(first(desk), "sample", 2, 20)
+    service.is_at(first(service), "sample", 2, 20)
     assert activity.snapshot(state) == running != before
-    desk.finishes(desk.store.job(first(desk).id))
+    service.finishes(service.store.job(first(service).id))
     assert activity.snapshot(state) != running
 
 
-def test_looks_are_seldom_while_nothing_goes_on(page: AppTest, desk: FakeDesk) -> None:
+def test_looks_are_seldom_while_nothing_goes_on(page: AppTest, service: FakeService) -> None:
     assert activity.pace(page.session_state["page"]) == activity.IDLE
     sample(page, 1)
     assert activity.pace(page.session_state["page"]) == activity.BUSY
@@ -134,10 +134,10 @@ def test_looks_are_seldom_while_nothing_goes_on(page: AppTest, desk: FakeDesk) -
     ("now", "elapsed", "left"), [(1012.0, 12.0, 45.0), (1022.0, 22.0, 35.0), (1090.0, 90.0, 0.0), (1000.0, 12.0, 45.0)]
 )
 def test_the_clock_goes_on_between_two_events(
-    page: AppTest, desk: FakeDesk, now: float, elapsed: float, left: float
+    page: AppTest, service: FakeService, now: float, elapsed: float, left: float
 ) -> None:
     sample(page, 1)
-    job = replace(first(desk), started=1000.0)
+    job = replace(first(service), started=1000.0)
     event = JobProgress("sample", 1, 20, None, 12.0, 45.0, 0)
     assert activity.by_now(job, event, now) == replace(event, elapsed=elapsed, seconds_left=left)
     assert activity.by_now(job, replace(event, seconds_left=None), now) == replace(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from driving import PHOTO, bars, caption, drop, markdown, said, tab_of
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
 from img2vid.gallery.entries import Entries
@@ -29,7 +29,7 @@ Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def open_compare(desk: FakeDesk) -> Open:
+def open_compare(service: FakeService) -> Open:
     def open_one(tab: str | None = None) -> AppTest:
         page = AppTest.from_function(page_of_compare, default_timeout=30)
         if tab is not None:
@@ -52,17 +52,17 @@ def press(page: AppTest, key: str) -> AppTest:
     return page
 
 
-def ran(page: AppTest, desk: FakeDesk) -> list[Job]:
+def ran(page: AppTest, service: FakeService) -> list[Job]:
     """Presses Run; returns the jobs in the order of the columns."""
     press(page, "compare_start")
-    return desk.store.queue()
+    return service.store.queue()
 
 
-def measured(page: AppTest, desk: FakeDesk) -> AppTest:
+def measured(page: AppTest, service: FakeService) -> AppTest:
     """Waits until all videos on the page are measured."""
     page.run()
     deadline = time.monotonic() + 60
-    while not all(entry.measurement for entry in Entries(desk.store).find()):
+    while not all(entry.measurement for entry in Entries(service.store).find()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return page.run()
@@ -152,30 +152,30 @@ def test_settings_that_do_not_fit_together_are_told_with_their_column(page: AppT
     assert "Column 2: The sgm engine has no approximations" in caption(page)
 
 
-def test_one_press_on_run_queues_all_columns(page: AppTest, desk: FakeDesk) -> None:
+def test_one_press_on_run_queues_all_columns(page: AppTest, service: FakeService) -> None:
     page.selectbox(key="column_1_precision").set_value("fp32").run()
     assert "2 videos to make, time known after the first run" in caption(page)
-    jobs = ran(page, desk)
+    jobs = ran(page, service)
     assert [job.settings.version for job in jobs] == ["svd_tiny", "svd_tiny_xt"]
     assert [job.choice.precision for job in jobs] == ["auto", "fp32"]
     assert [job.picture.read_bytes() == PHOTO.read_bytes() for job in jobs] == [True, True]
-    assert [job.folder for job in jobs] == [desk.store.home / "svd_tiny", desk.store.home / "svd_tiny_xt"]
+    assert [job.folder for job in jobs] == [service.store.home / "svd_tiny", service.store.home / "svd_tiny_xt"]
     assert [text for _, text in bars(page)] == ["Waits, the next to run", "Waits, 1 before it in the queue"]
     assert not page.number_input  # the settings make room
     press(page, "compare_fold")
     assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
 
 
-def test_clips_appear_as_they_are_made_while_the_others_go_on(page: AppTest, desk: FakeDesk) -> None:
-    first, second = ran(page, desk)
-    desk.finishes(first)
-    desk.begins(second)
-    desk.is_at(second, "sample", 3, 30, 12.0)
+def test_clips_appear_as_they_are_made_while_the_others_go_on(page: AppTest, service: FakeService) -> None:
+    first, second = ran(page, service)
+    service.finishes(first)
+    service.begins(second)
+    service.is_at(second, "sample", 3, 30, 12.0)
     page.run()
     assert len(page.get("video")) == 1
     assert bars(page)[0][1] == "Sampling, step 3 of 30 · about 12 s left"
-    desk.store.record_result(second.id, _result_of(second))
-    desk.store.finish(second.id, State.DONE)
+    service.store.record_result(second.id, _result_of(second))
+    service.store.finish(second.id, State.DONE)
     page.run()
     assert not page.error, said(page.error)
     videos = page.get("video")
@@ -187,56 +187,56 @@ def test_clips_appear_as_they_are_made_while_the_others_go_on(page: AppTest, des
 
 
 def _result_of(job: Job) -> Any:
-    from fake_desk import write_result
+    from fake_service import write_result
 
     return write_result(job, job.settings.seed)
 
 
-def test_the_same_again_runs_nothing_and_says_so_before(page: AppTest, desk: FakeDesk) -> None:
-    for job in ran(page, desk):
-        desk.finishes(job)
+def test_the_same_again_runs_nothing_and_says_so_before(page: AppTest, service: FakeService) -> None:
+    for job in ran(page, service):
+        service.finishes(job)
     press(page, "compare_fold")
     assert "All of them are there already" in caption(page)
     set_number(page, 1, "num_steps", 7)
     assert "1 of 2 there already, 1 video to make" in caption(page)
     assert "The clips below were made of something else" in caption(page)
-    (job,) = ran(page, desk)
+    (job,) = ran(page, service)
     assert (job.settings.version, job.settings.num_steps) == ("svd_tiny_xt", 7)
     assert len(page.get("video")) == 1
     assert "Made before: dogs_svd_tiny_seed23.mp4" in caption(page)
 
 
-def test_a_column_that_failed_says_why_and_runs_again(page: AppTest, desk: FakeDesk) -> None:
-    first, second = ran(page, desk)
-    desk.fails(second, "memory ran out while sampling; use fewer frames", "Traceback: somewhere deep")
-    desk.finishes(first)
+def test_a_column_that_failed_says_why_and_runs_again(page: AppTest, service: FakeService) -> None:
+    first, second = ran(page, service)
+    service.fails(second, "memory ran out while sampling; use fewer frames", "Traceback: somewhere deep")
+    service.finishes(first)
     page.run()
     assert said(page.error) == "Memory ran out while sampling; use fewer frames."
     assert "somewhere deep" in next(box for box in page.expander if box.label == "Details").code[0].value
     page.button(key="compare_again_1").click().run()
-    (again,) = desk.store.queue()
+    (again,) = service.store.queue()
     assert again.settings == second.settings
     assert not page.error
     assert len(page.get("video")) == 1
 
 
-def test_cancel_ends_what_is_not_made_yet(page: AppTest, desk: FakeDesk) -> None:
-    first, _ = ran(page, desk)
-    desk.finishes(first)
+def test_cancel_ends_what_is_not_made_yet(page: AppTest, service: FakeService) -> None:
+    first, _ = ran(page, service)
+    service.finishes(first)
     page.run()
     press(page, "compare_cancel")
-    assert not desk.store.queue()
+    assert not service.store.queue()
     assert "Cancelled." in said(page.info)
     assert page.button(key="compare_cancel").disabled
     press(page, "compare_again_1")
-    assert len(desk.store.queue()) == 1
+    assert len(service.store.queue()) == 1
 
 
-def test_everything_is_there_after_a_reload(page: AppTest, desk: FakeDesk, open_compare: Open) -> None:
+def test_everything_is_there_after_a_reload(page: AppTest, service: FakeService, open_compare: Open) -> None:
     set_number(page, 1, "motion_bucket_id", 60)
-    for job in ran(page, desk):
-        desk.finishes(job)
-    measured(page, desk)
+    for job in ran(page, service):
+        service.finishes(job)
+    measured(page, service)
     (axis,) = page.button_group
     axis.set_value("frames").run()
     again = open_compare(tab_of(page))
@@ -247,16 +247,16 @@ def test_everything_is_there_after_a_reload(page: AppTest, desk: FakeDesk, open_
     assert columns_of(again, "motion_bucket_id") == [127, 60]
 
 
-def test_an_earlier_comparison_can_be_opened_again(page: AppTest, desk: FakeDesk) -> None:
-    for job in ran(page, desk):
-        desk.finishes(job)
+def test_an_earlier_comparison_can_be_opened_again(page: AppTest, service: FakeService) -> None:
+    for job in ran(page, service):
+        service.finishes(job)
     press(page, "compare_fold")
     set_number(page, 0, "num_steps", 3)
     page.selectbox(key="column_1_version").set_value("svd_tiny").run()
-    for job in ran(page, desk):
-        desk.finishes(job)
+    for job in ran(page, service):
+        service.finishes(job)
     page.run()
-    old = Studies(desk.store).studies("compare")[1]
+    old = Studies(service.store).studies("compare")[1]
     assert "svd_tiny · svd_tiny_xt" in page.button(key=f"open_{old.id}").label.replace("\\", "")
     press(page, f"open_{old.id}")
     press(page, "compare_fold")
@@ -268,25 +268,25 @@ def test_an_earlier_comparison_can_be_opened_again(page: AppTest, desk: FakeDesk
     assert "made of something else" in caption(page)
 
 
-def test_a_video_that_is_gone_is_told_and_made_again(page: AppTest, desk: FakeDesk) -> None:
-    for job in ran(page, desk):
-        desk.finishes(job)
-    entry = Entries(desk.store).find()[0]
+def test_a_video_that_is_gone_is_told_and_made_again(page: AppTest, service: FakeService) -> None:
+    for job in ran(page, service):
+        service.finishes(job)
+    entry = Entries(service.store).find()[0]
     entry.result.video.unlink()
     page.run()
     assert "The video is not there any more" in said(page.warning)
     page.button(key="compare_again_1").click().run()
-    (again,) = desk.store.queue()
+    (again,) = service.store.queue()
     assert again.settings == entry.settings
 
 
 @pytest.mark.parametrize("align", ["time", "stretch"])
 def test_the_composite_holds_all_clips_and_their_settings(
-    page: AppTest, desk: FakeDesk, tmp_path: Any, align: Any
+    page: AppTest, service: FakeService, tmp_path: Any, align: Any
 ) -> None:
-    for job in ran(page, desk):
-        desk.finishes(job)
-    entries = Entries(desk.store).find()[::-1]
+    for job in ran(page, service):
+        service.finishes(job)
+    entries = Entries(service.store).find()[::-1]
     path = tmp_path / "composite.mp4"
     path.write_bytes(composite_of(["one", "two"], entries, "side by side", align))
     frames = read_frames(path)
@@ -304,9 +304,9 @@ def test_the_composite_holds_all_clips_and_their_settings(
     assert len(read_frames(wiped)) >= len(one)
 
 
-def test_the_csv_has_a_line_for_each_column(page: AppTest, desk: FakeDesk) -> None:
-    for job in ran(page, desk):
-        desk.finishes(job)
-    lines = csv_of(["one", "two"], Entries(desk.store).find()[::-1]).splitlines()
+def test_the_csv_has_a_line_for_each_column(page: AppTest, service: FakeService) -> None:
+    for job in ran(page, service):
+        service.finishes(job)
+    lines = csv_of(["one", "two"], Entries(service.store).find()[::-1]).splitlines()
     assert len(lines) == 3
     assert lines[1].startswith("one,") and "svd_tiny_xt" in lines[2]

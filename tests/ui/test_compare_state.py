@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from driving import PHOTO
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ def controls(version: str = "svd_tiny", **values: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def page(desk: FakeDesk) -> PageState:
+def page(service: FakeService) -> PageState:
     """A tab in which nothing was touched."""
     return PageState(tabs.new_name(), tabs.fresh(VERSIONS), VERSIONS)
 
@@ -39,20 +39,20 @@ def reloaded(page: PageState) -> PageState:
     return PageState(page.name, tab, VERSIONS)
 
 
-def entry_of(desk: FakeDesk, seed: int = 23, **values: Any) -> Entry:
+def entry_of(service: FakeService, seed: int = 23, **values: Any) -> Entry:
     picture = PHOTO.read_bytes()
-    job = desk.store.add(make_settings(controls(seed=seed, **values)), EngineChoice(), picture, "dogs", ".jpg")
-    return Entries(desk.store).of_job(desk.finishes(job).id)[0]
+    job = service.store.add(make_settings(controls(seed=seed, **values)), EngineChoice(), picture, "dogs", ".jpg")
+    return Entries(service.store).find_by_job(service.finishes(job).id)[0]
 
 
-def test_the_page_begins_with_the_pair_whose_checkpoints_are_there(page: PageState, desk: FakeDesk) -> None:
+def test_the_page_begins_with_the_pair_whose_checkpoints_are_there(page: PageState, service: FakeService) -> None:
     page.set(motion_bucket_id=80, seed=5)
     what = state.comparison(page)
     assert [column.version for column in what.columns] == ["svd_tiny", "svd_tiny_xt"]
     assert [column.controls["num_frames"] for column in what.columns] == [14, 25]
     assert [column.controls["motion_bucket_id"] for column in what.columns] == [80, 80]
     assert [column.controls["seed"] for column in what.columns] == [5, 5]
-    desk.elsewhere = True
+    service.elsewhere = True
     assert [column.version for column in state.comparison(page).columns] == ["svd", "svd_xt"]
 
 
@@ -191,8 +191,8 @@ def test_a_file_that_was_changed_by_hand_is_used_as_far_as_it_goes(page: PageSta
     assert not state.comparison(page).touched
 
 
-def test_two_videos_sent_one_after_the_other_stand_side_by_side(page: PageState, desk: FakeDesk) -> None:
-    one, two = entry_of(desk, 1, crop_offset=0.25), entry_of(desk, 2, crop_offset=0.25)
+def test_two_videos_sent_one_after_the_other_stand_side_by_side(page: PageState, service: FakeService) -> None:
+    one, two = entry_of(service, 1, crop_offset=0.25), entry_of(service, 2, crop_offset=0.25)
     state.send(page, one)
     assert [column.controls["seed"] for column in state.comparison(page).columns] == [1, 1]
     state.send(page, two)
@@ -205,11 +205,11 @@ def test_two_videos_sent_one_after_the_other_stand_side_by_side(page: PageState,
     assert page.note.text == "dogs, svd_tiny, seed 2 is in column 2 of Compare."
 
 
-def test_a_video_that_is_sent_keeps_columns_that_were_set_by_hand(page: PageState, desk: FakeDesk) -> None:
+def test_a_video_that_is_sent_keeps_columns_that_were_set_by_hand(page: PageState, service: FakeService) -> None:
     what = state.comparison(page)
     state.set_columns(page, what, state.change(what, 0, num_steps=7))
     for seed in (1, 2, 3):
-        state.send(page, entry_of(desk, seed))
+        state.send(page, entry_of(service, seed))
     kept = state.comparison(page).columns
     assert [(column.controls["num_steps"], column.controls["seed"]) for column in kept] == [
         (7, 23),
@@ -219,10 +219,10 @@ def test_a_video_that_is_sent_keeps_columns_that_were_set_by_hand(page: PageStat
     ]
 
 
-def test_columns_that_were_run_make_room_for_what_is_sent(page: PageState, desk: FakeDesk) -> None:
+def test_columns_that_were_run_make_room_for_what_is_sent(page: PageState, service: FakeService) -> None:
     what = state.comparison(page)
     state.keep(page, Comparison(what.columns, touched=True, ran=True))
-    state.send(page, entry_of(desk, 8))
+    state.send(page, entry_of(service, 8))
     assert [column.controls["seed"] for column in state.comparison(page).columns] == [8, 8]
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from driving import caption, markdown, said, tab_of
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
-from img2vid.background import Chores
+from img2vid.background import BackgroundTasks
 from img2vid.gallery.entries import Entries, Entry, Filter
 from img2vid.gallery.trash import files_of
 from img2vid.inference import EngineChoice
@@ -26,15 +26,15 @@ Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def entries(desk: FakeDesk) -> Entries:
-    return Entries(desk.store)
+def entries(service: FakeService) -> Entries:
+    return Entries(service.store)
 
 
 @pytest.fixture
-def chores(desk: FakeDesk, monkeypatch: pytest.MonkeyPatch) -> Chores:
+def tasks(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> BackgroundTasks:
     """Imports and exports of the test's own; nothing is tidied or measured behind its back."""
-    own = Chores()
-    monkeypatch.setattr(shared, "open_chores", lambda: own)
+    own = BackgroundTasks()
+    monkeypatch.setattr(shared, "open_background_tasks", lambda: own)
     monkeypatch.setattr(shared, "tidy", lambda: None)
     monkeypatch.setattr(measuring, "ask", lambda entries: False)
     return own
@@ -48,7 +48,7 @@ def page_of_gallery() -> None:
 
 
 @pytest.fixture
-def open_gallery(chores: Chores) -> Open:
+def open_gallery(tasks: BackgroundTasks) -> Open:
     def open_one(tab: str | None = None) -> AppTest:
         page = AppTest.from_function(page_of_gallery, default_timeout=30)
         if tab is not None:
@@ -70,11 +70,11 @@ def press(page: AppTest, key: str) -> AppTest:
     return page
 
 
-def make(desk: FakeDesk, name: str = "dogs", seed: int = 23, **values: Any) -> Entry:
+def make(service: FakeService, name: str = "dogs", seed: int = 23, **values: Any) -> Entry:
     """A video with its files, made a second after the one before."""
     settings = make_settings({"seed": seed, **values})
-    job = desk.finishes(desk.submit(settings, EngineChoice(), PHOTO, name, ".png"))
-    return Entries(desk.store).of_job(job.id)[0]
+    job = service.finishes(service.submit(settings, EngineChoice(), PHOTO, name, ".png"))
+    return Entries(service.store).find_by_job(job.id)[0]
 
 
 def shown(page: AppTest) -> list[int]:
@@ -111,8 +111,10 @@ def test_an_empty_gallery_says_what_will_be_there(open_gallery: Open) -> None:
     assert "Videos appear here as soon as they are made." in caption(page)
 
 
-def test_videos_are_shown_newest_first_with_what_they_are(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
-    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+def test_videos_are_shown_newest_first_with_what_they_are(
+    open_gallery: Open, service: FakeService, entries: Entries
+) -> None:
+    made = [make(service, seed=seed) for seed in (1, 2, 3)]
     entries.rate(made[1].number, 4)
     page = open_gallery()
     assert shown(page) == [entry.number for entry in reversed(made)]
@@ -121,11 +123,11 @@ def test_videos_are_shown_newest_first_with_what_they_are(open_gallery: Open, de
 
 
 def test_twenty_four_stand_on_a_page_and_the_others_are_turned_to(
-    open_gallery: Open, desk: FakeDesk, entries: Entries
+    open_gallery: Open, service: FakeService, entries: Entries
 ) -> None:
-    first = make(desk)
+    first = make(service)
     for _ in range(49):
-        entries.adopt(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
+        entries.add_imported(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
     page = open_gallery()
     assert len(shown(page)) == 24 and "page **1** of 3" in markdown(page)
     assert page.button(key="newer_top").disabled
@@ -150,9 +152,13 @@ def test_twenty_four_stand_on_a_page_and_the_others_are_turned_to(
     ],
 )
 def test_filters_find_what_they_say_and_are_kept(
-    open_gallery: Open, desk: FakeDesk, entries: Entries, name: str, value: Any, found: set[str]
+    open_gallery: Open, service: FakeService, entries: Entries, name: str, value: Any, found: set[str]
 ) -> None:
-    dogs, brook, mountains = make(desk, "dogs"), make(desk, "brook", version="svd_tiny_xt"), make(desk, "mountains")
+    dogs, brook, mountains = (
+        make(service, "dogs"),
+        make(service, "brook", version="svd_tiny_xt"),
+        make(service, "mountains"),
+    )
     entries.rate(dogs.number, 5)
     entries.rate(brook.number, 2)
     entries.annotate(dogs.number, "A sunny day")
@@ -166,17 +172,17 @@ def test_filters_find_what_they_say_and_are_kept(
     assert len(shown(page)) == 3
 
 
-def test_a_new_filter_begins_at_its_first_page(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
-    first = make(desk)
+def test_a_new_filter_begins_at_its_first_page(open_gallery: Open, service: FakeService, entries: Entries) -> None:
+    first = make(service)
     for _ in range(30):
-        entries.adopt(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
+        entries.add_imported(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
     page = press(open_gallery(), "older_top")
     filter_of(page, "text").set_value("dogs").run()
     assert "page **1** of 2" in markdown(page)
 
 
-def test_what_is_deleted_comes_back_with_undo(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
-    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+def test_what_is_deleted_comes_back_with_undo(open_gallery: Open, service: FakeService, entries: Entries) -> None:
+    made = [make(service, seed=seed) for seed in (1, 2, 3)]
     page = choose(open_gallery(), made[0].number, made[2].number)
     press(page, "delete_chosen")
     assert shown(sound(page)) == [made[1].number] and "2 videos deleted." in caption(page)
@@ -188,9 +194,9 @@ def test_what_is_deleted_comes_back_with_undo(open_gallery: Open, desk: FakeDesk
 
 
 def test_undo_is_about_what_was_deleted_last_and_the_rest_is_in_the_trash(
-    open_gallery: Open, desk: FakeDesk, entries: Entries
+    open_gallery: Open, service: FakeService, entries: Entries
 ) -> None:
-    made = [make(desk, seed=seed) for seed in (1, 2)]
+    made = [make(service, seed=seed) for seed in (1, 2)]
     page = open_gallery()
     for entry in made:
         press(choose(page, entry.number), "delete_chosen")
@@ -203,20 +209,20 @@ def test_undo_is_about_what_was_deleted_last_and_the_rest_is_in_the_trash(
     assert len(shown(page)) == 2
 
 
-def test_only_who_says_so_deletes_for_good(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
-    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+def test_only_who_says_so_deletes_for_good(open_gallery: Open, service: FakeService, entries: Entries) -> None:
+    made = [make(service, seed=seed) for seed in (1, 2, 3)]
     page = press(choose(open_gallery(), *(entry.number for entry in made)), "delete_chosen")
     filter_of(page, "deleted").set_value(True).run()
     press(choose(page, made[0].number), "purge_chosen")
     assert len(shown(page)) == 2 and "1 video deleted for good." in caption(page)
     press(page, "empty_trash")
     assert entries.count(Filter(deleted=True)) == 0 and "2 videos deleted for good." in caption(page)
-    assert list((desk.store.home / "trash").iterdir()) == []
+    assert list((service.store.home / "trash").iterdir()) == []
 
 
-def test_boxes_and_filters_that_change_by_themselves_are_new_ones(open_gallery: Open, desk: FakeDesk) -> None:
+def test_boxes_and_filters_that_change_by_themselves_are_new_ones(open_gallery: Open, service: FakeService) -> None:
     """What the browser still holds of the old ones, and sends with the next click anywhere, is nobody's wish."""
-    number = make(desk).number
+    number = make(service).number
     page = open_gallery()
     old = box(page, number)
     press(page.run(), "choose_page")
@@ -235,9 +241,9 @@ def test_boxes_and_filters_that_change_by_themselves_are_new_ones(open_gallery: 
 
 
 def test_a_chosen_page_is_tagged_and_the_tags_are_taken_away(
-    open_gallery: Open, desk: FakeDesk, entries: Entries
+    open_gallery: Open, service: FakeService, entries: Entries
 ) -> None:
-    made = [make(desk, seed=seed) for seed in (1, 2)]
+    made = [make(service, seed=seed) for seed in (1, 2)]
     page = press(open_gallery(), "choose_page")
     page.text_input(key="new_tag").set_value("good, for the show").run()
     press(page, "add_tag")
@@ -248,11 +254,11 @@ def test_a_chosen_page_is_tagged_and_the_tags_are_taken_away(
 
 
 def test_a_selection_is_exported_in_the_background(
-    open_gallery: Open, desk: FakeDesk, chores: Chores, home: Path
+    open_gallery: Open, service: FakeService, tasks: BackgroundTasks, home: Path
 ) -> None:
-    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+    made = [make(service, seed=seed) for seed in (1, 2, 3)]
     page = press(choose(open_gallery(), made[0].number, made[1].number), "export_chosen")
-    until(lambda: (chore := chores.of("export")) is not None and not chore.active)
+    until(lambda: (task := tasks.get("export")) is not None and not task.active)
     sound(page.run())
     (file,) = (home / "exports").iterdir()
     assert f"2 videos in {file}." in said(page.info)
@@ -263,9 +269,9 @@ def test_a_selection_is_exported_in_the_background(
 
 
 def test_a_folder_is_imported_and_what_is_left_out_is_named(
-    open_gallery: Open, desk: FakeDesk, entries: Entries, chores: Chores, tmp_path: Path
+    open_gallery: Open, service: FakeService, entries: Entries, tasks: BackgroundTasks, tmp_path: Path
 ) -> None:
-    made = make(desk)
+    made = make(service)
     theirs = tmp_path / "usb"
     theirs.mkdir()
     (theirs / "copy.mp4").write_bytes(made.result.video.read_bytes())
@@ -273,7 +279,7 @@ def test_a_folder_is_imported_and_what_is_left_out_is_named(
     page = open_gallery()
     page.text_input(key="import_folder").set_value(str(theirs)).run()
     press(page, "import")
-    until(lambda: (chore := chores.of("import")) is not None and not chore.active)
+    until(lambda: (task := tasks.get("import")) is not None and not task.active)
     sound(page.run())
     assert len(shown(page)) == 2 and "1 video imported from" in said(page.info)
     assert page.code[0].value.startswith("other.mp4: ")
@@ -290,10 +296,10 @@ def test_a_folder_that_is_none_is_told_in_a_sentence(open_gallery: Open) -> None
 
 
 def test_an_open_video_tells_all_about_itself_and_stays_open(
-    open_gallery: Open, desk: FakeDesk, entries: Entries
+    open_gallery: Open, service: FakeService, entries: Entries
 ) -> None:
-    entry = make(desk, motion_bucket_id=61, num_steps=7)
-    desk.store.record_notice(entry.job.id, "decode_t was halved")
+    entry = make(service, motion_bucket_id=61, num_steps=7)
+    service.store.record_notice(entry.job.id, "decode_t was halved")
     page = press(open_gallery(), f"open_{entry.number}")
     for one in (page, open_gallery(tab_of(page))):
         text = markdown(sound(one))
@@ -305,8 +311,8 @@ def test_an_open_video_tells_all_about_itself_and_stays_open(
     assert shown(press(page, "close_entry")) == [entry.number]
 
 
-def test_what_is_said_about_a_video_is_kept(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
-    number = make(desk).number
+def test_what_is_said_about_a_video_is_kept(open_gallery: Open, service: FakeService, entries: Entries) -> None:
+    number = make(service).number
     page = press(open_gallery(), f"open_{number}")
     page.feedback(key=f"rate_{number}").set_value(3).run()
     page.text_area(key=f"note_{number}").set_value(" the best one ").run()
@@ -318,8 +324,8 @@ def test_what_is_said_about_a_video_is_kept(open_gallery: Open, desk: FakeDesk, 
     assert again.feedback(key=f"rate_{number}").value == 3
 
 
-def test_from_one_video_to_the_next_within_what_is_found(open_gallery: Open, desk: FakeDesk) -> None:
-    made = [make(desk, name) for name in ("dogs", "brook", "dogs", "dogs")]
+def test_from_one_video_to_the_next_within_what_is_found(open_gallery: Open, service: FakeService) -> None:
+    made = [make(service, name) for name in ("dogs", "brook", "dogs", "dogs")]
     page = open_gallery()
     filter_of(page, "text").set_value("dogs").run()
     press(page, f"open_{made[3].number}")
@@ -331,20 +337,20 @@ def test_from_one_video_to_the_next_within_what_is_found(open_gallery: Open, des
     assert made[0].result.video.name in page.code[0].value
 
 
-def test_videos_of_one_moment_have_their_places(open_gallery: Open, desk: FakeDesk, entries: Entries) -> None:
-    first = make(desk)
+def test_videos_of_one_moment_have_their_places(open_gallery: Open, service: FakeService, entries: Entries) -> None:
+    first = make(service)
     what = (first.result, first.settings, EngineChoice(), PHOTO, "x", ".png")
-    same = [entries.adopt(*what, created=first.created) for _ in range(3)]
+    same = [entries.add_imported(*what, created=first.created) for _ in range(3)]
     page = press(open_gallery(), f"open_{same[1].number}")
     assert "2 of 4" in markdown(page)
 
 
 def test_settings_are_used_again(
-    open_gallery: Open, desk: FakeDesk, home: Path, monkeypatch: pytest.MonkeyPatch
+    open_gallery: Open, service: FakeService, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     went: list[str] = []
     monkeypatch.setattr("streamlit.switch_page", lambda page: went.append(page.title))
-    entry = make(desk, seed=5, motion_bucket_id=61)
+    entry = make(service, seed=5, motion_bucket_id=61)
     page = press(open_gallery(), f"open_{entry.number}")
     press(page, "use_entry")
     tab = json.loads((home / "tabs" / f"{tab_of(page)}.json").read_text())
@@ -354,19 +360,21 @@ def test_settings_are_used_again(
 
 
 def test_a_video_is_sent_to_compare(
-    open_gallery: Open, desk: FakeDesk, home: Path, monkeypatch: pytest.MonkeyPatch
+    open_gallery: Open, service: FakeService, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     went: list[str] = []
     monkeypatch.setattr("streamlit.switch_page", lambda page: went.append(page.title))
-    entry = make(desk, seed=5, motion_bucket_id=61)
+    entry = make(service, seed=5, motion_bucket_id=61)
     page = press(press(open_gallery(), f"open_{entry.number}"), "compare_entry")
     tab = json.loads((home / "tabs" / f"{tab_of(page)}.json").read_text())
     assert 61 in [column["controls"]["motion_bucket_id"] for column in tab["pages"]["compare"]["columns"]]
     assert went == ["Compare"]
 
 
-def test_a_new_tab_looks_at_all_videos_with_the_filters_of_the_last_one(open_gallery: Open, desk: FakeDesk) -> None:
-    number = make(desk).number
+def test_a_new_tab_looks_at_all_videos_with_the_filters_of_the_last_one(
+    open_gallery: Open, service: FakeService
+) -> None:
+    number = make(service).number
     page = open_gallery()
     filter_of(page, "text").set_value("dogs").run()
     press(page, "choose_page")
@@ -377,22 +385,22 @@ def test_a_new_tab_looks_at_all_videos_with_the_filters_of_the_last_one(open_gal
 
 
 def test_settings_of_a_version_that_is_not_here_are_refused_and_the_tab_stays(
-    open_gallery: Open, desk: FakeDesk, entries: Entries
+    open_gallery: Open, service: FakeService, entries: Entries
 ) -> None:
-    first = make(desk)
+    first = make(service)
     values = {**first.settings.model_dump(), "version": "my_own"}
     metadata = {**first.result.metadata, "settings": values}
     result = type(first.result)(**{**vars(first.result), "metadata": metadata})
-    odd = entries.adopt(result, make_settings(values), EngineChoice(), PHOTO, "x", ".png")
+    odd = entries.add_imported(result, make_settings(values), EngineChoice(), PHOTO, "x", ".png")
     page = press(open_gallery(), f"open_{odd.number}")
     press(page, "use_entry")
     assert "There is no model version 'my_own' here" in said(page.error)
 
 
 def test_a_video_whose_file_is_gone_is_shown_as_such_and_can_be_forgotten(
-    open_gallery: Open, desk: FakeDesk, entries: Entries
+    open_gallery: Open, service: FakeService, entries: Entries
 ) -> None:
-    entry = make(desk)
+    entry = make(service)
     entry.result.video.unlink()
     page = open_gallery()
     assert "Not on disk any more" in caption(page)
@@ -402,15 +410,15 @@ def test_a_video_whose_file_is_gone_is_shown_as_such_and_can_be_forgotten(
     assert entries.count() == 0 and shown(sound(page)) == []
 
 
-def test_a_still_that_is_gone_or_damaged_takes_nothing_else_with_it(open_gallery: Open, desk: FakeDesk) -> None:
-    made = [make(desk, seed=seed) for seed in (1, 2, 3)]
+def test_a_still_that_is_gone_or_damaged_takes_nothing_else_with_it(open_gallery: Open, service: FakeService) -> None:
+    made = [make(service, seed=seed) for seed in (1, 2, 3)]
     made[0].result.still.unlink()
     made[1].result.still.write_bytes(b"no picture")
     assert len(shown(open_gallery())) == 3
 
 
-def test_a_tab_file_with_nonsense_in_it_is_begun_anew(open_gallery: Open, desk: FakeDesk, home: Path) -> None:
-    make(desk)
+def test_a_tab_file_with_nonsense_in_it_is_begun_anew(open_gallery: Open, service: FakeService, home: Path) -> None:
+    make(service)
     page = press(open_gallery(), "choose_page")
     file = home / "tabs" / f"{tab_of(page)}.json"
     values = json.loads(file.read_text())

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from driving import PHOTO, Open, caption, drop, drop_bytes, said
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from PIL import Image
 
 from img2vid import paths
@@ -80,12 +80,12 @@ def test_a_windows_path_as_a_name_is_only_a_name(open_page: Open) -> None:
     assert "two dogs, as the model gets it" in caption(page)
 
 
-def test_a_dropped_video_brings_settings_and_the_stored_input_back(open_page: Open, desk: FakeDesk) -> None:
+def test_a_dropped_video_brings_settings_and_the_stored_input_back(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     page.number_input(key="motion_bucket_id").set_value(80).run()
     page.selectbox(key="sampler").set_value("DPMPP2MSampler").run()
     page.button(key="sample").click().run()
-    made = desk.finishes(desk.store.jobs()[0])
+    made = service.finishes(service.store.jobs()[0])
     video, sidecar = made.results[0].video, made.results[0].sidecar
     for path in (video, sidecar):
         page.button(key="remove_input").click().run()
@@ -97,14 +97,14 @@ def test_a_dropped_video_brings_settings_and_the_stored_input_back(open_page: Op
         assert "dogs, as the model gets it" in caption(page)
 
 
-def test_a_video_from_elsewhere_stands_in_for_its_picture(open_page: Open, desk: FakeDesk) -> None:
+def test_a_video_from_elsewhere_stands_in_for_its_picture(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     page.number_input(key="seed").set_value(77).run()
     page.button(key="sample").click().run()
-    result = desk.finishes(desk.store.jobs()[0]).results[0]
+    result = service.finishes(service.store.jobs()[0]).results[0]
     video, settings = result.video.read_bytes(), result.sidecar.read_bytes()
-    desk.store.path.unlink()
-    desk.store.close()
+    service.store.path.unlink()
+    service.store.close()
     page.button(key="remove_input").click().run()
     page.button(key="dice").click().run()
     drop_bytes(page, settings, "found.json")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from driving import PHOTO
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
 from img2vid.gallery.entries import Entries, Entry
@@ -17,10 +17,10 @@ FOUND = Measurement(31.5, 0.9, (1.0, 3.0), (4.0,), (100.0, 110.0, 120.0), (50.0,
 
 
 @pytest.fixture
-def entry(desk: FakeDesk) -> Entry:
+def entry(service: FakeService) -> Entry:
     settings = make_settings({"fps": 8, "num_frames": 3})
-    job = desk.finishes(desk.store.add(settings, EngineChoice(), PHOTO.read_bytes(), "dogs", ".jpg"))
-    return replace(Entries(desk.store).of_job(job.id)[0], measurement=FOUND)
+    job = service.finishes(service.store.add(settings, EngineChoice(), PHOTO.read_bytes(), "dogs", ".jpg"))
+    return replace(Entries(service.store).find_by_job(job.id)[0], measurement=FOUND)
 
 
 def numbers(entry: Entry) -> dict[str, float | None]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from driving import PHOTO, Open, bars, caption, drop, said
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Checkbox
 
@@ -16,49 +16,49 @@ def load_model(page: AppTest) -> Checkbox:
     return box
 
 
-def test_ticking_loads_the_chosen_version_and_unticking_lets_go(open_page: Open, desk: FakeDesk) -> None:
+def test_ticking_loads_the_chosen_version_and_unticking_lets_go(open_page: Open, service: FakeService) -> None:
     page = open_page()
     assert not load_model(page).value
     assert "No model in memory" in caption(page)
     load_model(page).check().run()
-    assert desk.calls == [("load", "svd_tiny", EngineChoice())]
+    assert service.calls == [("load", "svd_tiny", EngineChoice())]
     assert load_model(page).value
     assert "as soon as the worker is free" in caption(page)
     load_model(page).uncheck().run()
-    assert desk.calls[1:] == [("unload",)]
+    assert service.calls[1:] == [("unload",)]
     assert not load_model(page).value
 
 
-def test_what_the_browser_tells_of_an_old_box_is_nobodys_wish(open_page: Open, desk: FakeDesk) -> None:
+def test_what_the_browser_tells_of_an_old_box_is_nobodys_wish(open_page: Open, service: FakeService) -> None:
     """A box that ticked itself a moment ago is still empty in the browser, which sends it with a click elsewhere."""
     page = open_page()
     old = load_model(page)
-    desk.has_loaded("svd_tiny")
+    service.has_loaded("svd_tiny")
     page.run()
     assert load_model(page).value and load_model(page).key != old.key
     old.check().run()
     old.uncheck().run()
-    assert desk.calls == []
+    assert service.calls == []
     assert load_model(page).value
     load_model(page).uncheck().run()
-    assert desk.calls == [("unload",)]
+    assert service.calls == [("unload",)]
     assert not load_model(page).value  # the worker may take a moment
     load_model(page).check().run()
-    assert desk.calls[1:] == [("load", "svd_tiny", EngineChoice())]
+    assert service.calls[1:] == [("load", "svd_tiny", EngineChoice())]
     assert load_model(page).value
 
 
-def test_loading_is_counted_in_bytes(open_page: Open, desk: FakeDesk) -> None:
-    desk.load("svd_tiny", EngineChoice())
-    desk.is_loading("svd_tiny", 2_400_000_000, 9_600_000_000)
+def test_loading_is_counted_in_bytes(open_page: Open, service: FakeService) -> None:
+    service.load("svd_tiny", EngineChoice())
+    service.is_loading("svd_tiny", 2_400_000_000, 9_600_000_000)
     page = open_page()
     assert bars(page) == [(25, "Loading svd\\_tiny, 2.4 GB of 9.6 GB")]
     assert load_model(page).value
 
 
-def test_a_loaded_model_is_told_with_its_place_and_size(open_page: Open, desk: FakeDesk) -> None:
-    desk.load("svd_tiny", EngineChoice())
-    desk.has_loaded("svd_tiny")
+def test_a_loaded_model_is_told_with_its_place_and_size(open_page: Open, service: FakeService) -> None:
+    service.load("svd_tiny", EngineChoice())
+    service.has_loaded("svd_tiny")
     page = open_page()
     assert "svd_tiny on CPU, 0.1 GB, ready" in caption(page)
     assert load_model(page).value
@@ -66,29 +66,31 @@ def test_a_loaded_model_is_told_with_its_place_and_size(open_page: Open, desk: F
     assert "2.3 s of video, time known after the first run, 0.1 GB" in caption(page)
 
 
-def test_a_model_that_a_job_loaded_by_itself_is_ticked_and_can_be_let_go(open_page: Open, desk: FakeDesk) -> None:
-    desk.has_loaded("svd_tiny")
+def test_a_model_that_a_job_loaded_by_itself_is_ticked_and_can_be_let_go(open_page: Open, service: FakeService) -> None:
+    service.has_loaded("svd_tiny")
     page = open_page()
     load_model(page).uncheck().run()
-    assert desk.calls == [("unload",)]
+    assert service.calls == [("unload",)]
     assert not load_model(page).value  # the worker may take a moment
     load_model(page).check().run()
-    assert desk.calls[1:] == [("load", "svd_tiny", EngineChoice())]
+    assert service.calls[1:] == [("load", "svd_tiny", EngineChoice())]
     assert load_model(page).value
 
 
-def test_what_went_wrong_while_loading_is_one_sentence_and_can_be_tried_again(open_page: Open, desk: FakeDesk) -> None:
-    desk.load("svd_tiny", EngineChoice())
-    desk.has_failed_to_load("svd_tiny", "the file is cut off; download it again")
+def test_what_went_wrong_while_loading_is_one_sentence_and_can_be_tried_again(
+    open_page: Open, service: FakeService
+) -> None:
+    service.load("svd_tiny", EngineChoice())
+    service.has_failed_to_load("svd_tiny", "the file is cut off; download it again")
     page = open_page()
     assert "The file is cut off; download it again." in caption(page)
     assert not load_model(page).value
     load_model(page).check().run()
-    assert desk.calls[-1] == ("load", "svd_tiny", EngineChoice())
+    assert service.calls[-1] == ("load", "svd_tiny", EngineChoice())
 
 
 def test_a_missing_checkpoint_says_which_file_to_put_where_and_the_page_stays_usable(
-    open_page: Open, desk: FakeDesk
+    open_page: Open, service: FakeService
 ) -> None:
     page = open_page()
     drop(page, PHOTO)
@@ -121,31 +123,31 @@ def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_with_load_model_ticked_another_version_is_loaded_at_once(
-    desk: FakeDesk, second_version: str, open_page: Open
+    service: FakeService, second_version: str, open_page: Open
 ) -> None:
-    desk.load("svd_tiny", EngineChoice())
-    desk.has_loaded("svd_tiny")
+    service.load("svd_tiny", EngineChoice())
+    service.has_loaded("svd_tiny")
     page = open_page()
     page.selectbox(key="version").set_value(second_version).run()
-    assert desk.calls[-1] == ("load", second_version, EngineChoice())
+    assert service.calls[-1] == ("load", second_version, EngineChoice())
     assert load_model(page).value
 
 
 def test_without_load_model_ticked_another_version_loads_nothing(
-    desk: FakeDesk, second_version: str, open_page: Open
+    service: FakeService, second_version: str, open_page: Open
 ) -> None:
     page = open_page()
     page.selectbox(key="version").set_value(second_version).run()
-    assert not desk.calls
+    assert not service.calls
     assert not load_model(page).value
 
 
-def test_another_engine_loads_a_ticked_model_anew(open_page: Open, desk: FakeDesk) -> None:
-    desk.load("svd_tiny", EngineChoice())
-    desk.has_loaded("svd_tiny")
+def test_another_engine_loads_a_ticked_model_anew(open_page: Open, service: FakeService) -> None:
+    service.load("svd_tiny", EngineChoice())
+    service.has_loaded("svd_tiny")
     page = open_page()
     page.selectbox(key="provider").set_value("native").run()
-    assert desk.calls[-1] == ("load", "svd_tiny", EngineChoice(provider="native"))
+    assert service.calls[-1] == ("load", "svd_tiny", EngineChoice(provider="native"))
 
 
 def test_the_engine_of_the_environment_is_where_a_new_tab_begins(
@@ -155,16 +157,16 @@ def test_the_engine_of_the_environment_is_where_a_new_tab_begins(
     assert open_page().selectbox(key="provider").value == "sgm"
 
 
-def test_on_a_cluster_elsewhere_checkpoints_are_not_looked_for_here(open_page: Open, desk: FakeDesk) -> None:
-    desk.elsewhere = True
+def test_on_a_cluster_elsewhere_checkpoints_are_not_looked_for_here(open_page: Open, service: FakeService) -> None:
+    service.elsewhere = True
     page = drop(open_page(), PHOTO)
     page.selectbox(key="version").set_value("svd_xt").run()
     assert not page.info
     page.button(key="sample").click().run()
-    assert desk.store.jobs()[0].settings.version == "svd_xt"
+    assert service.store.jobs()[0].settings.version == "svd_xt"
 
 
-def test_a_slow_choice_is_named_beside_the_loaded_model(open_page: Open, desk: FakeDesk) -> None:
-    desk.load("svd_tiny", EngineChoice(precision="bf16"))
-    desk.has_loaded("svd_tiny", advice="precision bf16 is slower than fp32 on this processor")
+def test_a_slow_choice_is_named_beside_the_loaded_model(open_page: Open, service: FakeService) -> None:
+    service.load("svd_tiny", EngineChoice(precision="bf16"))
+    service.has_loaded("svd_tiny", advice="precision bf16 is slower than fp32 on this processor")
     assert "Precision bf16 is slower than fp32 on this processor." in caption(open_page())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from driving import bars, caption, markdown, said
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
 from img2vid import paths
@@ -50,7 +50,7 @@ def background(monkeypatch: pytest.MonkeyPatch) -> Background:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: FakeDesk) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: FakeService) -> Path:
     """The checkpoint folder of a project where only svd_tiny is."""
     place = tmp_path / "project" / "checkpoints"
     place.mkdir(parents=True)

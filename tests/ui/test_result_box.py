@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 from driving import PHOTO, Open, bars, caption, drop, said, tab_of
-from fake_desk import FakeDesk, frames_of
+from fake_service import FakeService, frames_of
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -19,14 +19,14 @@ def page(open_page: Open) -> AppTest:
     return drop(open_page(), PHOTO)
 
 
-def sample(page: AppTest, desk: FakeDesk, seed: int = 23) -> Job:
+def sample(page: AppTest, service: FakeService, seed: int = 23) -> Job:
     page.number_input(key="seed").set_value(seed).run()
     page.button(key="sample").click().run()
-    return desk.store.jobs()[0]
+    return service.store.jobs()[0]
 
 
-def made(page: AppTest, desk: FakeDesk, seed: int = 23) -> Job:
-    job = desk.finishes(sample(page, desk, seed))
+def made(page: AppTest, service: FakeService, seed: int = 23) -> Job:
+    job = service.finishes(sample(page, service, seed))
     page.run()
     return job
 
@@ -36,8 +36,8 @@ def test_before_the_first_video_its_place_is_shown(page: AppTest) -> None:
     assert not page.get("video")
 
 
-def test_the_video_loops_muted_and_its_seed_and_place_are_told(page: AppTest, desk: FakeDesk) -> None:
-    job = made(page, desk, 41)
+def test_the_video_loops_muted_and_its_seed_and_place_are_told(page: AppTest, service: FakeService) -> None:
+    job = made(page, service, 41)
     (video,) = page.get("video")
     assert (video.proto.loop, video.proto.autoplay, video.proto.muted) == (True, True, True)
     text = caption(page)
@@ -46,8 +46,8 @@ def test_the_video_loops_muted_and_its_seed_and_place_are_told(page: AppTest, de
     assert "The video appears here" not in text
 
 
-def test_every_kind_of_file_can_be_downloaded(page: AppTest, desk: FakeDesk) -> None:
-    job = made(page, desk)
+def test_every_kind_of_file_can_be_downloaded(page: AppTest, service: FakeService) -> None:
+    job = made(page, service)
     assert [button.label for button in page.download_button] == ["MP4", "GIF", "WebP", "PNG", "JSON"]
     video, frames = job.results[0].video, read_frames(job.results[0].video)
     offers = result.offers(job, job.results[0])
@@ -60,11 +60,11 @@ def test_every_kind_of_file_can_be_downloaded(page: AppTest, desk: FakeDesk) -> 
         assert len(archive.namelist()) == len(frames)
 
 
-def test_same_settings_new_seed(page: AppTest, desk: FakeDesk) -> None:
-    old = made(page, desk)
+def test_same_settings_new_seed(page: AppTest, service: FakeService) -> None:
+    old = made(page, service)
     page.number_input(key="fps").set_value(9).run()
     page.button(key="new_seed").click().run()
-    new = desk.store.jobs()[0]
+    new = service.store.jobs()[0]
     assert new.id != old.id
     assert new.settings.seed != old.settings.seed
     assert new.settings == old.settings.model_copy(update={"seed": new.settings.seed})
@@ -72,14 +72,14 @@ def test_same_settings_new_seed(page: AppTest, desk: FakeDesk) -> None:
     assert page.number_input(key="fps").value == 9
 
 
-def test_the_last_frame_becomes_the_next_input(page: AppTest, desk: FakeDesk) -> None:
-    job = made(page, desk)
+def test_the_last_frame_becomes_the_next_input(page: AppTest, service: FakeService) -> None:
+    job = made(page, service)
     page.button(key="last_frame").click().run()
     assert "dogs_last, as the model gets it" in caption(page)
     page.button(key="sample").click().run()
     page.number_input(key="seed").set_value(1).run()
     page.button(key="sample").click().run()
-    follower = desk.store.jobs()[0]
+    follower = service.store.jobs()[0]
     assert follower.picture_name == "dogs_last"
     with Image.open(follower.picture) as image:
         assert image.size == (frames_of(0).shape[2], frames_of(0).shape[1])
@@ -88,9 +88,9 @@ def test_the_last_frame_becomes_the_next_input(page: AppTest, desk: FakeDesk) ->
         )
 
 
-def test_a_results_settings_and_input_can_be_taken_over(page: AppTest, desk: FakeDesk) -> None:
+def test_a_results_settings_and_input_can_be_taken_over(page: AppTest, service: FakeService) -> None:
     page.number_input(key="motion_bucket_id").set_value(80).run()
-    made(page, desk, 5)
+    made(page, service, 5)
     page.button(key="defaults").click().run()
     page.button(key="remove_input").click().run()
     page.button(key="these_settings").click().run()
@@ -99,9 +99,9 @@ def test_a_results_settings_and_input_can_be_taken_over(page: AppTest, desk: Fak
     assert "dogs, as the model gets it" in caption(page)
 
 
-def test_several_videos_of_one_run_are_chosen_by_seed(page: AppTest, desk: FakeDesk) -> None:
+def test_several_videos_of_one_run_are_chosen_by_seed(page: AppTest, service: FakeService) -> None:
     page.number_input(key="num_samples").set_value(3).run()
-    job = made(page, desk, 10)
+    job = made(page, service, 10)
     assert "seed 10 · dogs" in caption(page)
     (choice,) = page.button_group
     assert choice.options == ["10", "11", "12"]
@@ -110,87 +110,91 @@ def test_several_videos_of_one_run_are_chosen_by_seed(page: AppTest, desk: FakeD
     assert str(job.results[2].video) in caption(page)
 
 
-def test_earlier_results_can_be_looked_at_and_a_new_one_comes_to_the_front(page: AppTest, desk: FakeDesk) -> None:
-    first, second = made(page, desk, 1), made(page, desk, 2)
+def test_earlier_results_can_be_looked_at_and_a_new_one_comes_to_the_front(page: AppTest, service: FakeService) -> None:
+    first, second = made(page, service, 1), made(page, service, 2)
     assert "seed 2 · dogs" in caption(page)
     assert page.button(key=f"show_{second.id}").disabled
     page.button(key=f"show_{first.id}").click().run()
     assert "seed 1 · dogs" in caption(page)
-    made(page, desk, 3)
+    made(page, service, 3)
     assert "seed 3 · dogs" in caption(page)
 
 
-def test_the_result_that_was_looked_at_is_there_after_a_reload(page: AppTest, desk: FakeDesk, open_page: Open) -> None:
-    first, _ = made(page, desk, 1), made(page, desk, 2)
+def test_the_result_that_was_looked_at_is_there_after_a_reload(
+    page: AppTest, service: FakeService, open_page: Open
+) -> None:
+    first, _ = made(page, service, 1), made(page, service, 2)
     page.button(key=f"show_{first.id}").click().run()
     assert "seed 1 · dogs" in caption(open_page(tab_of(page)))
     assert "seed 2 · dogs" in caption(open_page())
 
 
-def test_a_result_stays_while_the_next_one_is_made(page: AppTest, desk: FakeDesk) -> None:
-    made(page, desk, 1)
-    job = sample(page, desk, 2)
-    desk.begins(job)
-    desk.is_at(job, "sample", 1, 20)
+def test_a_result_stays_while_the_next_one_is_made(page: AppTest, service: FakeService) -> None:
+    made(page, service, 1)
+    job = sample(page, service, 2)
+    service.begins(job)
+    service.is_at(job, "sample", 1, 20)
     page.run()
     assert "seed 1 · dogs" in caption(page)
     assert page.get("video")
     assert bars(page)
 
 
-def test_a_video_that_was_removed_is_told_and_the_page_goes_on(page: AppTest, desk: FakeDesk) -> None:
-    job = made(page, desk)
+def test_a_video_that_was_removed_is_told_and_the_page_goes_on(page: AppTest, service: FakeService) -> None:
+    job = made(page, service)
     job.results[0].video.unlink()
     page.run()
     assert "is not there any more" in said(page.warning)
     assert not page.button(key="sample").disabled
 
 
-def test_a_notice_of_the_run_is_told_with_its_result(page: AppTest, desk: FakeDesk) -> None:
-    job = sample(page, desk)
-    desk.store.record_notice(job.id, "decode_t was halved to 7, because memory ran out")
-    desk.finishes(job)
+def test_a_notice_of_the_run_is_told_with_its_result(page: AppTest, service: FakeService) -> None:
+    job = sample(page, service)
+    service.store.record_notice(job.id, "decode_t was halved to 7, because memory ran out")
+    service.finishes(job)
     page.run()
     assert "Decode_t was halved to 7, because memory ran out." in said(page.info)
 
 
-def test_a_failed_job_says_why_in_a_sentence_with_the_details_folded_away(page: AppTest, desk: FakeDesk) -> None:
-    job = sample(page, desk)
-    desk.fails(job, "memory ran out while sampling; use fewer frames", "Traceback: somewhere deep")
+def test_a_failed_job_says_why_in_a_sentence_with_the_details_folded_away(page: AppTest, service: FakeService) -> None:
+    job = sample(page, service)
+    service.fails(job, "memory ran out while sampling; use fewer frames", "Traceback: somewhere deep")
     page.run()
     assert said(page.error) == "dogs, svd_tiny, seed 23: Memory ran out while sampling; use fewer frames."
     details = next(box for box in page.expander if box.label == "Details")
     assert "somewhere deep" in details.code[0].value
 
 
-def test_an_interrupted_job_runs_again_with_one_click(page: AppTest, desk: FakeDesk) -> None:
-    job = sample(page, desk)
-    desk.begins(job)
-    assert desk.store.settle() == 1
+def test_an_interrupted_job_runs_again_with_one_click(page: AppTest, service: FakeService) -> None:
+    job = sample(page, service)
+    service.begins(job)
+    assert service.store.recover() == 1
     page.run()
     assert "the program ended while the job was running" in said(page.warning).lower()
     page.button(key=f"again_{job.id}").click().run()
-    again = desk.store.jobs()[0]
+    again = service.store.jobs()[0]
     assert (again.state, again.settings, again.picture) == (State.WAITING, job.settings, job.picture)
     assert not page.warning
 
 
 def test_what_did_not_finish_can_be_waved_away_also_for_later_tabs(
-    page: AppTest, desk: FakeDesk, open_page: Open
+    page: AppTest, service: FakeService, open_page: Open
 ) -> None:
-    job = sample(page, desk)
-    desk.fails(job, "no reason")
+    job = sample(page, service)
+    service.fails(job, "no reason")
     page.run()
     page.button(key=f"dismiss_{job.id}").click().run()
     assert not page.error
     assert not open_page().error
 
 
-def test_a_restart_of_the_program_shows_what_was_interrupted(page: AppTest, desk: FakeDesk, open_page: Open) -> None:
-    running, waiting = sample(page, desk, 1), sample(page, desk, 2)
-    desk.begins(running)
-    desk.store.settle()
+def test_a_restart_of_the_program_shows_what_was_interrupted(
+    page: AppTest, service: FakeService, open_page: Open
+) -> None:
+    running, waiting = sample(page, service, 1), sample(page, service, 2)
+    service.begins(running)
+    service.store.recover()
     again = open_page(tab_of(page))
     assert f"again_{running.id}" in {button.key for button in again.button}
-    assert [job.id for job in desk.store.queue()] == [waiting.id]
+    assert [job.id for job in service.store.queue()] == [waiting.id]
     assert "dogs, as the model gets it" in caption(again)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from driving import PHOTO, Open, caption, drop, labels, markdown, said, tab_of
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
 from img2vid.inference import EngineChoice
@@ -66,7 +66,7 @@ def test_only_the_parameters_of_the_chosen_sampler_and_guider_are_drawn(open_pag
     assert {"s_churn", "s_tmin", "s_tmax", "s_noise"} <= {widget.key for widget in page.number_input}
 
 
-def test_approximations_are_named_in_the_title_where_they_are_on(open_page: Open, desk: FakeDesk) -> None:
+def test_approximations_are_named_in_the_title_where_they_are_on(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     assert approximations(page).label == "Approximations"
     assert not approximations(page).proto.expanded
@@ -75,7 +75,7 @@ def test_approximations_are_named_in_the_title_where_they_are_on(open_page: Open
     page.number_input(key="block_cache").set_value(2).run()
     assert approximations(page).label == "Approximations: guidance up to sigma, block cache"
     page.button(key="sample").click().run()
-    (job,) = desk.store.jobs()
+    (job,) = service.store.jobs()
     assert job.settings == find_version("svd_tiny").settings({"guidance_sigma_max": 50.0, "block_cache": 2})
     page.button(key="defaults").click().run()
     assert approximations(page).label == "Approximations"
@@ -102,31 +102,33 @@ def test_without_an_input_sample_cannot_be_pressed_and_says_why(open_page: Open)
     assert "Drop a picture into Input first" in caption(page)
 
 
-def test_sample_sends_the_controls_and_the_picture_away(open_page: Open, desk: FakeDesk) -> None:
+def test_sample_sends_the_controls_and_the_picture_away(open_page: Open, service: FakeService) -> None:
     page = open_page()
     drop(page, PHOTO)
     page.number_input(key="motion_bucket_id").set_value(80).run()
     page.number_input(key="num_steps").set_value(4).run()
     page.selectbox(key="precision").set_value("fp32").run()
     page.button(key="sample").click().run()
-    (job,) = desk.store.jobs()
+    (job,) = service.store.jobs()
     assert job.state is State.WAITING
     assert job.settings == find_version("svd_tiny").settings({"motion_bucket_id": 80, "num_steps": 4})
     assert (job.choice.precision, job.picture_name) == ("fp32", "dogs")
     assert job.picture.read_bytes() == PHOTO.read_bytes()
-    assert job.folder == desk.store.home / "svd_tiny"
+    assert job.folder == service.store.home / "svd_tiny"
 
 
-def test_values_that_arrive_together_with_the_press_on_sample_are_in_the_job(open_page: Open, desk: FakeDesk) -> None:
+def test_values_that_arrive_together_with_the_press_on_sample_are_in_the_job(
+    open_page: Open, service: FakeService
+) -> None:
     """AppTest sends the main area before the sidebar, so Streamlit calls Sample's callback before the seed's."""
     page = drop(open_page(), PHOTO)
     page.number_input(key="seed").set_value(77)
     page.number_input(key="fps").set_value(9)
     page.button(key="sample").click().run()
-    assert [(job.settings.seed, job.settings.fps) for job in desk.store.queue()] == [(77, 9)]
+    assert [(job.settings.seed, job.settings.fps) for job in service.store.queue()] == [(77, 9)]
 
 
-def test_how_the_model_is_run_is_sent_away_and_survives_a_reload(open_page: Open, desk: FakeDesk) -> None:
+def test_how_the_model_is_run_is_sent_away_and_survives_a_reload(open_page: Open, service: FakeService) -> None:
     page = open_page()
     drop(page, PHOTO)
     page.selectbox(key="memory").set_value("stages").run()
@@ -135,32 +137,32 @@ def test_how_the_model_is_run_is_sent_away_and_survives_a_reload(open_page: Open
     page.checkbox(key="compile").check().run()
     again = open_page(tab_of(page))
     again.button(key="sample").click().run()
-    (job,) = desk.store.jobs()
+    (job,) = service.store.jobs()
     assert job.choice == EngineChoice(memory="stages", decoder_precision="bf16", threads=3, compile=True)
     assert again.selectbox(key="memory").value == "stages"
 
 
-def test_the_same_video_is_not_queued_twice_but_another_seed_is(open_page: Open, desk: FakeDesk) -> None:
+def test_the_same_video_is_not_queued_twice_but_another_seed_is(open_page: Open, service: FakeService) -> None:
     page = open_page()
     drop(page, PHOTO)
     page.button(key="sample").click().run()
     page.button(key="sample").click().run()
-    assert len(desk.store.jobs()) == 1
+    assert len(service.store.jobs()) == 1
     assert "is being made already" in caption(page)
     page.number_input(key="seed").set_value(24).run()
     page.button(key="sample").click().run()
-    assert len(desk.store.jobs()) == 2
+    assert len(service.store.jobs()) == 2
 
 
-def test_save_path_and_saving_nothing_choose_the_folder(open_page: Open, desk: FakeDesk) -> None:
+def test_save_path_and_saving_nothing_choose_the_folder(open_page: Open, service: FakeService) -> None:
     page = open_page()
     drop(page, PHOTO)
-    page.text_input(key="save_path").set_value(str(desk.store.home / "mine")).run()
+    page.text_input(key="save_path").set_value(str(service.store.home / "mine")).run()
     page.button(key="sample").click().run()
     page.checkbox(key="save_locally").uncheck().run()
     assert not [box for box in page.text_input if box.key == "save_path"]
     page.button(key="sample").click().run()
-    kept, mine = desk.store.jobs()
+    kept, mine = service.store.jobs()
     assert (mine.folder.name, kept.folder.name) == ("mine", "kept")
 
 
@@ -191,14 +193,14 @@ def test_settings_outside_of_the_training_are_warned_about_and_not_blocked(open_
     assert not page.button(key="sample").disabled
 
 
-def test_the_length_and_the_expected_time_are_told_before(open_page: Open, desk: FakeDesk) -> None:
+def test_the_length_and_the_expected_time_are_told_before(open_page: Open, service: FakeService) -> None:
     from img2vid.jobs.estimate import Timing
 
     page = open_page()
     drop(page, PHOTO)
     assert "2.3 s of video, time known after the first run" in caption(page)
     timing = Timing.of(find_version("svd_tiny").settings({}), 30.0, 8.0, 40.0)
-    desk.store.record_timing("svd_tiny", {"provider": "native", "device": "cpu", "precision": "fp32"}, timing)
+    service.store.record_timing("svd_tiny", {"provider": "native", "device": "cpu", "precision": "fp32"}, timing)
     page.run()
     assert "2.3 s of video, about 40 s" in caption(page)
     page.number_input(key="num_samples").set_value(2).run()
@@ -206,16 +208,16 @@ def test_the_length_and_the_expected_time_are_told_before(open_page: Open, desk:
     assert "2 x 2.0 s of video, about 80 s" in caption(page)
 
 
-def test_the_memory_that_such_a_run_took_is_told_before_the_next(open_page: Open, desk: FakeDesk) -> None:
+def test_the_memory_that_such_a_run_took_is_told_before_the_next(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     assert "a model of 15 MB" in caption(page)
     page.button(key="sample").click().run()
-    (job,) = desk.store.jobs()
-    desk.begins(job)
+    (job,) = service.store.jobs()
+    service.begins(job)
     for memory in (300_000_000, 900_000_000, 400_000_000):
-        desk.is_at(job, "sample", 1, 20, memory=memory)
+        service.is_at(job, "sample", 1, 20, memory=memory)
         page.run()
-    desk.finishes(desk.store.job(job.id))
+    service.finishes(service.store.job(job.id))
     page.run()
     assert "2.3 s of video, time known after the first run, 0.9 GB" in caption(page)
     page.number_input(key="decode_t").set_value(1).run()
@@ -299,9 +301,9 @@ def test_a_broken_list_of_versions_is_one_sentence(open_page: Open, configs: Any
 
 
 def test_an_address_of_a_cluster_that_is_none_is_one_sentence_and_the_page_is_there(
-    open_page: Open, desk: FakeDesk
+    open_page: Open, service: FakeService
 ) -> None:
-    desk.wrong_address = "IMG2VID_SCHEDULER must be an address like tcp://host:8786, got 'here'"
+    service.wrong_address = "IMG2VID_SCHEDULER must be an address like tcp://host:8786, got 'here'"
     page = open_page()
     assert said(page.error) == "IMG2VID_SCHEDULER must be an address like tcp://host:8786, got 'here'."
     assert page.button(key="sample")

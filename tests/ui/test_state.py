@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from driving import PHOTO, Open, caption, drop, said
-from fake_desk import FakeDesk
+from fake_service import FakeService
 
 from img2vid.jobs.store import Store
 from img2vid.ui import tabs
@@ -41,12 +41,14 @@ def test_an_action_that_fails_in_an_unforeseen_way_is_one_sentence(
     assert not page.error
 
 
-def test_a_store_that_cannot_be_read_is_told_in_a_sentence(open_page: Open, desk: FakeDesk, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_read_is_told_in_a_sentence(
+    open_page: Open, service: FakeService, tmp_path: Path
+) -> None:
     page = open_page()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "img2vid.sqlite").write_text("no database at all, but long enough to be looked at" * 40)
-    desk.store.close()
-    desk.store = Store(tmp_path / "broken" / "img2vid.sqlite")
+    service.store.close()
+    service.store = Store(tmp_path / "broken" / "img2vid.sqlite")
     page.run()
     assert "img2vid.sqlite cannot be used" in said(page.error)
     assert page.number_input(key="fps").value == 6

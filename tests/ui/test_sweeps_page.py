@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from driving import PHOTO, bars, caption, drop, markdown, said, tab_of
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
 from img2vid.gallery.entries import Entries
@@ -37,7 +37,7 @@ def opened(tab: str | None = None) -> AppTest:
 
 
 @pytest.fixture
-def page(desk: FakeDesk) -> AppTest:
+def page(service: FakeService) -> AppTest:
     """The page with a photo, as a new tab shows it."""
     return drop(opened(), PHOTO)
 
@@ -58,15 +58,15 @@ def typed(page: AppTest, index: int, name: str, text: str) -> AppTest:
     return run(page)
 
 
-def study(desk: FakeDesk) -> Study:
-    found = Studies(desk.store).newest("sweep")
+def study(service: FakeService) -> Study:
+    found = Studies(service.store).newest("sweep")
     assert found is not None
     return found
 
 
-def jobs(desk: FakeDesk) -> list[Job]:
+def jobs(service: FakeService) -> list[Job]:
     """Those of the newest sweep, row by row."""
-    return [desk.store.job(cell.job) for cell in study(desk).cells]
+    return [service.store.job(cell.job) for cell in study(service).cells]
 
 
 @pytest.mark.usefixtures("desk")
@@ -76,26 +76,26 @@ def test_nothing_can_be_run_without_a_picture() -> None:
     assert "Drop a picture into Input first." in caption(page)
 
 
-def test_a_sentence_tells_beforehand_what_run_will_do(page: AppTest, desk: FakeDesk) -> None:
+def test_a_sentence_tells_beforehand_what_run_will_do(page: AppTest, service: FakeService) -> None:
     assert page.button(key="sweep_start").label == "Run 9 videos"
     assert "9 videos of 14 frames, time known after the first run." in caption(page)
     assert "All else as on the Sample page: svd_tiny, 160 x 96, 25 steps, 6 fps" in caption(page)
     press(page, "sweep_start")
-    assert [(job.settings.seed, job.settings.motion_bucket_id) for job in jobs(desk)] == [
+    assert [(job.settings.seed, job.settings.motion_bucket_id) for job in jobs(service)] == [
         (seed, motion) for seed in (1, 2, 3) for motion in (20, 127, 255)
     ]
     assert "9 videos of 14 frames, 9 are there already or being made." in caption(page)
 
 
-def test_the_grid_shows_how_each_cell_is(page: AppTest, desk: FakeDesk) -> None:
+def test_the_grid_shows_how_each_cell_is(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
     assert bars(page)[0] == (0, "0 of 9 videos made · time known after the first of its kind")
-    first, second, third, fourth, *_ = jobs(desk)
-    desk.finishes(first)
-    desk.fails(second, "memory ran out; try decode_t 1")
-    desk.begins(third)
-    desk.is_at(third, "sample", 5, 25)
-    desk.cancel(fourth.id)
+    first, second, third, fourth, *_ = jobs(service)
+    service.finishes(first)
+    service.fails(second, "memory ran out; try decode_t 1")
+    service.begins(third)
+    service.is_at(third, "sample", 5, 25)
+    service.cancel(fourth.id)
     run(page)
     assert bars(page)[0][1].startswith("1 of 9 videos made")
     assert len(page.get("video")) == 1
@@ -106,13 +106,13 @@ def test_the_grid_shows_how_each_cell_is(page: AppTest, desk: FakeDesk) -> None:
     assert all(f"**{name}**" in labels for name in ("motion bucket id 20", "motion bucket id 255", "seed 1", "seed 3"))
 
 
-def test_the_same_again_adds_no_job(page: AppTest, desk: FakeDesk) -> None:
+def test_the_same_again_adds_no_job(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
-    for job in jobs(desk):
-        desk.finishes(job)
+    for job in jobs(service):
+        service.finishes(job)
     press(page, "sweep_start")
-    assert len(desk.store.jobs(limit=50)) == 9
-    assert all(cell.reused for cell in study(desk).cells)
+    assert len(service.store.jobs(limit=50)) == 9
+    assert all(cell.reused for cell in study(service).cells)
     assert "9 of 9 videos of dogs · 9 of them were there before" in caption(page)
     # One row more: three new videos.
     typed(page, 1, "seed", "1..4")
@@ -120,7 +120,7 @@ def test_the_same_again_adds_no_job(page: AppTest, desk: FakeDesk) -> None:
     assert "12 videos of 14 frames, 9 are there already or being made" in caption(page)
     assert "The grid below was made with other settings" in caption(page)
     press(page, "sweep_start")
-    assert len(desk.store.jobs(limit=50)) == 12
+    assert len(service.store.jobs(limit=50)) == 12
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_is_no_axis_is_told_and_run_rests(page: AppTest, text: str, sentenc
     assert page.button(key="sweep_start").disabled
 
 
-def test_versions_and_other_names_are_chosen_from_a_list(page: AppTest, desk: FakeDesk) -> None:
+def test_versions_and_other_names_are_chosen_from_a_list(page: AppTest, service: FakeService) -> None:
     page.selectbox(key="axis_0").set_value("Model Version")
     run(page)
     assert page.multiselect(key="axis_0_version").value == ["svd_tiny", "svd_tiny_xt"]
@@ -147,7 +147,7 @@ def test_versions_and_other_names_are_chosen_from_a_list(page: AppTest, desk: Fa
     assert page.button(key="sweep_start").label == "Run 2 videos"
     assert "2 videos of 14 to 25 frames" in caption(page)
     press(page, "sweep_start")
-    assert [(job.settings.version, job.settings.num_frames) for job in jobs(desk)] == [
+    assert [(job.settings.version, job.settings.num_frames) for job in jobs(service)] == [
         ("svd_tiny", 14),
         ("svd_tiny_xt", 25),
     ]
@@ -163,36 +163,36 @@ def test_an_axis_that_changes_nothing_is_pointed_out(page: AppTest) -> None:
     assert "Scale changes nothing here; only VanillaCFG uses it." in caption(page)
 
 
-def test_all_that_waits_or_runs_is_cancelled_and_can_be_run_again(page: AppTest, desk: FakeDesk) -> None:
+def test_all_that_waits_or_runs_is_cancelled_and_can_be_run_again(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
-    desk.finishes(jobs(desk)[0])
+    service.finishes(jobs(service)[0])
     press(page, "sweep_cancel")
-    assert [job.state for job in jobs(desk)] == [State.DONE, *[State.CANCELLED] * 8]
+    assert [job.state for job in jobs(service)] == [State.DONE, *[State.CANCELLED] * 8]
     run(page)
     assert page.button(key="sweep_cancel").disabled
     assert page.button(key="sweep_again").label == "Run the 8 missing again"
     press(page, "sweep_again")
-    assert [job.state for job in jobs(desk)] == [State.DONE, *[State.WAITING] * 8]
+    assert [job.state for job in jobs(service)] == [State.DONE, *[State.WAITING] * 8]
 
 
-def test_a_cell_is_looked_into_and_its_settings_are_used(page: AppTest, desk: FakeDesk) -> None:
+def test_a_cell_is_looked_into_and_its_settings_are_used(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
-    job = desk.finishes(jobs(desk)[5])
+    job = service.finishes(jobs(service)[5])
     run(page)
     assert page.button(key="sweep_open_4").disabled
     press(page, "sweep_open_5")
     assert "motion bucket id 255, seed 2" in markdown(page)
     assert len(page.get("video")) == 2
-    (entry,) = Entries(desk.store).of_job(job.id)
+    (entry,) = Entries(service.store).find_by_job(job.id)
     for _ in range(100):  # measured in the background
-        if Entries(desk.store).entry(entry.number).measurement is not None:
+        if Entries(service.store).entry(entry.number).measurement is not None:
             break
         time.sleep(0.05)
     run(page)
     assert "| Flicker (of 255) |" in markdown(page)
     press(page, "sweep_use")
     assert "Sample has the settings of this video now." in caption(page)
-    kept = json.loads((desk.store.home / "tabs" / f"{tab_of(page)}.json").read_text(encoding="utf-8"))
+    kept = json.loads((service.store.home / "tabs" / f"{tab_of(page)}.json").read_text(encoding="utf-8"))
     assert (kept["controls"]["motion_bucket_id"], kept["controls"]["seed"]) == (255, 2)
     press(page, "sweep_close")
     assert len(page.get("video")) == 1
@@ -206,9 +206,9 @@ def test_what_was_typed_and_what_is_looked_at_outlive_a_reload(page: AppTest) ->
     assert bars(again)[0][1].startswith("0 of 6 videos made")
 
 
-def test_earlier_sweeps_are_opened_again(page: AppTest, desk: FakeDesk) -> None:
+def test_earlier_sweeps_are_opened_again(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
-    earlier = study(desk)
+    earlier = study(service)
     typed(page, 0, "motion_bucket_id", "7")
     press(page, "sweep_start")
     button = page.button(key=f"open_{earlier.id}")
@@ -218,18 +218,18 @@ def test_earlier_sweeps_are_opened_again(page: AppTest, desk: FakeDesk) -> None:
     assert bars(page)[0][1].startswith("0 of 9 videos made")
 
 
-def test_downloads_hold_what_is_made(page: AppTest, desk: FakeDesk) -> None:
+def test_downloads_hold_what_is_made(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
     assert not [one for one in page.get("download_button")]
-    desk.finishes(jobs(desk)[0])
+    service.finishes(jobs(service)[0])
     run(page)
     assert [one.proto.label for one in page.get("download_button")] == ["Contact sheet", "PNG", "CSV"]
-    _, sheet = sheet_of(study(desk).id)
+    _, sheet = sheet_of(study(service).id)
     assert sheet.reasons() == ["", *["waiting"] * 8]
 
 
-def test_a_sweep_that_is_gone_from_the_store_is_no_fault(page: AppTest, desk: FakeDesk) -> None:
-    path = desk.store.home / "tabs" / f"{tab_of(page)}.json"
+def test_a_sweep_that_is_gone_from_the_store_is_no_fault(page: AppTest, service: FakeService) -> None:
+    path = service.store.home / "tabs" / f"{tab_of(page)}.json"
     press(page, "sweep_start")
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     kept["pages"]["sweeps"]["study"] = "0123456789abcdef"

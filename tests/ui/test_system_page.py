@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 from driving import caption, markdown, said
-from fake_desk import FakeDesk
+from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
 from img2vid.doctor import facts
 from img2vid.doctor.facts import Card
-from img2vid.doctor.poller import Watch
+from img2vid.doctor.poller import Poller
 from img2vid.doctor.report import Finding, ok, problem
 from img2vid.inference import EngineChoice
 from img2vid.settings import make_settings
 from img2vid.ui.system import pollers
-from img2vid.ui.system.pollers import Watches
+from img2vid.ui.system.pollers import Pollers
 
 PHOTO = b"a picture"
 
 
 @pytest.fixture
-def seen(desk: FakeDesk, monkeypatch: pytest.MonkeyPatch) -> Watches:
+def seen(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Pollers:
     """What there is to see, as the test says; sizes are really counted."""
-    made = Watches()
-    made.cards = Watch(lambda: [Card("NVIDIA GeForce RTX 3060", "551.86", 12 * 10**9, 3 * 10**9, 7, 50)], every=3600)
-    made.doctor = Watch(lambda: findings(), every=float("inf"))
-    monkeypatch.setattr(pollers, "open_watches", lambda: made)
+    made = Pollers()
+    made.cards = Poller(lambda: [Card("NVIDIA GeForce RTX 3060", "551.86", 12 * 10**9, 3 * 10**9, 7, 50)], every=3600)
+    made.doctor = Poller(lambda: findings(), every=float("inf"))
+    monkeypatch.setattr(pollers, "open_pollers", lambda: made)
     return made
 
 
@@ -42,9 +42,9 @@ def page_of_system() -> None:
     system()
 
 
-def settled(watch: Watches, page: AppTest) -> AppTest:
+def settled(watch: Pollers, page: AppTest) -> AppTest:
     deadline = time.monotonic() + 30
-    while watch.doctor.looking or watch.cards.looking or watch.sizes.looking:
+    while watch.doctor.is_polling or watch.cards.is_polling or watch.sizes.is_polling:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     page.run()
@@ -53,7 +53,7 @@ def settled(watch: Watches, page: AppTest) -> AppTest:
 
 
 @pytest.fixture
-def open_system(seen: Watches) -> Callable[[], AppTest]:
+def open_system(seen: Pollers) -> Callable[[], AppTest]:
     def open_one() -> AppTest:
         page = AppTest.from_function(page_of_system, default_timeout=30).run()
         assert not page.exception
@@ -67,11 +67,11 @@ Open = Callable[[], AppTest]
 
 
 def test_it_shows_what_the_computer_is_and_what_lies_where(
-    open_system: Open, seen: Watches, desk: FakeDesk, home: Path
+    open_system: Open, seen: Pollers, service: FakeService, home: Path
 ) -> None:
     (home / "svd_tiny").mkdir(parents=True)
     (home / "svd_tiny" / "a.mp4").write_bytes(bytes(3_000_000))
-    desk.has_loaded("svd_tiny")
+    service.has_loaded("svd_tiny")
     page = settled(seen, open_system())
     text = markdown(page)
     for part in (
@@ -87,7 +87,7 @@ def test_it_shows_what_the_computer_is_and_what_lies_where(
     assert "In memory: svd_tiny, engine native, CPU, fp32, 0.1 GB." in caption(page)
 
 
-def test_what_takes_time_is_not_waited_for(open_system: Open, seen: Watches) -> None:
+def test_what_takes_time_is_not_waited_for(open_system: Open, seen: Pollers) -> None:
     waiting: list[int] = []
 
     def slow() -> list[Finding]:
@@ -95,7 +95,7 @@ def test_what_takes_time_is_not_waited_for(open_system: Open, seen: Watches) -> 
             time.sleep(0.005)
         return findings()
 
-    seen.doctor = Watch(slow, every=float("inf"))
+    seen.doctor = Poller(slow, every=float("inf"))
     page = open_system()
     assert "Looking at this computer" in caption(page)
     assert page.button(key="ask_doctor").disabled
@@ -108,9 +108,9 @@ def test_what_takes_time_is_not_waited_for(open_system: Open, seen: Watches) -> 
 
 
 def test_while_a_video_is_made_the_doctor_looks_only_when_asked(
-    open_system: Open, seen: Watches, desk: FakeDesk
+    open_system: Open, seen: Pollers, service: FakeService
 ) -> None:
-    desk.begins(desk.submit(make_settings({}), EngineChoice(), PHOTO, "dogs", ".png"))
+    service.begins(service.submit(make_settings({}), EngineChoice(), PHOTO, "dogs", ".png"))
     page = settled(seen, open_system())
     assert seen.doctor.last() is None
     assert "A video is being made" in caption(page)
@@ -119,12 +119,12 @@ def test_while_a_video_is_made_the_doctor_looks_only_when_asked(
 
 
 def test_the_text_for_a_report_says_what_failed_and_not_whose_it_was(
-    open_system: Open, seen: Watches, desk: FakeDesk, home: Path, monkeypatch: pytest.MonkeyPatch
+    open_system: Open, seen: Pollers, service: FakeService, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER", "annabel")
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnop")
-    job = desk.submit(make_settings({}), EngineChoice(), PHOTO, "divorce papers", ".png", folder=Path("/mnt/Anna B"))
-    desk.fails(job, "'divorce papers' cannot go to /mnt/Anna B", 'File "/home/annabel/x.py", line 1')
+    job = service.submit(make_settings({}), EngineChoice(), PHOTO, "divorce papers", ".png", folder=Path("/mnt/Anna B"))
+    service.fails(job, "'divorce papers' cannot go to /mnt/Anna B", 'File "/home/annabel/x.py", line 1')
     (home / "cluster.log").write_text("annabel said hf_abcdefghijklmnop\n", encoding="utf-8")
     text = settled(seen, open_system()).code[0].value
     for part in ("RTX 3060", "'<picture>' cannot go to <save path>", "problem disk: home", "<user> said <secret>"):
@@ -133,7 +133,7 @@ def test_the_text_for_a_report_says_what_failed_and_not_whose_it_was(
         assert private not in text
 
 
-def test_a_computer_without_a_card_says_where_videos_are_made(open_system: Open, seen: Watches) -> None:
-    seen.cards = Watch(lambda: list[Card](), every=3600)
+def test_a_computer_without_a_card_says_where_videos_are_made(open_system: Open, seen: Pollers) -> None:
+    seen.cards = Poller(lambda: list[Card](), every=3600)
     page = settled(seen, open_system())
     assert "No NVIDIA card" in markdown(page)

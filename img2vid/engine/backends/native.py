@@ -9,13 +9,13 @@ from torch import Tensor
 
 from img2vid.engine.decoding import FrameDecoder, in_format, in_one_format
 from img2vid.engine.encoder_cache import fingerprint
-from img2vid.engine.fast.decoder import FusedDecoder
-from img2vid.engine.fast.tile_plan import Budget
-from img2vid.engine.fast.unet import FusedUNet
-from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, SamplerSettings, StepInfo
+from img2vid.engine.fast.decoder import FastDecoder
+from img2vid.engine.fast.tile_plan import TilePlan
+from img2vid.engine.fast.unet import FastUNet
+from img2vid.engine.interface import DTYPES, Conditioning, LoadOptions, OnStep, SamplerSettings, StepInfo
 from img2vid.engine.memory.accounting import ClipSize, Needs
 from img2vid.engine.memory.device import free_on_card
-from img2vid.engine.memory.offload import NETWORK, Residence
+from img2vid.engine.memory.offload import NETWORK, OffloadManager
 from img2vid.engine.memory.plans import Plan, choose
 from img2vid.engine.model import SvdModel
 from img2vid.engine.sampling.block_cache import BlockCache
@@ -25,7 +25,7 @@ from img2vid.engine.sampling.guiders import Interval, guide, make_scales
 from img2vid.engine.sampling.samplers import SAMPLERS
 from img2vid.engine.sampling.validation import check_sampler_settings
 from img2vid.engine.weights.checkpoint import assign, build_model, fill
-from img2vid.engine.weights.shared_modules import SHARED, Parts, parts_of, prefix_of, take_over
+from img2vid.engine.weights.shared_modules import SHARED, Parts, parts_of, prefix_of, reuse
 
 CLIP, ENCODER = SHARED
 FIRST_STAGE = "first_stage_model."
@@ -37,49 +37,49 @@ class NativeEngine:
     Takes the network and the decoder out of `model` and into their fast form; what is left of it is the conditioner.
     """
 
-    def __init__(self, model: SvdModel, order: LoadOrder, parts: Parts) -> None:
+    def __init__(self, model: SvdModel, options: LoadOptions, parts: Parts) -> None:
         self.model = model
         self.parts = parts
-        self.device = device = order.device
-        self.budget = budget = Budget.for_device(device, compiled=order.compile)
-        network = FusedUNet(model.network, budget)
-        self.denoiser = Denoiser(network, DTYPES[order.precision])
+        self.device = device = options.device
+        self.budget = budget = TilePlan.for_device(device, compiled=options.compile)
+        network = FastUNet(model.network, budget)
+        self.denoiser = Denoiser(network, DTYPES[options.precision])
         in_one_format(model.first_stage_model)
-        self.decoder = FusedDecoder(model.first_stage_model, Budget.for_decoder(device, compiled=order.compile))
-        model.forget_fused()
+        self.decoder = FastDecoder(model.first_stage_model, TilePlan.for_decoder(device, compiled=options.compile))
+        model.drop_fused()
         parts_at_work = {key: model.conditioner.embedder(key) for key in SHARED}
-        self.residence = Residence({**parts_at_work, "decoder": self.decoder}, network, device)
+        self.residence = OffloadManager({**parts_at_work, "decoder": self.decoder}, network, device)
         self.plan = Plan()
-        self._order = replace(order, spare={}, on_bytes=None)
+        self._order = replace(options, spare={}, on_bytes=None)
         config = model.config
         self.scale_factor = config.scale_factor
         self.size_step = config.size_step
         self.downsampling = config.first_stage.downsampling
         self.latent_channels = config.network_config.out_channels
-        self.frame_decoder = FrameDecoder(self.decoder, self.scale_factor, device, order.decoder_precision)
+        self.frame_decoder = FrameDecoder(self.decoder, self.scale_factor, device, options.decoder_precision)
 
     @classmethod
-    def load(cls, order: LoadOrder) -> "NativeEngine":
+    def load(cls, options: LoadOptions) -> "NativeEngine":
         """Loads a checkpoint, but for the spare parts that it holds too; `read_tensors` says what is checked.
 
         Only where everything shall stay on the device it goes there at once.
         """
-        home = order.device if order.memory == "resident" else torch.device("cpu")
+        home = options.device if options.memory == "resident" else torch.device("cpu")
 
         def place(name: str, tensor: Tensor) -> Tensor:
-            return _place(name, tensor, order, home)
+            return _place(name, tensor, options, home)
 
-        model = build_model(order)
-        taken = take_over(model, order, place, order.spare)
-        fill(model, order, place)
-        engine = cls(model, order, parts_of(model, order, taken))
-        if order.memory in ("stages", "blocks"):
-            engine.follow(Plan(order.memory, together=order.memory == "blocks"))
+        model = build_model(options)
+        taken = reuse(model, options, place, options.spare)
+        fill(model, options, place)
+        engine = cls(model, options, parts_of(model, options, taken))
+        if options.memory in ("stages", "blocks"):
+            engine.follow(Plan(options.memory, together=options.memory == "blocks"))
         return engine
 
     def follow(self, plan: Plan) -> None:
         """Takes a memory plan up."""
-        self.residence.follow(plan.memory)
+        self.residence.apply(plan.memory)
         self.denoiser.together, self.decoder.lean = plan.together, plan.lean
         self.plan = plan
 
@@ -88,7 +88,7 @@ class NativeEngine:
         """What this model needs on a card."""
         return needs_of(self._order)
 
-    def make_room(self, size: ClipSize, free: int | None = None) -> Plan:
+    def plan_memory(self, size: ClipSize, free: int | None = None) -> Plan:
         """Takes up the plan with which a clip of this size fits into the `free` bytes of the card, and returns it.
 
         Only where there is a card. Raises OutOfMemory where none fits and the choice is this function's.
@@ -185,32 +185,32 @@ class NativeEngine:
             return compute()
 
 
-def needs_of(order: LoadOrder) -> Needs:
+def needs_of(options: LoadOptions) -> Needs:
     """What a model needs on a card; nothing is read but the configuration."""
-    order = replace(order, device=torch.device("meta"), memory="resident")
-    model = build_model(order)
+    options = replace(options, device=torch.device("meta"), memory="resident")
+    model = build_model(options)
     for name, tensor in model.weights().items():
-        assign(model, name, torch.empty_like(tensor, dtype=_dtype_of(name, order)))
-    engine = NativeEngine(model, order, {})
+        assign(model, name, torch.empty_like(tensor, dtype=_dtype_of(name, options)))
+    engine = NativeEngine(model, options, {})
     return Needs(
         model.conditioner, engine.denoiser.network, engine.decoder, engine.frame_decoder.dtype, engine.downsampling
     )
 
 
-def _place(name: str, tensor: Tensor, order: LoadOrder, home: torch.device) -> Tensor:
+def _place(name: str, tensor: Tensor, options: LoadOptions, home: torch.device) -> Tensor:
     """A weight as the model holds it."""
-    dtype = _dtype_of(name, order)
+    dtype = _dtype_of(name, options)
     if name.startswith(FIRST_STAGE):
         return in_format(tensor, dtype).to(home)
     return tensor.to(home, dtype)
 
 
-def _dtype_of(name: str, order: LoadOrder) -> torch.dtype:
+def _dtype_of(name: str, options: LoadOptions) -> torch.dtype:
     """The number format that is asked for.
 
     The encoder of the conditioning frame runs once for a video, and what it gets wrong stays in every frame of it:
     whatever the precision, it is kept in float32, so that latents do not depend on how frames are decoded.
     """
     if name.startswith(FIRST_STAGE):
-        return DTYPES[order.decoder_precision]
-    return torch.float32 if name.startswith(prefix_of(order, ENCODER)) else DTYPES[order.precision]
+        return DTYPES[options.decoder_precision]
+    return torch.float32 if name.startswith(prefix_of(options, ENCODER)) else DTYPES[options.precision]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from img2vid.engine.config import DiffusionConfig, load_tree
 from img2vid.engine.decoding import in_chunks
-from img2vid.engine.interface import DTYPES, Conditioning, LoadOrder, OnStep, SamplerSettings, StepInfo
+from img2vid.engine.interface import DTYPES, Conditioning, LoadOptions, OnStep, SamplerSettings, StepInfo
 from img2vid.engine.model import build_meta
 from img2vid.engine.sampling.validation import check_sampler_settings
 from img2vid.engine.weights.checkpoint import read_tensors
@@ -65,22 +65,22 @@ class SgmEngine:
         self.parts: Parts = {}
 
     @classmethod
-    def load(cls, order: LoadOrder) -> "SgmEngine":
+    def load(cls, options: LoadOptions) -> "SgmEngine":
         """Builds the reference's model and fills it; what is checked of the file is what the native engine checks."""
-        _require_plain(order)
+        _require_plain(options)
         util = import_sgm()
-        expected = build_meta(order.config, order.config_path.parent)
-        expected.forget_unused()
-        tensors = read_tensors(order.checkpoint, expected.weights(), order.allow_pickle, order.on_bytes)
-        _register_clip(order.config_path.parent)
-        tree = adapt(load_tree(order.config_path))
+        expected = build_meta(options.config, options.config_path.parent)
+        expected.drop_unused()
+        tensors = read_tensors(options.checkpoint, expected.weights(), options.allow_pickle, options.on_bytes)
+        _register_clip(options.config_path.parent)
+        tree = adapt(load_tree(options.config_path))
         with _quiet():
             model = util.instantiate_from_config(tree["model"]).eval().requires_grad_(False)
         # Parts that sampling does not use may be missing from the file; those it does use were checked above.
         model.load_state_dict(dict(tensors), strict=False)
-        dtype = DTYPES[order.precision]
+        dtype = DTYPES[options.precision]
         model.model.to(dtype)
-        return cls(model.to(order.device), order.config, order.device, dtype)
+        return cls(model.to(options.device), options.config, options.device, dtype)
 
     @torch.inference_mode()
     def condition(
@@ -174,16 +174,18 @@ def _refuse_approximations(settings: SamplerSettings) -> None:
             )
 
 
-def _require_plain(order: LoadOrder) -> None:
+def _require_plain(options: LoadOptions) -> None:
     """Raises BadInput for what only the native engine can do."""
-    if order.memory != "resident":
-        raise BadInput(f"memory {order.memory} is not for the sgm engine; choose memory resident or the native engine")
-    if order.decoder_precision != "fp32":
+    if options.memory != "resident":
         raise BadInput(
-            f"decoder_precision {order.decoder_precision} is not for the sgm engine, which decodes in float32; choose "
-            "decoder_precision fp32 or the native engine"
+            f"memory {options.memory} is not for the sgm engine; choose memory resident or the native engine"
         )
-    if order.compile:
+    if options.decoder_precision != "fp32":
+        raise BadInput(
+            f"decoder_precision {options.decoder_precision} is not for the sgm engine, which decodes in float32; "
+            "choose decoder_precision fp32 or the native engine"
+        )
+    if options.compile:
         raise BadInput("compile is not for the sgm engine; leave it out or choose the native engine")
 
 

@@ -57,7 +57,7 @@ class Inputs:
     latents: Tensor
 
 
-class Subject(Protocol):
+class Backend(Protocol):
     """An engine with a model in memory."""
 
     size_step: int
@@ -90,7 +90,7 @@ def draw_inputs(config: DiffusionConfig, shape: Shape, seed: int) -> Inputs:
     )
 
 
-class EngineSubject:
+class EngineBackend:
     """Either of the project's engines, through its public interface alone."""
 
     def __init__(self, engine: Engine, config: DiffusionConfig, device: str) -> None:
@@ -129,7 +129,7 @@ class EngineSubject:
         return Conditioning(part.crossattn.to(d), part.concat.to(d), part.vector.to(d))
 
 
-def load_subject(name: str, model: Model) -> Subject:
+def load_backend(name: str, model: Model) -> Backend:
     """The engine of that name with the model: native, sgm, or diffusers with random weights of the same widths.
 
     Raises EngineUnavailable, with the reason, where it cannot run here or has no model of this form.
@@ -143,4 +143,4 @@ def load_subject(name: str, model: Model) -> Subject:
     engine = load_engine(
         model.config, model.checkpoint, provider=name, device=model.device, precision=model.precision, **options
     )
-    return EngineSubject(engine, config, model.device)
+    return EngineBackend(engine, config, model.device)

@@ -25,7 +25,7 @@ from img2vid.engine.nets.clip import SIDE, architecture
 from img2vid.errors import EngineUnavailable
 
 
-def load(config: DiffusionConfig, folder: Path, device: str, precision: str) -> "DiffusersSubject":
+def load(config: DiffusionConfig, folder: Path, device: str, precision: str) -> "DiffusersBackend":
     """Builds the peer; raises EngineUnavailable where the packages are missing or diffusers has no such model."""
     try:
         diffusers: Any = importlib.import_module("diffusers")
@@ -46,7 +46,7 @@ def load(config: DiffusionConfig, folder: Path, device: str, precision: str) -> 
     parts = [part.eval().requires_grad_(False) for part in (network, autoencoder, clip)]
     if dtype != torch.float32:  # diffusers warns of every conversion
         parts = [part.to(dtype) for part in parts]
-    return DiffusersSubject(config, diffusers, parts, torch.device(device), dtype)
+    return DiffusersBackend(config, diffusers, parts, torch.device(device), dtype)
 
 
 def network_arguments(config: DiffusionConfig) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def vision_arguments(config: DiffusionConfig, folder: Path) -> dict[str, Any]:
     }
 
 
-class DiffusersSubject:
+class DiffusersBackend:
     """Implements `img2vid.engine.bench.backends.Subject`."""
 
     def __init__(

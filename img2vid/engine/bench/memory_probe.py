@@ -24,7 +24,7 @@ import psutil
 import torch
 
 from img2vid import paths
-from img2vid.engine.bench.backends import Model, Shape, Subject, load_subject
+from img2vid.engine.bench.backends import Backend, Model, Shape, load_backend
 from img2vid.engine.bench.rates import synchronise
 from img2vid.errors import Img2VidError
 
@@ -34,7 +34,7 @@ POLLING = 0.005
 
 
 @dataclass(frozen=True)
-class Order:
+class ProbeRequest:
     """What a process is to run. stages: by name, one after the other; jobs: how often, each time on another picture.
 
     warm_up: first run everything at the smallest size, so that weights and code are in memory before the measuring.
@@ -70,12 +70,12 @@ class Cost:
         return None if self.peak is None or self.before is None else max(self.peak - self.before, 0)
 
 
-def measure(order: Order) -> Cost:
+def measure(request: ProbeRequest) -> Cost:
     """Carries out an order in a new process; Img2VidError with its last words where that fails."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())}
     done = subprocess.run(
         [sys.executable, "-m", MODULE],
-        input=json.dumps(asdict(order)),
+        input=json.dumps(asdict(request)),
         capture_output=True,
         text=True,
         env=environment,
@@ -86,7 +86,7 @@ def measure(order: Order) -> Cost:
         reason = (
             f"it was ended by signal {-done.returncode}" if done.returncode < 0 else (said or ["it said nothing"])[-1]
         )
-        raise Img2VidError(f"measuring {order.engine} in a process of its own failed: {reason}")
+        raise Img2VidError(f"measuring {request.engine} in a process of its own failed: {reason}")
     return Cost(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
@@ -95,39 +95,39 @@ def _search_path() -> list[str]:
     return [str(paths.PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
 
 
-def carry_out(order: Order) -> Cost:
+def run_probe(request: ProbeRequest) -> Cost:
     """Carries out an order in this process."""
-    if order.threads:
-        torch.set_num_threads(order.threads)
+    if request.threads:
+        torch.set_num_threads(request.threads)
     started = time.perf_counter()
-    subject = load_subject(order.engine, order.model)
+    subject = load_backend(request.engine, request.model)
     load = time.perf_counter() - started
-    if order.warm_up:
-        _run(subject, order, order.shape.smallest(subject.size_step), 0)
-    _let_go()
-    meter = make_meter(order.model.device)
+    if request.warm_up:
+        _run(subject, request, request.shape.smallest(subject.size_step), 0)
+    _release()
+    meter = make_meter(request.model.device)
     before = meter.start()
-    jobs = sum(sum(_run(subject, order, order.shape, job).values()) for job in range(order.jobs))
+    jobs = sum(sum(_run(subject, request, request.shape, job).values()) for job in range(request.jobs))
     peak = meter.stop()
-    repeated = [_run(subject, order, order.shape, 0) for _ in range(order.repetitions)]
-    seconds = {stage: statistics.median(run[stage] for run in repeated) for stage in order.stages} if repeated else {}
+    repeated = [_run(subject, request, request.shape, 0) for _ in range(request.repetitions)]
+    seconds = {stage: statistics.median(run[stage] for run in repeated) for stage in request.stages} if repeated else {}
     return Cost(before, peak, load, jobs, seconds)
 
 
-def _run(subject: Subject, order: Order, shape: Shape, seed: int) -> dict[str, float]:
+def _run(subject: Backend, request: ProbeRequest, shape: Shape, seed: int) -> dict[str, float]:
     """Seconds of each stage, run once."""
     taken: dict[str, float] = {}
-    for stage in order.stages:
+    for stage in request.stages:
         run = subject.prepare(stage, shape, seed)
-        synchronise(order.model.device)
+        synchronise(request.model.device)
         started = time.perf_counter()
         run()
-        synchronise(order.model.device)
+        synchronise(request.model.device)
         taken[stage] = time.perf_counter() - started
     return taken
 
 
-def _let_go() -> None:
+def _release() -> None:
     """Hands back what was freed, so that it does not count as held."""
     gc.collect()
     if torch.cuda.is_available():
@@ -233,19 +233,19 @@ def _status(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def read_order(text: str) -> Order:
+def read_order(text: str) -> ProbeRequest:
     """An order as `measure` sends it."""
     values: dict[str, Any] = json.loads(text)
     model, shape = Model(**values.pop("model")), Shape(**values.pop("shape"))
-    return Order(model=model, shape=shape, **values)
+    return ProbeRequest(model=model, shape=shape, **values)
 
 
 def main() -> None:
     """Reads an order and prints the answer."""
-    order = read_order(sys.stdin.read())
+    request = read_order(sys.stdin.read())
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            cost = carry_out(order)
+            cost = run_probe(request)
     except Img2VidError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)

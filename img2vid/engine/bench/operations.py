@@ -43,7 +43,7 @@ def count_stages(config: Path, shape: Shape, precision: str) -> dict[str, list[W
     """The parts of "condition", "step" and "decode" in the formats in which the reference computes them."""
     model_config = load_config(config)
     model = build_meta(model_config, config.parent)
-    model.forget_unused()
+    model.drop_unused()
     return {
         "condition": _condition(model, shape, precision),
         "step": [_step(model, model_config, shape, precision)],

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from img2vid.engine.bench.backends import Model, Run, Shape, Subject, load_subject
+from img2vid.engine.bench.backends import Backend, Model, Run, Shape, load_backend
 from img2vid.engine.bench.operations import Work, count, count_stages
 from img2vid.engine.bench.rates import Rates, measure_rates, synchronise
 from img2vid.engine.memory.device import device_name, out_of_memory_explained
@@ -33,12 +33,12 @@ class Session:
             torch.set_num_threads(threads)
         self.model = model
         self.shape = shape
-        self.subjects: dict[str, Subject] = {}
+        self.subjects: dict[str, Backend] = {}
         self.left_out: dict[str, str] = {}
         for name in names:
             try:
                 with out_of_memory_explained("load"):
-                    self.subjects[name] = load_subject(name, model)
+                    self.subjects[name] = load_backend(name, model)
             except (EngineUnavailable, OutOfMemory) as error:
                 self.left_out[name] = str(error)
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from img2vid.engine.fast import ops
-from img2vid.engine.fast.tile_plan import Budget
-from img2vid.engine.fast.weights import bias_of, held
+from img2vid.engine.fast.tile_plan import TilePlan
+from img2vid.engine.fast.weights import bias_of, frozen
 
 
 class Conv(nn.Module):
@@ -17,14 +17,14 @@ class Conv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.weight, self.bias = held(ops.channels_last(conv.weight)), bias_of(conv)
+        self.weight, self.bias = frozen(ops.channels_last(conv.weight)), bias_of(conv)
         self.padding, self.stride = (conv.kernel_size[0] // 2, conv.kernel_size[1] // 2), conv.stride[0]
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """(n, h, w, c) -> (n, h', w', m); `bias` (m,) takes the place of the layer's own."""
         return ops.conv(x, self.weight, self.bias if bias is None else bias, self.padding, self.stride)
 
-    def strip(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def row_tile(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """The same for rows (1, rows + 2, w, c) that bring the neighbours above and below with them."""
         return ops.conv(x, self.weight, self.bias if bias is None else bias, (0, self.padding[1]))
 
@@ -34,7 +34,7 @@ class Linear(nn.Module):
 
     def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
-        self.weight, self.bias = held(layer.weight.flatten(1)), bias_of(layer)
+        self.weight, self.bias = frozen(layer.weight.flatten(1)), bias_of(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., c) -> (..., m)."""
@@ -58,8 +58,8 @@ class TimeConv(nn.Module):
             weight, bias = weight * scale.to(weight.dtype), bias * scale.to(bias.dtype)
         self.pointwise = conv.kernel_size[1:] == (1, 1)
         """Whether places do not see each other."""
-        self.weight = held(ops.channels_last(weight[..., 0]) if self.pointwise else weight)
-        self.bias = held(bias)
+        self.weight = frozen(ops.channels_last(weight[..., 0]) if self.pointwise else weight)
+        self.bias = frozen(bias)
         self.padding = [size // 2 for size in conv.kernel_size]
 
     def forward(self, clip: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -84,7 +84,7 @@ class UpsampleConv(nn.Module):
         kernel = conv.weight.float()
         self.bias = bias_of(conv)
         phases = [_pairs(_pairs(kernel, 2, row), 3, column) for row in (0, 1) for column in (0, 1)]
-        self.weight = held(torch.stack([ops.channels_last(phase.to(conv.weight.dtype)) for phase in phases]))
+        self.weight = frozen(torch.stack([ops.channels_last(phase.to(conv.weight.dtype)) for phase in phases]))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, h, w, c) -> (n, 2 h, 2 w, m)."""
@@ -98,7 +98,7 @@ class UpsampleConv(nn.Module):
         return y.view(n, 2 * h, 2 * w, -1)
 
 
-def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: Budget) -> Tensor:
+def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: TilePlan) -> Tensor:
     """What `layer` makes of frames (t, h, w, c), a few at a time."""
     spans = budget.spans(len(x), x[0].numel() * x.element_size())
     if len(spans) == 1:

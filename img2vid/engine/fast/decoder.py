@@ -12,8 +12,8 @@ from img2vid.engine.fast.norms import Norm
 from img2vid.engine.fast.ops import linear
 from img2vid.engine.fast.residual import FrameResidual, Frames, TimeResidual
 from img2vid.engine.fast.row_tiles import norm_silu_conv
-from img2vid.engine.fast.tile_plan import Budget
-from img2vid.engine.fast.weights import bias_of, expect, held
+from img2vid.engine.fast.tile_plan import TilePlan
+from img2vid.engine.fast.weights import bias_of, expect, frozen
 from img2vid.engine.nets.autoencoder import Autoencoder, Level, PictureAttention, ResnetBlock
 from img2vid.engine.nets.blocks import Upsample
 from img2vid.engine.nets.temporal_decoder import TemporalConv, TemporalResnetBlock
@@ -22,7 +22,7 @@ from img2vid.engine.nets.temporal_decoder import TemporalConv, TemporalResnetBlo
 class Residual(nn.Module):
     """A residual block over space and, in a temporal decoder, one over time."""
 
-    def __init__(self, block: ResnetBlock, budget: Budget) -> None:
+    def __init__(self, block: ResnetBlock, budget: TilePlan) -> None:
         super().__init__()
         norms, convs = (block.norm1, block.norm2), (block.conv1, block.conv2)
         self.frames = FrameResidual(norms, convs, block.nin_shortcut, budget)
@@ -45,7 +45,7 @@ class Residual(nn.Module):
         y, moments = self.frames(frames, None)
         return y if self.time is None else self.time(y, None, moments)
 
-    def lean(self, clip: list[Tensor], upsample: UpsampleConv | None, budget: Budget) -> list[Tensor]:
+    def low_memory(self, clip: list[Tensor], upsample: UpsampleConv | None, budget: TilePlan) -> list[Tensor]:
         """The same for a list of frames (1, h, w, c), which is empty afterwards, in less memory."""
         results, moments = frames_residual(self.frames, clip, upsample, budget)
         if self.time is None:
@@ -61,11 +61,11 @@ class Residual(nn.Module):
 class Attention(nn.Module):
     """One head of self-attention among all places of a frame, a few queries at a time."""
 
-    def __init__(self, attention: PictureAttention, budget: Budget) -> None:
+    def __init__(self, attention: PictureAttention, budget: TilePlan) -> None:
         super().__init__()
         self.norm, layers = Norm(attention.norm, budget), (attention.q, attention.k, attention.v)
-        self.weight = held(torch.cat([layer.weight.flatten(1) for layer in layers]))
-        self.bias = held(torch.cat([bias_of(layer) for layer in layers]))
+        self.weight = frozen(torch.cat([layer.weight.flatten(1) for layer in layers]))
+        self.bias = frozen(torch.cat([bias_of(layer) for layer in layers]))
         self.out = Linear(attention.proj_out)
         self.budget = budget
 
@@ -88,13 +88,13 @@ class Attention(nn.Module):
         self.budget.each(work, self.budget.spans(len(frame), len(frame) * frame.element_size()))
 
 
-class FusedDecoder(nn.Module):
+class FastDecoder(nn.Module):
     """Computes what `Autoencoder.decode` computes for the frames of one clip.
 
     lean: whether it does so in a third of the memory and a little more time, see `fused.lean`.
     """
 
-    def __init__(self, autoencoder: Autoencoder, budget: Budget) -> None:
+    def __init__(self, autoencoder: Autoencoder, budget: TilePlan) -> None:
         super().__init__()
         decoder, post_quant_conv = autoencoder.decoder, autoencoder.post_quant_conv
         assert decoder is not None
@@ -130,7 +130,7 @@ class FusedDecoder(nn.Module):
             clip = [frame.clone() for frame in frames_of(x)]
             del x
             for block, upsample in self._blocks():
-                clip = block.lean(clip, upsample, self.budget)
+                clip = block.low_memory(clip, upsample, self.budget)
         else:
             for block, upsample in self._blocks():
                 x = block(x, upsample)

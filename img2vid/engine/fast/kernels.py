@@ -92,7 +92,7 @@ class TriedKernels:
         except Exception as error:
             if trials.out_of_memory(error):
                 raise
-            trials.leave_out(self.name, x.device, x.dtype, error)
+            trials.disable(self.name, x.device, x.dtype, error)
         return work(self._plain)
 
     def attempt(self, device: torch.device, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:

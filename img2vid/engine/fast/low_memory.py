@@ -12,7 +12,7 @@ from img2vid.engine.fast.convolutions import UpsampleConv
 from img2vid.engine.fast.norms import Moments
 from img2vid.engine.fast.residual import FrameResidual, TimeResidual
 from img2vid.engine.fast.row_tiles import norm_silu_conv, rows_of
-from img2vid.engine.fast.tile_plan import Budget
+from img2vid.engine.fast.tile_plan import TilePlan
 
 
 def frames_of(clip: Tensor) -> list[Tensor]:
@@ -21,7 +21,7 @@ def frames_of(clip: Tensor) -> list[Tensor]:
 
 
 def frames_residual(
-    block: FrameResidual, clip: list[Tensor], upsample: UpsampleConv | None, budget: Budget
+    block: FrameResidual, clip: list[Tensor], upsample: UpsampleConv | None, budget: TilePlan
 ) -> tuple[list[Tensor], Moments]:
     """The frames that come of those in `clip`, which is empty afterwards, and their moments."""
     results: list[Tensor] = []
@@ -36,7 +36,7 @@ def frames_residual(
     return results, Moments.joined(moments)
 
 
-def _doubled(upsample: UpsampleConv, x: Tensor, budget: Budget) -> Tensor:
+def _doubled(upsample: UpsampleConv, x: Tensor, budget: TilePlan) -> Tensor:
     """(1, h, w, c) -> (1, 2 h, 2 w, m), a few rows at a time."""
     _, height, width, channels = x.shape
     y = x.new_empty(1, 2 * height, 2 * width, len(upsample.bias))
@@ -48,7 +48,7 @@ def _doubled(upsample: UpsampleConv, x: Tensor, budget: Budget) -> Tensor:
     return y
 
 
-def _frame_residual(block: FrameResidual, x: Tensor, budget: Budget) -> Tensor:
+def _frame_residual(block: FrameResidual, x: Tensor, budget: TilePlan) -> Tensor:
     """A frame (1, h, w, c) -> (1, h, w, m); may write over x."""
     h = x.new_empty(*x.shape[:-1], block.conv1.weight.shape[0])
     norm_silu_conv(x, block.norm1, block.conv1, h, budget)
@@ -59,7 +59,7 @@ def _frame_residual(block: FrameResidual, x: Tensor, budget: Budget) -> Tensor:
     return y if y.untyped_storage().nbytes() == y.numel() * y.element_size() else y.clone()
 
 
-def _beside(block: FrameResidual, x: Tensor, like: Tensor, budget: Budget) -> Tensor:
+def _beside(block: FrameResidual, x: Tensor, like: Tensor, budget: TilePlan) -> Tensor:
     """What the convolutions are added to: x, or what the 1 x 1 convolution makes of it, in x's memory if it is less."""
     if block.skip is None:
         return x
@@ -71,7 +71,7 @@ def _beside(block: FrameResidual, x: Tensor, like: Tensor, budget: Budget) -> Te
     return y
 
 
-def time_residual(block: TimeResidual, clip: list[Tensor], moments: Moments, budget: Budget) -> None:
+def time_residual(block: TimeResidual, clip: list[Tensor], moments: Moments, budget: TilePlan) -> None:
     """Changes the frames of a clip of the given moments in their places."""
     places = [frame.view(-1, frame.shape[-1]) for frame in clip]
     total, channels = places[0].shape

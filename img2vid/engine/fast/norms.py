@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from img2vid.engine.fast.tile_plan import Budget
+from img2vid.engine.fast.tile_plan import TilePlan
 from img2vid.engine.nets.blocks import GROUPS
 
 vector_norm = cast(Any, torch.linalg).vector_norm  # torch declares no types for it
@@ -22,7 +22,7 @@ def _by_native_group_norm(x: Tensor) -> bool:
 class Norm(nn.Module):
     """What a GroupNorm multiplies and adds."""
 
-    def __init__(self, norm: nn.GroupNorm, budget: Budget) -> None:
+    def __init__(self, norm: nn.GroupNorm, budget: TilePlan) -> None:
         super().__init__()
         self.budget = budget
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps

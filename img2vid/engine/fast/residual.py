@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from img2vid.engine.fast.convolutions import Conv, Linear, TimeConv
 from img2vid.engine.fast.norms import Moments, Norm
 from img2vid.engine.fast.row_tiles import norm_silu_conv, rows_of
-from img2vid.engine.fast.tile_plan import Budget
+from img2vid.engine.fast.tile_plan import TilePlan
 from img2vid.engine.fast.weights import expect
 from img2vid.engine.nets.blocks import ResBlock
 
@@ -37,7 +37,7 @@ class FrameResidual(nn.Module):
     """Two convolutions around a residual; frames do not see each other."""
 
     def __init__(
-        self, norms: tuple[nn.Module, nn.Module], convs: tuple[nn.Module, nn.Module], skip: nn.Module, budget: Budget
+        self, norms: tuple[nn.Module, nn.Module], convs: tuple[nn.Module, nn.Module], skip: nn.Module, budget: TilePlan
     ) -> None:
         super().__init__()
         (norm1, norm2), (conv1, conv2) = norms, convs
@@ -87,7 +87,7 @@ class FrameResidual(nn.Module):
 class TimeResidual(nn.Module):
     """Two convolutions along time around a residual, whose share in the result is folded into the second one."""
 
-    def __init__(self, block: ResBlock, share: Tensor, budget: Budget) -> None:
+    def __init__(self, block: ResBlock, share: Tensor, budget: TilePlan) -> None:
         super().__init__()
         self.norm1 = Norm(expect(nn.GroupNorm, block.in_layers[0]), budget)
         self.norm2 = Norm(expect(nn.GroupNorm, block.out_layers[0]), budget)
@@ -103,7 +103,7 @@ class TimeResidual(nn.Module):
         places = x.view(t, 1, height * width, channels)
         spans = self.budget.spans(height * width, t * channels * x.element_size())
         bias = None if shift is None else shift + self.conv1.bias
-        h = self.budget.room_like(places)
+        h = self.budget.buffer_like(places)
         known1 = self.norm1.coefficients(moments)
 
         def first(span: slice) -> Moments:

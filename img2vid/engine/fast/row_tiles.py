@@ -5,16 +5,16 @@ from torch.nn import functional as F
 
 from img2vid.engine.fast.convolutions import Conv
 from img2vid.engine.fast.norms import Moments, Norm
-from img2vid.engine.fast.tile_plan import Budget
+from img2vid.engine.fast.tile_plan import TilePlan
 
 
-def rows_of(x: Tensor, budget: Budget) -> list[slice]:
+def rows_of(x: Tensor, budget: TilePlan) -> list[slice]:
     """The strips of a frame (1, h, w, c)."""
     return budget.spans(x.shape[1], x[0, 0].numel() * x.element_size())
 
 
 def norm_silu_conv(
-    x: Tensor, norm: Norm, conv: Conv, out: Tensor, budget: Budget, *, bias: Tensor | None = None, add: bool = False
+    x: Tensor, norm: Norm, conv: Conv, out: Tensor, budget: TilePlan, *, bias: Tensor | None = None, add: bool = False
 ) -> None:
     """Normalisation, SiLU and a 3 x 3 convolution of a frame (1, h, w, c), into `out` (1, h, w, m) or on top of it.
 
@@ -30,7 +30,7 @@ def norm_silu_conv(
         missing = (above - (rows.start - 1), rows.stop + 1 - below)
         if any(missing):  # the frame's own edges are padded with zeros
             part = F.pad(part, (0, 0, 0, 0, *missing))
-        y = conv.strip(part, bias)
+        y = conv.row_tile(part, bias)
         if add:
             out[:, rows] += y
         else:

@@ -26,7 +26,7 @@ DECODING_ON_CARD = 64 * MIB
 """The decoder's inner results are much larger than the network's, and several of them live beside a whole frame."""
 
 
-class Budget:
+class TilePlan:
     """Bytes that one inner result may take, and the threads that work on pieces of that size.
 
     On a CPU every piece is one thread's from its first layer to its last, so that nobody waits for the others after
@@ -45,23 +45,23 @@ class Budget:
         """Memory for one large inner result, kept from layer to layer."""
 
     @classmethod
-    def for_device(cls, device: torch.device, *, compiled: bool = False) -> "Budget":
+    def for_device(cls, device: torch.device, *, compiled: bool = False) -> "TilePlan":
         """What suits a processor, or a card. compiled: element-wise work goes through `torch.compile`."""
         return cls._made(device, ON_CARD, compiled)
 
     @classmethod
-    def for_decoder(cls, device: torch.device, *, compiled: bool = False) -> "Budget":
+    def for_decoder(cls, device: torch.device, *, compiled: bool = False) -> "TilePlan":
         """What suits the decoder there."""
         return cls._made(device, DECODING_ON_CARD, compiled)
 
     @classmethod
-    def _made(cls, device: torch.device, on_card: int, compiled: bool) -> "Budget":
+    def _made(cls, device: torch.device, on_card: int, compiled: bool) -> "TilePlan":
         kernels = choose_kernels(device, compiled=compiled)
         if device.type == "cpu":
             return cls(CACHE, threaded=True, kernels=kernels)
-        return Sketch(on_card) if device.type == "meta" else cls(on_card, kernels=kernels)
+        return MetaTilePlan(on_card) if device.type == "meta" else cls(on_card, kernels=kernels)
 
-    def __deepcopy__(self, memo: object) -> "Budget":
+    def __deepcopy__(self, memo: object) -> "TilePlan":
         """A copy of a network shares the threads."""
         return self
 
@@ -85,7 +85,7 @@ class Budget:
 
         return list(self._pool.map(inside, spans))
 
-    def room_like(self, x: Tensor) -> Tensor:
+    def buffer_like(self, x: Tensor) -> Tensor:
         """An empty tensor of x's shape, for a result that nobody needs any more when the next one asks.
 
         The system hands out a CPU's memory page by page and fills each with zeros, so that it is worth keeping.
@@ -123,7 +123,7 @@ def _cut(total: int, pieces: int) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(edges)]
 
 
-class Sketch(Budget):
+class MetaTilePlan(TilePlan):
     """A card's pieces where there are no numbers: of many pieces alike, only the first, the largest and the last."""
 
     def each(self, work: Callable[[slice], Result], spans: Sequence[slice]) -> list[Result]:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from img2vid.engine.fast.convolutions import Linear
 from img2vid.engine.fast.norms import Norm
 from img2vid.engine.fast.ops import attention, by_onednn, linear, linear_gelu, linear_plus, linear_times
-from img2vid.engine.fast.tile_plan import Budget
-from img2vid.engine.fast.weights import bias_of, expect, held
+from img2vid.engine.fast.tile_plan import TilePlan
+from img2vid.engine.fast.weights import bias_of, expect, frozen
 from img2vid.engine.nets.attention import (
     GEGLU,
     Attention,
@@ -37,13 +37,13 @@ class Constants:
 class Feed(nn.Module):
     """Layer normalisation, then the gated feed-forward layer, added to `residual`."""
 
-    def __init__(self, norm: nn.LayerNorm, feed: FeedForward, budget: Budget, scale: Tensor | None = None) -> None:
+    def __init__(self, norm: nn.LayerNorm, feed: FeedForward, budget: TilePlan, scale: Tensor | None = None) -> None:
         super().__init__()
         self.norm, self.budget = norm, budget
         gate, last = expect(GEGLU, feed.net[0]).proj, expect(nn.Linear, feed.net[2])
         self.gate_weight, self.gate_bias = gate.weight, gate.bias
         factor = 1 if scale is None else scale.to(last.weight.dtype)
-        self.weight, self.bias = held(last.weight * factor), held(last.bias * factor)
+        self.weight, self.bias = frozen(last.weight * factor), frozen(last.bias * factor)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """x, residual: (..., c), contiguous; `residual` is overwritten with the result and returned. May be one tensor.
@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
     def __init__(self, norm: nn.LayerNorm, attn: Attention, cross: Attention) -> None:
         super().__init__()
         self.norm, self.heads = norm, attn.heads
-        self.qkv = held(torch.cat([expect(nn.Linear, part).weight for part in (attn.to_q, attn.to_k, attn.to_v)]))
+        self.qkv = frozen(torch.cat([expect(nn.Linear, part).weight for part in (attn.to_q, attn.to_k, attn.to_v)]))
         self.out = expect(nn.Linear, attn.to_out[0])
         self.cross_value, self.cross_out = cross.to_v, cross.to_out
 
@@ -94,7 +94,7 @@ class SelfAttention(nn.Module):
 class FrameBlock(nn.Module):
     """Attention among the places of a frame, and feed-forward."""
 
-    def __init__(self, block: SpatialBlock, budget: Budget) -> None:
+    def __init__(self, block: SpatialBlock, budget: TilePlan) -> None:
         super().__init__()
         self.attention = SelfAttention(block.norm1, block.attn1, block.attn2)
         self.feed = Feed(block.norm3, block.ff, budget)
@@ -108,9 +108,9 @@ class FrameBlock(nn.Module):
 class TimeBlock(nn.Module):
     """Attention among the frames of a place, and feed-forward; its share in the blend is folded into its last layer."""
 
-    def __init__(self, block: TemporalBlock, alpha: Tensor, budget: Budget) -> None:
+    def __init__(self, block: TemporalBlock, alpha: Tensor, budget: TilePlan) -> None:
         super().__init__()
-        self.alpha = held(alpha)
+        self.alpha = frozen(alpha)
         self.feed_in = Feed(block.norm_in, block.ff_in, budget)
         self.attention = SelfAttention(block.norm1, block.attn1, block.attn2)
         self.feed = Feed(block.norm3, block.ff, budget, 1 - alpha)
@@ -133,7 +133,7 @@ class TimeBlock(nn.Module):
 class Transformer(nn.Module):
     """Blocks over space and over time in turn, around a residual."""
 
-    def __init__(self, transformer: SpatialVideoTransformer, budget: Budget) -> None:
+    def __init__(self, transformer: SpatialVideoTransformer, budget: TilePlan) -> None:
         super().__init__()
         self.norm = Norm(transformer.norm, budget)
         self.proj_in, self.proj_out = Linear(transformer.proj_in), Linear(transformer.proj_out)
@@ -147,7 +147,7 @@ class Transformer(nn.Module):
         self.channels, self.max_period = transformer.channels, transformer.max_period
         self.budget = budget
 
-    def tell(self, token: Tensor, num_frames: int) -> Constants:
+    def precompute(self, token: Tensor, num_frames: int) -> Constants:
         """What is the same at every step. token: (d,), the picture's embedding."""
         index = torch.arange(num_frames, device=token.device)
         embedded = sinusoidal_embedding(index, self.channels, self.max_period).to(token.dtype)

@@ -50,7 +50,7 @@ def usable(path: str, attempt: Attempt, device: torch.device, dtype: torch.dtype
     return not found.fault
 
 
-def leave_out(path: str, device: torch.device, dtype: torch.dtype, error: Exception) -> None:
+def disable(path: str, device: torch.device, dtype: torch.dtype, error: Exception) -> None:
     """Stop using a path that failed after its trial."""
     with _lock:
         if not _outcomes[path, device.type, dtype].fault:

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from img2vid.engine.fast.convolutions import Conv, UpsampleConv, by_frames
 from img2vid.engine.fast.norms import Norm
 from img2vid.engine.fast.residual import FrameResidual, Frames, TimeResidual
-from img2vid.engine.fast.tile_plan import Budget
+from img2vid.engine.fast.tile_plan import TilePlan
 from img2vid.engine.fast.transformer import Constants, Transformer
-from img2vid.engine.fast.weights import bias_of, expect, held
+from img2vid.engine.fast.weights import bias_of, expect, frozen
 from img2vid.engine.nets.attention import SpatialVideoTransformer
 from img2vid.engine.nets.blocks import Downsample, Upsample, VideoResBlock, sinusoidal_embedding
 from img2vid.engine.nets.unet import VideoUNet
@@ -33,7 +33,7 @@ class ClipConstants:
 class Residual(nn.Module):
     """A residual block over space, then one over time. `start` is where its two shifts stand among all."""
 
-    def __init__(self, block: VideoResBlock, start: int, budget: Budget) -> None:
+    def __init__(self, block: VideoResBlock, start: int, budget: TilePlan) -> None:
         super().__init__()
         self.frames = FrameResidual(
             (block.in_layers[0], block.out_layers[0]),
@@ -58,14 +58,14 @@ class Residual(nn.Module):
         return self.time(x, second, moments)
 
 
-class FusedUNet(nn.Module):
+class FastUNet(nn.Module):
     """Computes what `VideoUNet` computes for clips whose frames share one picture, one vector and one noise level.
 
     Takes the layers out of the VideoUNet one by one, so that no weight is there twice. before_stage: is told of each
     stage right before its weights are needed.
     """
 
-    def __init__(self, net: VideoUNet, budget: Budget) -> None:
+    def __init__(self, net: VideoUNet, budget: TilePlan) -> None:
         super().__init__()
         self.config, self.budget = net.config, budget
         self.time_embed, self.label_emb = net.time_embed, net.label_emb
@@ -75,7 +75,7 @@ class FusedUNet(nn.Module):
         self.up = nn.ModuleList(_fuse_stage(stage, shifts, budget) for stage in net.output_blocks)
         self.norm_out = Norm(expect(nn.GroupNorm, net.out[0]), budget)
         self.conv_out = Conv(expect(nn.Conv2d, net.out[2]))
-        self.shift_weight, self.shift_bias = held(torch.cat(shifts.weights)), held(torch.cat(shifts.biases))
+        self.shift_weight, self.shift_bias = frozen(torch.cat(shifts.weights)), frozen(torch.cat(shifts.biases))
         self.before_stage: Callable[[nn.Module], None] = _need_nothing
 
     @property
@@ -83,12 +83,14 @@ class FusedUNet(nn.Module):
         """All stages in the order in which they run."""
         return [*self.down, self.middle, *self.up]
 
-    def tell(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> ClipConstants:
+    def precompute(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> ClipConstants:
         """What is the same at every step of a clip. crossattn: (1, d), vector: (1, adm)."""
         told: list[Constants] = []
         for stage in self.stages:
             self.before_stage(stage)
-            told += [one.tell(crossattn[0], num_frames) for one in stage.children() if isinstance(one, Transformer)]
+            told += [
+                one.precompute(crossattn[0], num_frames) for one in stage.children() if isinstance(one, Transformer)
+            ]
         return ClipConstants(self.label_emb(vector), told)
 
     def forward(
@@ -160,7 +162,7 @@ class FusedUNet(nn.Module):
 class _Run:
     """One clip on its way through the network."""
 
-    def __init__(self, clip: Tensor, shifts: Tensor, constants: ClipConstants, budget: Budget) -> None:
+    def __init__(self, clip: Tensor, shifts: Tensor, constants: ClipConstants, budget: TilePlan) -> None:
         self.x = clip.permute(0, 2, 3, 1).contiguous()
         self.kept: list[Tensor] = []
         self._shifts, self._budget = shifts, budget
@@ -207,7 +209,7 @@ class _Shifts:
         return start
 
 
-def _fuse_stage(stage: nn.Module, shifts: _Shifts, budget: Budget) -> nn.ModuleList:
+def _fuse_stage(stage: nn.Module, shifts: _Shifts, budget: TilePlan) -> nn.ModuleList:
     """A stage's layers in their fast form; the stage is empty afterwards."""
     fused = nn.ModuleList()
     for name, layer in list(stage.named_children()):
@@ -216,7 +218,7 @@ def _fuse_stage(stage: nn.Module, shifts: _Shifts, budget: Budget) -> nn.ModuleL
     return fused
 
 
-def _fuse(layer: nn.Module, shifts: _Shifts, budget: Budget) -> nn.Module:
+def _fuse(layer: nn.Module, shifts: _Shifts, budget: TilePlan) -> nn.Module:
     if isinstance(layer, VideoResBlock):
         return Residual(layer, shifts.take(layer), budget)
     if isinstance(layer, SpatialVideoTransformer):

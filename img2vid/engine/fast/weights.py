@@ -14,7 +14,7 @@ def expect(kind: type[Layer], module: object) -> Layer:
     return module
 
 
-def held(tensor: Tensor) -> nn.Parameter:
+def frozen(tensor: Tensor) -> nn.Parameter:
     """A tensor as part of a module that is never trained."""
     return nn.Parameter(tensor, requires_grad=False)
 

@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from img2vid.engine.conditioner import Conditioner
-from img2vid.engine.fast.decoder import FusedDecoder
-from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.fast.decoder import FastDecoder
+from img2vid.engine.fast.unet import FastUNet
 from img2vid.engine.fast.weights import weights_of
 
 
@@ -120,7 +120,7 @@ class Needs:
     """What a model needs, from its modules on the meta device: bytes of the weights and of the activations of parts."""
 
     def __init__(
-        self, conditioner: Conditioner, network: FusedUNet, decoder: FusedDecoder, decoder_dtype: torch.dtype, f: int
+        self, conditioner: Conditioner, network: FastUNet, decoder: FastDecoder, decoder_dtype: torch.dtype, f: int
     ) -> None:
         self.conditioner, self.network, self.decoder = conditioner, network, decoder
         self.weights = {
@@ -135,7 +135,7 @@ class Needs:
         self._dtype, self._decoder_dtype, self._f = network.shift_weight.dtype, decoder_dtype, f
         self._known: dict[tuple[object, ...], int] = {}
 
-    def look(self, size: ClipSize) -> int:
+    def embed_image(self, size: ClipSize) -> int:
         """Of CLIP."""
         image = _blank(1, 3, size.height, size.width)
         return self._peak(("look", image.shape), lambda: self.conditioner.embed_image(image))
@@ -154,7 +154,7 @@ class Needs:
         vector = _blank(1, net.config.adm_in_channels, dtype=self._dtype)
 
         def step() -> None:
-            told = [net.tell(token, vector, size.num_frames) for _ in range(2)]
+            told = [net.precompute(token, vector, size.num_frames) for _ in range(2)]
             if together:
                 net([clip, clip], level, told)
             else:

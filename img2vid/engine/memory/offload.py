@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.fast.unet import FastUNet
 from img2vid.engine.fast.weights import weights_of
 from img2vid.engine.interface import MemoryPlan
 
@@ -21,7 +21,7 @@ ALIGNMENT = 512
 NETWORK = "network"
 
 
-class Lane(Protocol):
+class CopyStream(Protocol):
     """A second queue of a device's work, for copies that run while the first one computes. Marks are points in time."""
 
     def copying(self) -> AbstractContextManager[Any]:
@@ -45,7 +45,7 @@ class Lane(Protocol):
         ...
 
 
-class CudaLane:
+class CudaCopyStream:
     """A stream beside the one that computes."""
 
     def __init__(self, device: torch.device) -> None:
@@ -73,7 +73,7 @@ class CudaLane:
         self._side.wait_event(mark)
 
 
-class OneAfterTheOther:
+class SynchronousCopies:
     """For devices with one queue: a copy is done when the call returns."""
 
     def copying(self) -> AbstractContextManager[Any]:
@@ -93,12 +93,12 @@ class OneAfterTheOther:
         """See `Lane.let_copies_wait`."""
 
 
-def make_lane(device: torch.device) -> Lane:
+def make_copy_stream(device: torch.device) -> CopyStream:
     """What the device has."""
-    return CudaLane(device) if device.type == "cuda" else OneAfterTheOther()
+    return CudaCopyStream(device) if device.type == "cuda" else SynchronousCopies()
 
 
-class Home:
+class PinnedPool:
     """Memory of the machine, pinned where `pinned` says so and the driver lets it."""
 
     def __init__(self, *, pinned: bool) -> None:
@@ -145,7 +145,7 @@ def _plain_tensors() -> Generator[None, None, None]:
 class Group:
     """Weights that move as one. Another group may hold the same ones, as two models may share a module."""
 
-    def __init__(self, modules: Iterable[nn.Module], device: torch.device, home: Home) -> None:
+    def __init__(self, modules: Iterable[nn.Module], device: torch.device, home: PinnedPool) -> None:
         self._tensors = weights_of(modules)
         self._device = device
         self._home = home
@@ -157,7 +157,7 @@ class Group:
             self.bytes = _aligned(self.bytes + tensor.numel() * tensor.element_size())
 
     @property
-    def is_home(self) -> bool:
+    def is_offloaded(self) -> bool:
         """Whether the weights are in the machine's memory, of which the device has no copy that they point to."""
         if not self._tensors:
             return False
@@ -178,34 +178,34 @@ class Group:
         for tensor, place in zip(self._tensors, places, strict=True):
             tensor.data = place
 
-    def bring(self) -> None:
+    def load(self) -> None:
         """To the device, if they are not there."""
-        if not self.is_home:
+        if not self.is_offloaded:
             return
         with _plain_tensors():
-            self._remember_home()
+            self._record_storage()
             views = self.views(torch.empty(self.bytes, dtype=torch.uint8, device=self._device))
             self.copy_into(views)
             self.point_to(views)
 
-    def go_home(self) -> None:
+    def unload(self) -> None:
         """Away from the device."""
         with _plain_tensors():
-            self._remember_home()
+            self._record_storage()
             self.point_to(self._at_home)
 
-    def _remember_home(self) -> None:
+    def _record_storage(self) -> None:
         if not self._at_home:
             self._at_home = [self._home.copy(tensor.data) for tensor in self._tensors]
 
 
-class Stream:
+class Prefetcher:
     """Groups that come to the device one after the other, over and over: the next one while the last one computes.
 
     There are two places for them, taken once, so that nothing is allocated on the way.
     """
 
-    def __init__(self, groups: Sequence[Group], device: torch.device, lane: Lane) -> None:
+    def __init__(self, groups: Sequence[Group], device: torch.device, lane: CopyStream) -> None:
         self._groups = groups
         self._lane = lane
         with _plain_tensors():
@@ -235,7 +235,7 @@ class Stream:
     def stop(self) -> None:
         """Sends the group that is there home."""
         if self._now is not None:
-            self._groups[self._now].go_home()
+            self._groups[self._now].unload()
             self._free[self._place] = self._lane.mark_work()
             self._now = None
 
@@ -255,7 +255,7 @@ class Stream:
         self._arrived, self._coming = self._lane.mark_copies(), index
 
 
-class Residence:
+class OffloadManager:
     """Where a model's weights are, by part, under a memory plan; the network's stages can come one by one.
 
     parts: modules by name, without the network. device: where they compute.
@@ -264,14 +264,14 @@ class Residence:
     def __init__(
         self,
         parts: Mapping[str, nn.Module],
-        network: FusedUNet,
+        network: FastUNet,
         device: torch.device,
-        make_lane: Callable[[torch.device], Lane] = make_lane,
+        make_lane: Callable[[torch.device], CopyStream] = make_copy_stream,
     ) -> None:
         self.plan: MemoryPlan = "resident"
         device = torch.empty(0, device=device).device  # "cuda" by its number, as tensors say it
         self._network, self._device, self._make_lane = network, device, make_lane
-        home = Home(pinned=device.type == "cuda")
+        home = PinnedPool(pinned=device.type == "cuda")
         stages = network.stages
         others = [part for part in network.children() if part not in (network.down, network.middle, network.up)]
         rest = [*others, nn.ParameterList(network.parameters(recurse=False))]
@@ -280,14 +280,14 @@ class Residence:
         self._stages = [Group([stage], device, home) for stage in stages]
         self._index = {id(stage): index for index, stage in enumerate(stages)}
 
-    def follow(self, plan: MemoryPlan) -> None:
+    def apply(self, plan: MemoryPlan) -> None:
         """Takes a plan up: everything goes to the device, or home."""
         self.plan = plan
         for group in (*self._parts.values(), *self._stages):
             if plan == "resident":
-                group.bring()
+                group.load()
             else:
-                group.go_home()
+                group.unload()
 
     @contextmanager
     def at_work(self, part: str) -> Generator[None, None, None]:
@@ -296,17 +296,17 @@ class Residence:
         groups = [self._parts[part], *(self._stages if part == NETWORK and not streamed else [])]
         try:
             for group in groups:
-                group.bring()
+                group.load()
             with self._streamed() if streamed else nullcontext():
                 yield
         finally:
             if self.plan != "resident":
                 for group in groups:
-                    group.go_home()
+                    group.unload()
 
     @contextmanager
     def _streamed(self) -> Generator[None, None, None]:
-        stream = Stream(self._stages, self._device, self._make_lane(self._device))
+        stream = Prefetcher(self._stages, self._device, self._make_lane(self._device))
         before = self._network.before_stage
         self._network.before_stage = lambda stage: stream.need(self._index[id(stage)])
         try:
@@ -318,4 +318,4 @@ class Residence:
     @property
     def bytes_on_device(self) -> int:
         """Bytes of the weights that are on the device now."""
-        return sum(group.bytes for group in (*self._parts.values(), *self._stages) if not group.is_home)
+        return sum(group.bytes for group in (*self._parts.values(), *self._stages) if not group.is_offloaded)

@@ -26,7 +26,7 @@ def bytes_of(needs: Needs, size: ClipSize, plan: Plan) -> dict[str, int]:
     """Bytes on the card in each stage: weights, activations and workspace, without the context."""
     held = {**needs.weights, "network": needs.streamed} if plan.memory == "blocks" else needs.weights
     parts = {
-        "clip": needs.look(size),
+        "clip": needs.embed_image(size),
         "encoder": needs.encode(size),
         "network": needs.sample(size, together=plan.together),
         "decoder": needs.decode(size, lean=plan.lean),
@@ -43,8 +43,8 @@ def bytes_of(needs: Needs, size: ClipSize, plan: Plan) -> dict[str, int]:
 def candidates(memory: MemoryPlan) -> list[Plan]:
     """The ways to follow a plan, the fastest first."""
     # Streamed weights are better used for both conditionings while they are there.
-    orders = (True, False) if memory == "blocks" else (False,)
-    return [Plan(memory, together, lean) for together in orders for lean in (False, True)]
+    options = (True, False) if memory == "blocks" else (False,)
+    return [Plan(memory, together, lean) for together in options for lean in (False, True)]
 
 
 def choose(needs: Needs, size: ClipSize, free: int, wanted: MemoryPlan | None = None) -> Plan:

@@ -184,11 +184,11 @@ class Autoencoder(nn.Module):
             self.quant_conv = nn.Conv2d(config.moment_channels, moments, 1)
             self.post_quant_conv = nn.Conv2d(embed_dim, config.z_channels, 1)
 
-    def forget_encoder(self) -> None:
+    def drop_encoder(self) -> None:
         """Drops the half that turns pictures into latents."""
         self.encoder = self.quant_conv = None
 
-    def forget_decoder(self) -> None:
+    def drop_decoder(self) -> None:
         """Drops the half that turns latents into pictures."""
         self.decoder = self.post_quant_conv = None
 

@@ -177,7 +177,7 @@ class OpenCLIPImageEmbedder(nn.Module):
             raise ConfigError(f"CLIP architecture {config.arch!r} must take pictures of {SIDE} x {SIDE} pixels")
         self.model = build_clip(parameters)
 
-    def forget_text(self) -> None:
+    def drop_text(self) -> None:
         """Drops what is left of CLIP's text half."""
         for part in TEXT_PARTS:
             if hasattr(self.model, part):

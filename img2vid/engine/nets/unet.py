@@ -71,7 +71,7 @@ class VideoUNet(nn.Module):
                 self.output_blocks.append(stage)
         self.out = nn.Sequential(group_norm(width), nn.SiLU(), nn.Conv2d(width, config.out_channels, 3, padding=1))
 
-    def forget_unused(self) -> None:
+    def drop_unused(self) -> None:
         """Drops the queries and keys of cross-attention, which do not matter where there is one token to attend to."""
         for module in self.modules():
             if isinstance(module, SpatialBlock | TemporalBlock):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from img2vid.engine.fast.unet import ClipConstants, FusedUNet
+from img2vid.engine.fast.unet import ClipConstants, FastUNet
 from img2vid.engine.interface import Conditioning
 from img2vid.engine.sampling.block_cache import BlockCache
 from img2vid.errors import BadInput
@@ -39,7 +39,7 @@ class Denoiser:
     result is the same, every weight is needed once a step instead of twice, and twice as much is in memory.
     """
 
-    def __init__(self, network: FusedUNet, dtype: torch.dtype, *, together: bool = False) -> None:
+    def __init__(self, network: FastUNet, dtype: torch.dtype, *, together: bool = False) -> None:
         self.network = network
         self.dtype = dtype
         self.together = together
@@ -68,11 +68,11 @@ class Denoiser:
 
     def _constants(self, conditionings: list[Conditioning]) -> list[ClipConstants]:
         known = {id(conditioning): constants for conditioning, constants in self._told}
-        self._told = [(c, known[id(c)] if id(c) in known else self._tell(c)) for c in conditionings]
+        self._told = [(c, known[id(c)] if id(c) in known else self._precompute(c)) for c in conditionings]
         return [constants for _, constants in self._told]
 
-    def _tell(self, conditioning: Conditioning) -> ClipConstants:
+    def _precompute(self, conditioning: Conditioning) -> ClipConstants:
         crossattn, vector = conditioning.crossattn[:, 0], conditioning.vector
         if not all(torch.equal(rows, rows[:1].expand_as(rows)) for rows in (crossattn, vector)):
             raise BadInput("all frames of a clip must have the same crossattn and vector, got rows that differ")
-        return self.network.tell(crossattn[:1].to(self.dtype), vector[:1].to(self.dtype), len(vector))
+        return self.network.precompute(crossattn[:1].to(self.dtype), vector[:1].to(self.dtype), len(vector))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from img2vid.checkpoints.header import FORMATS, TensorEntry, foreign_kind, read_header
-from img2vid.engine.interface import LoadOrder
+from img2vid.engine.interface import LoadOptions
 from img2vid.engine.model import SvdModel, build_meta
 from img2vid.errors import CheckpointError
 
@@ -77,22 +77,22 @@ def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "one number"
 
 
-def build_model(order: LoadOrder) -> SvdModel:
+def build_model(options: LoadOptions) -> SvdModel:
     """The model on the meta device, without what sampling does not use.
 
     A CLIP architecture of the configuration's own is looked for beside it.
     """
-    model = build_meta(order.config, order.config_path.parent)
-    model.forget_unused()
-    model.network.forget_unused()
+    model = build_meta(options.config, options.config_path.parent)
+    model.drop_unused()
+    model.network.drop_unused()
     return model
 
 
-def fill(model: SvdModel, order: LoadOrder, place: Place) -> None:
+def fill(model: SvdModel, options: LoadOptions, place: Place) -> None:
     """Fills what of the model is on the meta device, tensor by tensor, straight from the file."""
     expected = model.weights()
     missing = frozenset(name for name, tensor in expected.items() if tensor.is_meta)
-    for name, tensor in read_tensors(order.checkpoint, expected, order.allow_pickle, order.on_bytes, missing):
+    for name, tensor in read_tensors(options.checkpoint, expected, options.allow_pickle, options.on_bytes, missing):
         assign(model, name, place(name, tensor))
 
 

@@ -22,7 +22,7 @@ def fitting_config(checkpoint: Path, configs: Sequence[Path]) -> Path:
     nearest: tuple[int, Mapping[str, Tensor]] | None = None
     for config in configs:
         model = build_meta(load_config(config), config.parent)
-        model.forget_unused()
+        model.drop_unused()
         expected = model.weights()
         wrong = sum(name not in entries or entries[name].shape != tensor.shape for name, tensor in expected.items())
         if wrong == 0:

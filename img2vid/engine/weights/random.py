@@ -19,7 +19,7 @@ def write_random_checkpoint(config: Path, path: Path, seed: int, precision: Prec
     time that a trained model costs. The same seed gives the same numbers in every format, but for rounding.
     """
     model = build_meta(load_config(config), config.parent)
-    model.forget_unused()
+    model.drop_unused()
     generator = torch.Generator().manual_seed(seed)
 
     def values(name: str, shape: torch.Size) -> Tensor:

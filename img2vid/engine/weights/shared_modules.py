@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from img2vid.checkpoints.header import read_header
 from img2vid.engine.config import EmbedderEntry, ImagePredictionEmbedderConfig
-from img2vid.engine.encoder_cache import Remembered
-from img2vid.engine.interface import LoadOrder
+from img2vid.engine.encoder_cache import EncoderCache
+from img2vid.engine.interface import LoadOptions
 from img2vid.engine.model import SvdModel
 from img2vid.engine.nets.clip import architecture
 from img2vid.engine.weights.checkpoint import Place, check
@@ -32,7 +32,7 @@ FileId = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class Part:
+class SharedModule:
     """An embedder, with its weights on their device.
 
     made_as: all that it is besides its weights. files: checkpoints that are known to hold these very weights. seen:
@@ -42,37 +42,40 @@ class Part:
     module: nn.Module
     made_as: str
     files: frozenset[FileId]
-    seen: Remembered = field(default_factory=Remembered)
+    seen: EncoderCache = field(default_factory=EncoderCache)
 
 
-Parts = Mapping[str, Part]
+Parts = Mapping[str, SharedModule]
 """Parts by the input key of the embedder."""
 
 
-def take_over(model: SvdModel, order: LoadOrder, place: Place, spare: Parts) -> dict[str, Part]:
+def reuse(model: SvdModel, options: LoadOptions, place: Place, spare: Parts) -> dict[str, SharedModule]:
     """Puts spare parts into a model on the meta device wherever the checkpoint holds just their weights.
 
     What is taken needs not be read from the file any more. Raises CheckpointError where the file does not fit at all.
     """
-    file = file_id(order.checkpoint)
-    if not spare or file is None or order.checkpoint.suffix != ".safetensors":
+    file = file_id(options.checkpoint)
+    if not spare or file is None or options.checkpoint.suffix != ".safetensors":
         return {}
-    check(order.checkpoint, read_header(order.checkpoint), model.weights())
-    taken: dict[str, Part] = {}
+    check(options.checkpoint, read_header(options.checkpoint), model.weights())
+    taken: dict[str, SharedModule] = {}
     for key, part in spare.items():
-        if part.made_as != made_as(order, key):
+        if part.made_as != fingerprint(options, key):
             continue
-        if file in part.files or _holds(order.checkpoint, prefix_of(order, key), part.module, place):
-            model.conditioner.embedders[_index(order, key)] = part.module
+        if file in part.files or _holds(options.checkpoint, prefix_of(options, key), part.module, place):
+            model.conditioner.embedders[_index(options, key)] = part.module
             taken[key] = replace(part, files=part.files | {file})
     return taken
 
 
-def parts_of(model: SvdModel, order: LoadOrder, taken: Parts) -> dict[str, Part]:
+def parts_of(model: SvdModel, options: LoadOptions, taken: Parts) -> dict[str, SharedModule]:
     """The parts of a model that was just loaded, those that it took over among them."""
-    file = file_id(order.checkpoint)
+    file = file_id(options.checkpoint)
     files: frozenset[FileId] = frozenset(() if file is None else (file,))
-    return {key: taken.get(key) or Part(model.conditioner.embedder(key), made_as(order, key), files) for key in SHARED}
+    return {
+        key: taken.get(key) or SharedModule(model.conditioner.embedder(key), fingerprint(options, key), files)
+        for key in SHARED
+    }
 
 
 def file_id(path: Path) -> FileId | None:
@@ -84,19 +87,19 @@ def file_id(path: Path) -> FileId | None:
     return str(path.absolute()), facts.st_size, facts.st_mtime_ns
 
 
-def prefix_of(order: LoadOrder, key: str) -> str:
+def prefix_of(options: LoadOptions, key: str) -> str:
     """What the names of an embedder's weights begin with in the checkpoint."""
-    return f"conditioner.embedders.{_index(order, key)}."
+    return f"conditioner.embedders.{_index(options, key)}."
 
 
-def made_as(order: LoadOrder, key: str) -> str:
+def fingerprint(options: LoadOptions, key: str) -> str:
     """All that an embedder is besides its weights, as a text: what is computed, where, and in which formats."""
-    config = _entry(order, key).embedder
-    facts: list[Any] = [type(config).__name__, config.model_dump(mode="json"), str(order.device), order.precision]
+    config = _entry(options, key).embedder
+    facts: list[Any] = [type(config).__name__, config.model_dump(mode="json"), str(options.device), options.precision]
     if isinstance(config, ImagePredictionEmbedderConfig):
-        facts.append(architecture(config.open_clip_embedding_config.arch, order.config_path.parent))
+        facts.append(architecture(config.open_clip_embedding_config.arch, options.config_path.parent))
     else:
-        facts.remove(order.precision)  # the encoder is in float32 whatever the precision
+        facts.remove(options.precision)  # the encoder is in float32 whatever the precision
     return json.dumps(facts, sort_keys=True)
 
 
@@ -114,9 +117,9 @@ def _holds(path: Path, prefix: str, module: nn.Module, place: Callable[[str, Ten
     return True
 
 
-def _index(order: LoadOrder, key: str) -> int:
-    return [entry.input_key for entry in order.config.conditioner_config.emb_models].index(key)
+def _index(options: LoadOptions, key: str) -> int:
+    return [entry.input_key for entry in options.config.conditioner_config.emb_models].index(key)
 
 
-def _entry(order: LoadOrder, key: str) -> EmbedderEntry:
-    return order.config.conditioner_config.emb_models[_index(order, key)]
+def _entry(options: LoadOptions, key: str) -> EmbedderEntry:
+    return options.config.conditioner_config.emb_models[_index(options, key)]

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from img2vid.gallery.csv_export import as_csv, row
+from img2vid.gallery.csv_export import as_csv, csv_row
 from img2vid.gallery.entries import Entry
 from img2vid.gallery.studies import Studies, Study
 from img2vid.jobs.job import Job, State
@@ -17,7 +17,7 @@ from img2vid.ui.compare.state import Comparison
 from img2vid.ui.sample.activity import BUSY, running_box
 from img2vid.ui.shared import measured, measuring, player
 from img2vid.ui.shared.composites import Form, composite_of
-from img2vid.ui.state import PageState, acting, current, drawing, noting
+from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors
 
 SCOPE = "compare_clips"
 """Key of the container with the clips."""
@@ -28,7 +28,7 @@ FORMS: tuple[tuple[Form, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Place:
+class Clip:
     """What one column has come to: its job, its video if that is there, and its name."""
 
     job: Job | None
@@ -43,38 +43,38 @@ class Place:
         return self.entry is None and self.job is not None and not self.job.state.ended
 
 
-def places(page: PageState, study: Study) -> list[Place]:
+def clips_of(page: PageState, study: Study) -> list[Clip]:
     """What each column of a study has come to."""
-    studies = Studies(resources.open_desk().store)
+    studies = Studies(resources.open_service().store)
     runs = [state.facts(cell.settings, cell.choice) for cell in study.cells]
     names = state.labels(runs, page.versions)
     about = [[state.fact_text(name, run[name]) for name in state.differing(runs[0], run)] for run in runs]
     found = zip(studies.jobs(study), studies.made(study), names, about, study.cells, strict=True)
-    return [Place(job, entry, label, tuple(texts), cell.reused) for job, entry, label, texts, cell in found]
+    return [Clip(job, entry, label, tuple(texts), cell.reused) for job, entry, label, texts, cell in found]
 
 
-def snapshot(found: Sequence[Place]) -> object:
+def snapshot(found: Sequence[Clip]) -> object:
     """What the clips were drawn from; when that changes, the page is drawn again."""
     return [(place.job and (place.job.id, place.job.state), place.entry and place.entry.number) for place in found]
 
 
 def clips_box(page: PageState, what: Comparison, study: Study) -> None:
     """Draws the clips, the player of all, what can be downloaded, and what was measured."""
-    found = places(page, study)
+    found = clips_of(page, study)
     page.seen = snapshot(found)
     going_on = [index for index, place in enumerate(found) if place.going_on]
     with st.container(key=SCOPE):
         for index, (column, place) in enumerate(zip(st.columns(len(found), gap="small"), found, strict=True)):
-            with column, st.container(key=f"clip_{index}"), drawing(f"Column {index + 1}"):
+            with column, st.container(key=f"clip_{index}"), report_drawing_errors(f"Column {index + 1}"):
                 _clip(study, index, place, first=going_on[:1] == [index])
     made = [(place.label, place.entry) for place in found if place.entry is not None]
     if not made:
         return
     labels, entries = [label for label, _ in made], [entry for _, entry in made]
-    with st.container(key="compare_player"), drawing("The player"):
+    with st.container(key="compare_player"), report_drawing_errors("The player"):
         known = [player.Playing(label, entry.settings.file_fps) for label, entry in made]
         player.controls(SCOPE, difference=len(made) > 1, clips=known, align=what.align, on_align=_align)
-    with st.container(key="compare_downloads"), drawing("The downloads"):
+    with st.container(key="compare_downloads"), report_drawing_errors("The downloads"):
         if len(made) > 1:
             _downloads(study, what, labels, entries)
     with st.container(key="compare_measured"):
@@ -82,7 +82,7 @@ def clips_box(page: PageState, what: Comparison, study: Study) -> None:
         st.fragment(_measured, run_every=BUSY if to_come else None)(study.id, looking=to_come)
 
 
-def _clip(study: Study, index: int, place: Place, *, first: bool) -> None:
+def _clip(study: Study, index: int, place: Clip, *, first: bool) -> None:
     settings = study.cells[index].settings
     facts = f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps"
     with st.container(gap="xxsmall"):
@@ -113,19 +113,19 @@ def _coming(study_id: str, index: int, *, first: bool) -> None:
 
     The first one also says what is the matter with the workers.
     """
-    with drawing("What is going on"):
+    with report_drawing_errors("What is going on"):
         page = current()
-        desk = resources.open_desk()
-        study = Studies(desk.store).study(study_id)
-        found = places(page, study)
+        service = resources.open_service()
+        study = Studies(service.store).study(study_id)
+        found = clips_of(page, study)
         if snapshot(found) != page.seen:
             st.rerun()
         job = found[index].job
         if job is not None and job.state is State.RUNNING:
-            running_box(desk.store, job, several=False)
+            running_box(service.store, job, several=False)
         elif job is not None:
-            _waiting(job, [other.id for other in desk.store.queue()])
-        trouble = desk.status() if first else None
+            _waiting(job, [other.id for other in service.store.queue()])
+        trouble = service.status() if first else None
         if trouble:
             st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
 
@@ -171,10 +171,10 @@ def _downloads(study: Study, what: Comparison, labels: list[str], entries: list[
 
 def _measured(study_id: str, *, looking: bool) -> None:
     """The table and the plots; looks every second as long as numbers are to come, and then no more."""
-    with drawing("What was measured"):
+    with report_drawing_errors("What was measured"):
         page = current()
-        study = Studies(resources.open_desk().store).study(study_id)
-        made = [(place.label, place.entry) for place in places(page, study) if place.entry is not None]
+        study = Studies(resources.open_service().store).study(study_id)
+        made = [(place.label, place.entry) for place in clips_of(page, study) if place.entry is not None]
         labels, entries = [label for label, _ in made], [entry for _, entry in made]
         to_come = measuring.ask(entries)
         if looking and not to_come:
@@ -204,21 +204,21 @@ def _csv(study: Study, labels: list[str], entries: list[Entry]) -> None:
 
 def csv_of(labels: Sequence[str], entries: Sequence[Entry]) -> str:
     """What was measured of the clips, a line for each."""
-    return as_csv([row({"column": label}, entry) for label, entry in zip(labels, entries, strict=True)])
+    return as_csv([csv_row({"column": label}, entry) for label, entry in zip(labels, entries, strict=True)])
 
 
 def _again(study_id: str) -> None:
-    with noting(acting(), "compare"):
-        desk = resources.open_desk()
-        studies = Studies(desk.store)
-        studies.again(desk, studies.study(study_id))
+    with report_errors(callback_state(), "compare"):
+        service = resources.open_service()
+        studies = Studies(service.store)
+        studies.rerun(service, studies.study(study_id))
 
 
 def _align(align: Align) -> None:
-    page = acting()
+    page = callback_state()
     state.keep(page, replace(state.comparison(page), align=align))
 
 
 def _axis(axis: measured.Axis) -> None:
-    page = acting()
+    page = callback_state()
     state.keep(page, replace(state.comparison(page), axis=axis))

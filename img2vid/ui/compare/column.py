@@ -14,7 +14,7 @@ from img2vid.ui.compare import state
 from img2vid.ui.compare.state import FEWEST, MOST, Column, Comparison
 from img2vid.ui.sample.model import missing_checkpoint
 from img2vid.ui.shared.controls import mark, select, setting
-from img2vid.ui.state import PageState, acting, entered, noting
+from img2vid.ui.state import PageState, callback_state, report_errors, widget_value
 
 _OPTIONS = {"provider": PROVIDERS, "precision": PRECISIONS, "decoder_precision": PRECISIONS}
 _ENGINE_HELP = {
@@ -45,11 +45,11 @@ def column_box(page: PageState, what: Comparison, index: int) -> None:
         for name in state.ENGINE:
             _of_engine(column, index, name, marked=name in differing)
     _differences(column, index, differing)
-    if problem := trouble(page, column):
+    if problem := column_problem(page, column):
         st.caption(f":orange[:material/info:] {formatting.plain(problem)}")
 
 
-def trouble(page: PageState, column: Column) -> str:
+def column_problem(page: PageState, column: Column) -> str:
     """Why a column cannot be run, as a sentence, or nothing."""
     try:
         check_provider(state.settings_of(page, column), column.provider)
@@ -118,39 +118,39 @@ def _key(index: int, name: str) -> str:
 
 
 def _keep(index: int, name: str) -> None:
-    page = acting()
-    with noting(page, "compare"):
-        what, value = state.comparison(page), entered(_key(index, name))
+    page = callback_state()
+    with report_errors(page, "compare"):
+        what, value = state.comparison(page), widget_value(_key(index, name))
         if index < len(what.columns) and (value is not None or name == "saving_fps"):
             state.set_columns(page, what, state.change(what, index, **{name: value}))
 
 
 def _keep_engine(index: int, name: str) -> None:
-    page = acting()
-    with noting(page, "compare"):
+    page = callback_state()
+    with report_errors(page, "compare"):
         what = state.comparison(page)
         changed = [*what.columns]
-        changed[index] = replace(changed[index], **{name: entered(_key(index, name))})
+        changed[index] = replace(changed[index], **{name: widget_value(_key(index, name))})
         state.set_columns(page, what, changed)
 
 
 def _switch(index: int) -> None:
-    page = acting()
-    with noting(page, "compare"):
+    page = callback_state()
+    with report_errors(page, "compare"):
         what = state.comparison(page)
-        version = entered(_key(index, "version"))
+        version = widget_value(_key(index, "version"))
         state.set_columns(page, what, state.switch(what, index, page.versions, version))
 
 
 def _copy(index: int) -> None:
-    page = acting()
-    with noting(page, "compare"):
+    page = callback_state()
+    with report_errors(page, "compare"):
         what = state.comparison(page)
         state.set_columns(page, what, state.copied(what.columns, index))
 
 
 def _remove(index: int) -> None:
-    page = acting()
-    with noting(page, "compare"):
+    page = callback_state()
+    with report_errors(page, "compare"):
         what = state.comparison(page)
         state.set_columns(page, what, state.removed(what.columns, index))

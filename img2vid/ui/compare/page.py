@@ -11,36 +11,46 @@ from img2vid.jobs.job import likeness
 from img2vid.ui import formatting, resources
 from img2vid.ui.compare import state
 from img2vid.ui.compare.clips import clips_box
-from img2vid.ui.compare.column import column_box, trouble
+from img2vid.ui.compare.column import column_box, column_problem
 from img2vid.ui.compare.state import MOST, Comparison
-from img2vid.ui.shared.history import earlier_box, study_of
+from img2vid.ui.shared.history import history_box, study_of
 from img2vid.ui.shared.input_picture import input_box
 from img2vid.ui.shared.sidebar import random_seed
-from img2vid.ui.state import PageState, acting, after_entry, current, drawing, entered, noting, show, show_note
+from img2vid.ui.state import (
+    PageState,
+    after_entry,
+    callback_state,
+    current,
+    report_drawing_errors,
+    report_errors,
+    set_widget,
+    show_note,
+    widget_value,
+)
 
 
 def compare() -> None:
-    """Draws the page; nothing here takes long, for all work is the desk's and the measurer's."""
-    with drawing("The page"):
+    """Draws the page; nothing here takes long, for all work is the service's and the measurer's."""
+    with report_drawing_errors("The page"):
         page = current()
         trouble_box = st.container(key="compare_trouble")
         _parts(page)
-        with trouble_box, drawing("The workers' state"):
+        with trouble_box, report_drawing_errors("The workers' state"):
             resources.start()
 
 
 def _parts(page: PageState) -> None:
     what = state.comparison(page)
     study = study_of(what.study)
-    with st.container(key="input"), drawing("Input"):
+    with st.container(key="input"), report_drawing_errors("Input"):
         left, right = st.columns([11, 10], gap="medium")
         with left:
             input_box(page)
-        with right, st.container(key="compare_run"), drawing("Run"):
+        with right, st.container(key="compare_run"), report_drawing_errors("Run"):
             _run_box(page, what, study)
-    with st.container(key="compare_columns"), drawing("The columns"):
+    with st.container(key="compare_columns"), report_drawing_errors("The columns"):
         _columns(page, what)
-    with st.container(key="compare_clips_box"), drawing("The clips"):
+    with st.container(key="compare_clips_box"), report_drawing_errors("The clips"):
         if study is not None:
             clips_box(page, what, study)
 
@@ -64,14 +74,14 @@ def _run_box(page: PageState, what: Comparison, study: Study | None) -> None:
         show_note(page.note)
     if study is not None and not problem and _differs(page, what, study):
         st.caption(":orange[:material/info:] The clips below were made of something else; Run makes those of now.")
-    with drawing("Earlier comparisons"):
-        earlier_box("Earlier comparisons", "compare", what.study, title, _open)
+    with report_drawing_errors("Earlier comparisons"):
+        history_box("Earlier comparisons", "compare", what.study, title, _open)
 
 
 def _problem(page: PageState, what: Comparison) -> str:
     """Why Run cannot be pressed, as a sentence, or nothing."""
     for index, column in enumerate(what.columns):
-        if found := trouble(page, column):
+        if found := column_problem(page, column):
             return f"Column {index + 1}: {found}"
     return "" if page.tab.picture is not None else "Drop a picture into Input first."
 
@@ -91,7 +101,7 @@ def _outlook(page: PageState, what: Comparison) -> str:
     """How many of the videos are there, and how long the others will take."""
     assert page.tab.picture is not None
     wanted = _wanted(page, what)
-    found = Studies(resources.open_desk().store).outlook(wanted, page.tab.picture.file)
+    found = Studies(resources.open_service().store).outlook(wanted, page.tab.picture.file)
     return outlook_text(found)
 
 
@@ -116,14 +126,14 @@ def _columns(page: PageState, what: Comparison) -> None:
     if what.folded:
         return
     for index, place in enumerate(st.columns(len(what.columns), gap="small", border=True)):
-        with place, st.container(key=f"column_{index}"), drawing(f"Column {index + 1}"):
+        with place, st.container(key=f"column_{index}"), report_drawing_errors(f"Column {index + 1}"):
             column_box(page, what, index)
 
 
 def _tools(what: Comparison) -> None:
     st.checkbox(
         "Same seed in all",
-        show("same_seed", what.same_seed, False),
+        set_widget("same_seed", what.same_seed, False),
         key="same_seed",
         help="A seed that is set in one column is set in all: what differs then comes of the settings alone. "
         "Default: on.",
@@ -144,7 +154,7 @@ def _going(study: Study | None) -> list[str]:
     """The jobs of a study that have not ended."""
     if study is None:
         return []
-    found = Studies(resources.open_desk().store).jobs(study)
+    found = Studies(resources.open_service().store).jobs(study)
     return list(dict.fromkeys(job.id for job in found if job is not None and not job.state.ended))
 
 
@@ -156,39 +166,39 @@ def title(study: Study) -> str:
 
 
 def _run() -> None:
-    page = acting()
-    with noting(page, "compare"):
+    page = callback_state()
+    with report_errors(page, "compare"):
         picture = page.tab.picture
         if picture is None:
             raise BadInput("there is no input; drop a picture into Input first")
         what = state.comparison(page)
-        desk = resources.open_desk()
+        service = resources.open_service()
         data = picture.path.read_bytes()
         name, suffix = picture.name, picture.path.suffix
         wanted = _wanted(page, what)
-        study = Studies(desk.store).begin(desk, "compare", wanted, data, name, suffix, page.tab.folder)
+        study = Studies(service.store).begin(service, "compare", wanted, data, name, suffix, page.tab.folder)
         state.keep(page, replace(what, touched=True, ran=True, sent=0, study=study.id, folded=True))
 
 
 def _cancel() -> None:
-    page = acting()
-    with noting(page, "compare"):
-        desk = resources.open_desk()
+    page = callback_state()
+    with report_errors(page, "compare"):
+        service = resources.open_service()
         for job_id in _going(study_of(state.comparison(page).study)):
-            desk.cancel(job_id)
+            service.cancel(job_id)
 
 
 def _fold() -> None:
-    page = acting()
-    with noting(page, "compare"):
+    page = callback_state()
+    with report_errors(page, "compare"):
         what = state.comparison(page)
         state.keep(page, replace(what, folded=not what.folded))
 
 
 def _same_seed() -> None:
-    page = acting()
-    with noting(page, "compare"):
-        what = replace(state.comparison(page), same_seed=bool(entered("same_seed")))
+    page = callback_state()
+    with report_errors(page, "compare"):
+        what = replace(state.comparison(page), same_seed=bool(widget_value("same_seed")))
         seed = what.columns[0].controls["seed"]
         changed = state.change(what, 0, seed=seed)
         if changed == what.columns:
@@ -199,8 +209,8 @@ def _same_seed() -> None:
 
 def _dice() -> None:
     """One seed for all, or one for each."""
-    page = acting()
-    with noting(page, "compare"):
+    page = callback_state()
+    with report_errors(page, "compare"):
         what = state.comparison(page)
         seed = random_seed()
         thrown = [one.with_controls(seed=seed if what.same_seed else random_seed()) for one in what.columns]
@@ -208,13 +218,13 @@ def _dice() -> None:
 
 
 def _add() -> None:
-    page = acting()
-    with noting(page, "compare"):
+    page = callback_state()
+    with report_errors(page, "compare"):
         what = state.comparison(page)
         state.set_columns(page, what, state.copied(what.columns, len(what.columns) - 1))
 
 
 def _open(study_id: str) -> None:
-    page = acting()
-    with noting(page, "compare"):
-        state.opened(page, Studies(resources.open_desk().store).study(study_id))
+    page = callback_state()
+    with report_errors(page, "compare"):
+        state.opened(page, Studies(resources.open_service().store).study(study_id))

@@ -115,7 +115,7 @@ def set_columns(page: PageState, what: Comparison, columns: Sequence[Column]) ->
 def first_columns(page: PageState) -> tuple[Column, ...]:
     """The Sample page's settings with two versions: a pair that is here, or else as much of one as there is."""
     base, old, versions = page.tab.controls, page.version, page.versions
-    elsewhere = resources.open_desk().is_elsewhere()  # on machines with checkpoints of their own
+    elsewhere = resources.open_service().is_remote()  # on machines with checkpoints of their own
     known = [pair for pair in PAIRS if all(name in versions for name in pair)] or [(old.name, old.name)]
 
     def here(pair: tuple[str, str]) -> int:

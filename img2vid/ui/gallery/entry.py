@@ -16,8 +16,16 @@ from img2vid.ui.compare import state as compare_state
 from img2vid.ui.gallery import grid, state
 from img2vid.ui.sample.result import download_buttons
 from img2vid.ui.shared import measuring
-from img2vid.ui.shared.looping_video import film
-from img2vid.ui.state import Note, PageState, acting, drawing, entered, noting, show
+from img2vid.ui.shared.looping_video import looping_video
+from img2vid.ui.state import (
+    Note,
+    PageState,
+    callback_state,
+    report_drawing_errors,
+    report_errors,
+    set_widget,
+    widget_value,
+)
 from img2vid.ui.tabs import Picture
 from img2vid.versions import ModelVersion
 
@@ -32,18 +40,18 @@ def entry_box(page: PageState, entries: Entries, entry: Entry) -> None:
     with st.container(key="entry_turn"):
         _turn(page, entries, entry)
     left, right = st.columns([11, 9], gap="medium")
-    with left, st.container(key="entry_video"), drawing("The video"):
+    with left, st.container(key="entry_video"), report_drawing_errors("The video"):
         _video(entry)
     with right:
-        with st.container(key="entry_said"), drawing("What is said about it"):
+        with st.container(key="entry_said"), report_drawing_errors("What is said about it"):
             _said(entries, entry)
-        with st.container(key="entry_next"), drawing("What can be done"):
+        with st.container(key="entry_next"), report_drawing_errors("What can be done"):
             _next_steps(entry)
-        with st.container(key="entry_settings"), drawing("The settings"):
+        with st.container(key="entry_settings"), report_drawing_errors("The settings"):
             _settings(page, entry)
-        with st.container(key="entry_log"), drawing("The log"):
+        with st.container(key="entry_log"), report_drawing_errors("The log"):
             _log(entry.job)
-    with st.container(key="entry_measured"), drawing("The measurements"):
+    with st.container(key="entry_measured"), report_drawing_errors("The measurements"):
         _measurements(entry)
 
 
@@ -71,7 +79,7 @@ def _turn(page: PageState, entries: Entries, entry: Entry) -> None:
 def _video(entry: Entry) -> None:
     settings, video = entry.settings, entry.result.video
     if video.is_file():
-        film(video, f"The video made of {entry.job.picture_name}", "entry")
+        looping_video(video, f"The video made of {entry.job.picture_name}", "entry")
     else:
         st.warning(f"{formatting.plain(str(video))} is not there any more; **Delete** takes it out of the gallery.")
     facts = [
@@ -92,21 +100,21 @@ def _video(entry: Entry) -> None:
 def _said(entries: Entries, entry: Entry) -> None:
     number = entry.number
     rate, note, tag = f"rate_{number}", f"note_{number}", f"tags_{number}"
-    stars = show(rate, entry.rating - 1 if entry.rating else None)
+    stars = set_widget(rate, entry.rating - 1 if entry.rating else None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.feedback("stars", key=rate, default=stars, on_change=_rate, args=(number,))
         st.caption("your rating" if entry.rating else "not rated yet", width="content")
     st.multiselect(
         "Tags",
         sorted({*entries.tags(), *entry.tags}, key=str.casefold),
-        show(tag, list(entry.tags)),
+        set_widget(tag, list(entry.tags)),
         key=tag,
         accept_new_options=True,
         placeholder="type one and press Enter",
         on_change=_tag,
         args=(number,),
     )
-    st.text_area("Note", show(note, entry.note, ""), key=note, height=90, on_change=_annotate, args=(number,))
+    st.text_area("Note", set_widget(note, entry.note, ""), key=note, height=90, on_change=_annotate, args=(number,))
 
 
 def _next_steps(entry: Entry) -> None:
@@ -153,11 +161,11 @@ def defaults(versions: Mapping[str, ModelVersion], settings: SampleSettings) -> 
 
 def _row(name: str, values: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
     same = values[name] == usual.get(name) or name in FIRST
-    value = _told(values[name]) if same else f"**{_told(values[name])}**"
-    return f"| {formatting.plain(label_of(name))} | {value} | {'' if same else _told(usual.get(name))} |"
+    value = _facts(values[name]) if same else f"**{_facts(values[name])}**"
+    return f"| {formatting.plain(label_of(name))} | {value} | {'' if same else _facts(usual.get(name))} |"
 
 
-def _told(value: object) -> str:
+def _facts(value: object) -> str:
     if value is None:
         return "as fps"
     if isinstance(value, bool):
@@ -175,7 +183,7 @@ def _measurements(entry: Entry) -> None:
     number = entry.number
 
     def look() -> None:
-        fresh = Entries(resources.open_desk().store).entry(number)
+        fresh = Entries(resources.open_service().store).entry(number)
         if pending and (fresh.measurement is not None or not measuring.ask([fresh])):
             st.rerun()
         _measured(fresh, pending)
@@ -222,63 +230,63 @@ def _moment(when: float) -> str:
 
 
 def _open(number: int, at: int) -> None:
-    page = acting()
-    with noting(page, "gallery"):
+    page = callback_state()
+    with report_errors(page, "gallery"):
         state.change(page, open=number, page=at // state.PER_PAGE + 1)
 
 
 def _rate(number: int) -> None:
-    with noting(acting(), "gallery"):
-        given = entered(f"rate_{number}")
-        Entries(resources.open_desk().store).rate(number, 0 if given is None else given + 1)
+    with report_errors(callback_state(), "gallery"):
+        given = widget_value(f"rate_{number}")
+        Entries(resources.open_service().store).rate(number, 0 if given is None else given + 1)
 
 
 def _annotate(number: int) -> None:
-    with noting(acting(), "gallery"):
-        Entries(resources.open_desk().store).annotate(number, entered(f"note_{number}") or "")
+    with report_errors(callback_state(), "gallery"):
+        Entries(resources.open_service().store).annotate(number, widget_value(f"note_{number}") or "")
 
 
 def _tag(number: int) -> None:
-    with noting(acting(), "gallery"):
-        Entries(resources.open_desk().store).tag(number, entered(f"tags_{number}") or ())
+    with report_errors(callback_state(), "gallery"):
+        Entries(resources.open_service().store).tag(number, widget_value(f"tags_{number}") or ())
 
 
 def _delete(number: int) -> None:
-    page = acting()
-    with noting(page, "gallery"):
+    page = callback_state()
+    with report_errors(page, "gallery"):
         grid.delete(page, [number])
 
 
 def _restore(number: int) -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        Trash(resources.open_desk().store).restore([number])
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        Trash(resources.open_service().store).restore([number])
         state.change(page, open=0, undo=[])
         page.note = Note("done", "1 video brought back.", place="gallery")
 
 
 def _use(number: int) -> None:
     """Sets the Sample page's controls and input to those of the video; the page goes there when it is drawn."""
-    page = acting()
-    with noting(page, "gallery"):
+    page = callback_state()
+    with report_errors(page, "gallery"):
         entry = _with_known_version(page, number)
         settings, name = entry.settings, entry.job.picture_name
         page.set(**settings.model_dump())
         page.set_picture(Picture(entry.job.picture.name, name))
         text = f"The settings and the input of {name}, seed {settings.seed}, are back."
         page.note = Note("done", text, place="input")
-        navigation.to(page, "sample")
+        navigation.request_page(page, "sample")
 
 
 def _compare(number: int) -> None:
-    page = acting()
-    with noting(page, "gallery"):
+    page = callback_state()
+    with report_errors(page, "gallery"):
         compare_state.send(page, _with_known_version(page, number))
-        navigation.to(page, "compare")
+        navigation.request_page(page, "compare")
 
 
 def _with_known_version(page: PageState, number: int) -> Entry:
-    entry = Entries(resources.open_desk().store).entry(number)
+    entry = Entries(resources.open_service().store).entry(number)
     if entry.settings.version not in page.versions:
         raise BadInput(f"there is no model version {entry.settings.version!r} here; add it, or choose another video")
     return entry

@@ -8,16 +8,16 @@ from pathlib import Path
 import streamlit as st
 
 from img2vid import paths
-from img2vid.background import OnProgress, Outcome
+from img2vid.background import OnProgress, TaskResult
 from img2vid.errors import BadInput
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.gallery.exporting import export
 from img2vid.gallery.trash import KEPT_SECONDS, Trash
 from img2vid.ui import formatting, resources
 from img2vid.ui.gallery import state, tasks
-from img2vid.ui.gallery.state import PER_PAGE, Browsing
+from img2vid.ui.gallery.state import PER_PAGE, GalleryState
 from img2vid.ui.shared import pictures
-from img2vid.ui.state import Note, PageState, acting, entered, noting
+from img2vid.ui.state import Note, PageState, callback_state, report_errors, widget_value
 
 CARD_WIDTH = 204
 """In pixels; as many cards stand in a row as the window has room for."""
@@ -25,7 +25,7 @@ EXPORT = "export"
 DAY = 24 * 3600
 
 
-def shelf(page: PageState, entries: Entries) -> None:
+def grid_box(page: PageState, entries: Entries) -> None:
     """Draws the page of entries that the tab is at."""
     now = state.read(page)
     wanted = now.filter()
@@ -58,7 +58,7 @@ def made_on(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
-def _nothing(now: Browsing) -> None:
+def _nothing(now: GalleryState) -> None:
     if now.filtered:
         words_of_it = "No video is like that; **Clear filters** shows all of them."
     elif now.deleted:
@@ -92,7 +92,7 @@ def _turn(label: str, icon: str, to: int, at: int, last: int, where: str) -> Non
     )
 
 
-def _card(entry: Entry, now: Browsing) -> None:
+def _card(entry: Entry, now: GalleryState) -> None:
     if entry.result.video.is_file():
         st.image(_thumbnail(entry.result.still), width="stretch", alt=f"The first frame of video {entry.number}")
     else:
@@ -120,7 +120,7 @@ def _card(entry: Entry, now: Browsing) -> None:
     st.caption(_about(entry))
 
 
-def _box(number: int, now: Browsing) -> str:
+def _box(number: int, now: GalleryState) -> str:
     """The key of an entry's box."""
     return f"choose_{number}_{now.boxes}"
 
@@ -148,7 +148,7 @@ def _about(entry: Entry) -> str:
 # What is chosen
 
 
-def _bar(now: Browsing, found: Sequence[Entry], count: int) -> None:
+def _bar(now: GalleryState, found: Sequence[Entry], count: int) -> None:
     chosen = len(now.chosen)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{_counted(count)}**{' found' if now.filtered else ''}", width="content")
@@ -205,18 +205,18 @@ def _counted(count: int) -> str:
     return f"{count} video{'' if count == 1 else 's'}"
 
 
-def _undo(now: Browsing) -> None:
+def _undo(now: GalleryState) -> None:
     with st.container(key="shelf_undo"):
-        back = [] if now.deleted else _there(now.undo, deleted=True)
+        back = [] if now.deleted else _existing(now.undo, deleted=True)
         if back:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.caption(f":green[:material/check_circle:] {_counted(len(back))} deleted.", width="content")
-                st.button("Undo", key="undo_delete", icon=":material/undo:", type="tertiary", on_click=_take_back)
+                st.button("Undo", key="undo_delete", icon=":material/undo:", type="tertiary", on_click=_undo_delete)
 
 
-def _there(numbers: Sequence[int], *, deleted: bool) -> list[Entry]:
+def _existing(numbers: Sequence[int], *, deleted: bool) -> list[Entry]:
     """Those that are still there, in the trash or out of it; another tab may have been quicker."""
-    entries = Entries(resources.open_desk().store)
+    entries = Entries(resources.open_service().store)
     found: list[Entry] = []
     for number in numbers:
         with suppress(BadInput):
@@ -230,75 +230,75 @@ def _numbers(found: Sequence[Entry]) -> list[int]:
 
 def delete(page: PageState, numbers: Sequence[int]) -> None:
     """Puts videos into the trash; from then on Undo is about them."""
-    Trash(resources.open_desk().store).put(numbers)
+    Trash(resources.open_service().store).put(numbers)
     state.change(page, chosen=[], open=0, undo=list(numbers))
 
 
 def _go(to: int) -> None:
-    page = acting()
-    with noting(page, "gallery"):
+    page = callback_state()
+    with report_errors(page, "gallery"):
         state.change(page, page=to)
 
 
 def _open(number: int) -> None:
-    page = acting()
-    with noting(page, "gallery"):
+    page = callback_state()
+    with report_errors(page, "gallery"):
         state.change(page, open=number)
 
 
 def _choose(number: int, key: str) -> None:
-    page = acting()
-    with noting(page, "gallery"):
+    page = callback_state()
+    with report_errors(page, "gallery"):
         now = state.read(page)
         if key != _box(number, now):
             return  # the browser still tells of a box that is not on the page any more
         others = [one for one in now.chosen if one != number]
-        state.change(page, own_box=True, chosen=[*others, number] if entered(key) else others)
+        state.change(page, own_box=True, chosen=[*others, number] if widget_value(key) else others)
 
 
 def _choose_all(numbers: list[int]) -> None:
-    page = acting()
-    with noting(page, "gallery"):
+    page = callback_state()
+    with report_errors(page, "gallery"):
         state.change(page, chosen=numbers)
 
 
 def _delete() -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        delete(page, _numbers(_there(state.read(page).chosen, deleted=False)))
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        delete(page, _numbers(_existing(state.read(page).chosen, deleted=False)))
 
 
-def _take_back() -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        numbers = _numbers(_there(state.read(page).undo, deleted=True))
-        Trash(resources.open_desk().store).restore(numbers)
+def _undo_delete() -> None:
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        numbers = _numbers(_existing(state.read(page).undo, deleted=True))
+        Trash(resources.open_service().store).restore(numbers)
         state.change(page, undo=[])
         page.note = Note("done", f"{_counted(len(numbers))} brought back.", place="gallery")
 
 
 def _restore() -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        numbers = _numbers(_there(state.read(page).chosen, deleted=True))
-        back = Trash(resources.open_desk().store).restore(numbers)
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        numbers = _numbers(_existing(state.read(page).chosen, deleted=True))
+        back = Trash(resources.open_service().store).restore(numbers)
         state.change(page, chosen=[], undo=[])
         page.note = Note("done", f"{_counted(len(back))} brought back.", place="gallery")
 
 
 def _purge() -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        numbers = _numbers(_there(state.read(page).chosen, deleted=True))
-        Trash(resources.open_desk().store).purge(numbers)
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        numbers = _numbers(_existing(state.read(page).chosen, deleted=True))
+        Trash(resources.open_service().store).purge(numbers)
         state.change(page, chosen=[], undo=[])
         page.note = Note("done", f"{_counted(len(numbers))} deleted for good.", place="gallery")
 
 
 def _empty() -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        count = Trash(resources.open_desk().store).empty()
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        count = Trash(resources.open_service().store).empty()
         now = state.read(page)
         state.change(page, chosen=[], undo=[], deleted=False, filters=now.filters + 1)
         page.note = Note("done", f"{_counted(count)} deleted for good.", place="gallery")
@@ -313,25 +313,25 @@ def _untag() -> None:
 
 
 def _retag(*, add: bool) -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        given = [tag.strip() for tag in str(entered("new_tag") or "").split(",") if tag.strip()]
-        entries = Entries(resources.open_desk().store)
-        for entry in _there(state.read(page).chosen, deleted=False) if given else []:
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        given = [tag.strip() for tag in str(widget_value("new_tag") or "").split(",") if tag.strip()]
+        entries = Entries(resources.open_service().store)
+        for entry in _existing(state.read(page).chosen, deleted=False) if given else []:
             others = [tag for tag in entry.tags if tag not in given]
             entries.tag(entry.number, [*others, *given] if add else others)
 
 
 def _export() -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        chosen = _there(state.read(page).chosen, deleted=False)
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        chosen = _existing(state.read(page).chosen, deleted=False)
         home = paths.home()
 
-        def work(on_progress: OnProgress) -> Outcome:
+        def work(on_progress: OnProgress) -> TaskResult:
             return export(chosen, home, on_progress)
 
-        if not tasks.open_chores().start(EXPORT, work):
+        if not tasks.open_background_tasks().start(EXPORT, work):
             page.note = Note(
                 "info", "Another export is being written; this one can begin when it is done.", place="gallery"
             )

@@ -7,10 +7,10 @@ from img2vid.gallery.entries import Entries, Entry
 from img2vid.ui import navigation, resources
 from img2vid.ui.gallery import state, tasks
 from img2vid.ui.gallery.entry import entry_box
-from img2vid.ui.gallery.filters import finding_box
-from img2vid.ui.gallery.grid import shelf
-from img2vid.ui.gallery.task_list import active, chores_box, import_box
-from img2vid.ui.state import PageState, current, drawing, show_note
+from img2vid.ui.gallery.filters import filter_box
+from img2vid.ui.gallery.grid import grid_box
+from img2vid.ui.gallery.task_list import active, import_box, task_list
+from img2vid.ui.state import PageState, current, report_drawing_errors, show_note
 
 BUSY, IDLE = 1.0, 3.0
 """Seconds between two looks, while something is going on and while nothing is."""
@@ -18,13 +18,13 @@ BUSY, IDLE = 1.0, 3.0
 
 def gallery() -> None:
     """Draws the page; nothing here takes long, for files are packed and taken in by threads."""
-    with drawing("The page"):
+    with report_drawing_errors("The page"):
         page = current()
-        navigation.go(page)
+        navigation.follow_request(page)
         tasks.tidy()
-        entries = Entries(resources.open_desk().store)
-        with st.sidebar, drawing("The sidebar"):
-            finding_box(page, entries)
+        entries = Entries(resources.open_service().store)
+        with st.sidebar, report_drawing_errors("The sidebar"):
+            filter_box(page, entries)
             import_box()
         with st.container(key="gallery_chores"):
             page.seen = _seen(page)
@@ -33,7 +33,7 @@ def gallery() -> None:
             if page.note is not None and page.note.place == "gallery":
                 show_note(page.note)
         _shown(page, entries)
-        with drawing("The workers' state"):
+        with report_drawing_errors("The workers' state"):
             resources.start()
 
 
@@ -42,12 +42,12 @@ def _shown(page: PageState, entries: Entries) -> None:
     # Two containers: where one thing took the other's place, the browser would mix up what it keeps of both.
     with st.container(key="gallery_entry"):
         if entry is not None:
-            with drawing("The video"):
+            with report_drawing_errors("The video"):
                 entry_box(page, entries, entry)
     with st.container(key="gallery_shelf"):
         if entry is None:
-            with drawing("The videos"):
-                shelf(page, entries)
+            with report_drawing_errors("The videos"):
+                grid_box(page, entries)
 
 
 def _opened(page: PageState, entries: Entries) -> Entry | None:
@@ -60,15 +60,15 @@ def _opened(page: PageState, entries: Entries) -> Entry | None:
 
 def _seen(page: PageState) -> object:
     """What the page was drawn from; when that changes, it is drawn again."""
-    entries = Entries(resources.open_desk().store)
+    entries = Entries(resources.open_service().store)
     now = state.read(page)
     found = entries.find(now.filter(), 1)
     return entries.count(now.filter()), found[0].number if found else 0, active()
 
 
 def _news() -> None:
-    with drawing("What is going on"):
+    with report_drawing_errors("What is going on"):
         page = current()
         if _seen(page) != page.seen:
             st.rerun()
-        chores_box()
+        task_list()

@@ -13,7 +13,7 @@ PER_PAGE = 24
 
 
 @dataclass
-class Browsing:
+class GalleryState:
     """Dates are ISO dates of the user's own time zone, or nothing."""
 
     text: str = ""
@@ -60,13 +60,13 @@ class Browsing:
         return replace(self.filter(), deleted=False) != Filter()
 
 
-def read(page: PageState) -> Browsing:
+def read(page: PageState) -> GalleryState:
     """What the tab has kept; what cannot be used is left at its default."""
     kept: object = page.tab.pages.get(NAME)
     values = cast("dict[str, Any]", kept) if isinstance(kept, dict) else {}
     known: dict[str, Any] = {}
-    for one in fields(Browsing):
-        usual = getattr(Browsing(), one.name)
+    for one in fields(GalleryState):
+        usual = getattr(GalleryState(), one.name)
         value = values.get(one.name)
         if type(value) is not type(usual):
             continue
@@ -74,12 +74,12 @@ def read(page: PageState) -> Browsing:
             kind = int if one.name in ("chosen", "undo") else str
             value = [item for item in cast("list[object]", value) if type(item) is kind]
         known[one.name] = value
-    found = Browsing(**known)
+    found = GalleryState(**known)
     # A new tab begins as the last one was left, without what that was looking at.
     return found if found.tab == page.name else replace(found, tab=page.name, page=1, open=0, chosen=[], undo=[])
 
 
-def change(page: PageState, /, *, own_box: bool = False, **values: Any) -> Browsing:
+def change(page: PageState, /, *, own_box: bool = False, **values: Any) -> GalleryState:
     """Changes some of it and keeps it on disk; another filter begins at the first page again.
 
     own_box: whether another choice came of a box that the user clicked, which shows it already.

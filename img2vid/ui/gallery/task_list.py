@@ -4,12 +4,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from img2vid.background import Chore, OnProgress, Outcome
+from img2vid.background import BackgroundTask, OnProgress, TaskResult
 from img2vid.gallery.importing import folder_of, import_folder
 from img2vid.ui import formatting, resources
 from img2vid.ui.gallery import tasks
 from img2vid.ui.gallery.grid import EXPORT
-from img2vid.ui.state import Note, acting, entered, noting
+from img2vid.ui.state import Note, callback_state, report_errors, widget_value
 
 IMPORT = "import"
 DOING = {IMPORT: "Importing", EXPORT: "Writing the zip"}
@@ -23,42 +23,40 @@ def import_box() -> None:
     """A folder to import, and the button for it."""
     with st.expander("Import a folder", icon=":material/drive_folder_upload:", key="import_box"):
         st.text_input("Folder", key="import_folder", placeholder=str(Path.home() / "videos"), help=_FOLDER_HELP)
-        chore = tasks.open_chores().of(IMPORT)
-        active = chore is not None and chore.active
+        task = tasks.open_background_tasks().get(IMPORT)
+        active = task is not None and task.active
         st.button("Import", key="import", disabled=active, on_click=_import)
 
 
 def active() -> bool:
     """Whether anything goes on."""
-    found = (tasks.open_chores().of(name) for name in DOING)
-    return any(chore is not None and chore.active for chore in found)
+    found = (tasks.open_background_tasks().get(name) for name in DOING)
+    return any(task is not None and task.active for task in found)
 
 
-def chores_box() -> None:
+def task_list() -> None:
     """Draws what goes on and what came of the last ones."""
     for name in DOING:
-        chore = tasks.open_chores().of(name)
+        task = tasks.open_background_tasks().get(name)
         with st.container(key=f"chore_{name}"):
-            if chore is not None:
-                _chore(name, chore)
+            if task is not None:
+                _task(name, task)
 
 
-def _chore(name: str, chore: Chore) -> None:
-    outcome = chore.outcome
-    if chore.active:
+def _task(name: str, task: BackgroundTask) -> None:
+    outcome = task.outcome
+    if task.active:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            share = min(chore.done / chore.total, 1.0) if chore.total else 0.0
-            count = f", {chore.done} of {chore.total}" if chore.total else ""
+            share = min(task.done / task.total, 1.0) if task.total else 0.0
+            count = f", {task.done} of {task.total}" if task.total else ""
             st.progress(share, text=f"{DOING[name]}{count}")
-            st.button(
-                "Cancel", key=f"cancel_{name}", disabled=chore.state == "stopping", on_click=_cancel, args=(name,)
-            )
+            st.button("Cancel", key=f"cancel_{name}", disabled=task.state == "stopping", on_click=_cancel, args=(name,))
         return
     text = formatting.plain(formatting.sentence(outcome.text))
-    if chore.state == "failed":
+    if task.state == "failed":
         st.error(text)
     else:
-        st.info(text, icon=":material/check_circle:" if chore.state == "done" else ":material/info:")
+        st.info(text, icon=":material/check_circle:" if task.state == "done" else ":material/info:")
     if outcome.details:
         with st.expander("What was left out", key=f"details_{name}"):
             st.code("\n".join(outcome.details), language=None, wrap_lines=True)
@@ -73,29 +71,29 @@ def _chore(name: str, chore: Chore) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
-        st.button("Dismiss", key=f"forget_{name}", type="tertiary", on_click=_forget, args=(name,))
+        st.button("Dismiss", key=f"forget_{name}", type="tertiary", on_click=_dismiss, args=(name,))
 
 
 def _import() -> None:
-    page = acting()
-    with noting(page, "gallery"):
-        folder = folder_of(str(entered("import_folder") or ""))
-        store = resources.open_desk().store
+    page = callback_state()
+    with report_errors(page, "gallery"):
+        folder = folder_of(str(widget_value("import_folder") or ""))
+        store = resources.open_service().store
 
-        def work(on_progress: OnProgress) -> Outcome:
+        def work(on_progress: OnProgress) -> TaskResult:
             return import_folder(store, folder, on_progress)
 
-        if not tasks.open_chores().start(IMPORT, work):
+        if not tasks.open_background_tasks().start(IMPORT, work):
             page.note = Note(
                 "info", "Another folder is being imported; this one can begin when it is done.", place="gallery"
             )
 
 
 def _cancel(name: str) -> None:
-    with noting(acting(), "gallery"):
-        tasks.open_chores().cancel(name)
+    with report_errors(callback_state(), "gallery"):
+        tasks.open_background_tasks().cancel(name)
 
 
-def _forget(name: str) -> None:
-    with noting(acting(), "gallery"):
-        tasks.open_chores().forget(name)
+def _dismiss(name: str) -> None:
+    with report_errors(callback_state(), "gallery"):
+        tasks.open_background_tasks().dismiss(name)

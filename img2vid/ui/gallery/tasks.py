@@ -5,7 +5,7 @@ import threading
 
 import streamlit as st
 
-from img2vid.background import Chores
+from img2vid.background import BackgroundTasks
 from img2vid.errors import Img2VidError
 from img2vid.gallery.trash import Trash
 from img2vid.jobs.store import Store
@@ -15,18 +15,18 @@ log = logging.getLogger(__name__)
 
 
 @st.cache_resource(show_spinner=False)
-def _chores() -> Chores:
-    return Chores()
+def _background_tasks() -> BackgroundTasks:
+    return BackgroundTasks()
 
 
-def open_chores() -> Chores:
+def open_background_tasks() -> BackgroundTasks:
     """What goes on; pages ask for it here and nowhere else. It outlives reloads and closed tabs."""
-    return _chores()
+    return _background_tasks()
 
 
 def tidy() -> None:
     """Once in a program's life, in the background: mends the trash, and empties it of what is older than 30 days."""
-    store = resources.open_desk().store
+    store = resources.open_service().store
     _tidied(store, str(store.path))
 
 
@@ -39,6 +39,6 @@ def _tidied(_store: Store, home: str) -> bool:
 
 def _tidy(store: Store) -> None:
     try:
-        Trash(store).tidy()
+        Trash(store).remove_expired()
     except Img2VidError as error:
         log.warning("The trash could not be tidied: %s", error)

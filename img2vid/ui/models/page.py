@@ -7,7 +7,7 @@ import streamlit as st
 from img2vid import paths
 from img2vid.ui import checkpoint_tasks, formatting, resources
 from img2vid.ui.models.version import version_box
-from img2vid.ui.state import PageState, current, drawing, show_note
+from img2vid.ui.state import PageState, current, report_drawing_errors, show_note
 
 BUSY, IDLE = 1.0, 3.0
 """Seconds between two looks, while something is going on and while nothing is."""
@@ -24,14 +24,14 @@ _MIRROR_HELP = (
 
 def models() -> None:
     """Draws the page; nothing here takes long, for downloads have threads of their own."""
-    with drawing("The page"):
+    with report_drawing_errors("The page"):
         page = current()
-        with st.sidebar, drawing("The sidebar"):
+        with st.sidebar, report_drawing_errors("The sidebar"):
             _sidebar()
         active = checkpoint_tasks.open_tasks().active()
         page.seen = active
         st.fragment(_versions, run_every=BUSY if active else IDLE)()
-        with drawing("The workers' state"):
+        with report_drawing_errors("The workers' state"):
             resources.start()
 
 
@@ -45,13 +45,13 @@ def _sidebar() -> None:
 
 
 def _versions() -> None:
-    with drawing("The models"):
+    with report_drawing_errors("The models"):
         page = current()
         if checkpoint_tasks.open_tasks().active() != page.seen:
             st.rerun()
         _note(page)
         for version in page.versions.values():
-            with st.container(border=True, key=f"model_{version.name}"), drawing(version.name):
+            with st.container(border=True, key=f"model_{version.name}"), report_drawing_errors(version.name):
                 version_box(version)
 
 

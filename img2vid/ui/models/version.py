@@ -10,7 +10,7 @@ from img2vid.checkpoints.sources import can_be_downloaded, repository
 from img2vid.checkpoints.tasks import Task
 from img2vid.errors import BadInput
 from img2vid.ui import checkpoint_tasks, formatting
-from img2vid.ui.state import Note, acting, entered, noting
+from img2vid.ui.state import Note, callback_state, report_errors, widget_value
 from img2vid.versions import ModelVersion
 
 STAGES = {"check": "Reading what is there", "download": "Downloading", "wait": "Waiting", "convert": "Converting"}
@@ -18,7 +18,7 @@ STAGES = {"check": "Reading what is there", "download": "Downloading", "wait": "
 
 def version_box(version: ModelVersion) -> None:
     """Draws it."""
-    task = checkpoint_tasks.open_tasks().of(version.name)
+    task = checkpoint_tasks.open_tasks().get(version.name)
     about, buttons = st.columns([7, 3], vertical_alignment="center", gap="medium")
     with about, st.container(gap="xsmall"):
         st.markdown(f"**{formatting.plain(version.name)}** &nbsp; {_state(version)}")
@@ -137,25 +137,25 @@ def _button(
 
 
 def _download(version: ModelVersion) -> None:
-    with noting(acting(), "models"):
+    with report_errors(callback_state(), "models"):
         checkpoint_tasks.open_tasks().download(
-            version, entered("models_mirror") or None, entered("models_token") or None
+            version, widget_value("models_mirror") or None, widget_value("models_token") or None
         )
 
 
 def _verify(version: ModelVersion) -> None:
-    with noting(acting(), "models"):
+    with report_errors(callback_state(), "models"):
         checkpoint_tasks.open_tasks().verify(version)
 
 
 def _cancel(version: ModelVersion) -> None:
-    with noting(acting(), "models"):
+    with report_errors(callback_state(), "models"):
         checkpoint_tasks.open_tasks().cancel(version.name)
 
 
 def _remove(version: ModelVersion) -> None:
-    page = acting()
-    with noting(page, "models"):
+    page = callback_state()
+    with report_errors(page, "models"):
         remove(plan_removal(version))
-        checkpoint_tasks.open_tasks().forget(version.name)
+        checkpoint_tasks.open_tasks().dismiss(version.name)
         page.note = Note("done", f"The checkpoint of {version.name} was deleted.", place="models")

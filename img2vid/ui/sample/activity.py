@@ -10,7 +10,7 @@ import streamlit as st
 from img2vid.jobs.job import Job, JobProgress, State
 from img2vid.jobs.store import Store
 from img2vid.ui import formatting, peaks, resources
-from img2vid.ui.state import PageState, acting, current, drawing, noting
+from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors
 
 BUSY, IDLE = 1.0, 3.0
 """Seconds between two looks, while something is going on and while nothing is."""
@@ -20,7 +20,7 @@ LISTED = 20
 
 def pace(page: PageState) -> float:
     """Seconds between two looks at the store."""
-    store = resources.open_desk().store
+    store = resources.open_service().store
     model = store.model()
     loading = model.state == "loading" or (model.wanted and model.version != model.wanted_version)
     return BUSY if loading or store.jobs(limit=1, states=[State.RUNNING, State.WAITING]) else IDLE
@@ -28,10 +28,10 @@ def pace(page: PageState) -> float:
 
 def snapshot(page: PageState) -> object:
     """What the page outside of this fragment was drawn from; when it changes, the whole page is drawn again."""
-    desk = resources.open_desk()
-    store = desk.store
+    service = resources.open_service()
+    store = service.store
     jobs = [(job.id, job.state, len(job.results)) for job in store.jobs(limit=30)]
-    return jobs, page.version.checkpoint_path, store.model().state, desk.is_elsewhere()
+    return jobs, page.version.checkpoint_path, store.model().state, service.is_remote()
 
 
 def activity_box(page: PageState) -> None:
@@ -41,18 +41,18 @@ def activity_box(page: PageState) -> None:
 
 
 def _activity() -> None:
-    with drawing("What is going on"):
+    with report_drawing_errors("What is going on"):
         page = current()
         if snapshot(page) != page.seen:
             st.rerun()
-        desk = resources.open_desk()
-        running = list(reversed(desk.store.jobs(states=[State.RUNNING])))
-        queue = desk.store.queue()
-        trouble = desk.status() if running or queue else None
+        service = resources.open_service()
+        running = list(reversed(service.store.jobs(states=[State.RUNNING])))
+        queue = service.store.queue()
+        trouble = service.status() if running or queue else None
         if trouble:
             st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
         for job in running:
-            running_box(desk.store, job, several=len(running) > 1)
+            running_box(service.store, job, several=len(running) > 1)
         if queue:
             _queue(queue)
         if running or queue:
@@ -63,7 +63,7 @@ def running_box(store: Store, job: Job, *, several: bool) -> None:
     """Draws how far a running job is; where there are several, each can be cancelled by itself."""
     event = by_now(job, store.progress(job.id), time.time())
     if event is not None:
-        peaks.see(store, job, event.memory)
+        peaks.record_peak(store, job, event.memory)
     with st.container(border=True, key=f"running_{job.id}"):
         st.markdown(f"**{formatting.title(job)}**")
         if event is None:
@@ -123,15 +123,15 @@ def _small(label: str, key: str, disabled: bool, act: Callable[..., None], *args
 
 
 def _move(job_id: str, place: int) -> None:
-    with noting(acting()):
-        resources.open_desk().move(job_id, place)
+    with report_errors(callback_state()):
+        resources.open_service().move(job_id, place)
 
 
 def _stop(job_id: str) -> None:
-    with noting(acting()):
-        resources.open_desk().cancel(job_id)
+    with report_errors(callback_state()):
+        resources.open_service().cancel(job_id)
 
 
 def _empty() -> None:
-    with noting(acting()):
-        resources.open_desk().empty_queue()
+    with report_errors(callback_state()):
+        resources.open_service().clear_queue()

@@ -6,7 +6,7 @@ from img2vid.errors import CheckpointError
 from img2vid.jobs.job import ModelStatus
 from img2vid.ui import formatting, resources
 from img2vid.ui.shared.controls import select
-from img2vid.ui.state import PageState, acting, current, drawing, entered, noting
+from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors, widget_value
 from img2vid.version_defaults import switched
 from img2vid.versions import ModelVersion
 
@@ -28,28 +28,28 @@ def model_row(page: PageState, *, every: float) -> None:
 
 
 def _in_memory() -> None:
-    with drawing("The model's state"):
+    with report_drawing_errors("The model's state"):
         page = current()
         version = page.version
-        status = resources.open_desk().store.model()
+        status = resources.open_service().store.model()
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
-            page.letting_go = page.letting_go and status.state == "ready"
-            ticked = wanted(status, version) and not page.letting_go
+            page.unloading = page.unloading and status.state == "ready"
+            ticked = is_requested(status, version) and not page.unloading
             if ticked != page.ticked:
-                page.ticked, page.boxes = ticked, page.boxes + 1
+                page.ticked, page.widget_generation = ticked, page.widget_generation + 1
             st.checkbox(
                 "Load Model",
                 ticked,
                 key=page.load_model_key,
                 help=LOAD_HELP,
                 disabled=bool(missing_checkpoint(version)),
-                on_change=_load_or_let_go,
+                on_change=_load_or_unload,
                 args=(page.load_model_key,),
             )
             _state(status, version)
 
 
-def wanted(status: ModelStatus, version: ModelVersion) -> bool:
+def is_requested(status: ModelStatus, version: ModelVersion) -> bool:
     """Whether Load Model is ticked: the chosen version is in memory, or was asked for and has not failed."""
     here = status.version == version.name
     if here and status.state in ("loading", "ready"):
@@ -65,7 +65,7 @@ def _state(status: ModelStatus, version: ModelVersion) -> None:
         share = min(status.done / status.total, 1.0) if status.total else 0.0
         amount = f", {formatting.size(status.done)} of {formatting.size(status.total)}" if status.total > 1 else ""
         st.progress(share, text=f"Loading {formatting.plain(status.version)}{amount}")
-    elif wanted(status, version) and not here:
+    elif is_requested(status, version) and not here:
         st.caption(
             f":material/hourglass_empty: {formatting.plain(version.name)} is loaded as soon as the worker is free."
         )
@@ -85,7 +85,7 @@ def missing_checkpoint(version: ModelVersion) -> str:
 
     Machines of the user's own cluster have checkpoints of their own, of which this one knows nothing.
     """
-    if resources.open_desk().is_elsewhere():
+    if resources.open_service().is_remote():
         return ""
     try:
         version.require_checkpoint()
@@ -95,25 +95,25 @@ def missing_checkpoint(version: ModelVersion) -> str:
 
 
 def _switch() -> None:
-    page = acting()
-    with noting(page):
-        old, new = page.version, page.versions[entered("version")]
+    page = callback_state()
+    with report_errors(page):
+        old, new = page.version, page.versions[widget_value("version")]
         page.set(**switched(page.tab.controls, old, new))
-        desk = resources.open_desk()
-        status = desk.store.model()
-        if wanted(status, old) and not missing_checkpoint(new):
-            desk.load(new.name, page.tab.choice)
+        service = resources.open_service()
+        status = service.store.model()
+        if is_requested(status, old) and not missing_checkpoint(new):
+            service.load(new.name, page.tab.choice)
 
 
-def _load_or_let_go(key: str) -> None:
-    page = acting()
-    with noting(page):
-        ticked = entered(key)
+def _load_or_unload(key: str) -> None:
+    page = callback_state()
+    with report_errors(page):
+        ticked = widget_value(key)
         if key != page.load_model_key or ticked == page.ticked:
             return  # nobody has clicked
-        page.ticked, page.letting_go = ticked, not ticked
-        desk = resources.open_desk()
+        page.ticked, page.unloading = ticked, not ticked
+        service = resources.open_service()
         if ticked:
-            desk.load(page.version.name, page.tab.choice)
+            service.load(page.version.name, page.tab.choice)
         else:
-            desk.unload()
+            service.unload()

@@ -11,19 +11,19 @@ from img2vid.ui.sample.start import start_box
 from img2vid.ui.shared.controls import control, row
 from img2vid.ui.shared.input_picture import input_box
 from img2vid.ui.shared.sidebar import ON_THE_PAGE, sidebar
-from img2vid.ui.state import PageState, acting, current, drawing, entered, show
+from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, set_widget, widget_value
 
 WIDTHS = (5, 6, 8)
 """Of three controls in a row: "Conditioning augmentation" needs most."""
 
 
 def sample() -> None:
-    """Draws the page; nothing here takes long, for all work is the desk's."""
-    with drawing("The page"):
+    """Draws the page; nothing here takes long, for all work is the service's."""
+    with report_drawing_errors("The page"):
         page = current()
         trouble = st.container(key="trouble")
         _parts(page)
-        with trouble, drawing("The workers' state"):
+        with trouble, report_drawing_errors("The workers' state"):
             resources.start()
 
 
@@ -33,25 +33,25 @@ def _parts(page: PageState) -> None:
     What comes and goes has containers of its own: where a video moved to another place among its neighbours, the
     browser would load it anew and stop playing it.
     """
-    with st.sidebar, drawing("The sidebar"):
+    with st.sidebar, report_drawing_errors("The sidebar"):
         sidebar(page)
-    with st.container(key="model_row"), drawing("Model Version"):
+    with st.container(key="model_row"), report_drawing_errors("Model Version"):
         model_row(page, every=pace(page))
         if missing := missing_checkpoint(page.version):
             st.info(formatting.plain(missing), icon=":material/download:")
     left, right = st.columns([11, 10], gap="medium")
     with left:
-        with st.container(key="input"), drawing("Input"):
+        with st.container(key="input"), report_drawing_errors("Input"):
             input_box(page)
-        with st.container(key="controls"), drawing("The controls"):
+        with st.container(key="controls"), report_drawing_errors("The controls"):
             _controls(page)
-        with st.container(key="start"), drawing("Sample"):
+        with st.container(key="start"), report_drawing_errors("Sample"):
             start_box(page)
     # Without a gap, for the containers are there also where nothing is in them.
     with right, st.container(gap=None):
-        with st.container(key="activity"), drawing("What is going on"):
+        with st.container(key="activity"), report_drawing_errors("What is going on"):
             activity_box(page)
-        with drawing("The result"):
+        with report_drawing_errors("The result"):
             result_box(page)
 
 
@@ -70,7 +70,7 @@ def _decoding(page: PageState) -> None:
     with overwrite:
         st.checkbox(
             "Overwrite fps in mp4 generator",
-            show("overwrite_fps", overwritten, False),
+            set_widget("overwrite_fps", overwritten, False),
             key="overwrite_fps",
             help="Gives the file another frame rate than the one that the model is told. Default: off.",
             on_change=_overwrite,
@@ -80,5 +80,5 @@ def _decoding(page: PageState) -> None:
 
 
 def _overwrite() -> None:
-    page = acting()
-    page.set(saving_fps=float(page.tab.controls["fps"]) if entered("overwrite_fps") else None)
+    page = callback_state()
+    page.set(saving_fps=float(page.tab.controls["fps"]) if widget_value("overwrite_fps") else None)

@@ -8,14 +8,14 @@ from pathlib import Path
 import streamlit as st
 
 from img2vid.jobs.job import Job, State, StoredResult
-from img2vid.jobs.latent_cache import Shelf, latents_key
+from img2vid.jobs.latent_cache import LatentCache, latents_key
 from img2vid.media.exports import animation_of, frames_as_zip, last_frame
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.start import submit
 from img2vid.ui.shared import pictures
-from img2vid.ui.shared.looping_video import film
+from img2vid.ui.shared.looping_video import looping_video
 from img2vid.ui.shared.sidebar import random_seed
-from img2vid.ui.state import Note, PageState, acting, drawing, noting
+from img2vid.ui.state import Note, PageState, callback_state, report_drawing_errors, report_errors
 from img2vid.ui.tabs import Picture
 from img2vid.ui.uploads import keep_picture
 
@@ -28,7 +28,7 @@ UNFINISHED = (State.FAILED, State.INTERRUPTED)
 
 def result_box(page: PageState) -> None:
     """Draws what went wrong, the result that is looked at, and the earlier ones."""
-    jobs = resources.open_desk().store.jobs(limit=60)
+    jobs = resources.open_service().store.jobs(limit=60)
     with st.container(key="unfinished"):
         for job in unfinished(jobs, page.tab.dismissed)[:TOLD]:
             _unfinished(job)
@@ -37,13 +37,13 @@ def result_box(page: PageState) -> None:
     shown = next((job for job in made if job.id == page.tab.shown), made[0] if made else None)
     with st.container(key="result"):
         if shown is not None:
-            with drawing("The result"):
+            with report_drawing_errors("The result"):
                 _result(shown)
         elif not any(job.state in (State.RUNNING, State.WAITING) for job in jobs):
             _nothing_yet()
     if len(made) > 1 and shown is not None:
         st.space("small")
-        with st.container(key="earlier"), drawing("Earlier results"):
+        with st.container(key="earlier"), report_drawing_errors("Earlier results"):
             _earlier(made[:LISTED], shown)
 
 
@@ -71,7 +71,7 @@ def _unfinished(job: Job) -> None:
         with st.container(horizontal=True, gap="small"):
             st.button("Run again", key=f"again_{job.id}", icon=":material/replay:", on_click=_again, args=(job.id,))
             st.button("Dismiss", key=f"dismiss_{job.id}", type="tertiary", on_click=_dismiss, args=(job.id,))
-        if Shelf(resources.open_desk().store.home).has(latents_key(job, job.made)):
+        if LatentCache(resources.open_service().store.home).has(latents_key(job, job.made)):
             st.caption("What was sampled is kept: run again, it is only decoded.")
         if job.details:
             with st.expander("Details"):
@@ -83,7 +83,7 @@ def _result(job: Job) -> None:
     if not result.video.is_file():
         st.warning(f"{formatting.plain(str(result.video))} is not there any more.")
         return
-    film(result.video, f"The video made of {job.picture_name}", "result")
+    looping_video(result.video, f"The video made of {job.picture_name}", "result")
     st.caption(_about(job, result))
     if job.notice:
         st.info(formatting.plain(formatting.sentence(job.notice)))
@@ -210,42 +210,42 @@ def _earlier(made: list[Job], shown: Job) -> None:
 
 
 def _show(job_id: str) -> None:
-    page = acting()
-    with noting(page):
+    page = callback_state()
+    with report_errors(page):
         page.show(job_id)
 
 
 def _again(job_id: str) -> None:
-    with noting(acting()):
-        resources.open_desk().again(job_id)
+    with report_errors(callback_state()):
+        resources.open_service().resubmit(job_id)
 
 
 def _dismiss(job_id: str) -> None:
-    page = acting()
-    with noting(page):
+    page = callback_state()
+    with report_errors(page):
         page.dismiss(job_id)
 
 
 def _new_seed(job_id: str) -> None:
-    page = acting()
-    with noting(page):
-        job = resources.open_desk().store.job(job_id)
+    page = callback_state()
+    with report_errors(page):
+        job = resources.open_service().store.job(job_id)
         settings = job.settings.model_copy(update={"seed": random_seed()})
         submit(page, settings, job.choice, job.picture, job.picture_name)
 
 
 def _continue(job_id: str, video: Path) -> None:
-    page = acting()
-    with noting(page):
-        job = resources.open_desk().store.job(job_id)
+    page = callback_state()
+    with report_errors(page):
+        job = resources.open_service().store.job(job_id)
         page.set_picture(keep_picture(last_frame(video), f"{job.picture_name}_last.png"))
         page.note = Note("done", f"The last frame of {job.picture_name} is the input now.", place="input")
 
 
 def _take_over(job_id: str, seed: int) -> None:
-    page = acting()
-    with noting(page):
-        job = resources.open_desk().store.job(job_id)
+    page = callback_state()
+    with report_errors(page):
+        job = resources.open_service().store.job(job_id)
         page.set(**{**job.settings.model_dump(), "seed": seed, "num_samples": 1})
         page.set_picture(Picture(job.picture.name, job.picture_name))
         text = f"The settings and the input of {job.picture_name}, seed {seed}, are back."

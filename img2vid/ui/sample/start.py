@@ -12,7 +12,7 @@ from img2vid.jobs.store import Store
 from img2vid.settings import SampleSettings, check_provider
 from img2vid.ui import formatting, peaks, resources
 from img2vid.ui.sample.model import missing_checkpoint
-from img2vid.ui.state import Note, PageState, acting, after_entry, noting, show_note
+from img2vid.ui.state import Note, PageState, after_entry, callback_state, report_errors, show_note
 from img2vid.versions import ModelVersion
 
 ACTIVE = (State.RUNNING, State.WAITING)
@@ -20,9 +20,9 @@ ACTIVE = (State.RUNNING, State.WAITING)
 
 def start_box(page: PageState) -> None:
     """Draws the buttons with what stands in their way, and what the run will be."""
-    store = resources.open_desk().store
+    store = resources.open_service().store
     settings, problem = _checked(page)
-    going = being_made(store)
+    going = cancellable_job(store)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Sample",
@@ -38,14 +38,14 @@ def start_box(page: PageState) -> None:
             disabled=going is None,
             on_click=_cancel,
         )
-        st.caption(problem or (outlook(store, page.version, settings, page.tab.choice) if settings else ""))
+        st.caption(problem or (estimate(store, page.version, settings, page.tab.choice) if settings else ""))
     if page.note is not None and page.note.place == "sample":
         show_note(page.note)
     for warning in page.version.warnings(settings) if settings else []:
         st.caption(f":orange[:material/info:] {formatting.plain(warning)}")
 
 
-def being_made(store: Store) -> Job | None:
+def cancellable_job(store: Store) -> Job | None:
     """The job that Cancel is about: the one that has run longest, else the next to run."""
     running = store.jobs(states=[State.RUNNING])
     return running[-1] if running else next(iter(store.queue(1)), None)
@@ -53,7 +53,7 @@ def being_made(store: Store) -> Job | None:
 
 def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice: EngineChoice) -> str:
     """What such runs took; before the first one what the loaded model takes, or else the size of its file."""
-    peak = peaks.expected(store, settings, choice)
+    peak = peaks.expected_peak(store, settings, choice)
     if peak is not None:
         return formatting.size(peak)
     status = store.model()
@@ -63,7 +63,7 @@ def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice
     return "" if path is None else f"a model of {formatting.size(path.stat().st_size)}"
 
 
-def outlook(store: Store, version: ModelVersion, settings: SampleSettings, choice: EngineChoice) -> str:
+def estimate(store: Store, version: ModelVersion, settings: SampleSettings, choice: EngineChoice) -> str:
     """The clip's length, and time and memory as past runs on this machine suggest."""
     seconds = store.expected_seconds(settings, choice)
     parts = [formatting.length(settings)]
@@ -87,29 +87,29 @@ def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
 
 def submit(page: PageState, settings: SampleSettings, choice: EngineChoice, picture: Path, name: str) -> None:
     """Puts a job into the queue, unless the very same is in it already, and shows what is newest from now on."""
-    desk = resources.open_desk()
+    service = resources.open_service()
     folder = (page.tab.folder or paths.home() / settings.version).absolute()
     asked = (settings, choice, picture, folder)
-    if any((job.settings, job.choice, job.picture, job.folder) == asked for job in desk.store.jobs(states=ACTIVE)):
+    if any((job.settings, job.choice, job.picture, job.folder) == asked for job in service.store.jobs(states=ACTIVE)):
         page.note = Note("info", "This video is being made already; another seed gives another one.")
         return
-    desk.submit(settings, choice, picture.read_bytes(), name, picture.suffix, folder=folder)
+    service.submit(settings, choice, picture.read_bytes(), name, picture.suffix, folder=folder)
     page.show("")
 
 
 def _sample() -> None:
-    page = acting()
-    with noting(page):
+    page = callback_state()
+    with report_errors(page):
         if page.tab.picture is None:
             raise BadInput("there is no input; drop a picture into Input first")
         submit(page, page.settings(), page.tab.choice, page.tab.picture.path, page.tab.picture.name)
 
 
 def _cancel() -> None:
-    page = acting()
-    with noting(page):
-        desk = resources.open_desk()
-        job = being_made(desk.store)
+    page = callback_state()
+    with report_errors(page):
+        service = resources.open_service()
+        job = cancellable_job(service.store)
         if job is not None:
-            desk.cancel(job.id)
+            service.cancel(job.id)
             page.note = Note("info", f"{job.picture_name}, seed {job.settings.seed}: cancelled.")

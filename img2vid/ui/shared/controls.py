@@ -6,7 +6,7 @@ from typing import Any, cast, get_args
 import streamlit as st
 
 from img2vid.settings import SampleSettings, label_of, limits_of
-from img2vid.ui.state import PageState, acting, entered, show
+from img2vid.ui.state import PageState, callback_state, set_widget, widget_value
 from img2vid.versions import ModelVersion
 
 STEPS = {
@@ -32,7 +32,7 @@ STEPS = {
 
 def control(page: PageState, name: str) -> None:
     """Draws the widget of one of the tab's settings, under the setting's own name as its key."""
-    setting(name, page.tab.controls[name], page.version, key=name, on_change=keep, args=(name,))
+    setting(name, page.tab.controls[name], page.version, key=name, on_change=store_control, args=(name,))
 
 
 def setting(
@@ -49,7 +49,7 @@ def setting(
     annotation = SampleSettings.model_fields[name].annotation
     label = mark(label_of(name), marked)
     if annotation is bool:
-        default = show(key, value, False)
+        default = set_widget(key, value, False)
         st.checkbox(label, default, key=key, help=version.help_text(name), on_change=on_change, args=args)
     elif choices := [choice for choice in get_args(annotation) if isinstance(choice, str)]:
         select(label, choices, value, key, version.help_text(name), on_change, *args)
@@ -70,10 +70,10 @@ def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = 
             control(page, name)
 
 
-def keep(name: str) -> None:
+def store_control(name: str) -> None:
     """Takes over what the user did to a widget."""
-    value = entered(name)
-    page = acting()
+    value = widget_value(name)
+    page = callback_state()
     page.note = None
     if value is not None:
         page.set(**{name: value})
@@ -99,7 +99,7 @@ def _number(
         label,
         min_value=kind(limits["ge"]),
         max_value=kind(limits["le"]),
-        value=show(key, shown, unset),
+        value=set_widget(key, shown, unset),
         step=step,
         format="%d" if whole else "%g",
         key=key,
@@ -119,6 +119,6 @@ def select(
     *args: object,
 ) -> None:
     """A selectbox of names, `value` among them."""
-    default = options.index(show(key, value, options[0]))
+    default = options.index(set_widget(key, value, options[0]))
     # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
     cast(Any, st).selectbox(label, options, default, key=key, help=help_text, on_change=on_change, args=args)

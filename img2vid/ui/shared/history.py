@@ -17,16 +17,16 @@ LISTED = 8
 def study_of(study_id: str) -> Study | None:
     """A study that is looked at; nothing where it is not in the store any more."""
     try:
-        return Studies(resources.open_desk().store).study(study_id) if study_id else None
+        return Studies(resources.open_service().store).study(study_id) if study_id else None
     except BadInput:
         return None
 
 
-def earlier_box(
+def history_box(
     label: str, kind: Kind, shown: str, title: Callable[[Study], str], on_open: Callable[[str], None]
 ) -> None:
     """Draws a list of all but the one that is shown, where there are any; `title` is what each is called."""
-    found = [one for one in Studies(resources.open_desk().store).studies(kind, LISTED + 1) if one.id != shown]
+    found = [one for one in Studies(resources.open_service().store).studies(kind, LISTED + 1) if one.id != shown]
     if not found:
         return
     with st.popover(label, icon=":material/history:", key=f"{kind}_earlier"):

@@ -9,8 +9,17 @@ from img2vid.media.pictures import list_pictures
 from img2vid.ui import formatting, resources, uploads
 from img2vid.ui.shared import pictures
 from img2vid.ui.shared.controls import control
-from img2vid.ui.state import Note, PageState, acting, drawing, entered, noting, show, show_note
-from img2vid.ui.uploads import keep_picture, take
+from img2vid.ui.state import (
+    Note,
+    PageState,
+    callback_state,
+    report_drawing_errors,
+    report_errors,
+    set_widget,
+    show_note,
+    widget_value,
+)
+from img2vid.ui.uploads import keep_picture, take_upload
 
 EXAMPLES = paths.PROJECT / "assets"
 OFFERED, EXAMPLE_WIDTH = 4, 100
@@ -39,13 +48,13 @@ def input_box(page: PageState) -> None:
 
 
 def _dropped(key: str) -> None:
-    page = acting()
-    with noting(page, "input"):
-        given = entered(key)
+    page = callback_state()
+    with report_errors(page, "input"):
+        given = widget_value(key)
         if given is None:
             return
         page.uploads += 1  # the drop zone is empty again, for the input is shown beside it
-        found = take(given.getvalue(), given.name, resources.open_desk().store.jobs(limit=500))
+        found = take_upload(given.getvalue(), given.name, resources.open_service().store.jobs(limit=500))
         _use(page, found)
 
 
@@ -61,7 +70,7 @@ def _use(page: PageState, found: uploads.Dropped) -> None:
 def _fitting(page: PageState, path: Path) -> None:
     control(page, "fitting")
     controls = page.tab.controls
-    with drawing("The crop"):
+    with report_drawing_errors("The crop"):
         if pictures.cut(path, controls["width"], controls["height"]):
             _offset(page)
 
@@ -71,7 +80,7 @@ def _offset(page: PageState) -> None:
         "Crop offset",
         0.0,
         1.0,
-        show("crop_offset", page.tab.controls["crop_offset"]),
+        set_widget("crop_offset", page.tab.controls["crop_offset"]),
         0.01,
         key="crop_offset",
         help=page.version.help_text("crop_offset"),
@@ -80,16 +89,16 @@ def _offset(page: PageState) -> None:
 
 
 def _keep_offset() -> None:
-    page = acting()
-    with noting(page):
-        page.set(crop_offset=entered("crop_offset"))
+    page = callback_state()
+    with report_errors(page):
+        page.set(crop_offset=widget_value("crop_offset"))
 
 
 def _preview(page: PageState) -> None:
     picture, controls = page.tab.picture, page.tab.controls
     assert picture is not None
     width, height = controls["width"], controls["height"]
-    with drawing("The input"):
+    with report_drawing_errors("The input"):
         frame = pictures.framed(picture.path, width, height, controls["fitting"], controls["crop_offset"])
         st.image(frame, width="stretch", alt=f"The input, {picture.name}, as the model gets it")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -98,8 +107,8 @@ def _preview(page: PageState) -> None:
 
 
 def _remove() -> None:
-    page = acting()
-    with noting(page):
+    page = callback_state()
+    with report_errors(page):
         page.set_picture(None)
 
 
@@ -116,6 +125,6 @@ def _examples() -> None:
 
 
 def _take_example(path: Path) -> None:
-    page = acting()
-    with noting(page, "input"):
+    page = callback_state()
+    with report_errors(page, "input"):
         page.set_picture(keep_picture(path.read_bytes(), path.name))

@@ -25,7 +25,7 @@ export default function ({ data }) {
 """
 
 
-def film(video: Path, alt: str, key: str) -> None:
+def looping_video(video: Path, alt: str, key: str) -> None:
     """Draws it; `key` is of letters, digits and `_`, and no other film on the page has it."""
     scope = f"film_{key}"
     with st.container(key=scope, gap=None):

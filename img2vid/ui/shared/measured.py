@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import streamlit as st
 
-from img2vid.ui.state import acting, entered, noting, show
+from img2vid.ui.state import callback_state, report_errors, set_widget, widget_value
 
 if TYPE_CHECKING:
     from img2vid.gallery.entries import Entry
@@ -148,7 +148,7 @@ def plots(
     """
     widget = f"{key}_axis"
     if axis is not None:
-        show(widget, axis)
+        set_widget(widget, axis)
     chosen = st.segmented_control(
         "Along the clip in", AXES, default=None if axis else AXES[0], required=True, key=widget, on_change=_chosen,
         args=(widget, on_axis),
@@ -163,8 +163,8 @@ def plots(
 
 
 def _chosen(widget: str, on_axis: Callable[[Axis], None] | None) -> None:
-    with noting(acting(), "compare"):
-        axis = entered(widget)
+    with report_errors(callback_state(), "compare"):
+        axis = widget_value(widget)
         if on_axis is not None and axis in AXES:
             on_axis(axis)
 

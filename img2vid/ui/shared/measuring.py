@@ -56,5 +56,5 @@ def _measurer(_store: Store, home: str) -> Measurer:
 
 def ask(entries: Sequence[Entry]) -> bool:
     """Has the videos measured that were not; returns whether numbers are still to come."""
-    store = resources.open_desk().store
+    store = resources.open_service().store
     return _measurer(store, str(store.path)).ask(entries)

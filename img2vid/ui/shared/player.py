@@ -12,7 +12,7 @@ from typing import Any, cast
 import streamlit as st
 
 from img2vid.media.composites import Align
-from img2vid.ui.state import acting, entered, noting
+from img2vid.ui.state import callback_state, report_errors, widget_value
 
 _FILES = Path(__file__).parent
 
@@ -53,8 +53,8 @@ def _component() -> Callable[..., Any]:
 
 
 def _aligned(key: str, on_align: Callable[[Align], None] | None) -> None:
-    with noting(acting(), "compare"):
-        chosen = cast("dict[str, Any] | None", entered(key)) or {}
+    with report_errors(callback_state(), "compare"):
+        chosen = cast("dict[str, Any] | None", widget_value(key)) or {}
         align = chosen.get("align")
         if on_align is not None and align in ("time", "stretch"):
             on_align(align)

@@ -8,9 +8,9 @@ from img2vid import paths
 from img2vid.inference import MEMORY_PLANS, MOST_THREADS, PRECISIONS, PROVIDERS
 from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
 from img2vid.ui import resources
-from img2vid.ui.sample.model import wanted
+from img2vid.ui.sample.model import is_requested
 from img2vid.ui.shared.controls import control, row, select
-from img2vid.ui.state import PageState, acting, after_entry, entered, noting, show
+from img2vid.ui.state import PageState, after_entry, callback_state, report_errors, set_widget, widget_value
 from img2vid.version_defaults import reset
 
 DICE = 1_000_000
@@ -52,15 +52,15 @@ def _seed(page: PageState) -> None:
 
 
 def _throw_dice() -> None:
-    page = acting()
-    with noting(page):
+    page = callback_state()
+    with report_errors(page):
         page.set(seed=random_seed())
 
 
 def _saving(page: PageState) -> None:
     st.checkbox(
         "Save images locally",
-        show("save_locally", page.tab.save_locally, False),
+        set_widget("save_locally", page.tab.save_locally, False),
         key="save_locally",
         help="Puts the video, its first frame and its settings into a folder of your choice. Switched off, the page "
         "still shows it: it is then kept among the program's own files. Default: on.",
@@ -69,7 +69,7 @@ def _saving(page: PageState) -> None:
     if page.tab.save_locally:
         st.text_input(
             "Save path",
-            show("save_path", page.tab.save_path, ""),
+            set_widget("save_path", page.tab.save_path, ""),
             key="save_path",
             placeholder=str(paths.home() / page.version.name),
             help="The folder for videos; it is made if need be. Left empty, it is the one shown in grey.",
@@ -78,10 +78,10 @@ def _saving(page: PageState) -> None:
 
 
 def _keep_saving() -> None:
-    page = acting()
-    with noting(page):
-        page.tab.save_locally = entered("save_locally")
-        path = entered("save_path")
+    page = callback_state()
+    with report_errors(page):
+        page.tab.save_locally = widget_value("save_locally")
+        path = widget_value("save_path")
         if path is not None:
             page.tab.save_path = path.strip()
         page.save()
@@ -118,7 +118,7 @@ def _engine(page: PageState) -> None:
             "Processor threads",
             min_value=0,
             max_value=MOST_THREADS,
-            value=show("threads", choice.threads, "min"),
+            value=set_widget("threads", choice.threads, "min"),
             key="threads",
             help=_THREADS_HELP,
             on_change=_keep_choice,
@@ -127,7 +127,7 @@ def _engine(page: PageState) -> None:
         _switch("Compile", "compile", choice.compile, _COMPILE_HELP)
         _switch("Allow .ckpt files", "allow_pickle", choice.allow_pickle, _PICKLE_HELP)
         control(page, "watermark")
-        for name, host, device in resources.open_desk().workers():
+        for name, host, device in resources.open_service().workers():
             st.caption(f"{name} on {host}, {device}")
 
 
@@ -159,20 +159,20 @@ def _of_choice(label: str, name: str, options: tuple[str, ...], value: str, help
 
 
 def _switch(label: str, name: str, value: bool, help_text: str) -> None:
-    default = show(name, value, False)
+    default = set_widget(name, value, False)
     st.checkbox(label, default, key=name, help=help_text, on_change=_keep_choice, args=(name,))
 
 
 def _keep_choice(name: str) -> None:
-    page = acting()
-    with noting(page):
-        desk = resources.open_desk()
-        page.set_choice(**{name: entered(name)})
-        if wanted(desk.store.model(), page.version):
-            desk.load(page.version.name, page.tab.choice)
+    page = callback_state()
+    with report_errors(page):
+        service = resources.open_service()
+        page.set_choice(**{name: widget_value(name)})
+        if is_requested(service.store.model(), page.version):
+            service.load(page.version.name, page.tab.choice)
 
 
 def _reset() -> None:
-    page = acting()
-    with noting(page):
+    page = callback_state()
+    with report_errors(page):
         page.set(**reset(page.tab.controls, page.version))

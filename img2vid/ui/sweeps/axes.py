@@ -6,7 +6,7 @@ from typing import Any, cast
 import streamlit as st
 
 from img2vid.settings import label_of, requirement
-from img2vid.ui.state import PageState, acting, entered, noting, show
+from img2vid.ui.state import PageState, callback_state, report_errors, set_widget, widget_value
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.state import NAMES, NOTHING, Sweep
 
@@ -30,7 +30,7 @@ def _setting(what: Sweep, index: int) -> None:
     key = f"axis_{index}"
     name = what.names[index]
     options = [*([NONE] if index else []), *NAMES]
-    default = options.index(show(key, NONE if name == NOTHING else label_of(name), options[0]))
+    default = options.index(set_widget(key, NONE if name == NOTHING else label_of(name), options[0]))
     # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
     cast(Any, st).selectbox(
         TITLES[index],
@@ -51,12 +51,12 @@ def _values(page: PageState, what: Sweep, index: int) -> None:
     options = state.choices(name, page.versions)
     if options:
         chosen = [part.strip() for part in what.texts[index].split(",")]
-        default = show(key, [option for option in options if option in chosen])
+        default = set_widget(key, [option for option in options if option in chosen])
         cast(Any, st).multiselect(label, options, default, key=key, on_change=partial(_choose, index, key))
         return
     st.text_input(
         label,
-        show(key, what.texts[index], ""),
+        set_widget(key, what.texts[index], ""),
         key=key,
         help=f"With commas between them; each is {requirement(name)}. Whole numbers may be a range, such as 1..5.",
         on_change=partial(_type, index, key),
@@ -64,20 +64,20 @@ def _values(page: PageState, what: Sweep, index: int) -> None:
 
 
 def _name(index: int) -> None:
-    page = acting()
-    with noting(page, "sweeps"):
-        label = entered(f"axis_{index}")
+    page = callback_state()
+    with report_errors(page, "sweeps"):
+        label = widget_value(f"axis_{index}")
         name = NOTHING if label == NONE else NAMES[label]
         state.keep(page, state.named(page, state.sweep(page), index, name))
 
 
 def _type(index: int, key: str) -> None:
-    page = acting()
-    with noting(page, "sweeps"):
-        state.keep(page, state.typed(state.sweep(page), index, str(entered(key) or "")))
+    page = callback_state()
+    with report_errors(page, "sweeps"):
+        state.keep(page, state.typed(state.sweep(page), index, str(widget_value(key) or "")))
 
 
 def _choose(index: int, key: str) -> None:
-    page = acting()
-    with noting(page, "sweeps"):
-        state.keep(page, state.typed(state.sweep(page), index, ", ".join(entered(key) or [])))
+    page = callback_state()
+    with report_errors(page, "sweeps"):
+        state.keep(page, state.typed(state.sweep(page), index, ", ".join(widget_value(key) or [])))

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from img2vid.gallery.contact_sheet import Sheet, still_bytes, sweep_sheet, video_bytes
+from img2vid.gallery.contact_sheet import ContactSheet, still_bytes, sweep_sheet, video_bytes
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.gallery.studies import Studies, Study
 from img2vid.gallery.sweep_axes import label_of_value, labels, points
@@ -16,8 +16,8 @@ from img2vid.media.composites import Align
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.activity import BUSY, running_box
 from img2vid.ui.shared import measured, measuring, player
-from img2vid.ui.shared.looping_video import film
-from img2vid.ui.state import PageState, acting, current, drawing, noting
+from img2vid.ui.shared.looping_video import looping_video
+from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.state import Sweep
 
@@ -32,7 +32,7 @@ ROOM_FOR_LABELS = 0.45
 
 
 @dataclass(frozen=True)
-class Place:
+class Cell:
     """What one cell has come to: its job, its video if that is there, and its values in words."""
 
     job: Job | None
@@ -45,27 +45,27 @@ class Place:
         return self.entry is None and self.job is not None and not self.job.state.ended
 
 
-def places(study: Study) -> list[Place]:
+def cells_of(study: Study) -> list[Cell]:
     """What each cell of a sweep has come to, row by row."""
-    studies = Studies(resources.open_desk().store)
+    studies = Studies(resources.open_service().store)
     names = [", ".join(label_of_value(*pair) for pair in point.items()) for point in points(study.axes)]
-    return [Place(*found) for found in zip(studies.jobs(study), studies.made(study), names, strict=True)]
+    return [Cell(*found) for found in zip(studies.jobs(study), studies.made(study), names, strict=True)]
 
 
 def going_on(study: Study) -> list[Job]:
     """The jobs of a sweep that have not ended, each once."""
-    found = Studies(resources.open_desk().store).jobs(study)
+    found = Studies(resources.open_service().store).jobs(study)
     return list({job.id: job for job in found if job is not None and not job.state.ended}.values())
 
 
-def snapshot(found: Sequence[Place]) -> object:
+def snapshot(found: Sequence[Cell]) -> object:
     """What the grid was drawn from; when that changes, the page is drawn again."""
     return [(place.job and (place.job.id, place.job.state), place.entry and place.entry.number) for place in found]
 
 
 def grid_box(page: PageState, what: Sweep, study: Study) -> None:
     """Draws how far it is, the player of all clips, the grid, downloads, and the cell that is looked into."""
-    found = places(study)
+    found = cells_of(study)
     page.seen = snapshot(found)
     with st.container(key="sweep_going"):
         if any(place.going_on for place in found):
@@ -73,17 +73,17 @@ def grid_box(page: PageState, what: Sweep, study: Study) -> None:
         else:
             _ended_line(study, found)
     made = [(place.label, place.entry) for place in found if place.entry is not None]
-    with st.container(key="sweep_player"), drawing("The player"):
+    with st.container(key="sweep_player"), report_drawing_errors("The player"):
         if made:
             known = [player.Playing(label, entry.settings.file_fps) for label, entry in made]
             player.controls(SCOPE, clips=known, align=what.align, on_align=_align)
-    with st.container(key=SCOPE), drawing("The grid"):
+    with st.container(key=SCOPE), report_drawing_errors("The grid"):
         _grid(what, study, found)
     if not made:
         return
-    with st.container(key="sweep_downloads"), drawing("The downloads"):
+    with st.container(key="sweep_downloads"), report_drawing_errors("The downloads"):
         _downloads(study, what.align)
-    with st.container(key="sweep_opened"), drawing("The cell"):
+    with st.container(key="sweep_opened"), report_drawing_errors("The cell"):
         if 0 <= what.open < len(found):
             _cell_box(found[what.open], what.open)
     with st.container(key="sweep_measured"):
@@ -93,22 +93,22 @@ def grid_box(page: PageState, what: Sweep, study: Study) -> None:
 
 def _going(study_id: str) -> None:
     """How far all of it is; looks every second."""
-    with drawing("What is going on"):
+    with report_drawing_errors("What is going on"):
         page = current()
-        desk = resources.open_desk()
-        study = Studies(desk.store).study(study_id)
-        found = places(study)
+        service = resources.open_service()
+        study = Studies(service.store).study(study_id)
+        found = cells_of(study)
         if snapshot(found) != page.seen:
             st.rerun()
         done = sum(place.entry is not None for place in found)
-        seconds = seconds_left(desk.store, going_on(study), len(desk.workers()))
+        seconds = seconds_left(service.store, going_on(study), len(service.workers()))
         left = "time known after the first of its kind" if seconds is None else f"about {formatting.span(seconds)} left"
         st.progress(done / len(found), text=f"{done} of {len(found)} videos made · {left}")
-        if trouble := desk.status():
+        if trouble := service.status():
             st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
 
 
-def _ended_line(study: Study, found: Sequence[Place]) -> None:
+def _ended_line(study: Study, found: Sequence[Cell]) -> None:
     """What became of it: how many are there, how many were there before, and how many are missing."""
     missing = sum(place.entry is None for place in found)
     reused = sum(cell.reused for cell in study.cells)
@@ -122,7 +122,7 @@ def _ended_line(study: Study, found: Sequence[Place]) -> None:
             st.button(again, key="sweep_again", icon=":material/replay:", on_click=_again, args=(study.id,))
 
 
-def _grid(what: Sweep, study: Study, found: Sequence[Place]) -> None:
+def _grid(what: Sweep, study: Study, found: Sequence[Cell]) -> None:
     across, *down = study.axes
     above, beside = labels(across), labels(down[0]) if down else [""]
     count = len(above)
@@ -137,7 +137,7 @@ def _grid(what: Sweep, study: Study, found: Sequence[Place]) -> None:
         for column in range(count):
             index = row * count + column
             cell = columns[column + bool(room)].container(key=f"sweep_cell_{index}", gap="xxsmall")
-            with cell, drawing(found[index].label):
+            with cell, report_drawing_errors(found[index].label):
                 _cell(study, found[index], index, opened=what.open == index)
 
 
@@ -164,7 +164,7 @@ def _labels_above(above: Sequence[str], room: float) -> None:
             st.markdown(f"**{formatting.plain(name)}**", text_alignment="center")
 
 
-def _cell(study: Study, place: Place, index: int, *, opened: bool) -> None:
+def _cell(study: Study, place: Cell, index: int, *, opened: bool) -> None:
     with st.container(key=f"sweep_body_{index}"):
         if place.entry is not None:
             st.video(place.entry.result.video, muted=True, alt=place.label)
@@ -188,14 +188,14 @@ def _cell(study: Study, place: Place, index: int, *, opened: bool) -> None:
 
 def _running(job_id: str) -> None:
     """The cell that is being made: its picture so far."""
-    with drawing("The cell"):
-        store = resources.open_desk().store
+    with report_drawing_errors("The cell"):
+        store = resources.open_service().store
         job = store.job(job_id)
         if job.state is State.RUNNING:
             running_box(store, job, several=False)
 
 
-def _in_its_place(place: Place) -> None:
+def _in_its_place(place: Cell) -> None:
     """What stands where a clip is missing."""
     job = place.job
     with st.container(border=True, height=110, vertical_alignment="center", horizontal_alignment="center"):
@@ -210,7 +210,7 @@ def _in_its_place(place: Place) -> None:
             st.caption(f":red[:material/error: {text}]", text_alignment="center")
 
 
-def _cell_box(place: Place, index: int) -> None:
+def _cell_box(place: Cell, index: int) -> None:
     """One cell, larger, with its settings and what it measures."""
     entry = place.entry
     if entry is None:
@@ -219,7 +219,7 @@ def _cell_box(place: Place, index: int) -> None:
     with st.container(border=True):
         left, right = st.columns([1, 1], gap="medium")
         with left:
-            film(result.video, f"{place.label}, larger", "larger")
+            looping_video(result.video, f"{place.label}, larger", "larger")
         with right:
             st.markdown(f"**{formatting.plain(place.label)}**")
             size = f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps"
@@ -270,9 +270,9 @@ def _downloads(study: Study, align: Align) -> None:
             )
 
 
-def sheet_of(study_id: str) -> tuple[Study, Sheet]:
+def sheet_of(study_id: str) -> tuple[Study, ContactSheet]:
     """A sweep as it stands."""
-    studies = Studies(resources.open_desk().store)
+    studies = Studies(resources.open_service().store)
     study = studies.study(study_id)
     return study, sweep_sheet(study, studies.jobs(study), studies.made(study))
 
@@ -288,16 +288,16 @@ def _still(study_id: str) -> bytes:
 def _table(study_id: str) -> bytes:
     """Measures first what was not measured yet."""
     _, sheet = sheet_of(study_id)
-    entries = Entries(resources.open_desk().store)
+    entries = Entries(resources.open_service().store)
     made = [None if entry is None else entries.measured(entry) for entry in sheet.made]
     return replace(sheet, made=made).table().encode()
 
 
 def _measured(study_id: str, *, looking: bool) -> None:
     """The table; looks every second as long as numbers are to come, and then no more."""
-    with drawing("What was measured"):
-        study = Studies(resources.open_desk().store).study(study_id)
-        made = [(place.label, place.entry) for place in places(study) if place.entry is not None]
+    with report_drawing_errors("What was measured"):
+        study = Studies(resources.open_service().store).study(study_id)
+        made = [(place.label, place.entry) for place in cells_of(study) if place.entry is not None]
         to_come = measuring.ask([entry for _, entry in made])
         if looking and not to_come:
             st.rerun()
@@ -307,25 +307,25 @@ def _measured(study_id: str, *, looking: bool) -> None:
 
 
 def _align(align: Align) -> None:
-    page = acting()
+    page = callback_state()
     state.keep(page, replace(state.sweep(page), align=align))
 
 
 def _open(index: int) -> None:
-    page = acting()
-    with noting(page, "sweeps"):
+    page = callback_state()
+    with report_errors(page, "sweeps"):
         state.keep(page, replace(state.sweep(page), open=index))
 
 
 def _again(study_id: str) -> None:
-    with noting(acting(), "sweeps"):
-        desk = resources.open_desk()
-        studies = Studies(desk.store)
-        studies.again(desk, studies.study(study_id))
+    with report_errors(callback_state(), "sweeps"):
+        service = resources.open_service()
+        studies = Studies(service.store)
+        studies.rerun(service, studies.study(study_id))
 
 
 def _use(index: int) -> None:
-    page = acting()
-    with noting(page, "sweeps"):
-        study = Studies(resources.open_desk().store).study(state.sweep(page).study)
+    page = callback_state()
+    with report_errors(page, "sweeps"):
+        study = Studies(resources.open_service().store).study(state.sweep(page).study)
         state.use(page, study, study.cells[index].settings)

@@ -6,12 +6,20 @@ import streamlit as st
 
 from img2vid.errors import BadInput
 from img2vid.gallery.studies import Outlook, Studies, Study
-from img2vid.gallery.sweep_axes import resting
+from img2vid.gallery.sweep_axes import unused_settings
 from img2vid.settings import SampleSettings, check_provider
 from img2vid.ui import formatting, resources
-from img2vid.ui.shared.history import earlier_box, study_of
+from img2vid.ui.shared.history import history_box, study_of
 from img2vid.ui.shared.input_picture import input_box
-from img2vid.ui.state import PageState, acting, after_entry, current, drawing, noting, show_note
+from img2vid.ui.state import (
+    PageState,
+    after_entry,
+    callback_state,
+    current,
+    report_drawing_errors,
+    report_errors,
+    show_note,
+)
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.axes import axes_box
 from img2vid.ui.sweeps.grid import going_on, grid_box
@@ -19,12 +27,12 @@ from img2vid.ui.sweeps.state import Sweep
 
 
 def sweeps() -> None:
-    """Draws the page; nothing here takes long, for all work is the desk's and the measurer's."""
-    with drawing("The page"):
+    """Draws the page; nothing here takes long, for all work is the service's and the measurer's."""
+    with report_drawing_errors("The page"):
         page = current()
         trouble = st.container(key="sweeps_trouble")
         _parts(page)
-        with trouble, drawing("The workers' state"):
+        with trouble, report_drawing_errors("The workers' state"):
             resources.start()
 
 
@@ -32,14 +40,14 @@ def _parts(page: PageState) -> None:
     what = state.sweep(page)
     study = study_of(what.study)
     left, right = st.columns([10, 11], gap="medium")
-    with left, st.container(key="input"), drawing("Input"):
+    with left, st.container(key="input"), report_drawing_errors("Input"):
         input_box(page)
     with right:
-        with st.container(key="axes"), drawing("The axes"):
+        with st.container(key="axes"), report_drawing_errors("The axes"):
             axes_box(page, what)
-        with st.container(key="sweep_run"), drawing("Run"):
+        with st.container(key="sweep_run"), report_drawing_errors("Run"):
             _run_box(page, what, study)
-    with st.container(key="sweep_grid"), drawing("The grid"):
+    with st.container(key="sweep_grid"), report_drawing_errors("The grid"):
         if study is not None:
             grid_box(page, what, study)
 
@@ -62,12 +70,12 @@ def _run_box(page: PageState, what: Sweep, study: Study | None) -> None:
     st.caption(_rest(page, what))
     if page.note is not None and page.note.place == "sweeps":
         show_note(page.note)
-    for sentence in resting(state.axes(what), cells) if cells else []:
+    for sentence in unused_settings(state.axes(what), cells) if cells else []:
         st.caption(f":orange[:material/info:] {formatting.plain(formatting.sentence(sentence))}")
     if study is not None and cells and not _is_of(page, study, cells):
         st.caption(":orange[:material/info:] The grid below was made with other settings; Run makes another one.")
-    with drawing("Earlier sweeps"):
-        earlier_box("Earlier sweeps", "sweep", what.study, title, _open)
+    with report_drawing_errors("Earlier sweeps"):
+        history_box("Earlier sweeps", "sweep", what.study, title, _open)
 
 
 def _checked(page: PageState, what: Sweep) -> tuple[list[SampleSettings], str]:
@@ -79,7 +87,7 @@ def _checked(page: PageState, what: Sweep) -> tuple[list[SampleSettings], str]:
     except BadInput as error:
         return [], formatting.plain(formatting.sentence(error))
     for name in dict.fromkeys(cell.version for cell in cells):
-        if page.versions[name].checkpoint_path is None and not resources.open_desk().is_elsewhere():
+        if page.versions[name].checkpoint_path is None and not resources.open_service().is_remote():
             return cells, f"The checkpoint of {formatting.plain(name)} is missing; the Models page downloads it."
     if page.tab.picture is None:
         return cells, "Drop a picture into Input first."
@@ -89,7 +97,7 @@ def _checked(page: PageState, what: Sweep) -> tuple[list[SampleSettings], str]:
 def _outlook(page: PageState, cells: list[SampleSettings]) -> Outlook:
     assert page.tab.picture is not None
     wanted = [(cell, page.tab.choice) for cell in cells]
-    return Studies(resources.open_desk().store).outlook(wanted, page.tab.picture.file)
+    return Studies(resources.open_service().store).outlook(wanted, page.tab.picture.file)
 
 
 def outlook_text(cells: list[SampleSettings], found: Outlook) -> str:
@@ -134,30 +142,32 @@ def title(study: Study) -> str:
 
 
 def _run() -> None:
-    page = acting()
-    with noting(page, "sweeps"):
+    page = callback_state()
+    with report_errors(page, "sweeps"):
         picture = page.tab.picture
         if picture is None:
             raise BadInput("there is no input; drop a picture into Input first")
         what = state.sweep(page)
         axes, cells = state.axes(what), state.cells(page, what)
-        desk = resources.open_desk()
+        service = resources.open_service()
         wanted = [(cell, page.tab.choice) for cell in cells]
         data, suffix = picture.path.read_bytes(), picture.path.suffix
-        study = Studies(desk.store).begin(desk, "sweep", wanted, data, picture.name, suffix, page.tab.folder, axes)
+        study = Studies(service.store).begin(
+            service, "sweep", wanted, data, picture.name, suffix, page.tab.folder, axes
+        )
         state.keep(page, replace(what, study=study.id, open=-1))
 
 
 def _cancel() -> None:
-    page = acting()
-    with noting(page, "sweeps"):
-        desk = resources.open_desk()
+    page = callback_state()
+    with report_errors(page, "sweeps"):
+        service = resources.open_service()
         study = study_of(state.sweep(page).study)
         for job in going_on(study) if study is not None else []:
-            desk.cancel(job.id)
+            service.cancel(job.id)
 
 
 def _open(study_id: str) -> None:
-    page = acting()
-    with noting(page, "sweeps"):
-        state.opened(page, Studies(resources.open_desk().store).study(study_id))
+    page = callback_state()
+    with report_errors(page, "sweeps"):
+        state.opened(page, Studies(resources.open_service().store).study(study_id))

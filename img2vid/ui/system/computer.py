@@ -47,18 +47,18 @@ def processor_box() -> None:
 
 def workers_box() -> None:
     """Who makes videos, and with which model in memory."""
-    desk = resources.open_desk()
-    trouble = desk.status()
+    service = resources.open_service()
+    trouble = service.status()
     if trouble:
         st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
     for line in workers():
         st.markdown(formatting.plain(line))
-    st.caption(formatting.plain(_model(desk.store.model())))
+    st.caption(formatting.plain(_model(service.store.model())))
 
 
 def workers() -> list[str]:
     """Each worker in a line: name, host, and device as the worker itself tells it."""
-    return [f"{name} on {host}: {device}" for name, host, device in resources.open_desk().workers()]
+    return [f"{name} on {host}: {device}" for name, host, device in resources.open_service().workers()]
 
 
 def _model(status: ModelStatus) -> str:

@@ -14,7 +14,7 @@ from img2vid.jobs.job import Job
 from img2vid.jobs.job import State as JobState
 from img2vid.ui import formatting, resources
 from img2vid.ui.shared.copy_button import copy_button
-from img2vid.ui.state import acting, current, drawing, noting, show_note
+from img2vid.ui.state import callback_state, current, report_drawing_errors, report_errors, show_note
 from img2vid.ui.system import computer, pollers
 
 LIVE, PENDING = 2.0, 1.0
@@ -28,72 +28,72 @@ _COPY_HELP = "Without your folders, names, addresses, tokens and passwords; read
 
 def system() -> None:
     """Draws the page; nothing here takes long, for everything slow is looked at in the background."""
-    with drawing("The page"):
+    with report_drawing_errors("The page"):
         page = current()
-        watch = pollers.open_watches()
-        if watch.doctor.last() is None and not watch.doctor.looking and not _busy():
-            watch.doctor.look()
-        watch.sizes.seen()
+        watch = pollers.open_pollers()
+        if watch.doctor.last() is None and not watch.doctor.is_polling and not _busy():
+            watch.doctor.poll()
+        watch.sizes.latest()
         page.seen = _pending()
         st.fragment(_live, run_every=LIVE)()
         st.fragment(_report, run_every=PENDING if any(_pending()) else None)()
-        with st.container(key="system_versions"), drawing("The versions"):
+        with st.container(key="system_versions"), report_drawing_errors("The versions"):
             st.markdown("#### Versions")
             computer.versions_box()
-        with drawing("The workers' state"):
+        with report_drawing_errors("The workers' state"):
             resources.start()
 
 
 def _busy() -> bool:
     """Whether a video is being made, which the doctor's own computations on the card would disturb."""
-    return bool(resources.open_desk().store.jobs(limit=1, states=[JobState.RUNNING]))
+    return bool(resources.open_service().store.jobs(limit=1, states=[JobState.RUNNING]))
 
 
 def _pending() -> tuple[bool, bool]:
     """What is on its way: the doctor's findings, the sizes."""
-    watch = pollers.open_watches()
-    return watch.doctor.looking, watch.sizes.last() is None
+    watch = pollers.open_pollers()
+    return watch.doctor.is_polling, watch.sizes.last() is None
 
 
 def _live() -> None:
-    with drawing("This computer"):
+    with report_drawing_errors("This computer"):
         left, right = st.columns(2, gap="medium")
-        watch = pollers.open_watches()
-        cards = watch.cards.seen()
+        watch = pollers.open_pollers()
+        cards = watch.cards.latest()
         with left, st.container(border=True, key="system_cards"):
             for card in cards or []:
                 computer.card_box(card)
             if not cards:
                 computer.no_card_box(cards is None)
-        with left, st.container(border=True, key="system_workers"), drawing("The workers"):
+        with left, st.container(border=True, key="system_workers"), report_drawing_errors("The workers"):
             st.markdown("**Workers**")
             computer.workers_box()
         with right, st.container(border=True, key="system_processor"):
             computer.processor_box()
-        with right, st.container(border=True, key="system_disks"), drawing("The disks"):
+        with right, st.container(border=True, key="system_disks"), report_drawing_errors("The disks"):
             computer.disks_box()
 
 
 def _report() -> None:
-    with drawing("The report"):
+    with report_drawing_errors("The report"):
         page = current()
         if _pending() != page.seen:
             st.rerun()
         if page.note is not None and page.note.place == "system":
             show_note(page.note)
-        watch = pollers.open_watches()
+        watch = pollers.open_pollers()
         findings = watch.doctor.last()
         st.markdown("#### What the doctor says")
         _copying(findings)
         with st.container(key="system_doctor"):
             _findings(findings)
         st.markdown("#### Where things are stored")
-        with st.container(key="system_places"), drawing("The folders"):
+        with st.container(key="system_places"), report_drawing_errors("The folders"):
             computer.places_box(watch.sizes.last() or pollers.places())
 
 
 def _copying(findings: Sequence[Finding] | None) -> None:
-    watch = pollers.open_watches()
+    watch = pollers.open_pollers()
     text = diagnostics_of(findings)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="system_copy"):
         copy_button("Copy diagnostics", text, "copy_diagnostics")
@@ -110,7 +110,7 @@ def _copying(findings: Sequence[Finding] | None) -> None:
             "Look again",
             key="ask_doctor",
             icon=":material/stethoscope:",
-            disabled=watch.doctor.looking,
+            disabled=watch.doctor.is_polling,
             help="Makes all checks of `img2vid doctor` anew. A check of the card needs some of its memory.",
             on_click=_ask,
         )
@@ -121,17 +121,17 @@ def _copying(findings: Sequence[Finding] | None) -> None:
 
 def diagnostics_of(findings: Sequence[Finding] | None) -> str:
     """The text for a report, without anything private."""
-    desk = resources.open_desk()
-    failed = desk.store.jobs(limit=FAILURES, states=[JobState.FAILED])
+    service = resources.open_service()
+    failed = service.store.jobs(limit=FAILURES, states=[JobState.FAILED])
     sources = Sources(
-        cards=pollers.open_watches().cards.last(),
+        cards=pollers.open_pollers().cards.last(),
         findings=findings,
-        workers=[f"{name}: {device}" for name, _, device in desk.workers()],
+        workers=[f"{name}: {device}" for name, _, device in service.workers()],
         failures=[Failure(_about(job), job.error, job.details) for job in failed],
         log=paths.home() / LOG,
         disks=computer.disks(),
     )
-    return diagnostics(sources, _redaction([*failed, *desk.store.jobs(limit=NAMES)]))
+    return diagnostics(sources, _redaction([*failed, *service.store.jobs(limit=NAMES)]))
 
 
 def _redaction(jobs: Sequence[Job]) -> Redaction:
@@ -140,7 +140,7 @@ def _redaction(jobs: Sequence[Job]) -> Redaction:
         if paths.home() not in (job.folder, *job.folder.parents):
             folders[job.folder] = "<save path>"
     names = {job.picture_name: "<picture>" for job in jobs if len(job.picture_name) > 2}
-    hosts = {host: "<host>" for _, host, _ in resources.open_desk().workers() if host != "this computer"}
+    hosts = {host: "<host>" for _, host, _ in resources.open_service().workers() if host != "this computer"}
     return of_this_computer(folders, names | hosts)
 
 
@@ -153,7 +153,7 @@ def _about(job: Job) -> str:
 
 
 def _findings(findings: Sequence[Finding] | None) -> None:
-    if pollers.open_watches().doctor.looking:
+    if pollers.open_pollers().doctor.is_polling:
         st.caption(":material/hourglass_empty: Looking at this computer; loading torch takes some seconds ...")
     elif findings is None:
         st.caption("A video is being made; **Look again** makes the checks all the same.")
@@ -175,5 +175,5 @@ def _finding(finding: Finding) -> None:
 
 
 def _ask() -> None:
-    with noting(acting(), "system"):
-        pollers.open_watches().doctor.look()
+    with report_errors(callback_state(), "system"):
+        pollers.open_pollers().doctor.poll()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden_models import golden_model
 
-from img2vid.engine.bench.backends import EngineSubject, Model, Shape, draw_inputs, load_subject
+from img2vid.engine.bench.backends import EngineBackend, Model, Shape, draw_inputs, load_backend
 from img2vid.engine.config import load_config
 from img2vid.errors import BadInput, EngineUnavailable
 
@@ -16,27 +16,27 @@ SHAPE = Shape(64, 64, 2, 2)
 
 
 @pytest.fixture(scope="module")
-def native() -> EngineSubject:
-    subject = load_subject("native", MODEL)
-    assert isinstance(subject, EngineSubject)
+def native() -> EngineBackend:
+    subject = load_backend("native", MODEL)
+    assert isinstance(subject, EngineBackend)
     return subject
 
 
 @pytest.mark.parametrize("stage", ["condition", "step", "decode"])
-def test_a_stage_run_twice_gives_the_same(native: EngineSubject, stage: str) -> None:
+def test_a_stage_run_twice_gives_the_same(native: EngineBackend, stage: str) -> None:
     run = native.prepare(stage, SHAPE)
     first, again = run(), run()
     assert all(torch.equal(a, b) and a.isfinite().all() for a, b in zip(first, again, strict=True))
 
 
 @pytest.mark.parametrize("stage", ["condition", "step", "decode"])
-def test_another_seed_is_another_clip(native: EngineSubject, stage: str) -> None:
+def test_another_seed_is_another_clip(native: EngineBackend, stage: str) -> None:
     first, other = (native.prepare(stage, SHAPE, seed)()[0] for seed in (0, 1))
     assert first.shape == other.shape
     assert not torch.equal(first, other)
 
 
-def test_the_results_have_the_shape_that_was_asked_for(native: EngineSubject) -> None:
+def test_the_results_have_the_shape_that_was_asked_for(native: EngineBackend) -> None:
     shape = Shape(128, 64, 3, 2)
     f = native.engine.downsampling
     (latents,) = native.prepare("step", shape)()
@@ -45,7 +45,7 @@ def test_the_results_have_the_shape_that_was_asked_for(native: EngineSubject) ->
     assert frames.shape == (3, 3, 64, 128)
 
 
-def test_more_steps_are_really_made(native: EngineSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_steps_are_really_made(native: EngineBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     sample = native.engine.sample
 
@@ -58,7 +58,7 @@ def test_more_steps_are_really_made(native: EngineSubject, monkeypatch: pytest.M
     assert asked == [3]
 
 
-def test_the_drawn_conditioning_is_of_the_kind_that_an_engine_makes(native: EngineSubject) -> None:
+def test_the_drawn_conditioning_is_of_the_kind_that_an_engine_makes(native: EngineBackend) -> None:
     inputs = draw_inputs(load_config(GOLDEN.config), SHAPE, 0)
     made = native.prepare("condition", SHAPE)()
     drawn = [inputs.cond.crossattn, inputs.cond.concat, inputs.cond.vector]
@@ -68,7 +68,7 @@ def test_the_drawn_conditioning_is_of_the_kind_that_an_engine_makes(native: Engi
     assert torch.equal(inputs.uncond.vector, inputs.cond.vector)
 
 
-def test_the_smallest_clip_is_one_that_the_model_can_make(native: EngineSubject) -> None:
+def test_the_smallest_clip_is_one_that_the_model_can_make(native: EngineBackend) -> None:
     smallest = Shape(1024, 576, 25, 14, steps=9).smallest(native.size_step)
     assert smallest == Shape(native.size_step, native.size_step, 2, 2, steps=1)
     for stage in ("condition", "step", "decode"):
@@ -77,15 +77,15 @@ def test_the_smallest_clip_is_one_that_the_model_can_make(native: EngineSubject)
 
 def test_options_of_the_engine_are_handed_on() -> None:
     with pytest.raises(TypeError, match="no_such_option"):
-        load_subject("native", Model(**{**vars(MODEL), "options": {"no_such_option": 1}}))
+        load_backend("native", Model(**{**vars(MODEL), "options": {"no_such_option": 1}}))
 
 
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(BadInput, match="provider 'other' is unknown"):
-        load_subject("other", MODEL)
+        load_backend("other", MODEL)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("sgm") is not None, reason="the package sgm is installed")
 def test_a_missing_peer_says_how_to_get_it() -> None:
     with pytest.raises(EngineUnavailable, match=r"pip install -r requirements/sgm\.txt"):
-        load_subject("sgm", MODEL)
+        load_backend("sgm", MODEL)

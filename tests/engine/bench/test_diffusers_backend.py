@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from img2vid import paths
-from img2vid.engine.bench.backends import Model, Shape, load_subject
+from img2vid.engine.bench.backends import Model, Shape, load_backend
 from img2vid.engine.bench.diffusers_backend import autoencoder_arguments, load, network_arguments, vision_arguments
 from img2vid.engine.bench.middle_size import write_middle
 from img2vid.engine.config import load_config
@@ -52,7 +52,7 @@ def test_where_it_is_missing_the_reason_says_how_to_get_it(monkeypatch: pytest.M
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_makes_a_clip_of_the_size_that_was_asked_for(tmp_path: Path, precision: str) -> None:
     config = write_middle(SVD, tmp_path)
-    subject = load_subject("diffusers", Model(str(config), "", "cpu", precision))
+    subject = load_backend("diffusers", Model(str(config), "", "cpu", precision))
     shape = Shape(64, 64, 2, 2, steps=2)
     embedding, latents = subject.prepare("condition", shape)()
     assert (embedding.shape, latents.shape) == ((1, 64), (1, 4, 8, 8))

@@ -18,18 +18,18 @@ from img2vid.engine.bench.backends import Model, Shape
 from img2vid.engine.bench.memory_probe import (
     Cost,
     NoMeter,
-    Order,
     PollingMeter,
-    carry_out,
+    ProbeRequest,
     make_meter,
     measure,
     read_order,
+    run_probe,
 )
 from img2vid.errors import Img2VidError
 
 GOLDEN = golden_model("tiny_svd")
 MODEL = Model(str(GOLDEN.config), str(GOLDEN.checkpoint), "cpu", "fp32")
-ORDER = Order("native", MODEL, Shape(64, 64, 2, 2), ("decode",))
+REQUEST = ProbeRequest("native", MODEL, Shape(64, 64, 2, 2), ("decode",))
 MEGABYTE = 1 << 20
 
 
@@ -106,29 +106,29 @@ class Recorder:
         return run
 
 
-def asked_for(monkeypatch: pytest.MonkeyPatch, order: Order) -> tuple[Sequence[tuple[str, Shape, int]], Cost]:
+def asked_for(monkeypatch: pytest.MonkeyPatch, request: ProbeRequest) -> tuple[Sequence[tuple[str, Shape, int]], Cost]:
     recorder = Recorder()
-    monkeypatch.setattr(memory_probe, "load_subject", lambda name, model: recorder)
-    cost = carry_out(order)
+    monkeypatch.setattr(memory_probe, "load_backend", lambda name, model: recorder)
+    cost = run_probe(request)
     return recorder.asked, cost
 
 
 def test_one_small_run_comes_before_the_one_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    order = replace(ORDER, shape=Shape(512, 256, 14, 7))
-    asked, cost = asked_for(monkeypatch, order)
-    assert asked == [("decode", Shape(64, 64, 2, 2), 0), ("decode", order.shape, 0)]
+    request = replace(REQUEST, shape=Shape(512, 256, 14, 7))
+    asked, cost = asked_for(monkeypatch, request)
+    assert asked == [("decode", Shape(64, 64, 2, 2), 0), ("decode", request.shape, 0)]
     assert cost.seconds == {}
 
 
 def test_every_job_has_a_picture_of_its_own_and_nothing_comes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    order = replace(ORDER, stages=("condition", "step"), jobs=2, warm_up=False)
-    asked, _ = asked_for(monkeypatch, order)
+    request = replace(REQUEST, stages=("condition", "step"), jobs=2, warm_up=False)
+    asked, _ = asked_for(monkeypatch, request)
     assert [(stage, seed) for stage, _, seed in asked] == [("condition", 0), ("step", 0), ("condition", 1), ("step", 1)]
 
 
 def test_repetitions_give_the_seconds_of_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    order = replace(ORDER, stages=("step", "decode"), repetitions=3, warm_up=False)
-    asked, cost = asked_for(monkeypatch, order)
+    request = replace(REQUEST, stages=("step", "decode"), repetitions=3, warm_up=False)
+    asked, cost = asked_for(monkeypatch, request)
     assert [stage for stage, _, _ in asked] == ["step", "decode"] * 4
     assert set(cost.seconds) == {"step", "decode"}
 
@@ -136,19 +136,19 @@ def test_repetitions_give_the_seconds_of_each_stage(monkeypatch: pytest.MonkeyPa
 def test_the_number_of_threads_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    asked_for(monkeypatch, replace(ORDER, threads=3))
-    asked_for(monkeypatch, ORDER)
+    asked_for(monkeypatch, replace(REQUEST, threads=3))
+    asked_for(monkeypatch, REQUEST)
     assert asked == [3]
 
 
 def test_an_order_arrives_as_it_was_sent() -> None:
-    order = replace(ORDER, model=replace(MODEL, options={"memory": "blocks"}), threads=2)
-    assert read_order(json.dumps(asdict(order))) == replace(order, stages=["decode"])
+    request = replace(REQUEST, model=replace(MODEL, options={"memory": "blocks"}), threads=2)
+    assert read_order(json.dumps(asdict(request))) == replace(request, stages=["decode"])
 
 
 def test_a_new_process_measures_a_real_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # it has to find the project from anywhere
-    cost = measure(replace(ORDER, threads=1, repetitions=1))
+    cost = measure(replace(REQUEST, threads=1, repetitions=1))
     assert cost.peak is not None
     assert cost.before is not None
     assert cost.peak >= cost.before > 10 * MEGABYTE
@@ -160,7 +160,7 @@ def test_a_new_process_measures_a_real_model(tmp_path: Path, monkeypatch: pytest
 def test_an_order_that_fails_is_answered_with_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = replace(ORDER, model=replace(MODEL, checkpoint=str(tmp_path / "nothing.safetensors")))
+    missing = replace(REQUEST, model=replace(MODEL, checkpoint=str(tmp_path / "nothing.safetensors")))
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(asdict(missing))))
     with pytest.raises(SystemExit, match="1"):
         memory_probe.main()
@@ -173,4 +173,4 @@ def test_an_order_that_fails_is_answered_with_one_sentence(
 def test_the_last_words_of_a_process_that_fails_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_probe, "MODULE", "img2vid.no_such_module")
     with pytest.raises(Img2VidError, match=r"measuring native in a process of its own failed: .*no_such_module"):
-        measure(ORDER)
+        measure(REQUEST)

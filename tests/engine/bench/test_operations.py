@@ -7,7 +7,7 @@ import torch
 from golden_models import golden_model
 
 from img2vid import paths
-from img2vid.engine.bench.backends import Model, Shape, load_subject
+from img2vid.engine.bench.backends import Model, Shape, load_backend
 from img2vid.engine.bench.operations import Work, count, count_stages
 
 GOLDEN = golden_model("tiny_svd")
@@ -62,7 +62,7 @@ def test_work_grows_with_steps_and_with_chunks() -> None:
 def test_the_reference_does_not_compute_less(stage: str) -> None:
     """It computes the conditioning twice and cross-attention to its one token in full; decoding is the same."""
     pytest.importorskip("sgm")
-    subject = load_subject("sgm", Model(str(GOLDEN.config), str(GOLDEN.checkpoint), "cpu", "fp32"))
+    subject = load_backend("sgm", Model(str(GOLDEN.config), str(GOLDEN.checkpoint), "cpu", "fp32"))
     operations = count(subject.prepare(stage, SHAPE))
     planned = total(count_stages(GOLDEN.config, SHAPE, "fp32")[stage])
     assert planned <= operations * 1.001

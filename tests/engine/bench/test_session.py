@@ -49,7 +49,7 @@ def stands(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stand]:
             raise EngineUnavailable(f"{name} is not installed")
         return found[name]
 
-    monkeypatch.setattr(session_module, "load_subject", load)
+    monkeypatch.setattr(session_module, "load_backend", load)
     return found
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from img2vid.engine.fast.convolutions import UpsampleConv
 from img2vid.engine.fast.norms import Moments, Norm
-from img2vid.engine.fast.tile_plan import Budget
+from img2vid.engine.fast.tile_plan import TilePlan
 
 SIZES = st.integers(1, 9)
 
@@ -32,7 +32,7 @@ def test_moments_of_pieces_are_those_of_the_whole(rows: list[int], mean: float) 
     nn.init.normal_(norm.bias)
     x = mean + torch.randn(2, sum(rows), 5, 64)
     moments = [Moments.of(piece.contiguous()) for piece in x.split(rows, dim=1)]
-    scale, shift = Norm(norm, Budget(1)).coefficients(Moments.joined(moments))
+    scale, shift = Norm(norm, TilePlan(1)).coefficients(Moments.joined(moments))
     expected = norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     torch.testing.assert_close(x * scale[:, None, None] + shift[:, None, None], expected, rtol=1e-4, atol=1e-4)
 
@@ -46,7 +46,7 @@ def test_a_piece_without_any_contrast_has_no_variance() -> None:
 
 @given(st.integers(1, 500), st.integers(1, 10_000), st.integers(1, 10**6))
 def test_spans_follow_one_another_and_fit(total: int, bytes_each: int, budget: int) -> None:
-    spans = list(Budget(budget).spans(total, bytes_each))
+    spans = list(TilePlan(budget).spans(total, bytes_each))
     assert [index for span in spans for index in range(span.start, span.stop)] == list(range(total))
     sizes = [span.stop - span.start for span in spans]
     assert max(sizes) * bytes_each <= max(budget, bytes_each)
@@ -54,5 +54,5 @@ def test_spans_follow_one_another_and_fit(total: int, bytes_each: int, budget: i
 
 
 def test_a_card_takes_larger_pieces_than_a_cache() -> None:
-    small, large = (Budget.for_device(torch.device(name)).bytes for name in ("cpu", "cuda"))
+    small, large = (TilePlan.for_device(torch.device(name)).bytes for name in ("cpu", "cuda"))
     assert small < large

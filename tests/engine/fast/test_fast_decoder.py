@@ -8,8 +8,8 @@ from golden_models import NAMES, golden_model, relative_error
 from torch import Tensor
 
 from img2vid.engine.config import AutoencodingEngineConfig, load_config
-from img2vid.engine.fast.decoder import FusedDecoder
-from img2vid.engine.fast.tile_plan import MIB, Budget
+from img2vid.engine.fast.decoder import FastDecoder
+from img2vid.engine.fast.tile_plan import MIB, TilePlan
 from img2vid.engine.model import build_first_stage
 from img2vid.engine.nets.autoencoder import Autoencoder
 
@@ -42,7 +42,7 @@ def latents(frames: int) -> Tensor:
 def test_clips(name: str, frames: int, budget: int) -> None:
     net = plain(name)
     expected = net.decode(latents(frames))
-    found = FusedDecoder(net, Budget(budget))(latents(frames))
+    found = FastDecoder(net, TilePlan(budget))(latents(frames))
     assert found.shape == expected.shape
     assert relative_error(found, expected) <= TOLERANCE
 
@@ -54,7 +54,7 @@ def test_clips(name: str, frames: int, budget: int) -> None:
 def test_clips_in_less_memory(name: str, frames: int, budget: int) -> None:
     net = plain(name)
     expected = net.decode(latents(frames))
-    decoder = FusedDecoder(net, Budget(budget))
+    decoder = FastDecoder(net, TilePlan(budget))
     decoder.lean = True
     assert relative_error(decoder(latents(frames)), expected) <= TOLERANCE
 
@@ -64,7 +64,7 @@ def test_clips_in_less_memory(name: str, frames: int, budget: int) -> None:
 def test_kernels_over_space_and_time(lean: bool) -> None:
     net = plain("tiny_svd", video_kernel_size=[3, 3, 3])
     expected = net.decode(latents(3))
-    decoder = FusedDecoder(net, Budget(50_000))
+    decoder = FastDecoder(net, TilePlan(50_000))
     decoder.lean = lean
     assert relative_error(decoder(latents(3)), expected) <= TOLERANCE
 
@@ -72,5 +72,5 @@ def test_kernels_over_space_and_time(lean: bool) -> None:
 @torch.inference_mode()
 def test_latents_stay_as_they_are() -> None:
     z = latents(2)
-    FusedDecoder(plain("tiny_svd"), Budget(50_000))(z)
+    FastDecoder(plain("tiny_svd"), TilePlan(50_000))(z)
     assert torch.equal(z, latents(2))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from img2vid.engine.config import load_config
-from img2vid.engine.fast.tile_plan import MIB, Budget
-from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.fast.tile_plan import MIB, TilePlan
+from img2vid.engine.fast.unet import FastUNet
 from img2vid.engine.nets.unet import VideoUNet
 
 CONFIG = load_config(golden_model("tiny_svd").config).network_config
@@ -46,8 +46,8 @@ def run_plain(net: VideoUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, 
     return answer.unflatten(0, (len(clips), FRAMES))
 
 
-def run_fused(net: FusedUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
-    constants = [net.tell(crossattn[i : i + 1], vector[i : i + 1], FRAMES) for i in range(len(clips))]
+def run_fused(net: FastUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
+    constants = [net.precompute(crossattn[i : i + 1], vector[i : i + 1], FRAMES) for i in range(len(clips))]
     return torch.stack(net(list(clips), c_noise, constants))
 
 
@@ -71,41 +71,41 @@ def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_two_clips(budget: int, changes: dict[str, Any]) -> None:
     net = plain(**changes)
     expected = run_plain(net, *inputs())
-    assert relative_error(run_fused(FusedUNet(net, Budget(budget)), *inputs()), expected) <= TOLERANCE
+    assert relative_error(run_fused(FastUNet(net, TilePlan(budget)), *inputs()), expected) <= TOLERANCE
 
 
 @given(st.integers(1, 300_000))
 @settings(max_examples=15, deadline=None)
 @torch.inference_mode()
-def test_any_budget_gives_the_same(one_net: tuple[FusedUNet, Tensor], budget: int) -> None:
+def test_any_budget_gives_the_same(one_net: tuple[FastUNet, Tensor], budget: int) -> None:
     net, expected = one_net
     net.budget.bytes = budget
     assert relative_error(run_fused(net, *inputs()), expected) <= TOLERANCE
 
 
 @pytest.fixture(scope="module")
-def one_net() -> tuple[FusedUNet, Tensor]:
+def one_net() -> tuple[FastUNet, Tensor]:
     net = plain()
     with torch.inference_mode():
-        return FusedUNet(copy.deepcopy(net), Budget(1)), run_plain(net, *inputs())
+        return FastUNet(copy.deepcopy(net), TilePlan(1)), run_plain(net, *inputs())
 
 
 @torch.inference_mode()
 def test_weights_that_cannot_matter_may_be_missing() -> None:
     net = plain()
     expected = run_plain(net, *inputs())
-    net.forget_unused()
+    net.drop_unused()
     assert torch.equal(run_plain(net, *inputs()), expected)
-    assert relative_error(run_fused(FusedUNet(net, Budget(BUDGETS[1])), *inputs()), expected) <= TOLERANCE
+    assert relative_error(run_fused(FastUNet(net, TilePlan(BUDGETS[1])), *inputs()), expected) <= TOLERANCE
 
 
 @torch.inference_mode()
 def test_no_weight_is_held_twice() -> None:
     """The plain network is empty afterwards, and the fast one no larger, but for the doubling convolutions."""
     net = plain()
-    net.forget_unused()
+    net.drop_unused()
     before = {name: tensor.numel() for name, tensor in net.named_parameters()}
-    fused = FusedUNet(net, Budget(1))
+    fused = FastUNet(net, TilePlan(1))
     kernels = sum(count for name, count in before.items() if ".conv.weight" in name)
     blends = sum(count for name, count in before.items() if "mix_factor" in name)
     after = sum(tensor.numel() for tensor in fused.parameters())
@@ -120,7 +120,7 @@ def test_half_precision_comes_near(dtype: torch.dtype) -> None:
     net = plain()
     clips, crossattn, vector, c_noise = inputs()
     expected = run_plain(net, clips, crossattn, vector, c_noise)
-    fused = FusedUNet(net.to(dtype), Budget(BUDGETS[1]))
+    fused = FastUNet(net.to(dtype), TilePlan(BUDGETS[1]))
     found = run_fused(fused, clips.to(dtype), crossattn.to(dtype), vector.to(dtype), c_noise)
     assert found.dtype == dtype
     assert relative_error(found.float(), expected) <= 8 * torch.finfo(dtype).eps

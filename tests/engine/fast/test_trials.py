@@ -89,7 +89,7 @@ def test_a_trial_that_runs_out_of_memory_decides_nothing() -> None:
 def test_a_path_that_fails_later_is_left_out_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
     assert trials.usable("op", attempt(PAIR), CPU, torch.float32)
     for _ in range(2):
-        trials.leave_out("op", CPU, torch.float32, RuntimeError("no\nmore"))
+        trials.disable("op", CPU, torch.float32, RuntimeError("no\nmore"))
     assert not trials.usable("op", attempt(PAIR), CPU, torch.float32)
     assert [record.getMessage() for record in caplog.records] == [
         "op not used on cpu in float32: RuntimeError: no more"

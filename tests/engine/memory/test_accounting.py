@@ -14,7 +14,7 @@ from img2vid.engine import load_engine
 from img2vid.engine.backends.native import NativeEngine, needs_of
 from img2vid.engine.config import load_config
 from img2vid.engine.fast import norms, ops, transformer
-from img2vid.engine.interface import LoadOrder, MemoryPlan, Precision
+from img2vid.engine.interface import LoadOptions, MemoryPlan, Precision
 from img2vid.engine.memory.accounting import ClipSize, LiveBytes, Needs
 from img2vid.engine.memory.plans import CONTEXT, GB, Plan, bytes_of, candidates, choose
 from img2vid.errors import OutOfMemory
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.takes_long("counts full-size models operation by operat
 
 
 def needs(config: Path, precision: Precision, decoder_precision: Precision = "fp32") -> Needs:
-    order = LoadOrder(
+    options = LoadOptions(
         config, load_config(config), Path("none"), torch.device("cpu"), precision, decoder_precision=decoder_precision
     )
-    return needs_of(order)
+    return needs_of(options)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_real_run_needs_what_was_counted(budget: int, monkeypatch: pytest.Monk
     image, latents, level = torch.randn(1, 3, SMALL.height, SMALL.width), torch.randn(3, 4, h, w), torch.ones(1)
 
     def step(together: bool) -> None:
-        told = [network.tell(token, vector, 3) for _ in range(2)]
+        told = [network.precompute(token, vector, 3) for _ in range(2)]
         runs = [network([clip] * 2, level, told)] if together else [network([clip], level, [one]) for one in told]
         del runs
 
@@ -98,7 +98,7 @@ def test_a_real_run_needs_what_was_counted(budget: int, monkeypatch: pytest.Monk
         assert counted.decode(SMALL, lean=lean) == pytest.approx(peak(partial(decode, lean)), rel=0.03)
     conditioner = engine.model.conditioner
     assert counted.encode(SMALL) == pytest.approx(peak(lambda: conditioner.encode_frame(image)), rel=0.03)
-    assert counted.look(SMALL) == pytest.approx(peak(lambda: conditioner.embed_image(image)), rel=0.03)
+    assert counted.embed_image(SMALL) == pytest.approx(peak(lambda: conditioner.embed_image(image)), rel=0.03)
 
 
 @pytest.mark.parametrize("name", FULL)
@@ -166,8 +166,8 @@ def test_shorter_formats_need_less(full: Needs) -> None:
 def test_an_engine_follows_what_fits() -> None:
     engine = load_engine(GOLDEN.config, GOLDEN.checkpoint)
     assert isinstance(engine, NativeEngine)
-    assert engine.make_room(SMALL) == Plan()  # there is no card
-    assert engine.make_room(SMALL, free=0).lean
+    assert engine.plan_memory(SMALL) == Plan()  # there is no card
+    assert engine.plan_memory(SMALL, free=0).lean
     assert engine.decoder.lean
-    assert engine.make_room(SMALL, free=10 * GB) == Plan()
+    assert engine.plan_memory(SMALL, free=10 * GB) == Plan()
     assert not engine.decoder.lean

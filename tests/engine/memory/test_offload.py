@@ -14,7 +14,7 @@ from img2vid.engine import Conditioning, SamplerSettings, load_engine
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.interface import DTYPES, MemoryPlan
 from img2vid.engine.memory.accounting import LiveBytes
-from img2vid.engine.memory.offload import ALIGNMENT, CHUNK, NETWORK, Group, Home, OneAfterTheOther, Stream
+from img2vid.engine.memory.offload import ALIGNMENT, CHUNK, NETWORK, Group, PinnedPool, Prefetcher, SynchronousCopies
 from img2vid.engine.memory.plans import Plan
 from img2vid.errors import Cancelled
 
@@ -143,7 +143,7 @@ def test_two_models_share_a_part_under_plans_of_their_own() -> None:
                 assert all(map(torch.equal, run(engine), expected))
 
 
-class Recording(OneAfterTheOther):
+class Recording(SynchronousCopies):
     """Writes down what happens in which order."""
 
     def __init__(self, said: list[str]) -> None:
@@ -165,17 +165,17 @@ class Recording(OneAfterTheOther):
 
 
 def test_a_place_is_filled_again_only_behind_the_work_that_used_it() -> None:
-    home = Home(pinned=False)
+    home = PinnedPool(pinned=False)
     groups = [Group([nn.Linear(4, 4)], CPU, home) for _ in range(3)]
     for group in groups:
-        group.go_home()
+        group.unload()
     said: list[str] = []
-    stream = Stream(groups, CPU, Recording(said))
+    stream = Prefetcher(groups, CPU, Recording(said))
     for index in (0, 0, 1, 2, 0):
         stream.need(index)
-        assert [group.is_home for group in groups] == [other != index for other in range(3)]
+        assert [group.is_offloaded for group in groups] == [other != index for other in range(3)]
     stream.close()
-    assert all(group.is_home for group in groups)
+    assert all(group.is_offloaded for group in groups)
     assert said == [
         *("work so far", "work so far"),  # 1 and 2: of whoever had the memory before
         *("copies wait for 1", "copy", "work waits", "copies wait for 2", "copy"),
@@ -188,7 +188,7 @@ def test_a_place_is_filled_again_only_behind_the_work_that_used_it() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3 * ALIGNMENT), st.sampled_from(list(DTYPES.values()))), min_size=1))
 def test_home_keeps_many_weights_apart_in_few_pieces(forms: list[tuple[int, torch.dtype]]) -> None:
-    home = Home(pinned=False)
+    home = PinnedPool(pinned=False)
     given_tensors = [torch.arange(size, dtype=torch.float32).to(dtype) for size, dtype in forms]
     kept = [home.copy(tensor) for tensor in given_tensors]
     assert all(map(torch.equal, kept, given_tensors))
@@ -199,7 +199,7 @@ def test_home_keeps_many_weights_apart_in_few_pieces(forms: list[tuple[int, torc
 def test_a_weight_larger_than_a_piece_is_kept_whole() -> None:
     large = torch.zeros(CHUNK + 1, dtype=torch.uint8)
     large[-1] = 7
-    assert torch.equal(Home(pinned=False).copy(large), large)
+    assert torch.equal(PinnedPool(pinned=False).copy(large), large)
 
 
 @pytest.mark.parametrize("plan", [Plan("stages"), Plan("blocks", together=True)])

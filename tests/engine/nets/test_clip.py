@@ -33,7 +33,7 @@ def write_architecture(folder: Path, content: str) -> None:
 def embedder(tmp_path: Path) -> OpenCLIPImageEmbedder:
     write_architecture(tmp_path, json.dumps(SMALL))
     made = OpenCLIPImageEmbedder(OpenCLIPImageConfig(arch="small"), tmp_path).eval().requires_grad_(False)
-    made.forget_text()
+    made.drop_text()
     return made
 
 

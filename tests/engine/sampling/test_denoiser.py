@@ -10,7 +10,7 @@ from torch import Tensor
 
 from img2vid.engine import Conditioning
 from img2vid.engine.backends.native import NativeEngine
-from img2vid.engine.fast.unet import FusedUNet
+from img2vid.engine.fast.unet import FastUNet
 from img2vid.engine.sampling.denoiser import Denoiser, v_scaling_with_edm_noise
 from img2vid.errors import BadInput
 
@@ -47,7 +47,7 @@ def drawn(*shapes: tuple[int, ...], seed: int) -> Conditioning:
 
 
 def denoiser(network: Network, dtype: torch.dtype = torch.float32, *, together: bool = False) -> Denoiser:
-    return Denoiser(cast(FusedUNet, network), dtype, together=together)
+    return Denoiser(cast(FastUNet, network), dtype, together=together)
 
 
 @given(SIGMAS)

@@ -15,7 +15,7 @@ from img2vid.checkpoints.header import read_header
 from img2vid.engine import load_engine
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import LoadOrder
+from img2vid.engine.interface import LoadOptions
 from img2vid.engine.model import build_meta
 from img2vid.engine.weights.checkpoint import build_model, fill, read_tensors
 from img2vid.errors import CheckpointError
@@ -29,7 +29,7 @@ def needs(name: str) -> Expected:
     """What sampling with this small model needs of a checkpoint."""
     config = golden_model(name).config
     model = build_meta(load_config(config), config.parent)
-    model.forget_unused()
+    model.drop_unused()
     return model.weights()
 
 
@@ -108,9 +108,9 @@ def test_files_of_other_precisions_give_nearly_the_same(
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's list of mapped files")
 def test_weights_that_need_no_conversion_stay_mapped_to_the_file(path: Path) -> None:
     save_file({name: tensor.float() for name, tensor in load_file(GOLDEN.checkpoint).items()}, path)
-    order = LoadOrder(GOLDEN.config, load_config(GOLDEN.config), path, torch.device("cpu"), "fp32")
-    model = build_model(order)
-    fill(model, order, lambda name, tensor: tensor)
+    options = LoadOptions(GOLDEN.config, load_config(GOLDEN.config), path, torch.device("cpu"), "fp32")
+    model = build_model(options)
+    fill(model, options, lambda name, tensor: tensor)
     lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     mapped = [[int(end, 16) for end in line.split()[0].split("-")] for line in lines if line.endswith(str(path))]
     places = {name: tensor.data_ptr() for name, tensor in model.weights().items()}

@@ -72,8 +72,8 @@ def outputs(engine: NativeEngine) -> list[Tensor]:
 def needed_names() -> set[str]:
     """The names of the weights that are loaded."""
     model = build_meta(load_config(GOLDEN.config), GOLDEN.config.parent)
-    model.forget_unused()
-    model.network.forget_unused()
+    model.drop_unused()
+    model.network.drop_unused()
     return {*model.weights()}
 
 

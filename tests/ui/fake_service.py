@@ -1,4 +1,4 @@
-"""A desk that does nothing by itself: tests say what its worker would have done, on the real store."""
+"""A service that does nothing by itself: tests say what its worker would have done, on the real store."""
 
 import io
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
 
-class FakeDesk:
-    """The interface of img2vid.jobs.service.Desk, and what a worker does as methods of its own."""
+class FakeService:
+    """The interface of img2vid.jobs.service.JobService, and what a worker does as methods of its own."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -60,21 +60,21 @@ class FakeDesk:
         self.store.cancel(job_id)
 
     def again(self, job_id: str) -> Job:
-        return self.store.again(job_id)
+        return self.store.resubmit(job_id)
 
     def move(self, job_id: str, place: int) -> None:
         self.store.move(job_id, place)
 
     def empty_queue(self) -> int:
-        return self.store.empty_queue()
+        return self.store.clear_queue()
 
     def load(self, version: str, choice: EngineChoice) -> None:
         self.calls.append(("load", version, choice))
-        self.store.make_wish(version, choice)
+        self.store.request_model(version, choice)
 
     def unload(self) -> None:
         self.calls.append(("unload",))
-        self.store.make_wish("", EngineChoice())
+        self.store.request_model("", EngineChoice())
 
     def status(self) -> str | None:
         return self.sentence

@@ -1,10 +1,9 @@
-"""The engines, the only room that knows torch: `load_engine` gives one, `Engine` says what it can do."""
+"""Inference engines. `load_engine` returns an `Engine`; only this package imports torch."""
 
-from img2vid.engine.interface import Conditioning, Engine, OnStep, Precision, Provider, SamplerSettings, StepInfo
+from img2vid.engine.interface import Conditioning, Engine, OnStep, Parts, Precision, Provider, SamplerSettings, StepInfo
 from img2vid.engine.loading import load_engine, plan_memory
 from img2vid.engine.memory.accounting import ClipSize
 from img2vid.engine.render import Clip, Latents, Progress, decode_latents, latents_of, render, sample_latents
-from img2vid.engine.weights.shared_modules import Parts
 
 __all__ = [
     "Clip",

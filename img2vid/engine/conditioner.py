@@ -1,4 +1,4 @@
-"""From a picture and three numbers to what the network is told: named embedders, a dataclass out."""
+"""Conditioning of the network: embeddings of an image and three scalars, computed by named embedders."""
 
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,7 @@ from img2vid.engine.nets.clip import OpenCLIPImageEmbedder
 
 
 class ImagePredictionEmbedder(nn.Module):
-    """CLIP's view of the conditioning frame."""
+    """CLIP embedding of the conditioning frame."""
 
     def __init__(self, config: ImagePredictionEmbedderConfig, folder: Path | None) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ImagePredictionEmbedder(nn.Module):
 
 
 class FrameEncoder(nn.Module):
-    """The latents of the conditioning frame."""
+    """Encoder that turns the conditioning frame into latents."""
 
     def __init__(self, config: FrameEncoderConfig) -> None:
         super().__init__()
@@ -41,12 +41,12 @@ class FrameEncoder(nn.Module):
         self.encoder = build_kl(config.encoder_config)
 
     def forward(self, frame: Tensor) -> Tensor:
-        """(1, 3, H, W) in [-1, 1], noise added -> (1, z, h, w)."""
+        """(1, 3, H, W) in [-1, 1], with noise already added -> (1, z, h, w)."""
         return self.scale_factor * self.encoder.encode_mode(frame.to(self.encoder.dtype)).float()
 
 
 class TimestepEmbedder(nn.Module):
-    """The sinusoidal embedding of a number; it has no weights."""
+    """Sinusoidal embedding of a scalar, without weights."""
 
     def __init__(self, config: TimestepEmbedderConfig) -> None:
         super().__init__()
@@ -58,13 +58,13 @@ class TimestepEmbedder(nn.Module):
 
 
 def build_kl(config: AutoencoderKLConfig) -> Autoencoder:
-    """An autoencoder with 1x1 convolutions around its latents."""
+    """Return an autoencoder with 1x1 convolutions around its latents."""
     shape = config.ddconfig
     return Autoencoder(Encoder(shape), Decoder(shape), shape, config.embed_dim)
 
 
 class Conditioner(nn.Module):
-    """The embedders in the configuration's order, which is the order of the numbers in the checkpoint's names."""
+    """Embedders in the order of the configuration, which is also their numbering in the checkpoint."""
 
     def __init__(self, config: ConditionerConfig, folder: Path | None) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Conditioner(nn.Module):
         return TimestepEmbedder(config)
 
     def embedder(self, input_key: str) -> nn.Module:
-        """The embedder of `input_key`."""
+        """Return the embedder of `input_key`."""
         return self.embedders[self.input_keys.index(input_key)]
 
     def embed_image(self, image: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class Conditioner(nn.Module):
         return self.embedder("cond_frames")(frame)
 
     def embed_scalars(self, values: dict[str, float], device: torch.device) -> Tensor:
-        """(1, adm), the embeddings of the numbers side by side in the configuration's order."""
+        """Return the scalar embeddings, concatenated in the order of the configuration, as (1, adm)."""
         parts = [
             cast(Tensor, embedder(torch.tensor([values[key]], dtype=torch.float32, device=device)))
             for key, embedder in zip(self.input_keys, self.embedders, strict=True)
@@ -104,10 +104,10 @@ class Conditioner(nn.Module):
     def clip(
         self, image_embedding: Tensor, frame_latents: Tensor, scalars: dict[str, float], num_frames: int
     ) -> tuple[Conditioning, Conditioning]:
-        """Conditioning of `num_frames` frames and its unconditional twin, where both views of the picture are zero.
+        """Return the conditional and the unconditional conditioning of `num_frames` frames.
 
-        image_embedding: (1, 1, D) of `embed_image`; frame_latents: (1, z, h, w) of `encode_frame`; scalars: fps_id,
-        motion_bucket_id and cond_aug by name.
+        Both image embeddings are zero in the unconditional one. image_embedding: (1, 1, D) from `embed_image`.
+        frame_latents: (1, z, h, w) from `encode_frame`. scalars: fps_id, motion_bucket_id and cond_aug by name.
         """
         crossattn = image_embedding.expand(num_frames, -1, -1)
         concat = frame_latents.expand(num_frames, -1, -1, -1)

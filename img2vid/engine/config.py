@@ -1,8 +1,8 @@
-"""The reference's YAML form, read through an explicit table of known targets.
+"""Model configurations in the reference's YAML format, resolved with an explicit table of allowed targets.
 
-A node is `{target: dotted.name, params: {...}}`. `TARGETS` says which names are known and which parameters each one
-takes; anything else is refused with its place in the file, before anything is imported or allocated. Some parameters
-steer training or a choice of kernels that this engine does not have; they are accepted and mean nothing here.
+A node is `{target: dotted.name, params: {...}}`. `TARGETS` maps each allowed name to the parameters it accepts.
+Anything else raises ConfigError with its path in the file, before any import or allocation. Parameters that only
+affect training or kernel selection in the reference are accepted and ignored.
 """
 
 from collections.abc import Mapping
@@ -19,22 +19,22 @@ from img2vid.errors import ConfigError
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Groups = Annotated[int, Field(gt=0, multiple_of=32)]
-"""Channels: group normalisation cuts them into 32 groups."""
+"""Channel count; group normalization needs a multiple of 32."""
 Kernel = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=3, max_length=3)]
 
 
 class Node(BaseModel):
-    """Parameters of a target; unknown ones are refused."""
+    """Parameters of a target; unknown ones raise ValidationError."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class Ignored(Node):
-    """A target that only training uses."""
+    """Target that only training uses."""
 
 
-class _Misplaced(ValueError):
-    """A problem inside a nested node, with its place below that node."""
+class _NestedError(ValueError):
+    """Validation error inside a nested node, with its path below that node."""
 
     def __init__(self, place: str, message: str) -> None:
         super().__init__(message)
@@ -42,11 +42,11 @@ class _Misplaced(ValueError):
 
 
 def _first_problem(error: ValidationError) -> tuple[str, str]:
-    """Where the first problem is and what it is; a problem inside a nested node adds its place to the outer one's."""
+    """Return the path and the message of the first error; paths of nested nodes are joined."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     cause: object = first.get("ctx", {}).get("error")
-    if isinstance(cause, _Misplaced):
+    if isinstance(cause, _NestedError):
         return f"{place}.{cause.place}", str(cause)
     message = first["msg"].removeprefix("Value error, ")
     if cause is None and first["type"] != "missing":
@@ -55,21 +55,21 @@ def _first_problem(error: ValidationError) -> tuple[str, str]:
 
 
 def _resolve(value: object) -> object:
-    """{target, params} -> an instance of the class that `TARGETS` names."""
+    """Return an instance of the class that `TARGETS` maps a `{target, params}` mapping to."""
     if isinstance(value, Node) or value is None:
         return value
     if not isinstance(value, Mapping) or "target" not in value:
-        raise ValueError("a mapping with `target` and `params` belongs here")
+        raise ValueError("expected a mapping with target and params")
     node = cast(Mapping[str, Any], value)
     target = node["target"]
     if not isinstance(target, str) or target not in TARGETS:
         known = ", ".join(sorted(TARGETS))
-        raise ValueError(f"target {target!r} is not known to img2vid; known are {known}")
+        raise ValueError(f"unknown target {target!r}; choose one of {known}")
     try:
         return TARGETS[target].model_validate(node.get("params") or {})
     except ValidationError as error:
         place, message = _first_problem(error)
-        raise _Misplaced(f"params.{place}", message) from error
+        raise _NestedError(f"params.{place}", message) from error
 
 
 Resolved = BeforeValidator(_resolve)
@@ -80,13 +80,13 @@ class VScalingWithEDMcNoiseConfig(Node):
 
 
 class DenoiserConfig(Node):
-    """The preconditioning around the network."""
+    """Preconditioning around the network."""
 
     scaling_config: Annotated[VScalingWithEDMcNoiseConfig, Resolved]
 
 
 class VideoUNetConfig(Node):
-    """The shape of the UNet."""
+    """Architecture of the UNet."""
 
     in_channels: Positive
     out_channels: Positive
@@ -103,7 +103,7 @@ class VideoUNetConfig(Node):
     transformer_depth_middle: Positive | None = None
     use_linear_in_transformer: bool = False
     extra_ff_mix_layer: bool = False
-    """Changes nothing: the reference tells its blocks their inner width, and then they always have that layer."""
+    """Ignored: the reference sets the inner width of its blocks, which always adds that layer."""
     use_spatial_context: Literal[True]
     merge_strategy: Literal["learned_with_images", "learned", "fixed"] = "fixed"
     merge_factor: float = 0.5
@@ -116,7 +116,7 @@ class VideoUNetConfig(Node):
     @model_validator(mode="after")
     def _consistent(self) -> "VideoUNetConfig":
         if self.num_heads < 1 and self.num_head_channels < 1:
-            raise ValueError("one of num_heads and num_head_channels is needed")
+            raise ValueError("num_heads or num_head_channels is required")
         if isinstance(self.transformer_depth, list) and len(self.transformer_depth) != len(self.channel_mult):
             raise ValueError("transformer_depth needs one number for each entry of channel_mult")
         for mult in self.channel_mult:
@@ -126,30 +126,30 @@ class VideoUNetConfig(Node):
         return self
 
     def heads(self, channels: int) -> tuple[int, int]:
-        """How many attention heads of how many channels a layer of `channels` has."""
+        """Return the number of attention heads and the channels per head of a layer with `channels` channels."""
         if self.num_head_channels < 1:
             return self.num_heads, channels // self.num_heads
         return channels // self.num_head_channels, self.num_head_channels
 
     @property
     def depths(self) -> list[int]:
-        """Transformer blocks at each level."""
+        """Number of transformer blocks at each level."""
         depth = self.transformer_depth
         return depth if isinstance(depth, list) else [depth] * len(self.channel_mult)
 
     @property
     def depth_middle(self) -> int:
-        """Transformer blocks in the middle."""
+        """Number of transformer blocks in the middle."""
         return self.transformer_depth_middle or self.depths[-1]
 
     @property
     def downsampling(self) -> int:
-        """The sides of the latents must be multiples of this."""
+        """Factor that the height and width of the latents must be multiples of."""
         return 2 ** (len(self.channel_mult) - 1)
 
 
 class AutoencoderConfig(Node):
-    """The shape of an encoder and a decoder."""
+    """Architecture of an encoder and a decoder."""
 
     z_channels: Positive
     ch: Groups
@@ -165,27 +165,27 @@ class AutoencoderConfig(Node):
 
     @property
     def moment_channels(self) -> int:
-        """Channels of mean and log-variance together."""
+        """Number of channels of mean and log-variance together."""
         return 2 * self.z_channels
 
     @property
     def downsampling(self) -> int:
-        """Pixels along one side of a latent."""
+        """Pixels per latent along each side."""
         return 2 ** (len(self.ch_mult) - 1)
 
 
 class EncoderConfig(AutoencoderConfig):
-    """The encoder of an AutoencodingEngine."""
+    """Encoder of an AutoencodingEngine."""
 
 
 class DecoderConfig(AutoencoderConfig):
-    """A decoder that works frame by frame. It has one block a level more than num_res_blocks says."""
+    """Decoder that processes frames independently, with num_res_blocks + 1 blocks per level."""
 
     num_res_blocks: Count
 
 
 class VideoDecoderConfig(DecoderConfig):
-    """A decoder with temporal layers."""
+    """Decoder with temporal layers."""
 
     video_kernel_size: Kernel = Field(default=[3, 3, 3])
     time_mode: Literal["conv-only"] = "conv-only"
@@ -194,7 +194,7 @@ class VideoDecoderConfig(DecoderConfig):
 
 
 class AutoencoderKLConfig(Node):
-    """Encoder, picture decoder and the 1x1 convolutions between them and the latents."""
+    """Encoder, image decoder and the 1x1 convolutions between them and the latents."""
 
     embed_dim: Positive
     ddconfig: AutoencoderConfig
@@ -203,7 +203,7 @@ class AutoencoderKLConfig(Node):
 
 
 class AutoencoderKLModeOnlyConfig(AutoencoderKLConfig):
-    """The same, used for its mean alone."""
+    """AutoencoderKL that returns only the mean of the latents."""
 
 
 class AutoencodingEngineConfig(Node):
@@ -217,7 +217,7 @@ class AutoencodingEngineConfig(Node):
 
 
 class OpenCLIPImageConfig(Node):
-    """The vision tower of an OpenCLIP architecture. `version` names weights to download, which img2vid never does."""
+    """Vision tower of an OpenCLIP architecture. `version` names weights to download and is ignored."""
 
     arch: str = "ViT-H-14"
     version: str | None = None
@@ -226,7 +226,7 @@ class OpenCLIPImageConfig(Node):
 
 
 class ImagePredictionEmbedderConfig(Node):
-    """CLIP's embedding of the conditioning frame."""
+    """CLIP embedding of the conditioning frame."""
 
     open_clip_embedding_config: Annotated[OpenCLIPImageConfig, Resolved]
     n_cond_frames: Literal[1]
@@ -234,7 +234,7 @@ class ImagePredictionEmbedderConfig(Node):
 
 
 class FrameEncoderConfig(Node):
-    """The latents of the conditioning frame."""
+    """Latents of the conditioning frame."""
 
     encoder_config: Annotated[AutoencoderKLModeOnlyConfig, Resolved]
     n_cond_frames: Literal[1]
@@ -245,7 +245,7 @@ class FrameEncoderConfig(Node):
 
 
 class TimestepEmbedderConfig(Node):
-    """A sinusoidal embedding of one number."""
+    """Sinusoidal embedding of one scalar."""
 
     outdim: Annotated[int, Field(gt=0, multiple_of=2)]
 
@@ -259,11 +259,11 @@ EXPECTED_KIND: dict[str, type[Node]] = {
     "motion_bucket_id": TimestepEmbedderConfig,
     "cond_aug": TimestepEmbedderConfig,
 }
-"""What a conditioning may be made from, and by what kind of embedder."""
+"""Kind of embedder for each supported input key."""
 
 
 class EmbedderEntry(BaseModel):
-    """One row of `emb_models`."""
+    """Entry of `emb_models`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -286,12 +286,12 @@ class EmbedderEntry(BaseModel):
         expected = EXPECTED_KIND.get(self.input_key)
         if expected is None or not isinstance(self.embedder, expected):
             keys = ", ".join(EXPECTED_KIND)
-            raise ValueError(f"no such embedder of {self.input_key!r} is known; img2vid conditions on {keys}")
+            raise ValueError(f"unsupported embedder for {self.input_key!r}; img2vid conditions on {keys}")
         return self
 
 
 class ConditionerConfig(Node):
-    """The embedders, in the order in which the checkpoint numbers them."""
+    """Embedders in the order of their numbers in the checkpoint."""
 
     emb_models: Annotated[list[EmbedderEntry], Field(min_length=1)]
 
@@ -300,12 +300,12 @@ class ConditionerConfig(Node):
         keys = [entry.input_key for entry in self.emb_models]
         for needed in ("cond_frames_without_noise", "cond_frames"):
             if keys.count(needed) != 1:
-                raise ValueError(f"exactly one embedder of {needed} is needed, found {keys.count(needed)}")
+                raise ValueError(f"exactly one embedder of {needed} is required, found {keys.count(needed)}")
         return self
 
 
 class DiffusionConfig(Node):
-    """The whole model."""
+    """Complete model."""
 
     scale_factor: float
     denoiser_config: Annotated[DenoiserConfig, Resolved]
@@ -325,18 +325,18 @@ class DiffusionConfig(Node):
         )
         takes = self.network_config.adm_in_channels
         if vector != takes:
-            raise ValueError(f"the embedders make a vector of {vector} numbers, the network takes {takes}")
+            raise ValueError(f"the embedders produce {vector} values, but the network expects {takes}")
         return self
 
     @property
     def first_stage(self) -> AutoencoderConfig:
-        """The shape of the first stage's autoencoder."""
+        """Architecture of the first stage's autoencoder."""
         stage = self.first_stage_config
         return stage.ddconfig if isinstance(stage, AutoencoderKLConfig) else stage.decoder_config
 
     @property
     def size_step(self) -> int:
-        """Height and width of a video must be multiples of this many pixels."""
+        """Pixels that the height and width of a video must be multiples of."""
         return self.first_stage.downsampling * self.network_config.downsampling
 
 
@@ -369,15 +369,15 @@ TARGETS: dict[str, type[Node]] = {
 
 
 def load_config(path: Path) -> DiffusionConfig:
-    """Reads and checks a model configuration.
+    """Read and validate a model configuration.
 
-    Raises ConfigError naming the file, the place in it, what is there and what would do.
+    Raise ConfigError with the file, the path in it, the value found and the values allowed.
     """
     return _validate(load_tree(path), path)
 
 
 def load_tree(path: Path) -> dict[str, Any]:
-    """The configuration as plain nested mappings, with interpolations resolved; targets are not looked up."""
+    """Return the configuration as nested mappings with interpolations resolved; targets are not validated."""
     try:
         tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except FileNotFoundError as error:
@@ -386,7 +386,7 @@ def load_tree(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read as a model configuration: {reason}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is not a model configuration: a mapping with `model` at its top is expected")
+        raise ConfigError(f"{path} is not a model configuration: expected a mapping with the key model at the top")
     return cast(dict[str, Any], tree)
 
 

@@ -1,7 +1,7 @@
-"""Latents to frames, chunk by chunk, in a number format that never shows black frames.
+"""Chunked decoding of latents to frames, with a float32 fallback that prevents black frames.
 
-Autoencoders of this family can overflow in float16: numbers above 65504 become infinite, and the frame black. Every
-chunk is therefore looked at, and one that holds what is no number is decoded again in float32. Group norms take their
+Autoencoders of this family can overflow in float16: values above 65504 become infinite and the frame black. Every
+chunk is therefore checked, and a chunk with NaN or infinity is decoded again in float32. Group norms compute their
 statistics in float32 in any format.
 """
 
@@ -21,18 +21,18 @@ DecodeChunk = Callable[[Tensor], Tensor]
 
 
 def chunk_decoder(decoder: nn.Module, dtype: torch.dtype) -> DecodeChunk:
-    """The decoder in a number format; a copy of it where it has another one."""
+    """Return the decoder in `dtype`; it is copied if its weights have another format."""
     module = decoder if format_of(decoder) == dtype else copy.deepcopy(decoder).to(dtype)
     return lambda z: module(z.to(dtype)).float()
 
 
 def format_of(module: nn.Module) -> torch.dtype:
-    """The number format of a module's weights."""
+    """Return the number format of a module's weights."""
     return next(module.parameters()).dtype
 
 
 def in_format(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """The tensor in a number format, or in float32 where it holds numbers that the format cannot hold."""
+    """Return the tensor in `dtype`, or in float32 if it has finite values that overflow in `dtype`."""
     short = tensor.to(dtype)
     if dtype in (tensor.dtype, torch.float32) or torch.isfinite(short).all() or not torch.isfinite(tensor).all():
         return short
@@ -40,16 +40,16 @@ def in_format(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def in_one_format(module: nn.Module) -> None:
-    """Where some weights did not fit the format of the others, see `in_format`, all of them become float32."""
+    """Convert a module to float32 if its weights have mixed formats because some overflowed (see `in_format`)."""
     if len({weight.dtype for weight in module.parameters()}) > 1:
         module.float()
 
 
 class FrameDecoder:
-    """Decodes the latents of clips, by default in the number format of the decoder's weights.
+    """Decoder of latents, which uses the number format of the decoder's weights unless that overflows.
 
-    decoder: (n, z, h, w) of consecutive latents -> (n, 3, H, W). precision: the format that was asked for; where the
-    weights are in another one, that is because they did not fit.
+    decoder: (n, z, h, w) of consecutive latents -> (n, 3, H, W). precision: the requested format; weights that
+    overflow in it have another one.
     """
 
     def __init__(self, decoder: nn.Module, scale_factor: float, device: torch.device, precision: Precision):
@@ -58,7 +58,7 @@ class FrameDecoder:
         self._scale_factor = scale_factor
         self._device = device
         self._weights_fit = self.dtype == DTYPES[precision]
-        self._wanted = NAMES[DTYPES[precision]]
+        self._requested = NAMES[DTYPES[precision]]
         self._decode = chunk_decoder(decoder, self.dtype)
 
     def __call__(
@@ -78,19 +78,19 @@ class FrameDecoder:
                     on_notice(sentence)
 
         if not self._weights_fit:
-            note(f"decoded in float32, because the decoder's weights are too large for {self._wanted}")
+            note(f"decoded in float32, because the decoder's weights are too large for {self._requested}")
         wide: DecodeChunk | None = None
 
         def decode(chunk: Tensor) -> Tensor:
             nonlocal wide
             z = chunk / self._scale_factor
-            found = self._decode(z)
-            if self.dtype != torch.float32 and not torch.isfinite(found).all():
-                del found  # its memory is needed now
+            frames = self._decode(z)
+            if self.dtype != torch.float32 and not torch.isfinite(frames).all():
+                del frames  # free its memory before decoding again
                 wide = wide or chunk_decoder(self.decoder, torch.float32)
-                found = wide(z)
-                note(f"decoded again in float32, because {self._wanted} overflowed")
-            return found
+                frames = wide(z)
+                note(f"decoded again in float32, because {self._requested} overflowed")
+            return frames
 
         return in_chunks(latents.to(self._device), decode_t, decode, on_chunk)
 
@@ -98,7 +98,7 @@ class FrameDecoder:
 def in_chunks(
     latents: Tensor, decode_t: int, decode: DecodeChunk, on_chunk: Callable[[int, int], None] | None
 ) -> Tensor:
-    """Frames (T, 3, H, W) in the machine's own memory, `decode_t` latents at a time; see `Engine.decode`."""
+    """Return frames (T, 3, H, W) in CPU memory, decoding `decode_t` latents at a time; see `Engine.decode`."""
     if decode_t < 1:
         raise BadInput(f"decode_t must be at least 1 frame at a time, got {decode_t}")
     frames: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The last results of a network by what it was given: a picture that comes again is not looked at again."""
+"""LRU cache of encoder outputs."""
 
 import hashlib
 from collections import OrderedDict
@@ -8,28 +8,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ROOM = 16
-"""Results that are kept, the last used."""
+CAPACITY = 16
+"""Default number of results kept; the least recently used is evicted first."""
 
 
 class EncoderCache:
-    """A bounded store of results, each under the fingerprint of what it was made of."""
+    """LRU cache of tensors, keyed by the fingerprint of their inputs."""
 
-    def __init__(self, room: int = ROOM) -> None:
-        self._room = room
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
         self._results: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def __call__(self, key: bytes, compute: Callable[[], Tensor]) -> Tensor:
-        """What `compute` gave for this key, or gives now; nobody may write to it."""
+        """Return the cached result for `key`, or the result of `compute`. Do not modify it."""
         found = self._results.pop(key, None)
         result = compute() if found is None else found
         self._results[key] = result
-        while len(self._results) > self._room:
+        while len(self._results) > self._capacity:
             self._results.popitem(last=False)
         return result
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Remove all results."""
         self._results.clear()
 
     def __len__(self) -> int:
@@ -37,17 +37,17 @@ class EncoderCache:
 
 
 def fingerprint(*values: Tensor | float) -> bytes:
-    """Equal for equal bytes, formats and shapes alone.
+    """Return a hash of the values' bytes, formats and shapes, and of the number of threads.
 
-    The last bits of a result also depend on how many threads compute it, so that their number counts too.
+    The number of threads is included because it changes the last bits of a result.
     """
     digest = hashlib.sha256(f"{torch.get_num_threads()}".encode())
     for value in values:
         if isinstance(value, Tensor):
             whole = value.detach().cpu().contiguous()
             digest.update(f"|{whole.dtype} {tuple(whole.shape)}|".encode())
-            numbers: Any = whole.view(torch.uint8).numpy()
-            digest.update(memoryview(numbers))
+            data: Any = whole.view(torch.uint8).numpy()
+            digest.update(memoryview(data))
         else:
             digest.update(f"|{float(value).hex()}|".encode())
     return digest.digest()

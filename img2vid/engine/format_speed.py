@@ -1,4 +1,4 @@
-"""Speed of the number formats on the processor: few processors compute faster in a short format than in float32."""
+"""Speed of number formats on the CPU; few CPUs are faster in a 16-bit format than in float32."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from img2vid.engine.interface import DTYPES
 
 SLOWER = 1.2
-"""Ratio of times above which a format counts as slower: smaller ones change from one measurement to the next."""
+"""Time ratio above which a format counts as slower; smaller differences are measurement noise."""
 FORMATS: dict[str, torch.dtype] = {**DTYPES}
 SHORT_FORMATS = ("fp16", "bf16")
 TRIES = 3
@@ -18,13 +18,13 @@ TRIES = 3
 
 @cache
 def slowdown(precision: str) -> float:
-    """Return the time that the processor takes in a number format, divided by its time in float32.
+    """Return the CPU time in a number format divided by the CPU time in float32.
 
-    Measured once per process, within about a tenth of a second: a matrix product and a convolution, the fastest of
-    three runs each. Instruction sets alone do not tell, since PyTorch decides for each operation how it is computed.
+    Measured once per process, in about 0.1 s: a matrix product and a convolution, the fastest of three runs each.
+    Instruction sets do not predict it, because PyTorch selects a kernel for each operation.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several would wait for each other while other programs keep the cores busy
+    torch.set_num_threads(1)  # timing with several threads is unreliable while other programs use the cores
     try:
         return _seconds(FORMATS[precision]) / _seconds(torch.float32)
     finally:
@@ -32,9 +32,9 @@ def slowdown(precision: str) -> float:
 
 
 def speed_advice(precision: str, decoder_precision: str) -> str:
-    """Return a sentence for the user if the processor is slower in the chosen formats than in float32, else "".
+    """Return advice for the user if the CPU is slower in the chosen formats than in float32, else "".
 
-    precision: of the network; decoder_precision: of the decoder.
+    precision: format of the network; decoder_precision: format of the decoder.
     """
     chosen = {"precision": precision, "decoder precision": decoder_precision}
     slow = [f"{name} {value}" for name, value in chosen.items() if value != "fp32" and slowdown(value) > SLOWER]
@@ -52,7 +52,7 @@ def _seconds(dtype: torch.dtype) -> float:
 
 
 def _fastest(work: Callable[[], object]) -> float:
-    work()  # the first run sets up what later ones reuse
+    work()  # warm-up
     taken: list[float] = []
     for _ in range(TRIES):
         started = time.perf_counter()

@@ -1,23 +1,21 @@
-"""What an engine takes and gives: the one narrow interface that the native engine and sgm share."""
+"""Engine interface shared by the native and the sgm engine."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from img2vid.engine.config import DiffusionConfig
-
-if TYPE_CHECKING:
-    from img2vid.engine.weights.shared_modules import Parts, SharedModule
+from img2vid.engine.encoder_cache import EncoderCache
 
 Provider = Literal["native", "sgm"]
 Precision = Literal["fp32", "fp16", "bf16"]
 MemoryPlan = Literal["resident", "stages", "blocks"]
-"""What stays on the device: everything, the stage at work, or of the network no more than two of its own stages."""
+"""Weights kept on the device: all, those of the current stage, or at most two stages of the network."""
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 MEMORY_PLANS: tuple[MemoryPlan, ...] = ("resident", "stages", "blocks")
@@ -25,9 +23,9 @@ MEMORY_PLANS: tuple[MemoryPlan, ...] = ("resident", "stages", "blocks")
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the network is told about a clip of T frames; all tensors in float32.
+    """Conditioning of the network for a clip of T frames; all tensors in float32.
 
-    crossattn: (T, 1, D), the picture's CLIP embedding; concat: (T, z, h, w), the latents of the conditioning frame;
+    crossattn: (T, 1, D), the CLIP embedding of the image; concat: (T, z, h, w), the latents of the conditioning frame;
     vector: (T, adm), embeddings of fps_id, motion_bucket_id and cond_aug.
     """
 
@@ -38,14 +36,14 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """Names are the reference's class names, parameters and defaults the reference's own.
+    """Sampler, guider and discretization, with the reference's class names, parameters and defaults.
 
     sampler_params: s_churn, s_tmin, s_tmax, s_noise (EDM), eta, s_noise (ancestral), order (linear multistep);
     guider_params: scale (VanillaCFG), max_scale, min_scale (linear), and period, period_fusing (triangle);
     discretization_params: sigma_min, sigma_max, rho (EDM), linear_start, linear_end, num_timesteps (LegacyDDPM).
 
-    The last three are approximations, off by default: guidance acts only where the noise level is from
-    guidance_sigma_min to guidance_sigma_max; the inner blocks of the network are computed at every block_cache-th step.
+    The last three are approximations, off by default. Guidance is applied only at noise levels from guidance_sigma_min
+    to guidance_sigma_max. The inner blocks of the network are computed only at every block_cache-th step.
     """
 
     sampler: str = "EulerEDMSampler"
@@ -64,9 +62,9 @@ class SamplerSettings:
 
 @dataclass(frozen=True)
 class StepInfo:
-    """The state after a step: `step` of `total` are done, the noise level is now `sigma`.
+    """State after a step: `step` of `total` steps are done and the noise level is `sigma`.
 
-    denoised: (T, z, h, w), the guided estimate of the clean latents that the step was made with.
+    denoised: (T, z, h, w), the guided estimate of the clean latents that the step used.
     """
 
     step: int
@@ -76,12 +74,34 @@ class StepInfo:
 
 
 OnStep = Callable[[StepInfo], None]
-"""Called after every step; an exception raised from it stops the run."""
+"""Callback after every step; an exception raised from it stops the run."""
+
+
+FileId = tuple[str, int, int]
+"""Path, size and modification time (ns) of a checkpoint."""
+
+
+@dataclass(frozen=True)
+class SharedModule:
+    """Embedder that several models can share, with its weights on their device.
+
+    signature: everything that defines it except the weights. files: checkpoints known to contain the same weights.
+    seen: cached outputs for recent images.
+    """
+
+    module: nn.Module
+    signature: str
+    files: frozenset[FileId]
+    seen: EncoderCache = field(default_factory=EncoderCache)
+
+
+Parts = Mapping[str, SharedModule]
+"""Shared modules by the input key of the embedder."""
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What to load, checked as far as it can be without reading the checkpoint; see `load_engine`."""
+    """Validated arguments of `load_engine`; only the checkpoint has not been read yet."""
 
     config_path: Path
     config: DiffusionConfig
@@ -93,21 +113,20 @@ class LoadOptions:
     memory: MemoryPlan | Literal["auto"] = "resident"
     decoder_precision: Precision = "fp32"
     compile: bool = False
-    spare: "Parts" = field(default_factory=dict[str, "SharedModule"])
 
 
 class Engine(Protocol):
-    """A loaded model."""
+    """Loaded model."""
 
     size_step: int
-    """Height and width must be multiples of this many pixels."""
+    """Pixels that height and width must be multiples of."""
     downsampling: int
-    """Pixels along one side of a latent."""
+    """Pixels per latent along each side."""
     latent_channels: int
     scale_factor: float
-    """Sampled latents are this many times the autoencoder's."""
-    parts: "Parts"
-    """What of it may serve a model that is loaded next; see `img2vid.engine.weights.shared_modules`."""
+    """Ratio of sampled latents to the autoencoder's latents."""
+    parts: Parts
+    """Modules that the next model may reuse; see `img2vid.engine.weights.shared_modules`."""
 
     def condition(
         self,
@@ -119,10 +138,11 @@ class Engine(Protocol):
         fps: float,
         num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
-        """The conditioning of a clip and its unconditional twin, in which both embeddings of the picture are zero.
+        """Return the conditional and the unconditional conditioning of a clip.
 
-        image: (1, 3, H, W) in [-1, 1]; cond_noise: the same shape, standard normal, of which the encoder sees
-        image + cond_aug * cond_noise; fps in frames per second (the model is told fps - 1).
+        Both image embeddings are zero in the unconditional one. image: (1, 3, H, W) in [-1, 1]. cond_noise: standard
+        normal noise of the same shape; the encoder's input is image + cond_aug * cond_noise. fps: frames per second;
+        the model is conditioned on fps - 1.
         """
         ...
 
@@ -136,9 +156,9 @@ class Engine(Protocol):
         on_step: OnStep | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Clean latents (T, z, h, w) in float32 from standard normal noise of that shape.
+        """Return clean latents (T, z, h, w) in float32 from standard normal noise of that shape.
 
-        Samplers that add noise draw it from `generator`, a generator on the CPU.
+        Samplers that add noise draw it from `generator`, a CPU generator.
         """
         ...
 
@@ -149,10 +169,10 @@ class Engine(Protocol):
         on_chunk: Callable[[int, int], None] | None = None,
         on_notice: Callable[[str], None] | None = None,
     ) -> Tensor:
-        """Frames (T, 3, H, W) in float32, in [-1, 1] but not clamped, decoded `decode_t` at a time.
+        """Return frames (T, 3, H, W) in float32, nominally in [-1, 1] but not clamped, decoded `decode_t` at a time.
 
-        A temporal decoder sees only the frames of its chunk, so the split changes pixels. `on_chunk` is called with
-        the number of frames done and T after every chunk; `on_notice` with a sentence where a chunk was decoded in
-        another number format than was asked for, once for each sentence.
+        A temporal decoder sees only the frames of its chunk, so the chunk size changes pixels. After every chunk,
+        `on_chunk` is called with the number of decoded frames and T. `on_notice` is called once with each distinct
+        message about a chunk decoded in another number format than requested.
         """
         ...

@@ -1,4 +1,4 @@
-"""One door to both engines."""
+"""Loading of engines, and the resolution of `auto` settings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +8,11 @@ import torch
 
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOptions, MemoryPlan
+from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOptions, MemoryPlan, Parts
 from img2vid.engine.memory.accounting import ClipSize
 from img2vid.engine.memory.device import keep_freed_memory, out_of_memory_explained
 from img2vid.engine.memory.plans import Plan
 from img2vid.engine.threads import use_threads
-from img2vid.engine.weights.shared_modules import Parts
 from img2vid.errors import BadInput
 
 
@@ -32,19 +31,19 @@ def load_engine(
     spare: Parts | None = None,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Engine:
-    """Loads a model.
+    """Load a model.
 
-    config: a YAML file in the reference's form; a CLIP architecture that open_clip does not know is read from
-    `clip/<arch>.json` beside it. checkpoint: a `.safetensors` file (or `.ckpt` with allow_pickle). provider: "native"
-    or "sgm". device: what torch calls it ("cpu", "cuda", "cuda:1", "mps"). precision: format of the network's weights,
-    "fp32", "fp16" or "bf16"; decoder_precision: of the weights that turn latents into frames. The encoder of the
-    conditioning frame stays in float32. memory: what stays on the device, "resident", "stages" or "blocks", or "auto",
-    with which `make_room` chooses before each clip; stages and blocks are for cards alone. compile: let torch make
-    kernels of its own. threads: of the processor, for this process; 0 is as many as torch likes.
-    spare: parts of an engine that is let go; those whose weights are in the checkpoint too are kept and not loaded.
-    on_bytes: bytes loaded so far, bytes in all.
+    config: a YAML file in the reference's format; a CLIP architecture unknown to open_clip is read from
+    `clip/<arch>.json` beside it. checkpoint: a `.safetensors` file, or a `.ckpt` file with allow_pickle. provider:
+    "native" or "sgm". device: a device name of torch ("cpu", "cuda", "cuda:1", "mps"). precision: format of the
+    network's weights, "fp32", "fp16" or "bf16". decoder_precision: format of the decoder's weights. The encoder of the
+    conditioning frame stays in float32. memory: weights kept on the device, "resident", "stages" or "blocks", or
+    "auto", with which `plan_memory` chooses before each clip; stages and blocks require a CUDA device. compile: use
+    torch.compile. threads: CPU threads of this process; 0 is PyTorch's default. spare: shared modules of the previous
+    engine, reused instead of loaded if the checkpoint contains the same weights. on_bytes: called with the bytes loaded
+    so far and the total.
 
-    Raises ConfigError, CheckpointError, BadInput, and EngineUnavailable where sgm is asked for and does not import.
+    Raise ConfigError, CheckpointError, BadInput, or EngineUnavailable if provider is "sgm" and sgm does not import.
     """
     if precision not in DTYPES:
         raise BadInput(f"precision {precision!r} is unknown; choose one of {', '.join(DTYPES)}")
@@ -62,16 +61,15 @@ def load_engine(
         _plan_of(memory, device),
         decoder_precision,
         compile,
-        spare or {},
     )
     use_threads(threads)
     if options.device.type == "cpu":
         keep_freed_memory()
     if provider == "native":
-        _require_card(options)
-        return NativeEngine.load(options)
+        _require_own_memory(options)
+        return NativeEngine.load(options, spare)
     if provider == "sgm":
-        # Imported only when asked for: it needs a package that most people do not have.
+        # Lazy import: sgm is an optional dependency.
         from img2vid.engine.backends.sgm import SgmEngine
 
         return SgmEngine.load(options)
@@ -86,18 +84,18 @@ def _plan_of(memory: str, device: str) -> MemoryPlan | Literal["auto"]:
     return memory
 
 
-def _require_card(options: LoadOptions) -> None:
+def _require_own_memory(options: LoadOptions) -> None:
     if options.memory != "resident" and not has_own_memory(str(options.device)):
         raise BadInput(
-            f"memory {options.memory} moves weights to and from a graphics card, and {options.device} has no memory "
-            "of its own; choose memory auto or resident"
+            f"memory {options.memory} requires a device with its own memory, got {options.device}; "
+            "choose memory auto or resident"
         )
 
 
 def plan_memory(engine: Engine, size: ClipSize) -> Plan:
-    """Before a clip of this size: has the engine choose what stays on the device, where that is its business.
+    """Choose the weights to keep on the device for a clip of this size; a no-op for engines without offloading.
 
-    Raises OutOfMemory where the clip fits under no plan.
+    Raise OutOfMemory if the clip fits under no plan.
     """
     if not isinstance(engine, NativeEngine):
         return Plan()
@@ -106,48 +104,48 @@ def plan_memory(engine: Engine, size: ClipSize) -> Plan:
 
 
 def make_device(name: str) -> torch.device:
-    """torch's device of that name, or BadInput where this machine has none."""
+    """Return the torch device of that name; raise BadInput if this machine has no such device."""
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise BadInput(f"device {name!r} is unknown; choose cpu, cuda, cuda:1 or mps") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BadInput(
-            "device 'cuda' was asked for, but torch sees no NVIDIA card here; choose cpu, or install torch for CUDA"
+            "device 'cuda' is unavailable: torch finds no NVIDIA GPU; choose cpu, or install torch with CUDA"
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise BadInput(f"device {name!r} was asked for, but torch sees {torch.cuda.device_count()} here; choose cuda:0")
+        raise BadInput(f"device {name!r} is unavailable, GPUs found: {torch.cuda.device_count()}; choose cuda:0")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise BadInput("device 'mps' was asked for, but this machine has none; choose cpu")
+        raise BadInput("device 'mps' is unavailable on this machine; choose cpu")
     return device
 
 
 def choose_device(name: str) -> str:
-    """`auto` becomes cuda where torch sees a card, else cpu."""
+    """Resolve "auto" to "cuda" if torch finds a GPU, else "cpu"."""
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def choose_precision(name: str, device: str) -> str:
-    """`auto` becomes fp16 on a card, in which the models are published, and fp32 on a CPU, where fp16 is slower."""
+    """Resolve "auto" to "fp32" on a CPU, where fp16 is slower, else "fp16", the format of the published models."""
     if name != "auto":
         return name
     return "fp32" if device.startswith("cpu") else "fp16"
 
 
 def choose_memory(name: str, device: str, provider: str) -> str:
-    """`auto` stays `auto` on a card, where the native engine chooses for every clip by what is free; else resident."""
+    """Resolve "auto" to "resident", except on CUDA, where the native engine chooses a plan for every clip."""
     if name == "auto":
         return "auto" if has_own_memory(device) and provider == "native" else "resident"
     return name
 
 
 def has_own_memory(device: str) -> bool:
-    """Whether the machine has a memory beside the device's, in which weights could wait."""
+    """Return True if the device has memory separate from the CPU's, so that weights can be offloaded."""
     return device.startswith("cuda")
 
 
 def choose_decoder_precision(name: str) -> str:
-    """`auto` is fp32, with which the reference decodes: shorter formats change what is seen, and so are asked for."""
+    """Resolve "auto" to "fp32", as in the reference; 16-bit formats visibly change the result and are opt-in."""
     return "fp32" if name == "auto" else name

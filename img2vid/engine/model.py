@@ -1,4 +1,4 @@
-"""A whole checkpoint as one module tree, whose parameter names are the checkpoint's."""
+"""Complete model as one module tree with the parameter names of the checkpoints."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from img2vid.engine.nets.unet import VideoUNet
 
 
 class NetworkHolder(nn.Module):
-    """The checkpoints file the network under `model.diffusion_model`."""
+    """Wrapper that gives the network its prefix `model.diffusion_model` in checkpoints."""
 
     def __init__(self, network: VideoUNet) -> None:
         super().__init__()
@@ -36,9 +36,9 @@ class SvdModel(nn.Module):
         return self.model.diffusion_model
 
     def drop_unused(self) -> None:
-        """Drops the parts of a checkpoint that sampling never uses.
+        """Remove the modules that sampling never uses.
 
-        These are the first stage's encoder, the decoder of the conditioning frame's autoencoder, and CLIP's text half.
+        These are the first stage's encoder, the decoder of the conditioning frame's autoencoder, and CLIP's text part.
         """
         self.first_stage_model.drop_encoder()
         for embedder in self.conditioner.embedders:
@@ -48,17 +48,17 @@ class SvdModel(nn.Module):
                 embedder.open_clip.drop_text()
 
     def drop_fused(self) -> None:
-        """Drops the network and the decoder, which live on in their fast form."""
+        """Remove the network and the decoder after their conversion to the optimized form."""
         del self.model
         self.first_stage_model.drop_decoder()
 
     def weights(self) -> dict[str, Tensor]:
-        """Every parameter and stored buffer by its name in the checkpoint."""
+        """Return all parameters and persistent buffers by their names in the checkpoint."""
         return self.state_dict(keep_vars=True)
 
 
 def build_first_stage(config: AutoencodingEngineConfig | AutoencoderKLConfig) -> Autoencoder:
-    """The autoencoder that turns latents into frames."""
+    """Return the autoencoder that decodes latents to frames."""
     if isinstance(config, AutoencoderKLConfig):
         return build_kl(config)
     shape = config.decoder_config
@@ -67,7 +67,7 @@ def build_first_stage(config: AutoencodingEngineConfig | AutoencoderKLConfig) ->
 
 
 def build_meta(config: DiffusionConfig, folder: Path | None) -> SvdModel:
-    """The model without any memory behind its parameters: names and shapes alone.
+    """Return the model on the meta device: names and shapes without allocated memory.
 
     `folder` may hold `clip/<arch>.json`, the CLIP architecture that the configuration names.
     """

@@ -1,7 +1,7 @@
-"""Small previews of unfinished latents, without running the decoder.
+"""Low-resolution previews of noisy latents, without running the decoder.
 
-Near enough, a latent's colour is linear in its channels. The picture itself and its own latents give the matrix, by
-least squares, so that it fits any model and needs no table of numbers.
+The color of a latent is approximately linear in its channels. The matrix is fitted by least squares to the image and
+its own latents, which works for any model without a table of coefficients.
 """
 
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class LatentPreview:
-    """A linear map from latents to colours; `matrix` is (z + 1, 3), its last row the constant."""
+    """Linear map from latents to RGB; `matrix` is (z + 1, 3), with the constant in the last row."""
 
     matrix: Tensor
 
     @classmethod
     def fit(cls, image: Tensor, latents: Tensor) -> "LatentPreview":
-        """image: (1, 3, H, W) in [-1, 1]; latents: (1, z, h, w), the picture's own, in the scale that is sampled."""
-        colours = F.adaptive_avg_pool2d(image.float().cpu(), (latents.shape[-2], latents.shape[-1]))[0].flatten(1).T
+        """Fit the map to image (1, 3, H, W) in [-1, 1] and its latents (1, z, h, w) in the scale used for sampling."""
+        colors = F.adaptive_avg_pool2d(image.float().cpu(), (latents.shape[-2], latents.shape[-1]))[0].flatten(1).T
         channels = _with_constant(latents.float().cpu())[0].flatten(0, 1)
-        # A little ridge keeps the map tame for plain pictures, whose latents hardly vary.
+        # Ridge regularization: the latents of plain images hardly vary, so the system is ill-conditioned.
         ridge = 1e-3 * len(channels) * torch.eye(channels.shape[1])
-        return cls((channels.T @ channels + ridge).inverse() @ channels.T @ colours)
+        return cls((channels.T @ channels + ridge).inverse() @ channels.T @ colors)
 
     def __call__(self, latents: Tensor) -> NDArray[np.uint8]:
-        """latents: (T, z, h, w), returns (T, h, w, 3)."""
-        colours = _with_constant(latents.float().cpu()) @ self.matrix
-        return ((colours.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+        """(T, z, h, w) -> (T, h, w, 3)."""
+        colors = _with_constant(latents.float().cpu()) @ self.matrix
+        return ((colors.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
 
 
 def _with_constant(latents: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Facts about torch, the cards it sees and the checkpoints, for `img2vid doctor`, which judges them.
+"""Facts about torch, GPUs and checkpoints for `img2vid doctor`, which evaluates them.
 
-Everything is returned in the form of JSON: the doctor asks from another process, because a broken torch may end the one
-that it is in. That torch says it is available means little: a card may be newer than what torch was built for, and then
-the first computation fails. So something is really computed.
+All results are JSON values, because the doctor runs these functions in a subprocess: a broken torch may crash its
+process. `torch.cuda.is_available` is not sufficient: on a GPU newer than the build of torch, the first kernel fails.
+The probe therefore runs kernels.
 """
 
 import os
@@ -27,11 +27,11 @@ from img2vid.errors import CheckpointError, EngineUnavailable
 
 
 def torch_facts() -> dict[str, Any]:
-    """What this build of torch is, whether it computes, and what it says about each card.
+    """Return the build of torch, the result of a test computation on each device, and the properties of each GPU.
 
-    version, cuda and hip (None where it is built without), architectures ("sm_90", ...), unavailable (torch's own words
-    where it finds no card), cpu_fault, mps, and cards: name, capability, memory and free in bytes (free is None where
-    the card does not say), fault. A fault is empty where the right numbers came out.
+    version, cuda and hip (None if built without), architectures ("sm_90", ...), unavailable (torch's message if it
+    finds no GPU), cpu_fault, mps, and cards: name, capability, memory and free in bytes (free may be None), fault.
+    A fault is empty if the test computation gave the expected values.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -59,17 +59,18 @@ INSTRUCTION_SETS = {
     "sve": "SVE",
     "bf16": "BF16",
 }
-"""Those that decide how fast networks are computed, by PyTorch's names for them."""
+"""Display names of the instruction sets that matter for speed, by PyTorch's names."""
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
-"""Environment variables that keep PyTorch's libraries from using all of them."""
+"""Environment variables that restrict the instruction sets PyTorch's libraries use."""
 
 
 def processor_facts() -> dict[str, Any]:
-    """Return how PyTorch uses the processor, and which fast paths work on this machine.
+    """Return PyTorch's use of the CPU, and the result of each fast-path trial on this machine.
 
-    instructions: names of the instruction sets (empty before torch 2.6, which does not list them); level: the one that
-    PyTorch's own operations are built for; limits: environment variables that restrict them; threads: of this process;
-    slowdown: by precision, time over the time in float32; fast_paths: path, device, precision and fault of each trial.
+    instructions: names of the instruction sets, empty before torch 2.6, which does not list them. level: instruction
+    set of PyTorch's own kernels. limits: environment variables that restrict them. threads: number of threads of this
+    process. slowdown: time relative to float32, by precision. fast_paths: path, device, precision and fault of each
+    trial.
     """
     names = {dtype: precision for precision, dtype in DTYPES.items()}
     devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
@@ -94,7 +95,7 @@ def _instruction_sets() -> list[str]:
 
 
 def _card(index: int) -> dict[str, Any]:
-    properties: Any = cast(Any, torch.cuda).get_device_properties(index)  # torch declares no type for it
+    properties: Any = cast(Any, torch.cuda).get_device_properties(index)  # untyped in torch
     fault = kernel_fault(f"cuda:{index}", torch.float16)
     try:
         free = None if fault else torch.cuda.mem_get_info(index)[0]
@@ -110,21 +111,21 @@ def _card(index: int) -> dict[str, Any]:
 
 
 def kernel_fault(device: str, dtype: torch.dtype) -> str:
-    """Multiplies matrices and convolves a picture of ones; what went wrong, or nothing where the numbers are right."""
+    """Run a matrix product and a convolution; return the fault, or "" if the values are as expected."""
     try:
         half = torch.full((64, 64), 0.5, device=device, dtype=dtype)
         picture = torch.ones(1, 4, 8, 8, device=device, dtype=dtype)
-        blurred = functional.conv2d(picture, torch.ones(4, 4, 3, 3, device=device, dtype=dtype), padding=1)
-        numbers = [float((half @ half)[0, 0].item()), float(blurred[0, 0, 4, 4].item())]
-    except RuntimeError as error:  # CUDA's errors are of this type as well
+        convolved = functional.conv2d(picture, torch.ones(4, 4, 3, 3, device=device, dtype=dtype), padding=1)
+        values = [float((half @ half)[0, 0].item()), float(convolved[0, 0, 4, 4].item())]
+    except RuntimeError as error:  # includes CUDA errors
         return _line(error)
-    return "" if numbers == [16.0, 36.0] else f"16 and 36 are right, it computed {numbers[0]:g} and {numbers[1]:g}"
+    return "" if values == [16.0, 36.0] else f"expected 16 and 36, computed {values[0]:g} and {values[1]:g}"
 
 
 def checkpoint_fault(config: Path, checkpoint: Path) -> str:
-    """What is wrong with a `.safetensors` file as far as its header tells, or nothing where it fits its configuration.
+    """Return the error in the header of a `.safetensors` file, or "" if it matches its configuration.
 
-    No weights are read. Raises ConfigError where the configuration itself is wrong.
+    No weights are read. Raise ConfigError if the configuration itself is invalid.
     """
     try:
         check(checkpoint, read_header(checkpoint), _expected(config))
@@ -135,14 +136,14 @@ def checkpoint_fault(config: Path, checkpoint: Path) -> str:
 
 @lru_cache(maxsize=8)
 def _expected(config: Path) -> Mapping[str, Tensor]:
-    """Names and shapes of a configuration's weights, on the meta device; building them takes a second."""
+    """Return the weights of a configuration on the meta device; cached, because building them takes a second."""
     model = build_meta(load_config(config), config.parent)
     model.drop_unused()
     return model.weights()
 
 
 def sgm_fault() -> str | None:
-    """Why the reference package does not import; empty where it does, None where it is not installed."""
+    """Return the import error of the reference package, "" if it imports, None if it is not installed."""
     try:
         import_sgm()
     except EngineUnavailable as error:
@@ -153,7 +154,7 @@ def sgm_fault() -> str | None:
     return ""
 
 
-def _line(said: object) -> str:
-    """What an error says, on one line and without CUDA's general advice."""
-    text = str(said).split("CUDA kernel errors might be")[0]
+def _line(error: object) -> str:
+    """Return an error message on one line, without CUDA's general advice."""
+    text = str(error).split("CUDA kernel errors might be")[0]
     return " ".join(text.split())[:300].rstrip(".")

@@ -1,4 +1,4 @@
-"""From a prepared picture to frames: the only place where random numbers are drawn."""
+"""Sampling and decoding of a clip from a prepared image; all random numbers are drawn here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from img2vid.engine.preview import LatentPreview
 from img2vid.errors import Img2VidError
 
 Latents = Tensor
-"""What is sampled and then decoded: (T, z, h, w), float32, in the machine's own memory."""
+"""Sampled latents before decoding: (T, z, h, w), float32, on the CPU."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What to make of a picture."""
+    """Settings of one clip."""
 
     seed: int
     num_frames: int
@@ -32,9 +32,9 @@ class Clip:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is: `stage` is condition, sample or decode; sigma and preview only while sampling.
+    """Progress of a stage. `stage` is condition, sample or decode; sigma and preview are set only while sampling.
 
-    preview: (T, h, w, 3), all frames at the latents' size. notice: what went otherwise than asked for, in a sentence.
+    preview: (T, h, w, 3), all frames at the size of the latents. notice: message about a deviation from the settings.
     """
 
     stage: str
@@ -48,17 +48,17 @@ class Progress:
 def render(
     engine: Engine, picture: NDArray[np.float32], clip: Clip, on_progress: Callable[[Progress], None]
 ) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) of a picture (3, H, W) in [-1, 1]: `sample_latents`, then `decode_latents`."""
+    """Return frames (T, H, W, 3) for an image (3, H, W) in [-1, 1]: `sample_latents`, then `decode_latents`."""
     return decode_latents(engine, sample_latents(engine, picture, clip, on_progress), clip.decode_t, on_progress)
 
 
 def sample_latents(
     engine: Engine, picture: NDArray[np.float32], clip: Clip, on_progress: Callable[[Progress], None]
 ) -> Latents:
-    """Clean latents (T, z, h, w) of a clip that starts from a picture (3, H, W) in [-1, 1].
+    """Return clean latents (T, z, h, w) of a clip that starts from an image (3, H, W) in [-1, 1].
 
-    The seed makes one CPU generator: the noise on the conditioning frame is drawn first, then the latents', then what
-    the sampler adds. An exception raised from `on_progress` stops the run.
+    One CPU generator, seeded with `clip.seed`, draws the noise on the conditioning frame, then the initial latents,
+    then the noise that the sampler adds. An exception raised from `on_progress` stops the run.
     """
     generator = torch.Generator().manual_seed(clip.seed)
     image = torch.as_tensor(picture)[None]
@@ -93,9 +93,9 @@ def sample_latents(
 def decode_latents(
     engine: Engine, latents: Latents, decode_t: int, on_progress: Callable[[Progress], None]
 ) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) of latents (T, z, h, w), which stay as they are: the same may be decoded again.
+    """Return frames (T, H, W, 3) of latents (T, z, h, w), which are not modified.
 
-    Raises OutOfMemory where `decode_t` frames at a time are too many. An exception from `on_progress` stops it.
+    Raise OutOfMemory if `decode_t` frames at a time do not fit. An exception from `on_progress` stops the decoding.
     """
     now = Progress("decode", 0, len(latents))
 
@@ -112,12 +112,12 @@ def decode_latents(
 
 
 def latents_of(values: NDArray[np.float32]) -> Latents:
-    """Latents (T, z, h, w) that were kept outside of the engine."""
+    """Return latents (T, z, h, w) from an array stored outside the engine."""
     return torch.as_tensor(values)
 
 
 def _require_finite(values: Tensor, name: str) -> None:
     if not torch.isfinite(values).all():
         raise Img2VidError(
-            f"the {name} hold values that are no numbers, which makes black frames; choose precision fp32 or bf16"
+            f"the {name} contain NaN or infinity, which gives black frames; choose precision fp32 or bf16"
         )

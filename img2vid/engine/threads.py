@@ -1,4 +1,4 @@
-"""How many threads of the processor torch computes with."""
+"""Number of CPU threads that torch uses."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ import torch
 
 @dataclass
 class _ThreadSetting:
-    """What torch would do if it were asked nothing."""
+    """PyTorch's default number of threads; 0 before it is read."""
 
     threads: int = 0
 
 
-_OF_TORCH = _ThreadSetting()
+_DEFAULT = _ThreadSetting()
 
 
 def use_threads(threads: int) -> None:
-    """Lets torch compute with that many threads from now on; 0 gives it back its own choice.
+    """Set the number of threads of this process and of the calling thread; 0 restores PyTorch's default.
 
-    It counts for the whole process, and for the thread that calls. torch is told its own choice too: from then on its
-    matrix products use just as many, and do not decide anew for each, so that the last digits are always the same.
+    The default is set explicitly too: otherwise matrix products choose their number of threads on each call, which
+    changes the last digits.
     """
-    _OF_TORCH.threads = _OF_TORCH.threads or torch.get_num_threads()
-    torch.set_num_threads(threads or _OF_TORCH.threads)
+    _DEFAULT.threads = _DEFAULT.threads or torch.get_num_threads()
+    torch.set_num_threads(threads or _DEFAULT.threads)

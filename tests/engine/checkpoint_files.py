@@ -1,4 +1,4 @@
-"""Writes checkpoint files of every kind, among them ones that are all header and hardly any disk."""
+"""Test checkpoint files, including sparse ones with a complete header and almost no data on disk."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from torch import Tensor
 
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "F8_E4M3": 1}
 Rows = Mapping[str, tuple[str, tuple[int, ...]]]
-"""Number format and shape of each tensor by its name."""
+"""Number format and shape of each tensor, by name."""
 
 
 def write_header(path: Path, rows: Rows, *, missing_bytes: int = 0) -> Path:
-    """A `.safetensors` file of zeros, which most file systems store as a hole."""
+    """Write a `.safetensors` file of zeros, which most file systems store as a sparse file."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, (kind, shape) in rows.items():

@@ -1,4 +1,4 @@
-"""Both engines with the small models, and a summary of how near they come to the reference."""
+"""Fixtures of both engines with the small models, and a summary of the errors against the reference."""
 
 import importlib.util
 from collections.abc import Callable
@@ -28,13 +28,13 @@ def golden(request: pytest.FixtureRequest) -> GoldenModel:
 
 @pytest.fixture(scope="session", params=["native", SGM])
 def engine(request: pytest.FixtureRequest, golden: GoldenModel) -> Engine:
-    """Each engine with each small model."""
+    """Return each engine with each small model."""
     return load_engine(golden.config, golden.checkpoint, provider=request.param)
 
 
 @pytest.fixture(scope="session")
 def small_engine() -> NativeEngine:
-    """The native engine with the small model that has a temporal decoder."""
+    """Return the native engine with the small model that has a temporal decoder."""
     model = golden_model("tiny_svd")
     loaded = load_engine(model.config, model.checkpoint)
     assert isinstance(loaded, NativeEngine)
@@ -43,7 +43,7 @@ def small_engine() -> NativeEngine:
 
 @pytest.fixture
 def assert_golden(request: pytest.FixtureRequest, golden: GoldenModel) -> Callable[..., None]:
-    """Compares a tensor with the recorded one of that name and remembers the worst for the summary."""
+    """Return a function that compares a tensor with the recorded one and records the largest error for the summary."""
     provider = "sgm" if request.node.get_closest_marker("sgm") else "native"
 
     def compare(name: str, computed: Tensor, expected: Tensor | None = None) -> None:
@@ -57,7 +57,7 @@ def assert_golden(request: pytest.FixtureRequest, golden: GoldenModel) -> Callab
 
 @pytest.fixture(autouse=True)
 def _same_global_generator() -> None:
-    """Nothing may depend on torch's global generator; where something does, it fails the same way every time."""
+    """Seed torch's global generator, so that code that wrongly depends on it fails reproducibly."""
     torch.manual_seed(0)
 
 

@@ -1,6 +1,6 @@
-"""The small models in tests/data/golden with random weights, and what the reference computed with them.
+"""Small models in tests/data/golden with random weights, and the reference's outputs for them.
 
-`recorded` holds the tensors of golden.safetensors by name, `meta` the numbers of the run that made them.
+`recorded` contains the tensors of golden.safetensors by name, `meta` the settings of the run that created them.
 """
 
 import json
@@ -22,7 +22,7 @@ NAMES = ("tiny_svd", "tiny_svd_image_decoder")
 
 @dataclass(frozen=True)
 class GoldenModel:
-    """One model's files, its inputs, and the reference's outputs."""
+    """Files of one model, its inputs, and the reference's outputs."""
 
     name: str
     meta: Mapping[str, Any]
@@ -60,7 +60,7 @@ def golden_model(name: str) -> GoldenModel:
 
 
 def relative_error(computed: Tensor, expected: Tensor) -> float:
-    """Norm of the difference over the norm of what is expected; infinite for a zero that is not met exactly."""
+    """Return the norm of the difference divided by the norm of `expected`; infinity if only `expected` is zero."""
     assert computed.shape == expected.shape, f"{tuple(computed.shape)} instead of {tuple(expected.shape)}"
     difference = (computed.double() - expected.double()).norm().item()
     norm = expected.double().norm().item()

@@ -1,4 +1,4 @@
-"""Guidance in an interval and the block cache: exact at their defaults, and less work where they are switched on."""
+"""Guidance interval and block cache: exact at their defaults, less work when enabled."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def pair(small_engine: NativeEngine) -> Pair:
 
 @pytest.fixture(scope="module")
 def sample(small_engine: NativeEngine, pair: Pair) -> Sample:
-    """Latents of a run with some settings changed."""
+    """Return a function that samples latents with some settings changed."""
 
     def run(**changed: Any) -> Tensor:
         settings = SamplerSettings(**{"num_steps": STEPS, **changed})
@@ -55,16 +55,16 @@ def exact(sample: Sample) -> Tensor:
 
 @pytest.fixture
 def evaluations(small_engine: NativeEngine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
-    """The noise level of every evaluation, and for how many conditionings it was made."""
-    heard: list[tuple[float, int]] = []
+    """Return a list that records the noise level and the number of conditionings of every evaluation."""
+    calls: list[tuple[float, int]] = []
     denoiser = small_engine.denoiser
 
-    def listening(x: Tensor, sigma: Tensor, conditionings: list[Conditioning], *more: Any) -> list[Tensor]:
-        heard.append((float(sigma), len(conditionings)))
+    def recording(x: Tensor, sigma: Tensor, conditionings: list[Conditioning], *more: Any) -> list[Tensor]:
+        calls.append((float(sigma), len(conditionings)))
         return denoiser(x, sigma, conditionings, *more)
 
-    monkeypatch.setattr(small_engine, "denoiser", listening)
-    return heard
+    monkeypatch.setattr(small_engine, "denoiser", recording)
+    return calls
 
 
 # Guidance in an interval of noise levels
@@ -85,27 +85,27 @@ def test_outside_of_the_interval_only_the_conditional_estimate_is_computed(
     sample: Sample, exact: Tensor, evaluations: list[tuple[float, int]]
 ) -> None:
     approximate = sample(guidance_sigma_min=LEVELS[2], guidance_sigma_max=LEVELS[1])
-    assert evaluations == [(level, 2 if place in (1, 2) else 1) for place, level in enumerate(LEVELS)]
+    assert evaluations == [(level, 2 if index in (1, 2) else 1) for index, level in enumerate(LEVELS)]
     assert not torch.equal(approximate, exact)
 
 
-def test_both_evaluations_of_a_heun_step_are_judged_by_their_own_noise_level(
+def test_each_evaluation_of_a_heun_step_uses_its_own_noise_level(
     sample: Sample, evaluations: list[tuple[float, int]]
 ) -> None:
     sample(sampler="HeunEDMSampler", guidance_sigma_max=LEVELS[1])
     assert [count for _, count in evaluations] == [1, 2, 2, 2, 2, 2, 2]
 
 
-def test_without_a_guider_the_interval_means_nothing(sample: Sample) -> None:
+def test_without_a_guider_the_interval_has_no_effect(sample: Sample) -> None:
     plain = {"guider": "IdentityGuider", "guider_params": {}}
     assert torch.equal(sample(**plain, guidance_sigma_max=1.0), sample(**plain))
 
 
 def test_both_ends_belong_to_the_interval() -> None:
     interval = Interval(1.0, 2.0)
-    held = [sigma for sigma in (0.5, 1.0, 1.5, 2.0, 2.5) if interval.holds(torch.tensor(sigma))]
-    assert held == [1.0, 1.5, 2.0]
-    assert Interval().holds(torch.tensor(1e30))
+    contained = [sigma for sigma in (0.5, 1.0, 1.5, 2.0, 2.5) if interval.contains(torch.tensor(sigma))]
+    assert contained == [1.0, 1.5, 2.0]
+    assert Interval().contains(torch.tensor(1e30))
 
 
 # Block caching between steps
@@ -113,41 +113,41 @@ def test_both_ends_belong_to_the_interval() -> None:
 
 @pytest.fixture
 def blocks(small_engine: NativeEngine, one_thread: None) -> Iterator[Counter[str]]:
-    """How often each block of the network has run; several threads would share the outer ones' frames."""
+    """Count the runs of each block. One thread only, because several would split the frames of the outer blocks."""
     network = small_engine.denoiser.network
     named = {"middle": network.middle}
-    named |= {f"down {place}": block for place, block in enumerate(network.down)}
-    named |= {f"up {place}": block for place, block in enumerate(network.up)}
-    ran = Counter[str]()
+    named |= {f"down {index}": block for index, block in enumerate(network.down)}
+    named |= {f"up {index}": block for index, block in enumerate(network.up)}
+    counts = Counter[str]()
 
     def count_runs_of(name: str, block: nn.Module) -> Any:
-        return next(block.children()).register_forward_pre_hook(lambda *_: ran.update([name]))
+        return next(block.children()).register_forward_pre_hook(lambda *_: counts.update([name]))
 
     handles = [count_runs_of(name, block) for name, block in named.items()]
-    yield ran
+    yield counts
     for handle in handles:
         handle.remove()
 
 
 def outermost(blocks: Counter[str]) -> int:
-    """How often both outermost blocks have run."""
+    """Return the number of runs of the two outermost blocks."""
     last = max((name for name in blocks if name.startswith("up")), key=lambda name: int(name.split()[1]))
     assert blocks["down 0"] == blocks[last]
     return blocks["down 0"]
 
 
 def inner(blocks: Counter[str]) -> int:
-    """How often each of the others has run."""
+    """Return the number of runs of each of the other blocks."""
     (count,) = {count for name, count in blocks.items() if count != outermost(blocks)} or {outermost(blocks)}
     assert list(blocks.values()).count(count) >= len(blocks) - 2
     return count
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_cache_that_is_filled_anew_at_every_step_is_exact(
+def test_a_cache_that_is_refilled_at_every_step_is_exact(
     sample: Sample, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the results pass through the cache, as with `block_cache` above 1, and not beside it."""
+    """Results must be exact with `block_cache` above 1, too, where they pass through the cache."""
     kept: list[Tensor] = []
 
     def recall(inner: InnerBlocks) -> None:
@@ -172,7 +172,7 @@ def test_between_full_steps_only_the_outermost_blocks_run(
 
 
 def test_both_evaluations_of_a_full_heun_step_are_full(sample: Sample, blocks: Counter[str]) -> None:
-    """Of four steps the first and the third are full; each has two evaluations, but the last one has one."""
+    """Of four steps, the first and the third are full; each has two evaluations, except for the last step with one."""
     sample(sampler="HeunEDMSampler", block_cache=2)
     assert (outermost(blocks), inner(blocks)) == (2 * 7, 2 * 4)
 
@@ -195,7 +195,7 @@ def test_a_run_of_one_step_is_exact_with_any_cache(sample: Sample) -> None:
     assert torch.equal(sample(num_steps=1, block_cache=5), sample(num_steps=1))
 
 
-def test_both_branches_at_once_keep_what_each_alone_keeps(
+def test_both_branches_together_cache_the_same_as_each_alone(
     small_engine: NativeEngine, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = {"block_cache": 4, "guidance_sigma_max": LEVELS[2]}
@@ -205,7 +205,7 @@ def test_both_branches_at_once_keep_what_each_alone_keeps(
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_without_a_cache_and_with_one_that_keeps_nothing_the_estimates_are_the_same(
+def test_a_cache_with_every_1_does_not_change_the_estimates(
     small_engine: NativeEngine, pair: Pair, together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(small_engine.denoiser, "together", together)
@@ -214,8 +214,8 @@ def test_without_a_cache_and_with_one_that_keeps_nothing_the_estimates_are_the_s
     assert all(torch.equal(*both) for both in zip(plain, cached, strict=True))
 
 
-def test_what_is_kept_is_not_written_to(small_engine: NativeEngine, pair: Pair) -> None:
-    """Layers may overwrite what they are given, to save memory; what is kept is needed again."""
+def test_cached_results_are_not_overwritten(small_engine: NativeEngine, pair: Pair) -> None:
+    """Layers may overwrite their inputs to save memory, but cached results are reused."""
     cache, sigma = BlockCache(3), torch.tensor(1.0)
     small_engine.denoiser(NOISE, sigma, [pair[0]], cache)
     cache.next_step()

@@ -1,4 +1,4 @@
-"""Model configurations: the reference's form is read, everything else is refused with its place."""
+"""Model configurations: the reference's format is accepted, anything else raises an error with its path."""
 
 import sys
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def read(tmp_path: Path) -> Read:
 
 
 def put(tree: Tree, place: str, value: object) -> None:
-    """Sets, or with None removes, what is at a place such as `model.params.scale_factor`."""
+    """Set the value at a path such as `model.params.scale_factor`, or remove it if no value is given."""
     *way, last = place.split(".")
     node: Any = tree
     for part in way:
@@ -63,8 +63,8 @@ def test_shipped_configurations_are_read(name: str) -> None:
     assert config.first_stage.z_channels == config.network_config.out_channels
 
 
-def test_the_references_own_form_is_accepted(tree: Tree, read: Read) -> None:
-    """What the reference's svd.yaml says beyond ours: a path, a sampler, xformers, recomputation, CLIP's weights."""
+def test_the_references_own_format_is_accepted(tree: Tree, read: Read) -> None:
+    """Keys that only the reference's svd.yaml has: a path, a sampler, xformers, checkpointing, CLIP's weights."""
     put(tree, "model.params.ckpt_path", "checkpoints/svd.safetensors")
     put(
         tree,
@@ -82,7 +82,7 @@ def test_the_references_own_form_is_accepted(tree: Tree, read: Read) -> None:
     assert isinstance(getattr(clip, "open_clip_embedding_config", None), OpenCLIPImageConfig)
 
 
-def test_both_kinds_of_first_stage_are_told_apart() -> None:
+def test_both_kinds_of_first_stage_are_distinguished() -> None:
     video, picture = (load_config(golden_model(name).config) for name in ("tiny_svd", "tiny_svd_image_decoder"))
     assert isinstance(video.first_stage, VideoDecoderConfig)
     assert isinstance(picture.first_stage_config, AutoencoderKLConfig)
@@ -107,7 +107,7 @@ def test_unknown_targets_are_refused_before_anything_is_imported(
     (tmp_path / "dangerous.py").write_text("raise SystemExit", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     put(tree, f"{NETWORK}.target", "dangerous.Network")
-    with pytest.raises(ConfigError, match=r"target 'dangerous\.Network' is not known to img2vid; known are sgm\."):
+    with pytest.raises(ConfigError, match=r"unknown target 'dangerous\.Network'; choose one of sgm\."):
         read(tree)
     assert "dangerous" not in sys.modules
 
@@ -115,11 +115,11 @@ def test_unknown_targets_are_refused_before_anything_is_imported(
 @pytest.mark.parametrize(
     ("place", "value", "error_place", "sentence"),
     [
-        (f"{NETWORK}.target", "os.system", NETWORK, "target 'os.system' is not known"),
-        (f"{NETWORK}.target", ["os.system"], NETWORK, "is not known"),
-        (f"{NETWORK}.target", {"a": 1}, NETWORK, "is not known"),
-        (f"{NETWORK}.target", None, NETWORK, "a mapping with `target` and `params` belongs here"),
-        ("model", "svd", "model", "a mapping with `target` and `params` belongs here"),
+        (f"{NETWORK}.target", "os.system", NETWORK, "unknown target 'os.system'"),
+        (f"{NETWORK}.target", ["os.system"], NETWORK, "unknown target"),
+        (f"{NETWORK}.target", {"a": 1}, NETWORK, "unknown target"),
+        (f"{NETWORK}.target", None, NETWORK, "expected a mapping with target and params"),
+        ("model", "svd", "model", "expected a mapping with target and params"),
         (f"{NETWORK}.params.colour", "red", f"{NETWORK}.params.colour", "Extra inputs are not permitted (given: red)"),
         (f"{NETWORK}.params.in_channels", "many", f"{NETWORK}.params.in_channels", "valid integer"),
         (f"{NETWORK}.params.in_channels", 0, f"{NETWORK}.params.in_channels", "greater than 0 (given: 0)"),
@@ -128,16 +128,21 @@ def test_unknown_targets_are_refused_before_anything_is_imported(
         (f"{NETWORK}.params.merge_strategy", "none", f"{NETWORK}.params.merge_strategy", "Input should be 'learned_wi"),
         (f"{NETWORK}.params.video_kernel_size", [3, 3], f"{NETWORK}.params.video_kernel_size", "at least 3 items"),
         (f"{NETWORK}.params.num_head_channels", 24, f"{NETWORK}.params", "32 channels cannot be divided into heads of"),
-        (f"{NETWORK}.params.num_head_channels", None, f"{NETWORK}.params", "one of num_heads and num_head_channels"),
+        (
+            f"{NETWORK}.params.num_head_channels",
+            None,
+            f"{NETWORK}.params",
+            "num_heads or num_head_channels",
+        ),
         (f"{NETWORK}.params.transformer_depth", [1], f"{NETWORK}.params", "one number for each entry of channel_mult"),
-        (f"{NETWORK}.params.adm_in_channels", 512, "model.params", "a vector of 768 numbers, the network takes 512"),
+        (f"{NETWORK}.params.adm_in_channels", 512, "model.params", "produce 768 values, but the network expects 512"),
         ("model.params.scale_factor", None, "model.params.scale_factor", "Field required"),
         ("model.params.network_config", None, "model.params.network_config", "Field required"),
         ("model.params.conditioner_config", None, "model.params.conditioner_config", "Field required"),
         (f"{EMBEDDERS}.1.params.outdim", 255, f"{EMBEDDERS}.1", "multiple of 2"),
-        (f"{EMBEDDERS}.1.input_key", "colour", f"{EMBEDDERS}.1", "no such embedder of 'colour' is known"),
-        (f"{EMBEDDERS}.1.input_key", "cond_frames", f"{EMBEDDERS}.1", "no such embedder of 'cond_frames'"),
-        (f"{EMBEDDERS}.1.target", "os.system", f"{EMBEDDERS}.1", "target 'os.system' is not known"),
+        (f"{EMBEDDERS}.1.input_key", "colour", f"{EMBEDDERS}.1", "unsupported embedder for 'colour'"),
+        (f"{EMBEDDERS}.1.input_key", "cond_frames", f"{EMBEDDERS}.1", "unsupported embedder for 'cond_frames'"),
+        (f"{EMBEDDERS}.1.target", "os.system", f"{EMBEDDERS}.1", "unknown target 'os.system'"),
         (EMBEDDERS, [], EMBEDDERS, "at least 1 item"),
         (
             f"{FIRST_STAGE}.params.decoder_config.params.ch",
@@ -148,7 +153,7 @@ def test_unknown_targets_are_refused_before_anything_is_imported(
         (f"{DECODER}.attn_resolutions", [16], FIRST_STAGE, "at most 0 items"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_place(
+def test_errors_contain_file_and_path(
     place: str, value: object, error_place: str, sentence: str, tree: Tree, read: Read
 ) -> None:
     put(tree, place, value)
@@ -172,7 +177,7 @@ def test_a_known_target_in_the_wrong_place_is_refused(place: str, tree: Tree, re
 @pytest.mark.parametrize(("index", "key"), [(0, "cond_frames_without_noise"), (3, "cond_frames")])
 def test_both_views_of_the_picture_are_needed(index: int, key: str, tree: Tree, read: Read) -> None:
     del tree["model"]["params"]["conditioner_config"]["params"]["emb_models"][index]
-    with pytest.raises(ConfigError, match=f"exactly one embedder of {key} is needed, found 0"):
+    with pytest.raises(ConfigError, match=f"exactly one embedder of {key} is required, found 0"):
         read(tree)
 
 

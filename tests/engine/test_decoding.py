@@ -1,4 +1,4 @@
-"""Decoding in short number formats: near to float32, and never black, with weights that really overflow."""
+"""Decoding in 16-bit formats: close to float32 and never black, tested with weights that overflow."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +22,9 @@ Load = Callable[..., NativeEngine]
 
 @pytest.fixture
 def loud(tmp_path: Path) -> Load:
-    """Loads the small model with the decoder's first convolution so many times as strong.
+    """Return a function that loads the small model with the decoder's first convolution scaled by `strength`.
 
-    Group norms take the strength out again, so that float32 gives good frames.
+    Group norms cancel the scale, so that float32 gives correct frames.
     """
 
     def load(strength: float, precision: str) -> NativeEngine:
@@ -49,7 +49,7 @@ def decode(engine: NativeEngine, latents: Tensor = LATENTS, decode_t: int = 2) -
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 0.0), ("fp16", 0.005), ("bf16", 0.05)])
-def test_each_format_comes_near_and_says_nothing(small_engine: NativeEngine, precision: str, tolerance: float) -> None:
+def test_each_format_is_close_and_gives_no_notice(small_engine: NativeEngine, precision: str, tolerance: float) -> None:
     engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, decoder_precision=precision)
     assert isinstance(engine, NativeEngine)
     frames, notices = decode(engine)
@@ -68,19 +68,19 @@ def test_the_decoders_precision_is_its_own(small_engine: NativeEngine) -> None:
     assert {weight.dtype for module in others for weight in module.parameters()} == {torch.float32}
 
 
-def test_a_chunk_that_overflows_is_decoded_again_in_float32_and_told(loud: Load) -> None:
+def test_a_chunk_that_overflows_is_decoded_again_in_float32_with_a_notice(loud: Load) -> None:
     expected, _ = decode(loud(1e5, "fp32"))
     engine = loud(1e5, "fp16")
-    heard: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     notices: list[str] = []
     with torch.inference_mode():
         black = engine.frame_decoder.decoder(LATENTS.half() / engine.scale_factor)
     assert not torch.isfinite(black).all(), "these weights do not overflow"
-    frames = engine.decode(LATENTS, 2, lambda *now: heard.append(now), notices.append)
+    frames = engine.decode(LATENTS, 2, lambda *now: progress.append(now), notices.append)
     assert torch.isfinite(frames).all()
     assert relative_error(frames, expected) < 0.01
     assert notices == [OVERFLOWED]
-    assert heard == [(2, 4), (4, 4)]
+    assert progress == [(2, 4), (4, 4)]
     assert engine.frame_decoder.dtype == torch.float16, "the next clip is tried in float16 first"
 
 
@@ -114,14 +114,14 @@ def test_weights_that_float16_cannot_hold_leave_the_decoder_in_float32(loud: Loa
     assert relative_error(frames, expected) < 0.01
 
 
-def test_what_is_no_number_in_float32_either_stays_none(small_engine: NativeEngine) -> None:
+def test_nan_in_float32_stays_nan(small_engine: NativeEngine) -> None:
     frames, notices = decode(small_engine, LATENTS * float("nan"))
     assert notices == []
     assert frames.isnan().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_a_weight_is_shortened_only_where_it_fits(dtype: torch.dtype) -> None:
+def test_a_weight_is_converted_only_if_it_fits(dtype: torch.dtype) -> None:
     fitting, large = torch.tensor([1.0, -65504.0]), torch.tensor([1.0, 1e6])
     broken = torch.tensor([1.0, float("inf")])
     assert in_format(fitting, dtype).dtype == dtype

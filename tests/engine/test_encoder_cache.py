@@ -1,4 +1,4 @@
-"""A picture that comes again is not looked at again, and what comes out is the same to the last bit."""
+"""Encoder cache: repeated images are not encoded again, and cached results are bit-identical."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from img2vid.engine import Conditioning, load_engine
 from img2vid.engine.backends.native import NativeEngine
-from img2vid.engine.encoder_cache import ROOM, EncoderCache, fingerprint
+from img2vid.engine.encoder_cache import CAPACITY, EncoderCache, fingerprint
 
 GOLDEN = golden_model("tiny_svd")
 Runs = dict[str, int]
@@ -31,7 +31,7 @@ def engine() -> NativeEngine:
 
 @pytest.fixture
 def runs(engine: NativeEngine) -> Runs:
-    """How often each network of the conditioner ran."""
+    """Count the runs of each network of the conditioner."""
     counted = {"cond_frames_without_noise": 0, "cond_frames": 0}
 
     def count(key: str) -> Callable[..., None]:
@@ -46,9 +46,9 @@ def runs(engine: NativeEngine) -> Runs:
 
 
 def condition(engine: NativeEngine, picture: int = 0, noise: int = 1, **changes: Any) -> tuple[Tensor, ...]:
-    numbers = {"cond_aug": 0.02, "motion_bucket_id": 90, "fps": 7, "num_frames": 3, **changes}
+    scalars = {"cond_aug": 0.02, "motion_bucket_id": 90, "fps": 7, "num_frames": 3, **changes}
     pair: tuple[Conditioning, Conditioning] = engine.condition(
-        draw(picture).clamp(-1, 1), cond_noise=draw(noise), **numbers
+        draw(picture).clamp(-1, 1), cond_noise=draw(noise), **scalars
     )
     return tuple(part for half in pair for part in vars(half).values())
 
@@ -69,7 +69,7 @@ def test_the_same_picture_and_noise_run_no_network_again(engine: NativeEngine, r
 
 
 @pytest.mark.parametrize("change", [{"noise": 2}, {"cond_aug": 0.1}])
-def test_another_noise_needs_the_encoder_alone(engine: NativeEngine, runs: Runs, change: dict[str, Any]) -> None:
+def test_another_noise_runs_only_the_encoder(engine: NativeEngine, runs: Runs, change: dict[str, Any]) -> None:
     condition(engine)
     changed = condition(engine, **change)
     assert runs == {"cond_frames_without_noise": 1, "cond_frames": 2}
@@ -78,7 +78,7 @@ def test_another_noise_needs_the_encoder_alone(engine: NativeEngine, runs: Runs,
     assert same(changed, condition(fresh, **change))
 
 
-def test_numbers_and_length_are_not_remembered(engine: NativeEngine, runs: Runs) -> None:
+def test_scalars_and_length_are_not_cached(engine: NativeEngine, runs: Runs) -> None:
     condition(engine)
     longer = condition(engine, motion_bucket_id=20, fps=12, num_frames=5)
     assert runs == {"cond_frames_without_noise": 1, "cond_frames": 1}
@@ -87,14 +87,14 @@ def test_numbers_and_length_are_not_remembered(engine: NativeEngine, runs: Runs)
     assert same(longer, condition(fresh, motion_bucket_id=20, fps=12, num_frames=5))
 
 
-def test_another_picture_needs_both(engine: NativeEngine, runs: Runs) -> None:
+def test_another_picture_runs_both_networks(engine: NativeEngine, runs: Runs) -> None:
     first = condition(engine)
     assert not same(first, condition(engine, picture=5))
     assert runs == {"cond_frames_without_noise": 2, "cond_frames": 2}
 
 
-def test_another_number_of_threads_computes_anew(engine: NativeEngine, runs: Runs, one_thread: None) -> None:
-    """How many threads there are changes the last bits, and the same settings must give the same video."""
+def test_another_number_of_threads_computes_again(engine: NativeEngine, runs: Runs, one_thread: None) -> None:
+    """The number of threads changes the last bits, and the same settings must give the same video."""
     condition(engine)
     torch.set_num_threads(2)
     condition(engine)
@@ -103,10 +103,10 @@ def test_another_number_of_threads_computes_anew(engine: NativeEngine, runs: Run
     assert runs == {"cond_frames_without_noise": 2, "cond_frames": 2}
 
 
-@given(st.lists(st.integers(0, 2 * ROOM), max_size=100), st.integers(1, 5))
-def test_the_last_used_are_kept_and_no_more_than_there_is_room_for(keys: list[int], room: int) -> None:
-    remembered = EncoderCache(room)
-    last: list[int] = []  # the one that was used longest ago first
+@given(st.lists(st.integers(0, 2 * CAPACITY), max_size=100), st.integers(1, 5))
+def test_the_most_recently_used_results_are_kept_up_to_the_capacity(keys: list[int], capacity: int) -> None:
+    cache = EncoderCache(capacity)
+    last: list[int] = []  # least recently used first
     for key in keys:
         computed: list[int] = []
 
@@ -114,24 +114,24 @@ def test_the_last_used_are_kept_and_no_more_than_there_is_room_for(keys: list[in
             computed.append(key)
             return torch.tensor(key)
 
-        assert remembered(str(key).encode(), compute).item() == key
+        assert cache(str(key).encode(), compute).item() == key
         assert bool(computed) == (key not in last)
-        last = [*(other for other in last if other != key), key][-room:]
-        assert len(remembered) == len(last)
+        last = [*(other for other in last if other != key), key][-capacity:]
+        assert len(cache) == len(last)
 
 
-def test_a_result_that_could_not_be_computed_is_not_remembered() -> None:
-    remembered = EncoderCache()
+def test_a_failed_computation_is_not_cached() -> None:
+    cache = EncoderCache()
 
     def fail() -> Tensor:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        remembered(b"key", fail)
-    assert remembered(b"key", lambda: torch.ones(1)).item() == 1
+        cache(b"key", fail)
+    assert cache(b"key", lambda: torch.ones(1)).item() == 1
 
 
-def test_fingerprints_are_equal_for_equal_bytes_alone() -> None:
+def test_fingerprints_are_equal_only_for_equal_bytes() -> None:
     x = torch.arange(6.0)
     assert fingerprint(x, 0.5) == fingerprint(x.clone(), 0.5)
     assert fingerprint(x.reshape(2, 3).T) == fingerprint(x.reshape(2, 3).T.contiguous())

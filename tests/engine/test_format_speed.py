@@ -1,4 +1,4 @@
-"""Speed of number formats: what is said about it, and that it is really measured."""
+"""Speed of number formats: the advice to the user, and the measurement."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from img2vid.engine.format_speed import slowdown, speed_advice
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """A processor with instructions for bfloat16 and none for float16; tests may change it."""
+    """Return the slowdowns of a CPU that supports bfloat16 but not float16; tests may change them."""
     ratios = {"fp16": 15.0, "bf16": 0.5}
     monkeypatch.setattr(format_speed, "slowdown", ratios.__getitem__)
     return ratios
 
 
-def test_formats_that_are_not_slower_need_no_word(processor: dict[str, float]) -> None:
+def test_formats_that_are_not_slower_give_no_advice(processor: dict[str, float]) -> None:
     assert speed_advice("fp32", "fp32") == ""
     assert speed_advice("bf16", "bf16") == ""
     processor["bf16"] = 1.1

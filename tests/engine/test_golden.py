@@ -1,4 +1,4 @@
-"""Every tensor that the reference recorded, computed again by each engine to 1e-4 of its norm."""
+"""Each engine reproduces every tensor recorded from the reference with a relative error of at most 1e-4."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,18 +28,18 @@ def recorded_conditioning(golden: GoldenModel, half: str) -> Conditioning:
 
 @contextmanager
 def conditional_estimates(engine: Any, num_frames: int) -> Iterator[list[Tensor]]:
-    """What the denoiser makes of the conditional half, call by call; it stands last in both engines."""
+    """Yield a list of the denoiser's conditional estimates, one per call; they come last in both engines."""
     calls: list[Tensor] = []
     if isinstance(engine, NativeEngine):
         denoiser = engine.denoiser
 
-        def watched(x: Tensor, sigma: Tensor, conditionings: list[Conditioning], *more: Any) -> list[Tensor]:
+        def recording(x: Tensor, sigma: Tensor, conditionings: list[Conditioning], *more: Any) -> list[Tensor]:
             estimates = denoiser(x, sigma, conditionings, *more)
             calls.append(estimates[-1].clone())
             return estimates
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "denoiser", watched)
+            patch.setattr(engine, "denoiser", recording)
             yield calls
     else:
         hook = engine.model.denoiser.register_forward_hook(lambda _m, _i, out: calls.append(out[-num_frames:].clone()))
@@ -122,12 +122,12 @@ def test_encoders(golden: GoldenModel, whole_model: NativeEngine, assert_golden:
     assert_golden("encode.latents", whole_model.model.conditioner.encode_frame(image))
     encoder = whole_model.model.first_stage_model.encoder
     assert encoder is not None
-    assert_golden("encode.first_stage", encoder(image))  # before the 1x1 convolution that some first stages have
+    assert_golden("encode.first_stage", encoder(image))  # without the 1x1 convolution of some first stages
 
 
 @pytest.fixture(scope="session")
 def whole_model(golden: GoldenModel) -> NativeEngine:
-    """The native engine with all parts of the model, also those that sampling does not use."""
+    """Return the native engine with the complete model, including modules that sampling does not use."""
     options = LoadOptions(golden.config, load_config(golden.config), golden.checkpoint, torch.device("cpu"), "fp32")
     model = build_meta(options.config, golden.config.parent)
     weights = load_file(golden.checkpoint)

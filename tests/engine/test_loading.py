@@ -1,4 +1,4 @@
-"""What `load_engine` refuses, and what it makes of `auto`."""
+"""Arguments that `load_engine` rejects, and the resolution of "auto"."""
 
 from typing import Any
 
@@ -23,8 +23,7 @@ GOLDEN = golden_model("tiny_svd")
         ({"memory": "cloud"}, "memory 'cloud' is unknown; choose one of resident, stages, blocks, auto"),
         (
             {"memory": "stages"},
-            "memory stages moves weights to and from a graphics card, and cpu has no memory of its own; choose memory "
-            "auto or resident",
+            "memory stages requires a device with its own memory, got cpu; choose memory auto or resident",
         ),
         ({"provider": "diffusers"}, "provider 'diffusers' is unknown; choose native or sgm"),
         ({"device": "gpu"}, "device 'gpu' is unknown; choose cpu, cuda, cuda:1 or mps"),
@@ -32,7 +31,7 @@ GOLDEN = golden_model("tiny_svd")
         ({"device": "cuda:x"}, "device 'cuda:x' is unknown"),
     ],
 )
-def test_unknown_choices_are_refused_with_the_known_ones(options: dict[str, Any], sentence: str) -> None:
+def test_unknown_choices_are_rejected_with_the_known_ones(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
         load_engine(GOLDEN.config, GOLDEN.checkpoint, **options)
 
@@ -42,25 +41,25 @@ def test_the_configuration_is_checked_before_the_checkpoint() -> None:
         load_engine(GOLDEN.config.with_name("missing.yaml"), GOLDEN.checkpoint.with_name("missing.safetensors"))
 
 
-def test_a_card_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BadInput, match="torch sees no NVIDIA card here; choose cpu, or install torch for CUDA"):
+    with pytest.raises(BadInput, match="torch finds no NVIDIA GPU; choose cpu, or install torch with CUDA"):
         make_device("cuda")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(BadInput, match="this machine has none; choose cpu"):
+    with pytest.raises(BadInput, match="device 'mps' is unavailable on this machine; choose cpu"):
         make_device("mps")
 
 
-def test_only_cards_that_are_there_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_existing_gpus_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [str(make_device(name)) for name in ("cuda", "cuda:0", "cuda:1")] == ["cuda", "cuda:0", "cuda:1"]
-    with pytest.raises(BadInput, match="device 'cuda:2' was asked for, but torch sees 2 here"):
+    with pytest.raises(BadInput, match="device 'cuda:2' is unavailable, GPUs found: 2; choose cuda:0"):
         make_device("cuda:2")
 
 
 @pytest.mark.parametrize(("card", "device", "precision"), [(True, "cuda", "fp16"), (False, "cpu", "fp32")])
-def test_auto_takes_the_card_where_there_is_one(
+def test_auto_chooses_the_gpu_if_there_is_one(
     card: bool, device: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
@@ -77,18 +76,18 @@ def test_auto_takes_the_card_where_there_is_one(
         ("cuda", "sgm", "resident"),
     ],
 )
-def test_memory_is_left_to_the_clip_where_there_is_a_card(device: str, provider: str, memory: str) -> None:
+def test_auto_memory_depends_on_the_clip_on_a_gpu(device: str, provider: str, memory: str) -> None:
     assert choose_memory("auto", device, provider) == memory
     assert choose_memory("blocks", device, provider) == "blocks"
 
 
-def test_a_choice_that_was_made_is_kept() -> None:
+def test_explicit_choices_are_kept() -> None:
     assert choose_device("cpu") == "cpu"
     assert choose_precision("bf16", "cpu") == "bf16"
     assert choose_precision("auto", "cuda:1") == "fp16"
 
 
-def test_names_may_be_strings_and_the_engine_knows_its_sizes(small_engine: NativeEngine) -> None:
+def test_paths_may_be_strings_and_the_engine_has_its_sizes(small_engine: NativeEngine) -> None:
     engine = load_engine(str(GOLDEN.config), str(GOLDEN.checkpoint), provider="native", device="cpu")
     for found in (engine, small_engine):
         assert (found.size_step, found.downsampling, found.latent_channels) == (16, 8, 4)

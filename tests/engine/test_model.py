@@ -1,4 +1,4 @@
-"""Whole models on the meta device: names and shapes are those of the published checkpoints."""
+"""Complete models on the meta device: names and shapes match the published checkpoints."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ from img2vid.versions import load_versions
 
 KINDS = ("svd", "svd_image_decoder")
 PUBLISHED = {"svd": 2_389_819_785}
-"""Values in the published checkpoint."""
+"""Number of values in the published checkpoint."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -69,7 +69,7 @@ def test_nothing_is_allocated_and_nothing_is_trained(model: SvdModel) -> None:
 
 
 class AllocatedBytes(TorchDispatchMode):
-    """Counts the bytes of every tensor that is made anywhere but on the meta device."""
+    """Counter of the bytes of all tensors created on devices other than meta."""
 
     count = 0
 

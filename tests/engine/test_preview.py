@@ -1,4 +1,4 @@
-"""Previews: a linear map fitted to the picture and its latents."""
+"""Previews: a linear map fitted to an image and its latents."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from torch import Tensor
 from img2vid.engine.preview import LatentPreview
 
 MAP = torch.tensor([[0.3, -0.1, 0.0], [0.0, 0.2, 0.1], [-0.1, 0.0, 0.2], [0.05, 0.05, -0.2], [0.1, -0.2, 0.3]])
-"""Four latent channels and a constant to three colours."""
+"""Map from four latent channels and a constant to RGB."""
 
 
 def colours(latents: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The facts that the doctor asks for, on the machine of the tests and on faked ones."""
+"""Facts for the doctor, on the test machine and on simulated ones."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from img2vid.versions import find_version
 TINY = paths.CONFIGS / "svd_tiny.yaml"
 
 
-def test_the_facts_of_this_machine_travel_as_json() -> None:
+def test_the_facts_of_this_machine_are_json() -> None:
     facts = probe.torch_facts()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["version"] == torch.__version__
@@ -38,7 +38,7 @@ def test_the_processor_is_described_with_the_fast_paths_that_work(monkeypatch: p
     assert sorted(tried) == [("oneDNN products", "cpu", precision) for precision in ("bf16", "fp16", "fp32")]
 
 
-def test_instruction_sets_have_the_names_that_people_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_instruction_sets_have_their_common_names(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"avx2": True, "avx512_f": False, "l1d_cache_size": 1, "cpu_name": "a processor"}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
     assert probe.processor_facts()["instructions"] == ["AVX2"]
@@ -48,7 +48,7 @@ def test_instruction_sets_have_the_names_that_people_know(monkeypatch: pytest.Mo
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch says that it sees a card, whatever the machine has."""
+    """Simulate a GPU that torch finds, independent of the machine."""
     properties = SimpleNamespace(name="NVIDIA GeForce RTX 5090", major=12, minor=0, total_memory=34_000_000_000)
     for name, value in {
         "is_available": True,
@@ -61,7 +61,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("card")
-def test_a_card_that_does_not_compute_is_found_out_though_torch_says_it_is_available(
+def test_a_gpu_that_fails_is_detected_although_torch_reports_it_as_available(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fault = "CUDA error: no kernel image is available for execution on the device"
@@ -77,14 +77,14 @@ def test_a_card_that_does_not_compute_is_found_out_though_torch_says_it_is_avail
 
 
 @pytest.mark.usefixtures("card")
-def test_a_card_that_computes_tells_its_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_gpu_reports_its_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "kernel_fault", lambda device, dtype: "")
     facts = probe.torch_facts()
     assert (facts["cards"][0]["free"], facts["cards"][0]["fault"]) == (30_000_000_000, "")
     assert facts["architectures"] == ["sm_90"]
 
 
-def test_what_torch_says_about_a_card_that_it_cannot_use_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchs_warning_about_an_unusable_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def unavailable() -> bool:
         warnings.warn("CUDA initialization: the driver\n is too old.", UserWarning, stacklevel=1)
         return False
@@ -95,7 +95,7 @@ def test_what_torch_says_about_a_card_that_it_cannot_use_is_kept(monkeypatch: py
     assert facts["cards"] == []
 
 
-def test_a_kernel_is_really_computed() -> None:
+def test_the_test_kernels_run() -> None:
     assert probe.kernel_fault("cpu", torch.float32) == ""
     assert probe.kernel_fault("cpu", torch.float16) == ""
 
@@ -110,10 +110,10 @@ def test_a_device_that_fails_gives_its_reason_on_one_line_without_general_advice
     assert probe.kernel_fault("cpu", torch.float32) == "CUDA error: unspecified launch failure"
 
 
-def test_a_device_that_computes_wrongly_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_with_wrong_results_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     right = torch.full
     monkeypatch.setattr(torch, "full", lambda size, value, **options: right(size, 0.0, **options))
-    assert probe.kernel_fault("cpu", torch.float32) == "16 and 36 are right, it computed 0 and 36"
+    assert probe.kernel_fault("cpu", torch.float32) == "expected 16 and 36, computed 0 and 36"
 
 
 def test_the_shipped_checkpoints_are_whole() -> None:
@@ -124,22 +124,22 @@ def test_the_shipped_checkpoints_are_whole() -> None:
 
 def test_a_checkpoint_of_a_full_model_is_compared_with_its_configuration(tmp_path: Path) -> None:
     config = paths.CONFIGS / "svd.yaml"
-    expected = probe._expected(config)  # pyright: ignore[reportPrivateUsage] - its names and shapes
+    expected = probe._expected(config)  # pyright: ignore[reportPrivateUsage] - names and shapes
     whole = write_header(tmp_path / "whole.safetensors", rows_of(expected))
     assert probe.checkpoint_fault(config, whole) == ""
     cut = write_header(tmp_path / "cut.safetensors", rows_of(expected), missing_bytes=1)
-    assert "is cut off" in probe.checkpoint_fault(config, cut)
-    assert "choose the checkpoint that belongs to this configuration" in probe.checkpoint_fault(TINY, whole)
+    assert "is incomplete" in probe.checkpoint_fault(config, cut)
+    assert "choose the checkpoint for this configuration" in probe.checkpoint_fault(TINY, whole)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", (10).to_bytes(8, "little") + b"{}"])
-def test_a_file_that_is_no_checkpoint_is_told_in_the_words_of_the_loader(content: bytes, tmp_path: Path) -> None:
+def test_an_invalid_checkpoint_gives_the_error_of_the_loader(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "svd_tiny.safetensors"
     path.write_bytes(content)
     assert probe.checkpoint_fault(TINY, path).startswith(str(path))
 
 
-def test_a_wrong_configuration_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+def test_an_invalid_configuration_is_not_reported_as_a_fault_of_the_file(tmp_path: Path) -> None:
     config = tmp_path / "own.yaml"
     config.write_text("model: 3\n", encoding="utf-8")
     with pytest.raises(ConfigError):

@@ -1,4 +1,4 @@
-"""From a picture to frames: the order of the draws, the progress, and what is refused."""
+"""Rendering: order of the random draws, progress events and errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,10 +47,10 @@ def picture() -> NDArray[np.float32]:
 
 
 class RecordingEngine:
-    """An engine that keeps what it is given and decodes to a grey of its own choice."""
+    """Engine that records its arguments and decodes to a fixed gray."""
 
     size_step, downsampling, latent_channels, scale_factor = 8, 8, 4, 0.18215
-    parts: Parts = {}  # noqa: RUF012 - of the protocol's own type
+    parts: Parts = {}  # noqa: RUF012 - type of the protocol
 
     def __init__(self, latent: float = 0.0, grey: float = 0.0, notice: str = "") -> None:
         self.latent, self.grey, self.notice = latent, grey, notice
@@ -121,7 +121,7 @@ def test_the_engine_is_given_the_clips_numbers() -> None:
     assert (engine.decoded == 0.25).all()
 
 
-def test_progress_tells_stage_steps_and_previews_in_order() -> None:
+def test_progress_reports_stages_steps_and_previews_in_order() -> None:
     _, events = render_with(RecordingEngine())
     assert [(event.stage, event.step, event.total) for event in events] == [
         ("condition", 0, 1),
@@ -138,10 +138,10 @@ def test_progress_tells_stage_steps_and_previews_in_order() -> None:
     assert all(event.preview is not None and event.preview.shape == (FRAMES, 4, 6, 3) for event in steps)
 
 
-def test_what_the_decoder_notices_is_progress_where_it_happened() -> None:
+def test_notices_of_the_decoder_become_progress_events() -> None:
     _, events = render_with(RecordingEngine(notice="decoded again"))
-    told = [(event.stage, event.step, event.notice) for event in events if event.stage == "decode"]
-    assert told == [("decode", 0, ""), ("decode", 2, ""), ("decode", 2, "decoded again"), ("decode", 3, "")]
+    decode_events = [(event.stage, event.step, event.notice) for event in events if event.stage == "decode"]
+    assert decode_events == [("decode", 0, ""), ("decode", 2, ""), ("decode", 2, "decoded again"), ("decode", 3, "")]
 
 
 @pytest.mark.parametrize(("grey", "byte"), [(-1.0, 0), (-3.0, 0), (0.0, 128), (0.5, 191), (1.0, 255), (1.5, 255)])
@@ -159,12 +159,12 @@ def test_frames_are_clamped_and_rounded_to_bytes(grey: float, byte: int) -> None
         (RecordingEngine(grey=float("nan")), "frames"),
     ],
 )
-def test_values_that_are_no_numbers_are_an_error_and_not_a_black_video(engine: RecordingEngine, what: str) -> None:
-    with pytest.raises(Img2VidError, match=f"the {what} hold values that are no numbers.*choose precision fp32"):
+def test_nan_or_infinity_is_an_error_and_not_a_black_video(engine: RecordingEngine, what: str) -> None:
+    with pytest.raises(Img2VidError, match=f"the {what} contain NaN or infinity.*choose precision fp32"):
         render_with(engine)
 
 
-def test_latents_that_were_kept_give_the_same_frames_again(small_engine: NativeEngine) -> None:
+def test_stored_latents_give_the_same_frames(small_engine: NativeEngine) -> None:
     whole, _ = render_with(small_engine)
     latents = sample_latents(small_engine, picture(), clip(), lambda progress: None)
     other = decode_latents(small_engine, latents, 1, lambda progress: None)
@@ -175,7 +175,7 @@ def test_latents_that_were_kept_give_the_same_frames_again(small_engine: NativeE
 
 
 @pytest.mark.parametrize("stage", ["condition", "sample", "decode"])
-def test_memory_that_runs_out_names_the_stage(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_names_the_stage(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **more: object) -> None:
         raise MemoryError
 

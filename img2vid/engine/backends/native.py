@@ -1,4 +1,4 @@
-"""The native engine: this project's own implementation of the whole computation."""
+"""Native engine: this project's own implementation of the complete computation."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from img2vid.engine.encoder_cache import fingerprint
 from img2vid.engine.fast.decoder import FastDecoder
 from img2vid.engine.fast.tile_plan import TilePlan
 from img2vid.engine.fast.unet import FastUNet
-from img2vid.engine.interface import DTYPES, Conditioning, LoadOptions, OnStep, SamplerSettings, StepInfo
+from img2vid.engine.interface import DTYPES, Conditioning, LoadOptions, OnStep, Parts, SamplerSettings, StepInfo
 from img2vid.engine.memory.accounting import ClipSize, Needs
 from img2vid.engine.memory.device import free_on_card
 from img2vid.engine.memory.offload import NETWORK, OffloadManager
@@ -25,16 +25,16 @@ from img2vid.engine.sampling.guiders import Interval, guide, make_scales
 from img2vid.engine.sampling.samplers import SAMPLERS
 from img2vid.engine.sampling.validation import check_sampler_settings
 from img2vid.engine.weights.checkpoint import assign, build_model, fill
-from img2vid.engine.weights.shared_modules import SHARED, Parts, parts_of, prefix_of, reuse
+from img2vid.engine.weights.shared_modules import SHARED, parts_of, prefix_of, reuse
 
 CLIP, ENCODER = SHARED
 FIRST_STAGE = "first_stage_model."
 
 
 class NativeEngine:
-    """Implements `img2vid.engine.interface.Engine` on torch alone.
+    """Implementation of `img2vid.engine.interface.Engine` that requires only torch.
 
-    Takes the network and the decoder out of `model` and into their fast form; what is left of it is the conditioner.
+    Moves the network and the decoder from `model` into their optimized form; only the conditioner stays in `model`.
     """
 
     def __init__(self, model: SvdModel, options: LoadOptions, parts: Parts) -> None:
@@ -47,10 +47,10 @@ class NativeEngine:
         in_one_format(model.first_stage_model)
         self.decoder = FastDecoder(model.first_stage_model, TilePlan.for_decoder(device, compiled=options.compile))
         model.drop_fused()
-        parts_at_work = {key: model.conditioner.embedder(key) for key in SHARED}
-        self.residence = OffloadManager({**parts_at_work, "decoder": self.decoder}, network, device)
+        embedders = {key: model.conditioner.embedder(key) for key in SHARED}
+        self.residence = OffloadManager({**embedders, "decoder": self.decoder}, network, device)
         self.plan = Plan()
-        self._order = replace(options, spare={}, on_bytes=None)
+        self._options = replace(options, on_bytes=None)
         config = model.config
         self.scale_factor = config.scale_factor
         self.size_step = config.size_step
@@ -59,10 +59,10 @@ class NativeEngine:
         self.frame_decoder = FrameDecoder(self.decoder, self.scale_factor, device, options.decoder_precision)
 
     @classmethod
-    def load(cls, options: LoadOptions) -> "NativeEngine":
-        """Loads a checkpoint, but for the spare parts that it holds too; `read_tensors` says what is checked.
+    def load(cls, options: LoadOptions, spare: Parts | None = None) -> "NativeEngine":
+        """Load a checkpoint, except for spare modules that match it; `read_tensors` validates the file.
 
-        Only where everything shall stay on the device it goes there at once.
+        Weights are loaded directly to the device only if memory is "resident".
         """
         home = options.device if options.memory == "resident" else torch.device("cpu")
 
@@ -70,7 +70,7 @@ class NativeEngine:
             return _place(name, tensor, options, home)
 
         model = build_model(options)
-        taken = reuse(model, options, place, options.spare)
+        taken = reuse(model, options, place, spare or {})
         fill(model, options, place)
         engine = cls(model, options, parts_of(model, options, taken))
         if options.memory in ("stages", "blocks"):
@@ -78,26 +78,26 @@ class NativeEngine:
         return engine
 
     def follow(self, plan: Plan) -> None:
-        """Takes a memory plan up."""
+        """Apply a memory plan."""
         self.residence.apply(plan.memory)
         self.denoiser.together, self.decoder.lean = plan.together, plan.lean
         self.plan = plan
 
     @cached_property
     def needs(self) -> Needs:
-        """What this model needs on a card."""
-        return needs_of(self._order)
+        """GPU memory requirements of this model."""
+        return needs_of(self._options)
 
     def plan_memory(self, size: ClipSize, free: int | None = None) -> Plan:
-        """Takes up the plan with which a clip of this size fits into the `free` bytes of the card, and returns it.
+        """Choose and apply a plan with which a clip of this size fits in `free` bytes of GPU memory, and return it.
 
-        Only where there is a card. Raises OutOfMemory where none fits and the choice is this function's.
+        Without CUDA, the plan is unchanged. Raise OutOfMemory if memory is "auto" and no plan fits.
         """
         if free is None:
             if self.device.type != "cuda":
                 return self.plan
             free = free_on_card(self.device) + self.residence.bytes_on_device
-        wanted = None if self._order.memory == "auto" else self._order.memory
+        wanted = None if self._options.memory == "auto" else self._options.memory
         self.follow(choose(self.needs, size, free, wanted))
         return self.plan
 
@@ -125,7 +125,7 @@ class NativeEngine:
             fingerprint(image, cond_noise, cond_aug),
             lambda: self._at_work(ENCODER, lambda: conditioner.encode_frame(noisy_frame())),
         )
-        # The models were trained with the frame rate counted from zero.
+        # The models were trained with fps - 1.
         scalars = {"fps_id": fps - 1, "motion_bucket_id": motion_bucket_id, "cond_aug": cond_aug}
         return conditioner.clip(embedding, latents, scalars, num_frames)
 
@@ -150,10 +150,10 @@ class NativeEngine:
         cache = BlockCache(settings.block_cache)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            if scales is None or not interval.holds(sigma):
+            if scales is None or not interval.contains(sigma):
                 return self.denoiser(x, sigma, [cond], cache)[0]
-            without, with_picture = self.denoiser(x, sigma, [uncond, cond], cache)
-            return guide(without, with_picture, scales)
+            unconditional, conditional = self.denoiser(x, sigma, [uncond, cond], cache)
+            return guide(unconditional, conditional, scales)
 
         def after_step(step: int, denoised: Tensor) -> None:
             cache.next_step()
@@ -186,7 +186,7 @@ class NativeEngine:
 
 
 def needs_of(options: LoadOptions) -> Needs:
-    """What a model needs on a card; nothing is read but the configuration."""
+    """Return the GPU memory requirements of a model; reads only the configuration."""
     options = replace(options, device=torch.device("meta"), memory="resident")
     model = build_model(options)
     for name, tensor in model.weights().items():
@@ -198,7 +198,7 @@ def needs_of(options: LoadOptions) -> Needs:
 
 
 def _place(name: str, tensor: Tensor, options: LoadOptions, home: torch.device) -> Tensor:
-    """A weight as the model holds it."""
+    """Return a weight in the model's number format and on its device."""
     dtype = _dtype_of(name, options)
     if name.startswith(FIRST_STAGE):
         return in_format(tensor, dtype).to(home)
@@ -206,10 +206,10 @@ def _place(name: str, tensor: Tensor, options: LoadOptions, home: torch.device) 
 
 
 def _dtype_of(name: str, options: LoadOptions) -> torch.dtype:
-    """The number format that is asked for.
+    """Return the requested number format of a weight.
 
-    The encoder of the conditioning frame runs once for a video, and what it gets wrong stays in every frame of it:
-    whatever the precision, it is kept in float32, so that latents do not depend on how frames are decoded.
+    The encoder of the conditioning frame is always in float32: it runs once per video, and its errors affect every
+    frame.
     """
     if name.startswith(FIRST_STAGE):
         return DTYPES[options.decoder_precision]

@@ -1,9 +1,8 @@
-"""The sgm engine: a thin adapter over the installed reference package, over its own classes only.
+"""sgm engine: a thin adapter over the classes of the installed reference package.
 
-It computes what `sgm` computes, for whoever wants the reference itself or has a fork of it. The configuration is handed
-to `sgm` after the same check as for the native engine, with three changes that alter no result: attention that needs
-the package xformers becomes the one that does not, no CLIP weights are downloaded only to be overwritten by the
-checkpoint's, and activations are not recomputed, which serves training alone.
+It serves users of the reference itself or of a fork. The configuration is validated as for the native engine and
+passed to `sgm` with three changes that do not affect results: attention without the xformers package, no download of
+CLIP weights that the checkpoint overwrites, and no activation checkpointing, which only training uses.
 """
 
 import contextlib
@@ -18,15 +17,14 @@ from torch import Tensor
 
 from img2vid.engine.config import DiffusionConfig, load_tree
 from img2vid.engine.decoding import in_chunks
-from img2vid.engine.interface import DTYPES, Conditioning, LoadOptions, OnStep, SamplerSettings, StepInfo
+from img2vid.engine.interface import DTYPES, Conditioning, LoadOptions, OnStep, Parts, SamplerSettings, StepInfo
 from img2vid.engine.model import build_meta
 from img2vid.engine.sampling.validation import check_sampler_settings
 from img2vid.engine.weights.checkpoint import read_tensors
-from img2vid.engine.weights.shared_modules import Parts
 from img2vid.errors import BadInput, EngineUnavailable
 
 PICTURE_KEYS = ["cond_frames", "cond_frames_without_noise"]
-"""What is zeroed in the unconditional twin."""
+"""Input keys whose embeddings are zero in the unconditional conditioning."""
 REPLACED: Mapping[str, Any] = {"softmax-xformers": "softmax", "vanilla-xformers": "vanilla"}
 MODULES = (
     "sgm.util",
@@ -38,21 +36,21 @@ MODULES = (
 
 
 def import_sgm() -> Any:
-    """`sgm.util`, after all that is needed of `sgm` was imported; else EngineUnavailable with the way to mend it."""
+    """Import the required modules of `sgm` and return `sgm.util`; raise EngineUnavailable on failure."""
     try:
         with _quiet():
             modules = [importlib.import_module(name) for name in MODULES]
         return modules[0]
-    except Exception as error:  # a broken install fails in any way it likes
+    except Exception as error:  # a broken installation raises arbitrary exceptions
         reason = " ".join(str(error).split())
         raise EngineUnavailable(
             f"the sgm engine cannot run here: importing sgm failed with {type(error).__name__}: {reason}; "
-            "`python -m pip install -r requirements/sgm.txt` mends it, or choose the native engine"
+            "run `python -m pip install -r requirements/sgm.txt`, or choose the native engine"
         ) from error
 
 
 class SgmEngine:
-    """Implements `img2vid.engine.interface.Engine` with `sgm`'s network, conditioner, first stage and samplers."""
+    """Implementation of `img2vid.engine.interface.Engine` with the network, conditioner and samplers of `sgm`."""
 
     def __init__(self, model: Any, config: DiffusionConfig, device: torch.device, dtype: torch.dtype) -> None:
         self.model = model
@@ -66,8 +64,8 @@ class SgmEngine:
 
     @classmethod
     def load(cls, options: LoadOptions) -> "SgmEngine":
-        """Builds the reference's model and fills it; what is checked of the file is what the native engine checks."""
-        _require_plain(options)
+        """Build the reference's model and load its weights; the file is validated as for the native engine."""
+        _check_options(options)
         util = import_sgm()
         expected = build_meta(options.config, options.config_path.parent)
         expected.drop_unused()
@@ -76,7 +74,7 @@ class SgmEngine:
         tree = adapt(load_tree(options.config_path))
         with _quiet():
             model = util.instantiate_from_config(tree["model"]).eval().requires_grad_(False)
-        # Parts that sampling does not use may be missing from the file; those it does use were checked above.
+        # Modules that sampling does not use may be missing from the file; the others were checked above.
         model.load_state_dict(dict(tensors), strict=False)
         dtype = DTYPES[options.precision]
         model.model.to(dtype)
@@ -121,11 +119,11 @@ class SgmEngine:
         on_step: OnStep | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """See `Engine.sample`. The state stays on the CPU: there sgm draws the same noise on any machine."""
+        """See `Engine.sample`. The state stays on the CPU, where sgm draws the same noise on any machine."""
         check_sampler_settings(settings)
         if settings.sampler_params.get("eta") == 0:
-            raise BadInput(f"{settings.sampler} of sgm cannot run with eta 0; choose a small eta or the native engine")
-        _refuse_approximations(settings)
+            raise BadInput(f"sgm's {settings.sampler} does not support eta 0; choose a small eta or the native engine")
+        _check_no_approximations(settings)
         num_frames = len(noise)
         sampler = make_sampler(settings, num_frames)
         _observe(sampler, settings.num_steps, on_step)
@@ -146,7 +144,7 @@ class SgmEngine:
             return sampler(denoise, noise.cpu().clone(), vars(cond), uc=vars(uncond))
 
     def _network(self, x: Tensor, c_noise: Tensor, c: dict[str, Tensor], **more: Any) -> Tensor:
-        """sgm's network in the format of its weights; the noise level stays exact."""
+        """Run sgm's network in the format of its weights; the noise level stays in float32."""
         cast_c = {key: value.to(self.dtype) for key, value in c.items()}
         return self.model.model(x.to(self.dtype), c_noise, cast_c, **more).float()
 
@@ -158,44 +156,44 @@ class SgmEngine:
         on_chunk: Callable[[int, int], None] | None = None,
         on_notice: Callable[[str], None] | None = None,
     ) -> Tensor:
-        """See `Engine.decode`. Always in float32, so that there is nothing to notice."""
+        """See `Engine.decode`. Always decodes in float32, so `on_notice` is never called."""
         return in_chunks(latents.to(self.device), decode_t, self.model.decode_first_stage, on_chunk)
 
 
-def _refuse_approximations(settings: SamplerSettings) -> None:
-    """A run that is exact although an approximation was asked for would be taken for an approximation as good."""
+def _check_no_approximations(settings: SamplerSettings) -> None:
+    """Raise BadInput for approximations, instead of silently ignoring them."""
     exact = SamplerSettings()
     for name in ("guidance_sigma_min", "guidance_sigma_max", "block_cache"):
-        value, usual = getattr(settings, name), getattr(exact, name)
-        if value != usual:
+        value, default = getattr(settings, name), getattr(exact, name)
+        if value != default:
             raise BadInput(
                 f"the sgm engine has no approximations, got {name} {value}; "
-                f"leave it at {usual} or choose the native engine"
+                f"leave it at {default} or choose the native engine"
             )
 
 
-def _require_plain(options: LoadOptions) -> None:
-    """Raises BadInput for what only the native engine can do."""
+def _check_options(options: LoadOptions) -> None:
+    """Raise BadInput for options that only the native engine supports."""
     if options.memory != "resident":
         raise BadInput(
-            f"memory {options.memory} is not for the sgm engine; choose memory resident or the native engine"
+            f"the sgm engine does not support memory {options.memory}; choose memory resident or the native engine"
         )
     if options.decoder_precision != "fp32":
         raise BadInput(
-            f"decoder_precision {options.decoder_precision} is not for the sgm engine, which decodes in float32; "
+            f"the sgm engine does not support decoder_precision {options.decoder_precision}; "
             "choose decoder_precision fp32 or the native engine"
         )
     if options.compile:
-        raise BadInput("compile is not for the sgm engine; leave it out or choose the native engine")
+        raise BadInput("the sgm engine does not support compile; leave it out or choose the native engine")
 
 
 def make_sampler(settings: SamplerSettings, num_frames: int) -> Any:
-    """`sgm`'s sampler with its guider and discretization, on the CPU."""
+    """Return `sgm`'s sampler with its guider and discretization, on the CPU."""
     guider_params = dict(settings.guider_params)
     if settings.guider in ("LinearPredictionGuider", "TrianglePredictionGuider"):
         guider_params["num_frames"] = num_frames
     if isinstance(guider_params.get("period"), int):
-        guider_params["period"] = float(guider_params["period"])  # sgm takes a whole number for a list
+        guider_params["period"] = float(guider_params["period"])  # sgm handles an int like a list
     make = getattr(importlib.import_module("sgm.modules.diffusionmodules.sampling"), settings.sampler)
     return make(
         num_steps=settings.num_steps,
@@ -210,7 +208,7 @@ def make_sampler(settings: SamplerSettings, num_frames: int) -> Any:
 
 
 def adapt(node: Any) -> Any:
-    """The configuration as `sgm` can run it anywhere; see the top of this file."""
+    """Return the configuration with the changes described at the top of this module."""
     if isinstance(node, dict):
         changed = {key: adapt(value) for key, value in cast(dict[str, Any], node).items()}
         for key in ("ckpt_path", "sampler_config"):
@@ -226,7 +224,7 @@ def adapt(node: Any) -> Any:
 
 
 def _register_clip(folder: Path) -> None:
-    """Tells open_clip of the architectures beside the configuration; `sgm` names them to it."""
+    """Register the architectures beside the configuration with open_clip, so that `sgm` can use them."""
     import open_clip  # pyright: ignore[reportMissingTypeStubs]
 
     if (folder / "clip").is_dir():
@@ -234,21 +232,21 @@ def _register_clip(folder: Path) -> None:
 
 
 def _repeat(part: dict[str, Tensor], num_frames: int) -> Conditioning:
-    """One row for every frame."""
+    """Repeat the conditioning of a clip for every frame."""
     rows = {key: value.float().expand(num_frames, *value.shape[1:]) for key, value in part.items()}
     return Conditioning(rows["crossattn"], rows["concat"], rows["vector"])
 
 
 def _observe(sampler: Any, num_steps: int, on_step: OnStep | None) -> None:
-    """Lets `on_step` see each step: sgm's samplers ask for the number of the next step when one is done."""
+    """Call `on_step` after each step, when sgm's sampler requests the next index from its step generator."""
     if on_step is None:
         return
     guider = sampler.guider
     sigmas = sampler.discretization(num_steps, device="cpu")
     latest: list[Tensor] = []
 
-    class Watcher:
-        """The guider, which also remembers what it returned last."""
+    class RecordingGuider:
+        """Guider that also keeps its latest result."""
 
         prepare_inputs = guider.prepare_inputs
 
@@ -261,13 +259,13 @@ def _observe(sampler: Any, num_steps: int, on_step: OnStep | None) -> None:
             yield index
             on_step(StepInfo(index + 1, num_steps, float(sigmas[index + 1]), latest[0]))
 
-    sampler.guider = Watcher()
+    sampler.guider = RecordingGuider()
     sampler.get_sigma_gen = steps
 
 
 @contextlib.contextmanager
 def _drawing_from(generator: torch.Generator | None) -> Generator[None, None, None]:
-    """Within this, torch's global generator on the CPU, which sgm's samplers use, goes on from `generator`."""
+    """Use `generator` as torch's global CPU generator, from which sgm's samplers draw, and update its state."""
     if generator is None:
         yield
         return
@@ -279,6 +277,6 @@ def _drawing_from(generator: torch.Generator | None) -> Generator[None, None, No
 
 @contextlib.contextmanager
 def _quiet() -> Generator[None, None, None]:
-    """sgm prints while it builds; standard output is for results."""
+    """Redirect the output that sgm prints to standard error; standard output is for results."""
     with contextlib.redirect_stdout(sys.stderr):
         yield

@@ -1,1 +1,1 @@
-"""What the benchmark needs torch for: engines as subjects, the machine's rates, operations, peaks of memory."""
+"""Torch side of the benchmark: backends, peak rates of the machine, operation counts and memory probes."""

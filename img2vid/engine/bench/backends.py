@@ -1,4 +1,4 @@
-"""Engines as the benchmark sees them: a model in memory, and each stage as a function that can be run repeatedly."""
+"""Benchmark backends: an engine with a loaded model, and each stage as a function that can run repeatedly."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -15,13 +15,13 @@ from img2vid.engine.interface import Conditioning, Engine, SamplerSettings
 from img2vid.engine.loading import load_engine
 
 Run = Callable[[], list[Tensor]]
-"""Runs a stage once, from inputs that are ready, and returns what it computed."""
+"""Function that runs a stage once from prepared inputs and returns the outputs."""
 COND_AUG, MOTION_BUCKET_ID, FPS = 0.02, 127, 7
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is computed: a clip's size in pixels, its frames, frames decoded at a time, and steps of the sampler."""
+    """Workload: size of the clip in pixels, frames, frames decoded at a time, and sampler steps."""
 
     width: int
     height: int
@@ -30,13 +30,13 @@ class Shape:
     steps: int = 1
 
     def smallest(self, size_step: int) -> "Shape":
-        """The least work that still touches every weight: two frames of the smallest size."""
+        """Return the smallest workload that uses every weight: two frames of the smallest size."""
         return Shape(size_step, size_step, min(self.num_frames, 2), 2)
 
 
 @dataclass(frozen=True)
 class Model:
-    """Which model is measured, and how it is held. options: further arguments of `load_engine`, for native alone."""
+    """Model to measure, its device and precision. options: extra arguments of `load_engine`, native engine only."""
 
     config: str
     checkpoint: str
@@ -47,7 +47,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the stages start from, in float32 on the CPU: the same for every engine."""
+    """Inputs of the stages, in float32 on the CPU, identical for every engine."""
 
     image: Tensor
     cond_noise: Tensor
@@ -58,17 +58,20 @@ class Inputs:
 
 
 class Backend(Protocol):
-    """An engine with a model in memory."""
+    """Engine with a loaded model."""
 
     size_step: int
 
     def prepare(self, stage: str, shape: Shape, seed: int = 0) -> Run:
-        """The stage "condition", "step" (all steps of the shape, guided) or "decode" with its inputs in place."""
+        """Prepare the inputs of a stage and return its run.
+
+        stage: "condition", "step" (all guided steps of the shape) or "decode".
+        """
         ...
 
 
 def draw_inputs(config: DiffusionConfig, shape: Shape, seed: int) -> Inputs:
-    """Inputs of one clip. They are drawn and not computed by an earlier stage, so that each stage stands alone."""
+    """Draw random inputs of one clip, so that no stage depends on the output of another."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*size: int) -> Tensor:
@@ -91,7 +94,7 @@ def draw_inputs(config: DiffusionConfig, shape: Shape, seed: int) -> Inputs:
 
 
 class EngineBackend:
-    """Either of the project's engines, through its public interface alone."""
+    """Backend for the project's own engines, native and sgm, using only the public interface."""
 
     def __init__(self, engine: Engine, config: DiffusionConfig, device: str) -> None:
         self.engine = engine
@@ -100,18 +103,18 @@ class EngineBackend:
         self.size_step = engine.size_step
 
     def prepare(self, stage: str, shape: Shape, seed: int = 0) -> Run:
-        """See `Subject.prepare`."""
+        """See `Backend.prepare`."""
         inputs = draw_inputs(self.config, shape, seed)
         if stage == "condition":
             return lambda: self._condition(inputs, shape)
         if stage == "step":
-            cond, uncond = (self._placed(part) for part in (inputs.cond, inputs.uncond))
+            cond, uncond = (self._to_device(part) for part in (inputs.cond, inputs.uncond))
             settings = SamplerSettings(num_steps=shape.steps)
             return lambda: [self.engine.sample(inputs.noise, cond, uncond, settings)]
         return lambda: [self.engine.decode(inputs.latents, shape.decode_t)]
 
     def _condition(self, inputs: Inputs, shape: Shape) -> list[Tensor]:
-        if isinstance(self.engine, NativeEngine):  # it would know the picture again
+        if isinstance(self.engine, NativeEngine):  # otherwise the image would come from the encoder cache
             for part in self.engine.parts.values():
                 part.seen.clear()
         cond, _ = self.engine.condition(
@@ -124,21 +127,21 @@ class EngineBackend:
         )
         return [cond.crossattn, cond.concat, cond.vector]
 
-    def _placed(self, part: Conditioning) -> Conditioning:
+    def _to_device(self, part: Conditioning) -> Conditioning:
         d = self.device
         return Conditioning(part.crossattn.to(d), part.concat.to(d), part.vector.to(d))
 
 
 def load_backend(name: str, model: Model) -> Backend:
-    """The engine of that name with the model: native, sgm, or diffusers with random weights of the same widths.
+    """Load a model with an engine: native, sgm, or diffusers with random weights of the same widths.
 
-    Raises EngineUnavailable, with the reason, where it cannot run here or has no model of this form.
+    Raise EngineUnavailable with the reason if the engine cannot run here or does not support the model.
     """
     config = load_config(Path(model.config))
     if name == "diffusers":
-        # Imported only when asked for: it needs packages that most people do not have.
-        peer: Any = importlib.import_module("img2vid.engine.bench.diffusers_backend")
-        return peer.load(config, Path(model.config).parent, model.device, model.precision)
+        # Imported on demand because it needs packages that are usually not installed.
+        backend: Any = importlib.import_module("img2vid.engine.bench.diffusers_backend")
+        return backend.load(config, Path(model.config).parent, model.device, model.precision)
     options = dict(model.options) if name == "native" else {}
     engine = load_engine(
         model.config, model.checkpoint, provider=name, device=model.device, precision=model.precision, **options

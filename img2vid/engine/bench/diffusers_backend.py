@@ -1,7 +1,7 @@
-"""diffusers as a peer: its own network, autoencoder and scheduler at the widths of a configuration, random weights.
+"""diffusers backend: its network, autoencoder and scheduler with a configuration's widths and random weights.
 
-The stages do what its pipeline does: both halves of a guided step in one batch, and with fp16 a decoder in fp16, while
-the encoder runs in fp32. The weights are its own random ones, so that time and memory can be compared and values not.
+The stages follow its pipeline: both halves of a guided step run in one batch; with fp16, the decoder runs in fp16 and
+the encoder in fp32. Weights are random, so time and memory are comparable with other backends, but outputs are not.
 """
 
 import importlib
@@ -26,31 +26,31 @@ from img2vid.errors import EngineUnavailable
 
 
 def load(config: DiffusionConfig, folder: Path, device: str, precision: str) -> "DiffusersBackend":
-    """Builds the peer; raises EngineUnavailable where the packages are missing or diffusers has no such model."""
+    """Build the backend. Raise EngineUnavailable if packages are missing or diffusers does not support the model."""
     try:
         diffusers: Any = importlib.import_module("diffusers")
         transformers: Any = importlib.import_module("transformers")
-        made = (diffusers.UNetSpatioTemporalConditionModel, diffusers.AutoencoderKLTemporalDecoder)
+        classes = (diffusers.UNetSpatioTemporalConditionModel, diffusers.AutoencoderKLTemporalDecoder)
         vision: Any = transformers.CLIPVisionModelWithProjection
-    except Exception as error:  # a broken install fails in any way it likes
+    except Exception as error:  # a broken installation can raise any exception
         reason = " ".join(str(error).split())[:200]
         raise EngineUnavailable(
             f"importing diffusers failed with {type(error).__name__}: {reason}; "
-            "`python -m pip install -r requirements/bench.txt` mends it"
+            "run `python -m pip install -r requirements/bench.txt`"
         ) from error
     dtype = DTYPES[precision]  # type: ignore[index]
     with torch.device(device):
-        network = made[0](**network_arguments(config))
-        autoencoder = made[1](**autoencoder_arguments(config))
+        network = classes[0](**network_arguments(config))
+        autoencoder = classes[1](**autoencoder_arguments(config))
         clip = vision(transformers.CLIPVisionConfig(**vision_arguments(config, folder)))
     parts = [part.eval().requires_grad_(False) for part in (network, autoencoder, clip)]
-    if dtype != torch.float32:  # diffusers warns of every conversion
+    if dtype != torch.float32:  # diffusers warns about every conversion
         parts = [part.to(dtype) for part in parts]
     return DiffusersBackend(config, diffusers, parts, torch.device(device), dtype)
 
 
 def network_arguments(config: DiffusionConfig) -> dict[str, Any]:
-    """What `UNetSpatioTemporalConditionModel` is told, so that its widths are those of the configuration."""
+    """Return the arguments of `UNetSpatioTemporalConditionModel` for the widths of the configuration."""
     shape: VideoUNetConfig = config.network_config
     widths = [mult * shape.model_channels for mult in shape.channel_mult]
     attends = [2**level in shape.attention_resolutions for level in range(len(widths))]
@@ -73,13 +73,13 @@ def network_arguments(config: DiffusionConfig) -> dict[str, Any]:
 
 
 def autoencoder_arguments(config: DiffusionConfig) -> dict[str, Any]:
-    """What `AutoencoderKLTemporalDecoder` is told; EngineUnavailable for a form that it does not have."""
+    """Return the arguments of `AutoencoderKLTemporalDecoder`; raise EngineUnavailable for unsupported architectures."""
     stage = config.first_stage_config
     if not isinstance(stage, AutoencodingEngineConfig) or not isinstance(stage.decoder_config, VideoDecoderConfig):
-        raise EngineUnavailable("diffusers has no model with this decoder, which works frame by frame")
+        raise EngineUnavailable("diffusers has no model with a frame-by-frame decoder")
     encoder, decoder = stage.encoder_config, stage.decoder_config
     if (encoder.ch, encoder.ch_mult, encoder.num_res_blocks) != (decoder.ch, decoder.ch_mult, decoder.num_res_blocks):
-        raise EngineUnavailable("diffusers has no model whose encoder and decoder are of different widths")
+        raise EngineUnavailable("diffusers has no model whose encoder and decoder have different widths")
     widths = tuple(mult * decoder.ch for mult in decoder.ch_mult)
     return {
         "in_channels": decoder.in_channels,
@@ -93,7 +93,7 @@ def autoencoder_arguments(config: DiffusionConfig) -> dict[str, Any]:
 
 
 def vision_arguments(config: DiffusionConfig, folder: Path) -> dict[str, Any]:
-    """What transformers' `CLIPVisionConfig` is told."""
+    """Return the arguments of `CLIPVisionConfig` of transformers."""
     embedders = [entry.embedder for entry in config.conditioner_config.emb_models]
     clip = next(e for e in embedders if isinstance(e, ImagePredictionEmbedderConfig)).open_clip_embedding_config
     arch = architecture(clip.arch, folder)
@@ -112,7 +112,7 @@ def vision_arguments(config: DiffusionConfig, folder: Path) -> dict[str, Any]:
 
 
 class DiffusersBackend:
-    """Implements `img2vid.engine.bench.backends.Subject`."""
+    """Diffusers implementation of `img2vid.engine.bench.backends.Backend`."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class DiffusersBackend:
         self.size_step = config.size_step
 
     def prepare(self, stage: str, shape: Shape, seed: int = 0) -> Run:
-        """See `Subject.prepare`."""
+        """See `Backend.prepare`."""
         inputs = draw_inputs(self.config, shape, seed)
 
         def batch(values: Tensor) -> Tensor:
@@ -151,20 +151,20 @@ class DiffusersBackend:
 
     @torch.inference_mode()
     def _condition(self, image: Tensor, noisy: Tensor) -> list[Tensor]:
-        """image, noisy: (1, 3, H, W) in [-1, 1]."""
+        """Encode image and noisy image, (1, 3, H, W) in [-1, 1]."""
         small = torch.nn.functional.interpolate(image, (SIDE, SIDE), mode="bicubic", antialias=True)
         embedding = self.clip(small.to(self.dtype)).image_embeds
-        narrow = self.dtype == torch.float16
-        # Its pipeline widens the autoencoder while it encodes.
-        widened = self.autoencoder.to(torch.float32) if narrow else self.autoencoder
-        latents = widened.encode(noisy.to(torch.float32 if narrow else self.dtype)).latent_dist.mode()
-        if narrow:
+        half = self.dtype == torch.float16
+        # The diffusers pipeline converts the autoencoder to float32 while it encodes.
+        autoencoder = self.autoencoder.to(torch.float32) if half else self.autoencoder
+        latents = autoencoder.encode(noisy.to(torch.float32 if half else self.dtype)).latent_dist.mode()
+        if half:
             self.autoencoder.to(self.dtype)
         return [embedding, latents]
 
     @torch.inference_mode()
     def _steps(self, noise: Tensor, context: Tensor, concat: Tensor, steps: int) -> list[Tensor]:
-        """noise: (1, T, z, h, w); context: (2, 1, D); concat: (2, T, z, h, w)."""
+        """Sample from noise (1, T, z, h, w) with context (2, 1, D) and concat (2, T, z, h, w)."""
         scheduler: Any = self.diffusers.EulerDiscreteScheduler(
             prediction_type="v_prediction",
             timestep_type="continuous",
@@ -188,7 +188,7 @@ class DiffusersBackend:
 
     @torch.inference_mode()
     def _decode(self, latents: Tensor, decode_t: int) -> list[Tensor]:
-        """latents: (T, z, h, w)."""
+        """Decode latents (T, z, h, w)."""
         frames = [
             self.autoencoder.decode(chunk / self.config.scale_factor, num_frames=len(chunk)).sample
             for chunk in torch.split(latents, decode_t)

@@ -1,7 +1,7 @@
-"""The memory that a stage needs at most, and what whole clips cost: measured in a process of its own.
+"""Peak memory of a stage and cost of whole clips, measured in a separate process.
 
-In a process that holds other engines, or in which another stage ran, neither would be comparable. An order goes to the
-new process on its standard input, as JSON; the answer is the last line that it prints.
+A process that holds other engines or has run another stage would distort the result. The request is sent to the new
+process as JSON on standard input; the result is the last line that it prints.
 """
 
 import contextlib
@@ -35,10 +35,10 @@ POLLING = 0.005
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """What a process is to run. stages: by name, one after the other; jobs: how often, each time on another picture.
+    """Request to a probe process. stages: names, in execution order; jobs: number of runs, each with another image.
 
-    warm_up: first run everything at the smallest size, so that weights and code are in memory before the measuring.
-    repetitions: how often the stages are run and timed after that. threads: of torch, 0 for its own choice.
+    warm_up: first run the stages at the smallest size, so that weights and code are loaded before the measurement.
+    repetitions: number of timed runs after the jobs. threads: of torch, 0 for its default.
     """
 
     engine: str
@@ -53,9 +53,9 @@ class ProbeRequest:
 
 @dataclass(frozen=True)
 class Cost:
-    """before: bytes that the process held before the jobs; peak: at most during them. None where nothing tells it.
+    """Measured cost. before, peak: bytes held before and at most during the jobs; None if not measurable.
 
-    load: seconds of loading; jobs: of all jobs together; seconds: the median of the repetitions of each stage.
+    load: seconds of loading; jobs: seconds of all jobs together; seconds: median of the repetitions by stage.
     """
 
     before: int | None
@@ -66,12 +66,12 @@ class Cost:
 
     @property
     def growth(self) -> int | None:
-        """Bytes of the peak that came with the jobs."""
+        """Bytes that the jobs added to the memory before them."""
         return None if self.peak is None or self.before is None else max(self.peak - self.before, 0)
 
 
 def measure(request: ProbeRequest) -> Cost:
-    """Carries out an order in a new process; Img2VidError with its last words where that fails."""
+    """Run a request in a new process; raise Img2VidError with the last line of its stderr if it fails."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())}
     done = subprocess.run(
         [sys.executable, "-m", MODULE],
@@ -82,43 +82,41 @@ def measure(request: ProbeRequest) -> Cost:
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        reason = (
-            f"it was ended by signal {-done.returncode}" if done.returncode < 0 else (said or ["it said nothing"])[-1]
-        )
-        raise Img2VidError(f"measuring {request.engine} in a process of its own failed: {reason}")
+        lines = done.stderr.strip().splitlines()
+        reason = f"killed by signal {-done.returncode}" if done.returncode < 0 else (lines or ["no error message"])[-1]
+        raise Img2VidError(f"measuring {request.engine} in a separate process failed: {reason}")
     return Cost(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def _search_path() -> list[str]:
-    """The project's folder first: the new process runs the same img2vid, installed or not."""
+    """Return the import path with the project first, so that the new process runs the same img2vid."""
     return [str(paths.PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
 
 
 def run_probe(request: ProbeRequest) -> Cost:
-    """Carries out an order in this process."""
+    """Run a request in this process."""
     if request.threads:
         torch.set_num_threads(request.threads)
     started = time.perf_counter()
-    subject = load_backend(request.engine, request.model)
+    backend = load_backend(request.engine, request.model)
     load = time.perf_counter() - started
     if request.warm_up:
-        _run(subject, request, request.shape.smallest(subject.size_step), 0)
+        _run(backend, request, request.shape.smallest(backend.size_step), 0)
     _release()
     meter = make_meter(request.model.device)
     before = meter.start()
-    jobs = sum(sum(_run(subject, request, request.shape, job).values()) for job in range(request.jobs))
+    jobs = sum(sum(_run(backend, request, request.shape, job).values()) for job in range(request.jobs))
     peak = meter.stop()
-    repeated = [_run(subject, request, request.shape, 0) for _ in range(request.repetitions)]
+    repeated = [_run(backend, request, request.shape, 0) for _ in range(request.repetitions)]
     seconds = {stage: statistics.median(run[stage] for run in repeated) for stage in request.stages} if repeated else {}
     return Cost(before, peak, load, jobs, seconds)
 
 
-def _run(subject: Backend, request: ProbeRequest, shape: Shape, seed: int) -> dict[str, float]:
-    """Seconds of each stage, run once."""
+def _run(backend: Backend, request: ProbeRequest, shape: Shape, seed: int) -> dict[str, float]:
+    """Run each stage once and return the seconds by stage."""
     taken: dict[str, float] = {}
     for stage in request.stages:
-        run = subject.prepare(stage, shape, seed)
+        run = backend.prepare(stage, shape, seed)
         synchronise(request.model.device)
         started = time.perf_counter()
         run()
@@ -128,7 +126,7 @@ def _run(subject: Backend, request: ProbeRequest, shape: Shape, seed: int) -> di
 
 
 def _release() -> None:
-    """Hands back what was freed, so that it does not count as held."""
+    """Return freed memory to the system, so that it does not count as held."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -137,22 +135,22 @@ def _release() -> None:
 
 
 class Meter(Protocol):
-    """Watches the memory between start and stop."""
+    """Memory meter for the time between start and stop."""
 
     def start(self) -> int | None:
-        """Bytes held now."""
+        """Start measuring and return the bytes held now."""
         ...
 
     def stop(self) -> int | None:
-        """Bytes held at most since the start."""
+        """Stop measuring and return the peak of bytes held since the start."""
         ...
 
 
 def make_meter(device: str) -> Meter:
-    """What tells the peak on this device: torch for an NVIDIA card, the system for the machine's own memory."""
+    """Return the meter of a device: torch's for an NVIDIA GPU, the system's for host memory."""
     kind = torch.device(device).type
     if kind == "cuda":
-        return CardMeter(device)
+        return CudaMeter(device)
     if kind != "cpu":
         return NoMeter()
     with contextlib.suppress(OSError):
@@ -161,8 +159,8 @@ def make_meter(device: str) -> Meter:
     return PollingMeter()
 
 
-class CardMeter:
-    """What torch has allocated on a card."""
+class CudaMeter:
+    """Memory that torch has allocated on a GPU."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -178,7 +176,7 @@ class CardMeter:
 
 
 class LinuxMeter:
-    """The process's resident memory; Linux keeps its peak and forgets it on demand."""
+    """Resident memory of the process; Linux records its peak and resets it on request."""
 
     def start(self) -> int:
         """See `Meter.start`."""
@@ -191,14 +189,14 @@ class LinuxMeter:
 
 
 class PollingMeter:
-    """The process's resident memory, looked at every few milliseconds."""
+    """Resident memory of the process, polled every few milliseconds."""
 
     def __init__(self, resident: Callable[[], int] | None = None) -> None:
         process = psutil.Process()
         self._resident = resident if resident is not None else lambda: process.memory_info().rss
         self._peak = 0
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._poll, daemon=True)
 
     def start(self) -> int:
         """See `Meter.start`."""
@@ -212,13 +210,13 @@ class PollingMeter:
         self._thread.join()
         return max(self._peak, self._resident())
 
-    def _watch(self) -> None:
+    def _poll(self) -> None:
         while not self._done.wait(POLLING):
             self._peak = max(self._peak, self._resident())
 
 
 class NoMeter:
-    """For devices whose memory nobody tells."""
+    """Fallback for devices that do not report their memory."""
 
     def start(self) -> None:
         """See `Meter.start`."""
@@ -228,21 +226,21 @@ class NoMeter:
 
 
 def _status(name: str) -> int:
-    """A line of this process's status in bytes."""
+    """Return a value of /proc/self/status in bytes."""
     lines = STATUS.read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def read_order(text: str) -> ProbeRequest:
-    """An order as `measure` sends it."""
+def read_request(text: str) -> ProbeRequest:
+    """Parse a request sent by `measure`."""
     values: dict[str, Any] = json.loads(text)
     model, shape = Model(**values.pop("model")), Shape(**values.pop("shape"))
     return ProbeRequest(model=model, shape=shape, **values)
 
 
 def main() -> None:
-    """Reads an order and prints the answer."""
-    request = read_order(sys.stdin.read())
+    """Read a request from stdin and print its cost as JSON."""
+    request = read_request(sys.stdin.read())
     try:
         with contextlib.redirect_stdout(sys.stderr):
             cost = run_probe(request)

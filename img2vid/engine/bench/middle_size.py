@@ -1,4 +1,4 @@
-"""The middle-size model: svd with fewer channels, written beside its small CLIP where both engines find it."""
+"""Middle-size model: svd with fewer channels, written next to its small CLIP, where both engines find it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ MODEL_CHANNELS, CHANNELS, CONTEXT = 64, 32, 64
 
 
 def middle_tree(svd: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of svd with a fifth of the network's channels, a quarter of the autoencoders', a small CLIP."""
+    """Return svd's configuration with 1/5 of the network's channels, 1/4 of the autoencoders' and a small CLIP."""
     tree: Any = OmegaConf.create(dict(svd))
     changes = {
         f"{NETWORK}.model_channels": MODEL_CHANNELS,
@@ -23,19 +23,19 @@ def middle_tree(svd: Mapping[str, Any]) -> dict[str, Any]:
         f"{STAGE}.encoder_config.params.ch": CHANNELS,
         f"{STAGE}.decoder_config.params.ch": CHANNELS,
     }
-    for place, value in changes.items():
-        OmegaConf.update(tree, place, value)
+    for key, value in changes.items():
+        OmegaConf.update(tree, key, value)
     for embedder in tree.model.params.conditioner_config.params.emb_models:
         if embedder.input_key == "cond_frames":
             embedder.params.encoder_config.params.ddconfig.ch = CHANNELS
         elif embedder.input_key == "cond_frames_without_noise":
             embedder.params.open_clip_embedding_config.params.arch = CLIP
-    made: Any = OmegaConf.to_container(tree)
-    return made
+    container: Any = OmegaConf.to_container(tree)
+    return container
 
 
 def write_middle(svd: Path, folder: Path) -> Path:
-    """Writes `middle.yaml` and its CLIP's architecture into `folder`; svd: the configuration that it is made from."""
+    """Write `middle.yaml` and its CLIP architecture to `folder`. svd: path of the configuration to derive it from."""
     (folder / "clip").mkdir(parents=True, exist_ok=True)
     architecture = (svd.parent / "clip" / f"{CLIP}.json").read_text(encoding="utf-8")
     (folder / "clip" / f"{CLIP}.json").write_text(architecture, encoding="utf-8")

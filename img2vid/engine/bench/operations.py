@@ -1,8 +1,8 @@
-"""What the stages have to compute, counted on the plain modules on torch's meta device: no memory, no time.
+"""Operation counts of the stages, from the plain modules on torch's meta device, which needs no memory or time.
 
-The plain modules compute layer by layer what the reference computes, with the same products of the same sizes. An
-operation is a multiplication or an addition inside a matrix product, a convolution or attention; what is done element
-by element is not counted, as is usual.
+The plain modules match the reference layer by layer, with the same products of the same sizes. An operation is a
+multiplication or addition in a matrix product, a convolution or attention. Element-wise operations are not counted, as
+is usual.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ from img2vid.engine.model import SvdModel, build_meta
 
 @dataclass(frozen=True)
 class Work:
-    """One part of a stage: the format it is computed in, its operations, and the bytes that must move at least.
+    """Part of a stage: number format, operations, and the minimum of bytes to move.
 
-    The bytes are the weights, read once for each pass over them, and the part's inputs and outputs.
+    The bytes are the weights, read once per pass, and the part's inputs and outputs.
     """
 
     precision: str
@@ -33,14 +33,14 @@ class Work:
 
 
 def count(run: Callable[[], object]) -> float:
-    """The operations of a run, whose results are of no use: under torch's counter some layers compute otherwise."""
+    """Return the operations of a run. Its results are not valid, because torch's counter changes some layers."""
     with FlopCounterMode(display=False) as counter:
         run()
     return float(counter.get_total_flops())
 
 
 def count_stages(config: Path, shape: Shape, precision: str) -> dict[str, list[Work]]:
-    """The parts of "condition", "step" and "decode" in the formats in which the reference computes them."""
+    """Return the parts of "condition", "step" and "decode" in the number formats of the reference."""
     model_config = load_config(config)
     model = build_meta(model_config, config.parent)
     model.drop_unused()
@@ -55,7 +55,7 @@ def _condition(model: SvdModel, shape: Shape, precision: str) -> list[Work]:
     image = _blank(1, 3, shape.height, shape.width)
     conditioner = model.conditioner
     clip = conditioner.embedder("cond_frames_without_noise")
-    # What comes before the tower is resizing: no products, and the tower's weights are all that CLIP must read.
+    # Only resizing comes before the tower: it has no products and no weights.
     tower = cast(Any, clip).open_clip
     encoder = conditioner.embedder("cond_frames")
     return [
@@ -65,7 +65,7 @@ def _condition(model: SvdModel, shape: Shape, precision: str) -> list[Work]:
 
 
 def _step(model: SvdModel, config: DiffusionConfig, shape: Shape, precision: str) -> Work:
-    """Both halves of every step."""
+    """Count both halves of every guided step."""
     network, frames = config.network_config, 2 * shape.num_frames
     f = config.first_stage.downsampling
     x = _blank(frames, network.in_channels, shape.height // f, shape.width // f)

@@ -1,4 +1,4 @@
-"""How fast this machine is at best: its rate at a large matrix product, and at copying."""
+"""Peak rates of this machine for a large matrix product and for copying memory."""
 
 import time
 from collections.abc import Callable, Generator
@@ -11,17 +11,17 @@ import torch
 from img2vid.engine.interface import DTYPES
 
 LONG_ENOUGH = 0.05
-"""Seconds of one product, above which no larger one is tried."""
+"""Seconds of a product above which no larger product is tried."""
 SIDES = (512, 1024, 2048, 4096, 8192)
 MEASURING = 0.5
-"""Seconds for which each rate is looked for."""
+"""Seconds to measure each rate."""
 COPIED = {"cpu": 1 << 28, "cuda": 1 << 30}
-"""Bytes copied at once: more than any cache holds."""
+"""Bytes per copy, larger than any cache."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """product: operations per second; copy: bytes read and written per second. side: of the square matrices."""
+    """Peak rates. product: operations per second; copy: bytes read and written per second; side: of the matrices."""
 
     product: float
     copy: float
@@ -29,10 +29,10 @@ class Rates:
 
 
 def measure_rates(device: str, precision: str) -> Rates:
-    """The best of several tries, as what is looked for is a floor."""
+    """Measure the peak rates, each the best of several tries."""
     dtype, kind = DTYPES[precision], torch.device(device)  # type: ignore[index]
-    like = products_like_convolutions() if kind.type == "cuda" else nullcontext()
-    with like, torch.inference_mode():
+    precision_context = products_like_convolutions() if kind.type == "cuda" else nullcontext()
+    with precision_context, torch.inference_mode():
         side, seconds = _product(kind, dtype)
         source = torch.ones(COPIED.get(kind.type, 1 << 28) // dtype.itemsize, dtype=dtype, device=kind)
         target = torch.empty_like(source)
@@ -41,7 +41,7 @@ def measure_rates(device: str, precision: str) -> Rates:
 
 
 def _product(device: torch.device, dtype: torch.dtype) -> tuple[int, float]:
-    """The side of the first square product that takes long enough, and its seconds."""
+    """Return the side of the first square product that takes long enough, and its seconds."""
     side, seconds = 0, 0.0
     for side in SIDES:
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
@@ -54,7 +54,7 @@ def _product(device: torch.device, dtype: torch.dtype) -> tuple[int, float]:
 
 
 def synchronise(device: str) -> None:
-    """Waits until the device has done all that it was given."""
+    """Wait until the device has finished all queued work."""
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.synchronize(device)
@@ -63,7 +63,7 @@ def synchronise(device: str) -> None:
 
 
 def _best(work: Callable[[], object], device: torch.device, tries: int | None = None) -> float:
-    """Seconds of the fastest run, after one that does not count."""
+    """Return the seconds of the fastest run, after one warm-up run."""
     work()
     synchronise(str(device))
     taken: list[float] = []
@@ -77,9 +77,9 @@ def _best(work: Callable[[], object], device: torch.device, tries: int | None = 
 
 @contextmanager
 def products_like_convolutions() -> Generator[None, None, None]:
-    """Within this, float32 products on a card are rounded as its convolutions are.
+    """Inside the block, round float32 products on a GPU as its convolutions are rounded.
 
-    torch lets convolutions use the short TF32 format and products not; a floor from the slower of the two is none.
+    By default, torch allows TF32 for convolutions but not for products. A floor must use the faster format.
     """
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32

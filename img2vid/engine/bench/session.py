@@ -1,4 +1,4 @@
-"""Several engines in one process, ready to take turns."""
+"""Benchmark session: several backends loaded in one process."""
 
 import importlib.metadata
 import platform
@@ -18,14 +18,14 @@ from img2vid.errors import EngineUnavailable, OutOfMemory
 
 REFERENCE, NATIVE = "sgm", "native"
 PACKAGES = ("torch", "diffusers", "transformers", "sgm", "open_clip_torch", "triton")
-ADVISED = {"condition": "condition", "step": "sample", "decode": "decode"}
-"""What the project calls the stages where it gives advice."""
+STAGE_NAMES = {"condition": "condition", "step": "sample", "decode": "decode"}
+"""Names of the stages in `out_of_memory_explained`."""
 
 
 class Session:
-    """The engines of a comparison with their models in memory.
+    """Engines of a comparison with their loaded models.
 
-    left_out: the engines that cannot take part, each with the reason.
+    left_out: the engines that cannot run, with the reason.
     """
 
     def __init__(self, names: Sequence[str], model: Model, shape: Shape, threads: int = 0) -> None:
@@ -33,52 +33,52 @@ class Session:
             torch.set_num_threads(threads)
         self.model = model
         self.shape = shape
-        self.subjects: dict[str, Backend] = {}
+        self.backends: dict[str, Backend] = {}
         self.left_out: dict[str, str] = {}
         for name in names:
             try:
                 with out_of_memory_explained("load"):
-                    self.subjects[name] = load_backend(name, model)
+                    self.backends[name] = load_backend(name, model)
             except (EngineUnavailable, OutOfMemory) as error:
                 self.left_out[name] = str(error)
 
     def synchronise(self) -> None:
-        """Waits until the device is idle."""
+        """Wait until the device is idle."""
         synchronise(self.model.device)
 
     def rates(self, precisions: Sequence[str]) -> dict[str, Rates]:
-        """The machine's rates in each format."""
+        """Measure the machine's rates in each number format."""
         return {precision: measure_rates(self.model.device, precision) for precision in precisions}
 
     def work(self) -> dict[str, list[Work]]:
-        """What the stages have to compute, stage by stage."""
+        """Return the operation counts of each stage."""
         return count_stages(Path(self.model.config), self.shape, self.model.precision)
 
     def warm_up(self, stage: str, times: int) -> "WarmStage":
-        """Runs a stage on every engine and keeps what tells whether they agree."""
+        """Run a stage on every engine and compare the outputs; remove engines that run out of memory."""
         runs: dict[str, Run] = {}
         outputs: dict[str, list[Tensor]] = {}
         operations: float | None = None
-        for name, subject in list(self.subjects.items()):
+        for name, backend in list(self.backends.items()):
             try:
-                with out_of_memory_explained(ADVISED[stage]):
-                    run = subject.prepare(stage, self.shape)
+                with out_of_memory_explained(STAGE_NAMES[stage]):
+                    run = backend.prepare(stage, self.shape)
                     if name == REFERENCE:
                         operations = count(run)
                     for _ in range(times):
                         outputs[name] = run()
             except OutOfMemory as error:
                 self.left_out[name] = str(error)
-                del self.subjects[name]
+                del self.backends[name]
                 continue
             runs[name] = run
         return WarmStage(runs, operations, _difference(outputs))
 
 
 class WarmStage:
-    """A stage that has run on every engine.
+    """Stage that has run on every engine.
 
-    operations: counted on the reference, None where it takes no part. difference: of native from the reference.
+    operations: counted on the reference, None without it. difference: relative difference of native from the reference.
     """
 
     def __init__(self, runs: Mapping[str, Run], operations: float | None, difference: float | None) -> None:
@@ -88,7 +88,7 @@ class WarmStage:
 
 
 def _difference(outputs: Mapping[str, list[Tensor]]) -> float | None:
-    """The largest of the outputs' differences, each as the norm of the difference over the norm of the reference."""
+    """Return the maximum relative difference of the outputs of native from the reference, or None without both."""
     if not {NATIVE, REFERENCE} <= set(outputs):
         return None
     pairs = zip(outputs[NATIVE], outputs[REFERENCE], strict=True)
@@ -96,7 +96,7 @@ def _difference(outputs: Mapping[str, list[Tensor]]) -> float | None:
 
 
 def relative_difference(ours: Tensor, theirs: Tensor) -> float:
-    """Norm of the difference over the norm of `theirs`; infinite for a zero that is not met exactly."""
+    """Return the norm of the difference over the norm of `theirs`; infinite if only `theirs` is zero."""
     a, b = ours.detach().double().cpu(), theirs.detach().double().cpu()
     difference, norm = (float((values * values).sum().sqrt()) for values in (a - b, b))
     if norm == 0:
@@ -105,7 +105,7 @@ def relative_difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    """The device, the system and the versions of what computes."""
+    """Return the device, the system, and the versions of Python and the packages."""
     return {
         "device": device,
         "device_name": _processor() if torch.device(device).type == "cpu" else device_name(device),
@@ -116,7 +116,7 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
-    """The version of an installed package; None where it is not there, "unknown" where it was put there by hand."""
+    """Return the version of a package: None if not installed, "unknown" if imported but not installed by pip."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -124,10 +124,10 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """What the processor calls itself."""
-    facts = Path("/proc/cpuinfo")
-    if facts.is_file():
-        for line in facts.read_text(encoding="utf-8", errors="replace").splitlines():
+    """Return the model name of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

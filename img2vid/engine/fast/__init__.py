@@ -1,6 +1,6 @@
-"""The network and the decoder rearranged for speed and for memory: the same function, built from the loaded modules.
+"""Network and decoder rewritten for speed and low memory: the same function, built from the loaded modules.
 
-`engine.nets` says what is computed, in the checkpoint's own names; here stands how. Activations are (n, h, w, c), so
-that a row of tokens and a map of pixels are one and the same memory. Everything that does not mix frames runs on a few
-frames at a time, everything that does not mix places on a few places at a time, so that inner results stay small.
+`engine.nets` defines the function with the checkpoint's names; this package implements it. Activations are
+(n, h, w, c), so that tokens and feature maps share one memory layout. Layers that do not mix frames run on a few frames
+at a time, and layers that do not mix pixels on a few pixels at a time, which keeps intermediate results small.
 """

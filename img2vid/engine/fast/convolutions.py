@@ -1,4 +1,4 @@
-"""Convolutions over the places of a frame and over the frames of a place."""
+"""Convolutions over the pixels of a frame and over the frames of a clip."""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from img2vid.engine.fast.weights import bias_of, frozen
 
 
 class Conv(nn.Module):
-    """A convolution of maps (n, h, w, c) that keeps their size, or halves it with a stride of 2."""
+    """Convolution of feature maps (n, h, w, c) that keeps their size, or halves it with a stride of 2."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -21,34 +21,34 @@ class Conv(nn.Module):
         self.padding, self.stride = (conv.kernel_size[0] // 2, conv.kernel_size[1] // 2), conv.stride[0]
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(n, h, w, c) -> (n, h', w', m); `bias` (m,) takes the place of the layer's own."""
+        """Convolve (n, h, w, c) to (n, h', w', m). bias: (m,), replaces the layer's own."""
         return ops.conv(x, self.weight, self.bias if bias is None else bias, self.padding, self.stride)
 
     def row_tile(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The same for rows (1, rows + 2, w, c) that bring the neighbours above and below with them."""
+        """Convolve a row tile (1, rows + 2, w, c), which includes one neighbor row above and one below."""
         return ops.conv(x, self.weight, self.bias if bias is None else bias, (0, self.padding[1]))
 
 
 class Linear(nn.Module):
-    """A matrix product over the channels of maps or tokens; a 1 x 1 convolution is one too."""
+    """Linear layer over the channels of feature maps or tokens; also replaces 1 x 1 convolutions."""
 
     def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = frozen(layer.weight.flatten(1)), bias_of(layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., c) -> (..., m)."""
+        """Map (..., c) to (..., m)."""
         return ops.linear(x, self.weight, self.bias)
 
     def plus(self, x: Tensor, summand: Tensor) -> Tensor:
-        """The same, added to `summand` (..., m), which may be overwritten."""
+        """Return the layer's output plus `summand` (..., m), which may be overwritten."""
         return ops.linear_plus(x, self.weight, self.bias, summand)
 
 
 class TimeConv(nn.Module):
-    """A convolution over the frames of a clip, mostly of one place at a time.
+    """Convolution over the frames of a clip, usually one pixel wide.
 
-    scale: what its result is multiplied with, folded into the weights.
+    scale: factor of the result, folded into the weights.
     """
 
     def __init__(self, conv: nn.Conv3d, scale: Tensor | None = None) -> None:
@@ -57,13 +57,13 @@ class TimeConv(nn.Module):
         if scale is not None:
             weight, bias = weight * scale.to(weight.dtype), bias * scale.to(bias.dtype)
         self.pointwise = conv.kernel_size[1:] == (1, 1)
-        """Whether places do not see each other."""
+        """True if the kernel is one pixel wide and high."""
         self.weight = frozen(ops.channels_last(weight[..., 0]) if self.pointwise else weight)
         self.bias = frozen(bias)
         self.padding = [size // 2 for size in conv.kernel_size]
 
     def forward(self, clip: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(t, h, w, c) -> (t, h, w, m), where for a pointwise one h may be 1 and w a few of the places."""
+        """Convolve (t, h, w, c) to (t, h, w, m). If pointwise, h may be 1 and w any number of pixels."""
         bias = self.bias if bias is None else bias
         if self.pointwise:
             t, h, w, c = clip.shape
@@ -73,10 +73,10 @@ class TimeConv(nn.Module):
 
 
 class UpsampleConv(nn.Module):
-    """Nearest-neighbour doubling and the 3 x 3 convolution behind it, as four 2 x 2 convolutions of the small map.
+    """Nearest-neighbor 2x upsampling and the 3 x 3 convolution after it, as four 2 x 2 convolutions of the small map.
 
-    Of three neighbouring rows of the doubled map two are equal, so the rows of the kernel that meet them can be added
-    beforehand; the same with columns. 16 multiplications instead of 36 for four pixels.
+    Two of three adjacent rows of the upsampled map are equal, so the kernel rows that they meet are added in advance.
+    The same holds for columns. This takes 16 multiplications instead of 36 for four pixels.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -87,19 +87,19 @@ class UpsampleConv(nn.Module):
         self.weight = frozen(torch.stack([ops.channels_last(phase.to(conv.weight.dtype)) for phase in phases]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, h, w, c) -> (n, 2 h, 2 w, m)."""
+        """Upsample and convolve (n, h, w, c) to (n, 2 h, 2 w, m)."""
         n, h, w, _ = x.shape
         padded = F.pad(x, (0, 0, 1, 1, 1, 1))
         y = x.new_empty(n, h, 2, w, 2, self.weight.shape[1])
         for phase in range(4):
             row, column = divmod(phase, 2)
-            seen = padded[:, row : row + h + 1, column : column + w + 1]
-            y[:, :, row, :, column] = ops.conv(seen, self.weight[phase], self.bias, (0, 0))
+            window = padded[:, row : row + h + 1, column : column + w + 1]
+            y[:, :, row, :, column] = ops.conv(window, self.weight[phase], self.bias, (0, 0))
         return y.view(n, 2 * h, 2 * w, -1)
 
 
 def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: TilePlan) -> Tensor:
-    """What `layer` makes of frames (t, h, w, c), a few at a time."""
+    """Apply `layer` to frames (t, h, w, c), a few at a time."""
     spans = budget.spans(len(x), x[0].numel() * x.element_size())
     if len(spans) == 1:
         return layer(x)
@@ -108,7 +108,7 @@ def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: TilePlan) ->
 
     def work(span: slice) -> None:
         y = layer(x[span])
-        with lock:  # the first that is done knows the shape
+        with lock:  # the output shape is known when the first span is done
             if not out:
                 out.append(y.new_empty(len(x), *y.shape[1:]))
         out[0][span] = y
@@ -118,6 +118,6 @@ def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: TilePlan) ->
 
 
 def _pairs(kernel: Tensor, axis: int, phase: int) -> Tensor:
-    """Adds the two of three taps along an axis that meet one pixel: the last two in phase 0, else the first two."""
+    """Add the two of three taps along an axis that meet the same pixel: the last two in phase 0, else the first two."""
     first, second, third = kernel.unbind(axis)
     return torch.stack([first, second + third] if phase == 0 else [first + second, third], axis)

@@ -1,4 +1,4 @@
-"""The decoder, built from a loaded one: frame by frame where frames do not see each other, else clip by clip."""
+"""Fast decoder, built from a loaded one: frame by frame in layers that do not mix frames, else clip by clip."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from img2vid.engine.nets.temporal_decoder import TemporalConv, TemporalResnetBlo
 
 
 class Residual(nn.Module):
-    """A residual block over space and, in a temporal decoder, one over time."""
+    """Residual block over space, followed by one over time in a temporal decoder."""
 
     def __init__(self, block: ResnetBlock, budget: TilePlan) -> None:
         super().__init__()
@@ -28,25 +28,25 @@ class Residual(nn.Module):
         self.frames = FrameResidual(norms, convs, block.nin_shortcut, budget)
         self.time = None
         if isinstance(block, TemporalResnetBlock):
-            # Here the learnt number weighs the temporal branch; in the UNet it weighs the spatial one.
+            # mix_factor weights the temporal branch here, but the spatial branch in the UNet.
             self.time = TimeResidual(block.time_stack, block.mix_factor.float().sigmoid(), budget)
 
     def forward(self, x: Tensor, upsample: UpsampleConv | None) -> Tensor:
-        """(t, h, w, c) -> (t, h, w, m), doubled in height and width beforehand where there is `upsample`.
+        """Map (t, h, w, c) to (t, h, w, m), after doubling height and width if `upsample` is given.
 
-        Where no new shape is asked for, x may be written over.
+        x may be overwritten if the shape does not change.
         """
         t, height, width, channels = x.shape
         if upsample is None:
             frames = Frames((t, height, width, channels), x.dtype, lambda span: x[span], into=x)
         else:
-            doubled = (t, 2 * height, 2 * width, len(upsample.bias))
-            frames = Frames(doubled, x.dtype, lambda span: upsample(x[span]))
+            upsampled = (t, 2 * height, 2 * width, len(upsample.bias))
+            frames = Frames(upsampled, x.dtype, lambda span: upsample(x[span]))
         y, moments = self.frames(frames, None)
         return y if self.time is None else self.time(y, None, moments)
 
     def low_memory(self, clip: list[Tensor], upsample: UpsampleConv | None, budget: TilePlan) -> list[Tensor]:
-        """The same for a list of frames (1, h, w, c), which is empty afterwards, in less memory."""
+        """Process a list of frames (1, h, w, c) with less memory; the list is empty afterwards."""
         results, moments = frames_residual(self.frames, clip, upsample, budget)
         if self.time is None:
             return results
@@ -59,7 +59,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """One head of self-attention among all places of a frame, a few queries at a time."""
+    """Single-head self-attention over all pixels of a frame, a few queries at a time."""
 
     def __init__(self, attention: PictureAttention, budget: TilePlan) -> None:
         super().__init__()
@@ -70,28 +70,28 @@ class Attention(nn.Module):
         self.budget = budget
 
     def forward(self, x: Tensor) -> Tensor:
-        """Changes (t, h, w, c) in its place and returns it."""
+        """Update (t, h, w, c) in place and return it."""
         frames = x.flatten(1, 2)
         self.budget.each(lambda span: self._attend(frames[span.start]), [slice(i, i + 1) for i in range(len(x))])
         return x
 
     def _attend(self, frame: Tensor) -> None:
-        """Changes one frame (s, c) in its place."""
+        """Update one frame (s, c) in place."""
         tokens = self.norm(frame[None, :, None])[0, :, 0]
         query, key, value = linear(tokens, self.weight, self.bias).chunk(3, dim=1)
 
         def work(span: slice) -> None:
             part = query[None, span].contiguous()
-            answer = F.scaled_dot_product_attention(part, key[None], value[None])[0]
-            frame[span] = self.out.plus(answer, frame[span])
+            attended = F.scaled_dot_product_attention(part, key[None], value[None])[0]
+            frame[span] = self.out.plus(attended, frame[span])
 
         self.budget.each(work, self.budget.spans(len(frame), len(frame) * frame.element_size()))
 
 
 class FastDecoder(nn.Module):
-    """Computes what `Autoencoder.decode` computes for the frames of one clip.
+    """Fast equivalent of `Autoencoder.decode` for the frames of one clip.
 
-    lean: whether it does so in a third of the memory and a little more time, see `fused.lean`.
+    lean: use a third of the memory and slightly more time, see `fast.low_memory`.
     """
 
     def __init__(self, autoencoder: Autoencoder, budget: TilePlan) -> None:
@@ -117,7 +117,7 @@ class FastDecoder(nn.Module):
         self.lean = False
 
     def forward(self, z: Tensor) -> Tensor:
-        """z: (t, z, h, w), one clip's consecutive latents; returns (t, 3, H, W), not clamped."""
+        """Decode one clip's consecutive latents (t, z, h, w) to frames (t, 3, H, W), not clamped."""
         with self.budget.at_work():
             return self._decode(z.permute(0, 2, 3, 1).contiguous())
 
@@ -135,19 +135,19 @@ class FastDecoder(nn.Module):
             for block, upsample in self._blocks():
                 x = block(x, upsample)
             clip = frames_of(x)
-        colours = self._colours(clip)
-        return (colours if self.time_out is None else self.time_out(colours)).permute(0, 3, 1, 2)
+        rgb = self._to_rgb(clip)
+        return (rgb if self.time_out is None else self.time_out(rgb)).permute(0, 3, 1, 2)
 
     def _blocks(self) -> Iterator[tuple[Residual, UpsampleConv | None]]:
-        """The residual blocks in their order, each with the doubling before it, if there is one."""
+        """Yield the residual blocks in order, each with the upsampling before it or None."""
         for index, level in enumerate(self.levels):
             for number, block in enumerate(level.children()):
                 first = index > 0 and number == 0
                 step = expect(UpsampleConv, self.steps[index - 1]) if first else None
                 yield expect(Residual, block), step
 
-    def _colours(self, clip: list[Tensor]) -> Tensor:
-        """Frames (1, H, W, c) -> (t, H, W, 3)."""
+    def _to_rgb(self, clip: list[Tensor]) -> Tensor:
+        """Convert frames (1, H, W, c) to RGB (t, H, W, 3)."""
         _, height, width, _ = clip[0].shape
         out = clip[0].new_empty(len(clip), height, width, self.conv_out.weight.shape[0])
 

@@ -1,7 +1,7 @@
-"""What happens element by element between matrix products and convolutions, by the best way that there is.
+"""Element-wise operations between matrix products and convolutions, with the fastest kernels available.
 
-The plain way always works. Triton's kernels read and write every number once, and are used where Triton exists, which
-it does on Linux with an NVIDIA card. `torch.compile` builds such kernels of the plain functions, on request.
+The plain kernels always work. Triton kernels read and write every number once; Triton exists on Linux with an NVIDIA
+GPU. On request, `torch.compile` builds similar kernels from the plain functions.
 """
 
 import importlib.util
@@ -19,34 +19,34 @@ from img2vid.engine.interface import DTYPES
 
 
 class Kernels(Protocol):
-    """Element-wise work on tokens or maps, channels last."""
+    """Element-wise operations on tokens or feature maps, channels last."""
 
     def affine(self, x: Tensor, scale: Tensor, shift: Tensor, *, silu: bool) -> Tensor:
-        """x * scale + shift, with SiLU behind it or not: (n, ..., c) -> the same shape, contiguous.
+        """Return x * scale + shift, followed by SiLU if `silu`: contiguous, of the shape of x, (n, ..., c).
 
-        scale, shift: (n, c) or (1, c) in float32, in which all is computed.
+        scale, shift: (n, c) or (1, c) in float32. The computation is in float32.
         """
         ...
 
     def gate(self, both: Tensor) -> Tensor:
-        """value * GELU(gate): (rows, 2 m), values and gates side by side -> (rows, m)."""
+        """Return value * GELU(gate), (rows, m), from values and gates side by side, (rows, 2 m)."""
         ...
 
 
 def plain_affine(x: Tensor, scale: Tensor, shift: Tensor, silu: bool) -> Tensor:
-    """See `Kernels.affine`; scale and shift broadcast to x."""
+    """Implement `Kernels.affine`; scale and shift broadcast to x."""
     y = torch.addcmul(shift, x, scale) if x.dtype == torch.float32 else x.float().mul_(scale).add_(shift)
     return (F.silu(y, inplace=True) if silu else y).to(x.dtype)
 
 
 def plain_gate(both: Tensor) -> Tensor:
-    """See `Kernels.gate`."""
+    """Implement `Kernels.gate`."""
     value, gate = both.chunk(2, dim=-1)
     return F.gelu(gate).mul_(value)
 
 
 class PlainKernels:
-    """torch's own operations, or what somebody made of them."""
+    """Kernels from torch operations, or from given replacements such as their compiled form."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class PlainKernels:
 
 
 class TriedKernels:
-    """Fast kernels in the number formats in which they pass their trial, the plain ones in all others.
+    """Fast kernels for the number formats in which they pass their trial, with plain kernels as the fallback.
 
-    Kernels that fail later are left out from then on, unless what they ran out of is memory.
+    Kernels that fail after their trial are disabled, unless the error is out of memory.
     """
 
     def __init__(self, fast: Kernels, name: str) -> None:
@@ -84,16 +84,16 @@ class TriedKernels:
         """See `Kernels`."""
         return self._run(both, lambda kernels: kernels.gate(both))
 
-    def _run(self, x: Tensor, work: Callable[[Kernels], Tensor]) -> Tensor:
+    def _run(self, x: Tensor, operation: Callable[[Kernels], Tensor]) -> Tensor:
         if not trials.usable(self.name, self.attempt, x.device, x.dtype):
-            return work(self._plain)
+            return operation(self._plain)
         try:
-            return work(self._fast)
+            return operation(self._fast)
         except Exception as error:
             if trials.out_of_memory(error):
                 raise
             trials.disable(self.name, x.device, x.dtype, error)
-        return work(self._plain)
+        return operation(self._plain)
 
     def attempt(self, device: torch.device, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
         """See `trials.Attempt`."""
@@ -101,16 +101,16 @@ class TriedKernels:
         x = torch.randn(2, 3, 4, 64, generator=generator).to(device, dtype)
         both = torch.randn(6, 80, generator=generator).to(device, dtype)
         scale, shift = torch.randn(2, 2, 64, generator=generator).to(device)
-        works: list[Callable[[Kernels], Tensor]] = [
+        operations: list[Callable[[Kernels], Tensor]] = [
             lambda kernels: kernels.affine(x, scale, shift, silu=False),
             lambda kernels: kernels.affine(x, scale, shift, silu=True),
             lambda kernels: kernels.gate(both),
         ]
-        return [(work(self._fast), work(self._plain)) for work in works]
+        return [(operation(self._fast), operation(self._plain)) for operation in operations]
 
 
 def choose_kernels(device: torch.device, *, compiled: bool) -> Kernels:
-    """Return compiled kernels on request, else Triton's on a card if it is installed, else the plain ones."""
+    """Return compiled kernels on request, else Triton kernels on a GPU if Triton is installed, else plain kernels."""
     if compiled:
         return TriedKernels(_compiled_kernels(), "torch.compile")
     if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
@@ -121,7 +121,7 @@ def choose_kernels(device: torch.device, *, compiled: bool) -> Kernels:
 
 
 def try_fast_paths(device: torch.device) -> list[trials.Trial]:
-    """Try the fast paths of a device in all number formats and return the outcomes; those made on request are not."""
+    """Try a device's fast paths in all number formats and return the outcomes; compiled kernels are not tried."""
     paths: dict[str, trials.Attempt] = {}
     kernels = choose_kernels(device, compiled=False)
     if isinstance(kernels, TriedKernels):
@@ -136,6 +136,6 @@ def try_fast_paths(device: torch.device) -> list[trials.Trial]:
 
 @cache
 def _compiled_kernels() -> PlainKernels:
-    """Compile once per process: all models share the kernels."""
+    """Return the compiled kernels, which all models of the process share."""
     compile_function = cast(Any, torch.compile)
     return PlainKernels(*(compile_function(function, dynamic=True) for function in (plain_affine, plain_gate)))

@@ -1,4 +1,4 @@
-"""Group normalisation of maps (n, h, w, c), with statistics in float32 that may be gathered piece by piece."""
+"""Group normalization of feature maps (n, h, w, c), with float32 statistics that can be computed tile by tile."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ vector_norm = cast(Any, torch.linalg).vector_norm  # torch declares no types for
 
 
 def _by_native_group_norm(x: Tensor) -> bool:
-    """On a CPU that is the fastest way; elsewhere it would copy maps whose channels are last."""
+    """Return True on a CPU, where it is fastest; other devices would copy channels-last maps."""
     return x.device.type == "cpu"
 
 
 class Norm(nn.Module):
-    """What a GroupNorm multiplies and adds."""
+    """Group normalization of channels-last maps."""
 
     def __init__(self, norm: nn.GroupNorm, budget: TilePlan) -> None:
         super().__init__()
@@ -28,23 +28,23 @@ class Norm(nn.Module):
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises maps (n, h, w, c), each for itself."""
+        """Normalize each map of (n, h, w, c) separately."""
         if _by_native_group_norm(x):
             return torch.group_norm(x.permute(0, 3, 1, 2), GROUPS, self.weight, self.bias, self.eps).permute(0, 2, 3, 1)
         return self.budget.kernels.affine(x, *self.coefficients(Moments.of(x)), silu=False)
 
     def silu(self, x: Tensor) -> Tensor:
-        """SiLU of the normalised maps."""
+        """Return SiLU of the normalized maps."""
         if _by_native_group_norm(x):
             return F.silu(self(x), inplace=True)
         return self.silu_with(x, self.coefficients(Moments.of(x)))
 
     def silu_with(self, x: Tensor, coefficients: tuple[Tensor, Tensor]) -> Tensor:
-        """SiLU of x (n, ..., c), normalised with coefficients that are known."""
+        """Return SiLU of x (n, ..., c), normalized with the given coefficients."""
         return self.budget.kernels.affine(x, *coefficients, silu=True)
 
     def coefficients(self, moments: "Moments") -> tuple[Tensor, Tensor]:
-        """Scale and shift (n, c) in float32 that normalise what the moments were gathered from."""
+        """Return the scale and shift (n, c) in float32 that normalize maps with these moments."""
         times = self.weight.numel() // GROUPS
         scale = (moments.variance + self.eps).rsqrt().repeat_interleave(times, 1) * self.weight
         return scale, self.bias - moments.mean.repeat_interleave(times, 1) * scale
@@ -52,41 +52,41 @@ class Norm(nn.Module):
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and variance (n, groups) in float32 of maps that may come in pieces; places: how many pixels they have."""
+    """Mean and variance (n, groups) in float32 of maps or tiles of them. pixels: number of their pixels."""
 
     mean: Tensor
     variance: Tensor
-    places: int
+    pixels: int
 
     @classmethod
     def of(cls, x: Tensor) -> "Moments":
-        """Those of contiguous maps or rows of maps (n, ..., c), each for itself."""
+        """Return the moments of each contiguous map, or rows of a map, of (n, ..., c)."""
         n, channels = x.shape[0], x.shape[-1]
-        places = x.numel() // (n * channels)
+        pixels = x.numel() // (n * channels)
         if _by_native_group_norm(x):
-            maps = x.view(n, 1, places, channels).permute(0, 3, 1, 2)
-            # torch has no faster way to the two moments of a group than the normalisation that needs them.
-            _, mean, inverse = torch.native_group_norm(maps, None, None, n, channels, places, GROUPS, 0.0)
-            return cls(mean.float(), inverse.float() ** -2, places)
-        grouped = x.view(n, places, GROUPS, -1)
-        count = places * channels // GROUPS
+            maps = x.view(n, 1, pixels, channels).permute(0, 3, 1, 2)
+            # torch has no faster way to compute both moments of a group than the normalization itself.
+            _, mean, inverse = torch.native_group_norm(maps, None, None, n, channels, pixels, GROUPS, 0.0)
+            return cls(mean.float(), inverse.float() ** -2, pixels)
+        grouped = x.view(n, pixels, GROUPS, -1)
+        count = pixels * channels // GROUPS
         mean = grouped.sum((1, 3), dtype=torch.float32) / count
         length: Tensor = vector_norm(grouped, 2, (1, 3), dtype=torch.float32)
-        return cls(mean, (length**2 / count - mean**2).clamp(min=0), places)
+        return cls(mean, (length**2 / count - mean**2).clamp(min=0), pixels)
 
     @classmethod
     def of_clip(cls, x: Tensor) -> "Moments":
-        """Those of all frames (t, h, w, c) together."""
+        """Return the moments of all frames (t, h, w, c) together."""
         return cls.of(x.view(1, -1, x.shape[-1]))
 
     @classmethod
     def joined(cls, parts: "Sequence[Moments]") -> "Moments":
-        """Those of all pieces together."""
+        """Combine the moments of all tiles."""
         if len(parts) == 1:
             return parts[0]
-        places = torch.tensor([part.places for part in parts], dtype=torch.float32)
-        shares = (places / places.sum()).to(parts[0].mean.device)[:, None, None]
+        pixels = torch.tensor([part.pixels for part in parts], dtype=torch.float32)
+        shares = (pixels / pixels.sum()).to(parts[0].mean.device)[:, None, None]
         means = torch.stack([part.mean for part in parts])
         variances = torch.stack([part.variance for part in parts])
         mean = (shares * means).sum(0)
-        return cls(mean, (shares * (variances + (means - mean) ** 2)).sum(0), int(places.sum()))
+        return cls(mean, (shares * (variances + (means - mean) ** 2)).sum(0), int(pixels.sum()))

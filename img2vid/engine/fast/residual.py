@@ -1,4 +1,4 @@
-"""Residual blocks of a clip: one over the places of each frame, then one over the frames of each place."""
+"""Residual blocks of a clip: one over the pixels of each frame, then one over the frames of each pixel."""
 
 import math
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from img2vid.engine.nets.blocks import ResBlock
 
 @dataclass(frozen=True)
 class Frames:
-    """A clip's frames (t, h, w, c), which are made a few at a time when they are asked for.
+    """Frames of a clip (t, h, w, c), computed a few at a time on demand.
 
-    into: a clip of the same shape that may be written over, where each frame is needed only until it is taken.
+    into: optional clip of the same shape to write results to; its frames are not needed after they are taken.
     """
 
     shape: tuple[int, int, int, int]
@@ -29,12 +29,12 @@ class Frames:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame."""
+        """Size of one frame in bytes."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
 class FrameResidual(nn.Module):
-    """Two convolutions around a residual; frames do not see each other."""
+    """Residual block of two convolutions that do not mix frames."""
 
     def __init__(
         self, norms: tuple[nn.Module, nn.Module], convs: tuple[nn.Module, nn.Module], skip: nn.Module, budget: TilePlan
@@ -47,12 +47,12 @@ class FrameResidual(nn.Module):
         self.budget = budget
 
     def forward(self, frames: Frames, shift: Tensor | None) -> tuple[Tensor, Moments]:
-        """(t, h, w, m) and its moments; shift: (m,) is added behind the first convolution."""
+        """Return (t, h, w, m) and its moments. shift: (m,), added after the first convolution."""
         bias = None if shift is None else shift + self.conv1.bias
         t, height, width, channels = frames.shape
         widest = frames.frame_bytes * max(channels, len(self.conv1.bias)) // channels
         spans = self.budget.spans(t, widest)
-        step = self._in_strips if widest > 4 * self.budget.bytes else self._at_once
+        step = self._by_row_tiles if widest > 4 * self.budget.bytes else self._at_once
         into = None if self.skip is not None else frames.into
         if into is None and len(spans) == 1:
             y = step(frames.take(spans[0]), bias)
@@ -70,22 +70,22 @@ class FrameResidual(nn.Module):
         h = self.conv2(self.norm2.silu(h))
         return h.add_(x) if self.skip is None else self.skip.plus(x, h)
 
-    def _in_strips(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """The same for one large frame, a few rows at a time."""
+    def _by_row_tiles(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Process one large frame, a few rows at a time."""
         h = x.new_empty(*x.shape[:-1], self.conv1.weight.shape[0])
         norm_silu_conv(x, self.norm1, self.conv1, h, self.budget, bias=bias)
         y = torch.empty_like(h)
 
-        def beside(rows: slice) -> None:
+        def skip_branch(rows: slice) -> None:
             y[:, rows] = x[:, rows] if self.skip is None else self.skip(x[:, rows])
 
-        self.budget.each(beside, rows_of(x, self.budget))
+        self.budget.each(skip_branch, rows_of(x, self.budget))
         norm_silu_conv(h, self.norm2, self.conv2, y, self.budget, add=True)
         return y
 
 
 class TimeResidual(nn.Module):
-    """Two convolutions along time around a residual, whose share in the result is folded into the second one."""
+    """Residual block of two convolutions over time; its blend weight `share` is folded into the second one."""
 
     def __init__(self, block: ResBlock, share: Tensor, budget: TilePlan) -> None:
         super().__init__()
@@ -96,25 +96,25 @@ class TimeResidual(nn.Module):
         self.budget = budget
 
     def forward(self, x: Tensor, shift: Tensor | None, moments: Moments) -> Tensor:
-        """Changes a clip (t, h, w, c) of the given moments in its place and returns it. shift: as above."""
+        """Update a clip (t, h, w, c) with the given moments in place and return it. shift: as in `FrameResidual`."""
         if not self.conv1.pointwise:
             return self._at_once(x, shift, moments)
         t, height, width, channels = x.shape
-        places = x.view(t, 1, height * width, channels)
+        pixels = x.view(t, 1, height * width, channels)
         spans = self.budget.spans(height * width, t * channels * x.element_size())
         bias = None if shift is None else shift + self.conv1.bias
-        h = self.budget.buffer_like(places)
-        known1 = self.norm1.coefficients(moments)
+        h = self.budget.buffer_like(pixels)
+        coefficients1 = self.norm1.coefficients(moments)
 
         def first(span: slice) -> Moments:
-            part = self.conv1(self.norm1.silu_with(places[:, :, span], known1), bias)
+            part = self.conv1(self.norm1.silu_with(pixels[:, :, span], coefficients1), bias)
             h[:, :, span] = part
             return Moments.of_clip(part)
 
-        known2 = self.norm2.coefficients(Moments.joined(self.budget.each(first, spans)))
+        coefficients2 = self.norm2.coefficients(Moments.joined(self.budget.each(first, spans)))
 
         def second(span: slice) -> None:
-            places[:, :, span] += self.conv2(self.norm2.silu_with(h[:, :, span], known2))
+            pixels[:, :, span] += self.conv2(self.norm2.silu_with(h[:, :, span], coefficients2))
 
         self.budget.each(second, spans)
         return x

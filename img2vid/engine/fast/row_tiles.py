@@ -1,4 +1,4 @@
-"""One large frame a few rows at a time, so that no inner result is as large as the frame."""
+"""Row tiles: a large frame is processed a few rows at a time to keep intermediate results small."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,26 +9,26 @@ from img2vid.engine.fast.tile_plan import TilePlan
 
 
 def rows_of(x: Tensor, budget: TilePlan) -> list[slice]:
-    """The strips of a frame (1, h, w, c)."""
+    """Return the row tiles of a frame (1, h, w, c)."""
     return budget.spans(x.shape[1], x[0, 0].numel() * x.element_size())
 
 
 def norm_silu_conv(
     x: Tensor, norm: Norm, conv: Conv, out: Tensor, budget: TilePlan, *, bias: Tensor | None = None, add: bool = False
 ) -> None:
-    """Normalisation, SiLU and a 3 x 3 convolution of a frame (1, h, w, c), into `out` (1, h, w, m) or on top of it.
+    """Normalize a frame (1, h, w, c), apply SiLU and a 3 x 3 convolution, and write the result to `out` (1, h, w, m).
 
-    bias: (m,) takes the place of the convolution's own.
+    bias: (m,), replaces the convolution's own. add: add to `out` instead of overwriting it.
     """
-    height, strips = x.shape[1], rows_of(x, budget)
-    moments = Moments.joined(budget.each(lambda rows: Moments.of(x[:, rows]), strips))
+    height, tiles = x.shape[1], rows_of(x, budget)
+    moments = Moments.joined(budget.each(lambda rows: Moments.of(x[:, rows]), tiles))
     coefficients = norm.coefficients(moments)
 
     def work(rows: slice) -> None:
         above, below = max(rows.start - 1, 0), min(rows.stop + 1, height)
         part = norm.silu_with(x[:, above:below], coefficients)
         missing = (above - (rows.start - 1), rows.stop + 1 - below)
-        if any(missing):  # the frame's own edges are padded with zeros
+        if any(missing):  # the convolution pads the frame's edges with zeros
             part = F.pad(part, (0, 0, 0, 0, *missing))
         y = conv.row_tile(part, bias)
         if add:
@@ -36,4 +36,4 @@ def norm_silu_conv(
         else:
             out[:, rows] = y
 
-    budget.each(work, strips)
+    budget.each(work, tiles)

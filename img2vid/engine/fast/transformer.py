@@ -1,4 +1,4 @@
-"""Transformer layers over space and over time, a few frames or a few places at a time."""
+"""Transformer layers over space and over time, a few frames or a few pixels at a time."""
 
 from dataclasses import dataclass
 
@@ -23,10 +23,10 @@ from img2vid.engine.nets.blocks import sinusoidal_embedding
 
 @dataclass(frozen=True)
 class Constants:
-    """What is the same for a transformer at every step of a clip.
+    """Values of a transformer that are constant for all steps of a clip.
 
-    positions: (t, c), the embedding of each frame's number. spatial, temporal: for each block (c,), what
-    cross-attention to the picture's one token adds, together with the bias of the self-attention before it.
+    positions: (t, c), the embedding of each frame's index. spatial, temporal: (c,) for each block, the result of
+    cross-attention to the image's single token plus the bias of the self-attention before it.
     """
 
     positions: Tensor
@@ -35,7 +35,7 @@ class Constants:
 
 
 class Feed(nn.Module):
-    """Layer normalisation, then the gated feed-forward layer, added to `residual`."""
+    """Layer normalization and gated feed-forward layer, added to a residual."""
 
     def __init__(self, norm: nn.LayerNorm, feed: FeedForward, budget: TilePlan, scale: Tensor | None = None) -> None:
         super().__init__()
@@ -46,9 +46,9 @@ class Feed(nn.Module):
         self.weight, self.bias = frozen(last.weight * factor), frozen(last.bias * factor)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """x, residual: (..., c), contiguous; `residual` is overwritten with the result and returned. May be one tensor.
+        """Add the layer's output for x to `residual` in place and return it. Both are (..., c) and contiguous.
 
-        A few rows at a time: the inner layer is four times as wide.
+        x and `residual` may be the same tensor. The inner layer is four times as wide, so it runs a few rows at a time.
         """
         (value, gate), (value_bias, gate_bias) = self.gate_weight.chunk(2), self.gate_bias.chunk(2)
         tokens, sums = x.view(-1, x.shape[-1]), residual.view(-1, x.shape[-1])
@@ -63,9 +63,9 @@ class Feed(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Layer normalisation and self-attention, added to its input together with what cross-attention adds.
+    """Layer normalization and self-attention, added to the input together with cross-attention.
 
-    With one token to attend to, the softmax is exactly 1 and every query gets the same answer: a constant vector.
+    Cross-attention attends to a single token, so its softmax is exactly 1 and its result is the same for every query.
     """
 
     def __init__(self, norm: nn.LayerNorm, attn: Attention, cross: Attention) -> None:
@@ -76,23 +76,23 @@ class SelfAttention(nn.Module):
         self.cross_value, self.cross_out = cross.to_v, cross.to_out
 
     def constant(self, token: Tensor) -> Tensor:
-        """(c,), added to every place; token: (d,), the picture's embedding."""
+        """Return the vector (c,) that is added to every pixel. token: (d,), the image embedding."""
         return self.cross_out(self.cross_value(token)) + bias_of(self.out)
 
     def forward(self, x: Tensor, constant: Tensor) -> Tensor:
-        """x: (n, s, c), attention is among the s; returns a new tensor, or x."""
-        answer = attention(linear(self.norm(x), self.qkv), self.heads)
-        return linear_plus(answer, self.out.weight, constant, x)
+        """Attend over s in x (n, s, c) and return a new tensor, or x."""
+        attended = attention(linear(self.norm(x), self.qkv), self.heads)
+        return linear_plus(attended, self.out.weight, constant, x)
 
     def over_time(self, x: Tensor, constant: Tensor) -> Tensor:
-        """x: (t, s, c), attention is among the t."""
+        """Attend over t in x (t, s, c) and return a new tensor, or x."""
         qkv = linear(self.norm(x), self.qkv)
-        answer = attention(qkv.transpose(0, 1), self.heads).transpose(0, 1).contiguous()
-        return linear_plus(answer, self.out.weight, constant, x)
+        attended = attention(qkv.transpose(0, 1), self.heads).transpose(0, 1).contiguous()
+        return linear_plus(attended, self.out.weight, constant, x)
 
 
 class FrameBlock(nn.Module):
-    """Attention among the places of a frame, and feed-forward."""
+    """Attention over the pixels of a frame, then feed-forward."""
 
     def __init__(self, block: SpatialBlock, budget: TilePlan) -> None:
         super().__init__()
@@ -100,13 +100,13 @@ class FrameBlock(nn.Module):
         self.feed = Feed(block.norm3, block.ff, budget)
 
     def forward(self, x: Tensor, constant: Tensor) -> Tensor:
-        """x: (f, s, c), some frames."""
+        """Process some frames (f, s, c)."""
         x = self.attention(x, constant)
         return self.feed(x, x)
 
 
 class TimeBlock(nn.Module):
-    """Attention among the frames of a place, and feed-forward; its share in the blend is folded into its last layer."""
+    """Attention over the frames of a pixel, then feed-forward; the blend weight is folded into the last layer."""
 
     def __init__(self, block: TemporalBlock, alpha: Tensor, budget: TilePlan) -> None:
         super().__init__()
@@ -117,21 +117,21 @@ class TimeBlock(nn.Module):
         self.budget = budget
 
     def forward(self, x: Tensor, positions: Tensor, constant: Tensor) -> None:
-        """Blends a clip (t, s, c) with what this block makes of it, in its place. positions: (t, c)."""
-        t, places, channels = x.shape
+        """Blend a clip (t, s, c) with the block's output in place. positions: (t, c)."""
+        t, pixels, channels = x.shape
 
         def work(span: slice) -> None:
-            seen = x[:, span]
-            y = seen + positions[:, None]
+            part = x[:, span]
+            y = part + positions[:, None]
             y = self.feed_in(y, y)
             y = self.attention.over_time(y, constant)
-            x[:, span] = self.feed(y, torch.lerp(y, seen, self.alpha))
+            x[:, span] = self.feed(y, torch.lerp(y, part, self.alpha))
 
-        self.budget.each(work, self.budget.spans(places, 4 * t * channels * x.element_size()))
+        self.budget.each(work, self.budget.spans(pixels, 4 * t * channels * x.element_size()))
 
 
 class Transformer(nn.Module):
-    """Blocks over space and over time in turn, around a residual."""
+    """Alternating blocks over space and over time, with a residual connection."""
 
     def __init__(self, transformer: SpatialVideoTransformer, budget: TilePlan) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class Transformer(nn.Module):
         self.budget = budget
 
     def precompute(self, token: Tensor, num_frames: int) -> Constants:
-        """What is the same at every step. token: (d,), the picture's embedding."""
+        """Compute the values that are constant for all steps. token: (d,), the image embedding."""
         index = torch.arange(num_frames, device=token.device)
         embedded = sinusoidal_embedding(index, self.channels, self.max_period).to(token.dtype)
         return Constants(
@@ -158,7 +158,7 @@ class Transformer(nn.Module):
         )
 
     def forward(self, x: Tensor, constants: Constants) -> Tensor:
-        """Changes a clip (t, h, w, c) in its place and returns it."""
+        """Update a clip (t, h, w, c) in place and return it."""
         t, height, width, channels = x.shape
         spans = self.budget.spans(t, height * width * channels * x.element_size())
         h = x.new_empty(t, height * width, len(self.proj_in.bias))

@@ -1,8 +1,8 @@
-"""Trials of fast paths: each is used only where it has computed on this machine what PyTorch's own operations do.
+"""Trials of fast paths: a path is used only if its results on this machine match PyTorch's own operations.
 
-Neither a version number nor the presence of an operator shows whether a fast path works: that depends on the
-processor's instruction sets, the driver and the compiler. So each path runs once per process, kind of device and number
-format on a small input. One that fails or differs is left out, with a line in the log.
+A version number or an existing operator does not prove that a fast path works, which depends on the processor's
+instruction sets, the driver and the compiler. Each path runs on a small input once per process, device type and number
+format. A path that fails or differs is disabled and logged.
 """
 
 import logging
@@ -16,19 +16,19 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
-"""Largest relative error of a result: a few units in the last place of each number format."""
+"""Maximum relative error of a result: a few units in the last place of each number format."""
 
 Attempt = Callable[[torch.device, torch.dtype], Sequence[tuple[Tensor, Tensor]]]
-"""Runs a fast path and the plain one on a small input, and returns pairs of their results."""
+"""Function that runs a fast path and the plain path on a small input and returns pairs of their results."""
 
 
 class Unsupported(Exception):
-    """Raised by an attempt if this machine lacks what the path needs, which is no fault; the message says what."""
+    """Missing requirement of a fast path on this machine, raised by an attempt; not logged as a warning."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Outcome of a trial. device: kind of device, such as "cpu". fault: why the path is left out, or empty."""
+    """Outcome of a trial. device: device type, such as "cpu". fault: reason why the path is not used, or empty."""
 
     path: str
     device: str
@@ -41,29 +41,29 @@ _lock = threading.RLock()
 
 
 def usable(path: str, attempt: Attempt, device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether a fast path may be used; the first call for a kind of device and number format tries it."""
+    """Return whether a fast path may be used; the first call for a device type and number format runs the trial."""
     key = (path, device.type, dtype)
     found = _outcomes.get(key)
     if found is None:
-        with _lock:  # threads that need the path at the same moment wait for one trial
+        with _lock:  # concurrent callers wait for a single trial
             found = _outcomes.get(key) or _try(path, attempt, device, dtype)
     return not found.fault
 
 
 def disable(path: str, device: torch.device, dtype: torch.dtype, error: Exception) -> None:
-    """Stop using a path that failed after its trial."""
+    """Disable a path that failed after its trial."""
     with _lock:
         if not _outcomes[path, device.type, dtype].fault:
             _record(path, device, dtype, _reason(error))
 
 
 def outcomes() -> list[Trial]:
-    """Return the outcomes of all trials in this process, in the order in which they were made."""
+    """Return the outcomes of all trials in this process, in the order in which they ran."""
     return list(_outcomes.values())
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Return whether an error is about memory, which says nothing about the path that raised it."""
+    """Return whether an error means out of memory, which is no fault of the path that raised it."""
     return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
 
 
@@ -79,22 +79,22 @@ def _try(path: str, attempt: Attempt, device: torch.device, dtype: torch.dtype) 
     try:
         with torch.inference_mode():
             errors = [_relative_error(found, expected) for found, expected in attempt(device, dtype)]
-    except Unsupported as lack:
-        return _record(path, device, dtype, str(lack), logging.INFO)
-    except Exception as failure:
-        if out_of_memory(failure):
+    except Unsupported as error:
+        return _record(path, device, dtype, str(error), logging.INFO)
+    except Exception as error:
+        if out_of_memory(error):
             raise
         logger.debug("the trial failed", exc_info=True)
-        return _record(path, device, dtype, _reason(failure))
+        return _record(path, device, dtype, _reason(error))
     wrong = [error for error in errors if not error <= TOLERANCE[dtype]]  # NaN is not within any tolerance
-    return _record(path, device, dtype, f"results differ by {wrong[0]:.1e} from the plain ones" if wrong else "")
+    return _record(path, device, dtype, f"results differ by {wrong[0]:.1e} from PyTorch's own" if wrong else "")
 
 
 def _relative_error(found: Tensor, expected: Tensor) -> float:
     if found.shape != expected.shape or found.dtype != expected.dtype:
-        raise ValueError(f"{tuple(found.shape)} {found.dtype} instead of {tuple(expected.shape)} {expected.dtype}")
-    wanted = expected.double()
-    return float(((found.double() - wanted).square().sum() / wanted.square().sum()).sqrt())
+        raise ValueError(f"got {tuple(found.shape)} {found.dtype}, expected {tuple(expected.shape)} {expected.dtype}")
+    reference = expected.double()
+    return float(((found.double() - reference).square().sum() / reference.square().sum()).sqrt())
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""The element-wise work in Triton: every number is read once and written once, and computed in float32."""
+"""Element-wise kernels in Triton: each number is read and written once, and computed in float32."""
 
 # pyright: basic
-# Triton's language is Python to read and no Python to run; its names have no types.
+# Triton compiles these functions instead of running them as Python; its API is untyped.
 
 from typing import Any
 
@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, COLUMNS = 32, 128
-"""Numbers of a block: tokens and channels."""
+"""Size of a block: tokens and channels."""
 
 
 @triton.jit
@@ -35,10 +35,10 @@ def _affine(
     columns = tl.program_id(1) * C + tl.arange(0, C)
     inside = columns < channels
     both = (rows < inner)[:, None] & inside[None, :]
-    places = outer.to(tl.int64) * x_outer + rows.to(tl.int64)[:, None] * x_inner + columns[None, :]
+    offsets = outer.to(tl.int64) * x_outer + rows.to(tl.int64)[:, None] * x_inner + columns[None, :]
     a = tl.load(scale + outer * coefficients + columns, inside, 0.0)
     b = tl.load(shift + outer * coefficients + columns, inside, 0.0)
-    y = tl.load(x + places, both, 0.0).to(tl.float32) * a[None, :] + b[None, :]
+    y = tl.load(x + offsets, both, 0.0).to(tl.float32) * a[None, :] + b[None, :]
     if SILU:
         y = y / (1 + tl.exp(-y))
     written = (outer.to(tl.int64) * inner + rows.to(tl.int64))[:, None] * channels + columns[None, :]
@@ -57,10 +57,10 @@ def _gate(both, out, rows, width, R: tl.constexpr, C: tl.constexpr):
 
 
 class TritonKernels:
-    """See `img2vid.engine.fast.kernels.Kernels`."""
+    """Triton implementation of `img2vid.engine.fast.kernels.Kernels`."""
 
     def affine(self, x: Tensor, scale: Tensor, shift: Tensor, *, silu: bool) -> Tensor:
-        """A strided x is read in place where two strides describe its rows."""
+        """See `Kernels`; a strided x is read without a copy if two strides describe its rows."""
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         channels = x.shape[-1]
         rows = x.flatten(1, -2) if x.ndim > 2 else x[:, None]

@@ -1,4 +1,4 @@
-"""The network that estimates the noise in a clip's latents, built from a loaded VideoUNet."""
+"""Fast version of the denoising network, built from a loaded VideoUNet."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from img2vid.engine.sampling.block_cache import InnerBlocks
 
 @dataclass(frozen=True)
 class ClipConstants:
-    """What is the same for the network at every step of a clip.
+    """Values of the network that are constant for all steps of a clip.
 
-    label: (1, e), the embedding of frame rate, motion and augmentation; transformers: in the order in which they run.
+    label: (1, e), the embedding of frame rate, motion and augmentation. transformers: in execution order.
     """
 
     label: Tensor
@@ -31,7 +31,7 @@ class ClipConstants:
 
 
 class Residual(nn.Module):
-    """A residual block over space, then one over time. `start` is where its two shifts stand among all."""
+    """Residual block over space, then one over time. start: index of its two shifts in the vector of all shifts."""
 
     def __init__(self, block: VideoResBlock, start: int, budget: TilePlan) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Residual(nn.Module):
         self.start = start
 
     def forward(self, parts: Sequence[Tensor], shifts: Tensor) -> Tensor:
-        """Clips (t, h, w, c), whose channels stand side by side, to a new (t, h, w, m); shifts: (all,)."""
+        """Concatenate clips (t, h, w, c) along channels and return a new (t, h, w, m). shifts: (all,)."""
         first, second = shifts[self.start : self.start + 2 * self.channels].chunk(2)
 
         def take(span: slice) -> Tensor:
@@ -59,10 +59,10 @@ class Residual(nn.Module):
 
 
 class FastUNet(nn.Module):
-    """Computes what `VideoUNet` computes for clips whose frames share one picture, one vector and one noise level.
+    """Fast equivalent of `VideoUNet` for clips whose frames share one image, one vector and one noise level.
 
-    Takes the layers out of the VideoUNet one by one, so that no weight is there twice. before_stage: is told of each
-    stage right before its weights are needed.
+    The constructor removes layers from the VideoUNet one by one, so that no weight exists twice. before_stage: callback
+    that is called with each stage right before its weights are needed.
     """
 
     def __init__(self, net: VideoUNet, budget: TilePlan) -> None:
@@ -76,22 +76,22 @@ class FastUNet(nn.Module):
         self.norm_out = Norm(expect(nn.GroupNorm, net.out[0]), budget)
         self.conv_out = Conv(expect(nn.Conv2d, net.out[2]))
         self.shift_weight, self.shift_bias = frozen(torch.cat(shifts.weights)), frozen(torch.cat(shifts.biases))
-        self.before_stage: Callable[[nn.Module], None] = _need_nothing
+        self.before_stage: Callable[[nn.Module], None] = _no_op
 
     @property
     def stages(self) -> list[nn.Module]:
-        """All stages in the order in which they run."""
+        """All stages in execution order."""
         return [*self.down, self.middle, *self.up]
 
     def precompute(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> ClipConstants:
-        """What is the same at every step of a clip. crossattn: (1, d), vector: (1, adm)."""
-        told: list[Constants] = []
+        """Compute the values that are constant for all steps of a clip. crossattn: (1, d), vector: (1, adm)."""
+        constants: list[Constants] = []
         for stage in self.stages:
             self.before_stage(stage)
-            told += [
+            constants += [
                 one.precompute(crossattn[0], num_frames) for one in stage.children() if isinstance(one, Transformer)
             ]
-        return ClipConstants(self.label_emb(vector), told)
+        return ClipConstants(self.label_emb(vector), constants)
 
     def forward(
         self,
@@ -100,33 +100,33 @@ class FastUNet(nn.Module):
         constants: Sequence[ClipConstants],
         inner: Sequence[InnerBlocks] | None = None,
     ) -> list[Tensor]:
-        """One pass over some clips, stage by stage: each (t, in_channels, h, w), returns (t, out_channels, h, w) each.
+        """Run several clips stage by stage. Each is (t, in_channels, h, w) and returns (t, out_channels, h, w).
 
-        c_noise: (1,), the noise level as the preconditioning hands it over; inner: where each clip's inner blocks are
-        kept between steps, which is all but the outermost input and output block. Without it, nothing is kept.
+        c_noise: (1,), the noise level from the preconditioning. inner: for each clip, the cache of its inner blocks
+        (all but the outermost input and output block) between steps; None disables caching.
         """
         runs = [
-            _Run(clip, self._shifts(c_noise, told), told, self.budget)
-            for clip, told in zip(clips, constants, strict=True)
+            _Run(clip, self._shifts(c_noise, fixed), fixed, self.budget)
+            for clip, fixed in zip(clips, constants, strict=True)
         ]
         self._descend(runs, self.down[:1])
         if inner is None:
             self._run_inner(runs)
         else:
-            self._run_or_recall_inner(runs, inner)
+            self._run_cached_inner(runs, inner)
         self._ascend(runs, self.up[-1:])
-        return [self._close(run.x) for run in runs]
+        return [self._output(run.x) for run in runs]
 
     def _run_inner(self, runs: Sequence["_Run"]) -> None:
-        """All blocks but the outermost."""
+        """Run all blocks except the outermost."""
         self._descend(runs, self.down[1:])
         self.before_stage(self.middle)
         for run in runs:
-            run.go(self.middle)
+            run.run_stage(self.middle)
         self._ascend(runs, self.up[:-1])
 
-    def _run_or_recall_inner(self, runs: Sequence["_Run"], inner: Sequence[InnerBlocks]) -> None:
-        """The inner blocks' results: those that are kept, and the others computed and kept."""
+    def _run_cached_inner(self, runs: Sequence["_Run"], inner: Sequence[InnerBlocks]) -> None:
+        """Use the cached results of the inner blocks; compute and cache missing ones."""
         results = [one.recall() for one in inner]
         self._run_inner([run for run, result in zip(runs, results, strict=True) if result is None])
         outermost = sum(isinstance(layer, Transformer) for layer in self.up[-1].children())
@@ -134,63 +134,63 @@ class FastUNet(nn.Module):
             if result is None:
                 one.keep(run.x)
             else:
-                run.go_on(result, outermost)
+                run.resume(result, outermost)
 
     def _descend(self, runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
         for stage in stages:
             self.before_stage(stage)
             for run in runs:
-                run.go(stage)
-                run.kept.append(run.x)
+                run.run_stage(stage)
+                run.skips.append(run.x)
 
     def _ascend(self, runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
         for stage in stages:
             self.before_stage(stage)
             for run in runs:
-                run.go(stage, run.kept.pop())
+                run.run_stage(stage, run.skips.pop())
 
     def _shifts(self, c_noise: Tensor, constants: ClipConstants) -> Tensor:
-        """(all,), what every residual block adds at a noise level, block after block."""
+        """Return (all,), the shifts of all residual blocks at a noise level, in order of the blocks."""
         emb = self.time_embed(sinusoidal_embedding(c_noise, self.config.model_channels).to(self.shift_weight.dtype))
         return F.linear(F.silu(emb + constants.label), self.shift_weight, self.shift_bias)[0]
 
-    def _close(self, x: Tensor) -> Tensor:
+    def _output(self, x: Tensor) -> Tensor:
         out = by_frames(lambda frames: self.conv_out(self.norm_out.silu(frames)), x, self.budget)
         return out.permute(0, 3, 1, 2)
 
 
 class _Run:
-    """One clip on its way through the network."""
+    """State of one clip during a pass through the network."""
 
     def __init__(self, clip: Tensor, shifts: Tensor, constants: ClipConstants, budget: TilePlan) -> None:
         self.x = clip.permute(0, 2, 3, 1).contiguous()
-        self.kept: list[Tensor] = []
+        self.skips: list[Tensor] = []
         self._shifts, self._budget = shifts, budget
         self._all = constants.transformers
         self._constants: Iterator[Constants] = iter(self._all)
 
-    def go_on(self, x: Tensor, transformers: int) -> None:
-        """Takes up what was kept, where so many transformers are left to run."""
+    def resume(self, x: Tensor, transformers: int) -> None:
+        """Continue from the cached x, with `transformers` transformers left to run."""
         self.x = x
         self._constants = iter(self._all[len(self._all) - transformers :])
 
-    def go(self, stage: nn.Module, *beside: Tensor) -> None:
-        """Through the layers of a stage, the first of which also sees the tensors `beside`."""
+    def run_stage(self, stage: nn.Module, *skips: Tensor) -> None:
+        """Run the layers of a stage; the first one also gets the skip connections."""
         for layer in stage.children():
             if isinstance(layer, Residual):
-                self.x = layer([self.x, *beside], self._shifts)
+                self.x = layer([self.x, *skips], self._shifts)
             elif isinstance(layer, Transformer):
                 self.x = layer(self.x, next(self._constants))
             else:
                 self.x = by_frames(layer, self.x, self._budget)
 
 
-def _need_nothing(stage: nn.Module) -> None:
-    """For networks whose weights are all in place."""
+def _no_op(stage: nn.Module) -> None:
+    """Do nothing: default `before_stage` for networks whose weights stay on the device."""
 
 
 class _Shifts:
-    """The layers that make of the noise level's embedding what each residual block adds, to be fused into one."""
+    """Layers that map the embedding to each residual block's shifts, collected to be fused into one layer."""
 
     def __init__(self) -> None:
         self.weights: list[Tensor] = []
@@ -198,7 +198,7 @@ class _Shifts:
         self.width = 0
 
     def take(self, block: VideoResBlock) -> int:
-        """Appends both of a block; returns where they start."""
+        """Append both layers of a block and return the start index of their shifts."""
         start = self.width
         for layers in (block.emb_layers, block.time_stack.emb_layers):
             assert layers is not None
@@ -210,7 +210,7 @@ class _Shifts:
 
 
 def _fuse_stage(stage: nn.Module, shifts: _Shifts, budget: TilePlan) -> nn.ModuleList:
-    """A stage's layers in their fast form; the stage is empty afterwards."""
+    """Return the fast version of a stage's layers; the stage is empty afterwards."""
     fused = nn.ModuleList()
     for name, layer in list(stage.named_children()):
         fused.append(_fuse(layer, shifts, budget))

@@ -1,1 +1,1 @@
-"""Memory: how much a model needs, where its parts are kept, and how they are moved."""
+"""Memory planning: accounting of a model's needs, memory plans and offloading of weights."""

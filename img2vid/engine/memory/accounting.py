@@ -1,7 +1,7 @@
-"""How much memory a model and its stages need, counted without a card and without the memory itself.
+"""Memory accounting of a model and its stages, without a GPU and without allocating the memory.
 
-The engine's own modules run on torch's meta device, where tensors have sizes and nothing behind them, with the spans
-that a card would use. What is alive is counted after every operation; what was alive at once at most is the need.
+The engine's own modules run on torch's meta device, where tensors have a size but no data, with the tiles that a GPU
+would use. Live bytes are counted after every operation; their peak is the memory needed.
 """
 
 import weakref
@@ -24,7 +24,7 @@ from img2vid.engine.fast.weights import weights_of
 
 @dataclass(frozen=True)
 class ClipSize:
-    """What is made: frames, height and width in pixels, and how many frames are decoded at a time."""
+    """Clip size: frames, height and width in pixels, and the number of frames decoded at a time."""
 
     num_frames: int
     height: int
@@ -33,7 +33,7 @@ class ClipSize:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors that operations make on a kind of device: how many live now, and lived at once."""
+    """Counter of the bytes of tensors that operations create on a device type: live now, and at the peak."""
 
     def __init__(self, device_type: str) -> None:
         super().__init__()  # pyright: ignore[reportUnknownMemberType] - torch types its argument loosely
@@ -44,10 +44,10 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs the operation and counts what is new."""
+        """Run the operation and count new tensors."""
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, Tensor) and leaf.device.type == self._device_type:
-                self._known.setdefault(leaf.untyped_storage())  # was there before, or is counted
+                self._known.setdefault(leaf.untyped_storage())  # existed before or is already counted
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and leaf.device.type == self._device_type:
@@ -61,22 +61,22 @@ class LiveBytes(TorchDispatchMode):
         size: int = storage.nbytes()
         self.now += size
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._gone, size)
+        weakref.finalize(storage, self._on_free, size)
 
-    def _gone(self, size: int) -> None:
+    def _on_free(self, size: int) -> None:
         self.now -= size
 
 
-class CardKernels(TorchFunctionMode):
-    """Gives the results that a card's kernels give where the meta device would take another way.
+class GpuKernels(TorchFunctionMode):
+    """Torch function mode in which meta-device operations allocate memory like GPU kernels.
 
-    Attention comes without the matrix of all pairs, and maps whose channels are last stay so in a convolution.
+    Attention does not create the matrix of all pairs, and convolutions keep channels-last maps channels-last.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Everything else runs as it is."""
+        """Replace attention and channels-last convolutions on the meta device; run other functions unchanged."""
         if func is F.scaled_dot_product_attention and args[0].is_meta:
             return _attention(args[0])
         if func is F.conv2d and args[0].is_meta and any(map(_channels_are_last, args[:2])):
@@ -87,16 +87,16 @@ class CardKernels(TorchFunctionMode):
 def _attention(query: Tensor) -> Tensor:
     *batch, heads, tokens, width = query.shape
     logsumexp = query.new_empty(*batch, heads, tokens, dtype=torch.float32)
-    answer = query.new_empty(*batch, tokens, heads, width).transpose(-3, -2)
+    attended = query.new_empty(*batch, tokens, heads, width).transpose(-3, -2)
     del logsumexp
-    return answer
+    return attended
 
 
 def _convolved(x: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any = 1, padding: Any = 0, *_: Any) -> Tensor:
     size = [len(x), len(weight)]
     for axis in (0, 1):
-        step, beside = (value if isinstance(value, int) else value[axis] for value in (stride, padding))
-        size.append((x.shape[2 + axis] + 2 * beside - weight.shape[2 + axis]) // step + 1)
+        step, pad = (value if isinstance(value, int) else value[axis] for value in (stride, padding))
+        size.append((x.shape[2 + axis] + 2 * pad - weight.shape[2 + axis]) // step + 1)
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
@@ -105,19 +105,19 @@ def _channels_are_last(maps: Tensor) -> bool:
 
 
 def peak_of(run: Callable[[], object], device_type: str = "meta") -> int:
-    """Bytes that live at once at most while something runs, besides what lived before."""
-    with torch.inference_mode(), LiveBytes(device_type) as live, CardKernels():
+    """Return the peak of live bytes during a run, without tensors that existed before."""
+    with torch.inference_mode(), LiveBytes(device_type) as live, GpuKernels():
         run()
     return live.peak
 
 
 def weight_bytes(*modules: nn.Module) -> int:
-    """Bytes of the modules' weights, each counted once."""
+    """Return the bytes of the modules' weights, each counted once."""
     return sum(weight.numel() * weight.element_size() for weight in weights_of(modules))
 
 
 class Needs:
-    """What a model needs, from its modules on the meta device: bytes of the weights and of the activations of parts."""
+    """Memory needs of a model, from its modules on the meta device: bytes of weights and activations by part."""
 
     def __init__(
         self, conditioner: Conditioner, network: FastUNet, decoder: FastDecoder, decoder_dtype: torch.dtype, f: int
@@ -131,22 +131,22 @@ class Needs:
         }
         sizes = [weight_bytes(stage) for stage in network.stages]
         self.streamed = self.weights["network"] - sum(sizes) + 2 * max(sizes)
-        """Of the network where its stages come one after the other: two places, one for the next while one computes."""
+        """Bytes of the network if its stages are streamed: two buffers, one computing while the other is filled."""
         self._dtype, self._decoder_dtype, self._f = network.shift_weight.dtype, decoder_dtype, f
-        self._known: dict[tuple[object, ...], int] = {}
+        self._cache: dict[tuple[object, ...], int] = {}
 
     def embed_image(self, size: ClipSize) -> int:
-        """Of CLIP."""
+        """Return the activation bytes of CLIP."""
         image = _blank(1, 3, size.height, size.width)
-        return self._peak(("look", image.shape), lambda: self.conditioner.embed_image(image))
+        return self._peak(("embed", image.shape), lambda: self.conditioner.embed_image(image))
 
     def encode(self, size: ClipSize) -> int:
-        """Of the encoder of the conditioning frame."""
+        """Return the activation bytes of the encoder of the conditioning frame."""
         image = _blank(1, 3, size.height, size.width)
         return self._peak(("encode", image.shape), lambda: self.conditioner.encode_frame(image))
 
     def sample(self, size: ClipSize, *, together: bool) -> int:
-        """Of one guided step."""
+        """Return the activation bytes of one guided step. together: both conditionings in one pass."""
         net = self.network
         shape = (size.num_frames, net.config.in_channels, size.height // self._f, size.width // self._f)
         clip, level = _blank(*shape, dtype=self._dtype), _blank(1)
@@ -154,17 +154,17 @@ class Needs:
         vector = _blank(1, net.config.adm_in_channels, dtype=self._dtype)
 
         def step() -> None:
-            told = [net.precompute(token, vector, size.num_frames) for _ in range(2)]
+            constants = [net.precompute(token, vector, size.num_frames) for _ in range(2)]
             if together:
-                net([clip, clip], level, told)
+                net([clip, clip], level, constants)
             else:
-                estimates = [net([clip], level, told[i : i + 1]) for i in range(2)]
+                estimates = [net([clip], level, constants[i : i + 1]) for i in range(2)]
                 del estimates
 
         return self._peak(("sample", shape, together), step)
 
     def decode(self, size: ClipSize, *, lean: bool) -> int:
-        """Of the largest chunk of frames."""
+        """Return the activation bytes of the largest chunk of frames. lean: with the low-memory decoder."""
         frames = min(size.decode_t, size.num_frames)
         z = _blank(frames, 4, size.height // self._f, size.width // self._f, dtype=self._decoder_dtype)
 
@@ -175,9 +175,9 @@ class Needs:
         return self._peak(("decode", z.shape, lean), chunk)
 
     def _peak(self, key: tuple[object, ...], run: Callable[[], object]) -> int:
-        if key not in self._known:
-            self._known[key] = peak_of(run)
-        return self._known[key]
+        if key not in self._cache:
+            self._cache[key] = peak_of(run)
+        return self._cache[key]
 
 
 def _blank(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:

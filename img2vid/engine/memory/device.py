@@ -1,4 +1,4 @@
-"""What to do about memory: errors that say which knob helps, letting go of a model, and how much is in use."""
+"""Device memory: out-of-memory errors with advice, releasing memory, and memory in use."""
 
 import ctypes
 import gc
@@ -11,56 +11,56 @@ import torch
 from img2vid.errors import OutOfMemory
 
 ADVICE = {
-    "load": "choose precision fp16 or memory stages, or close other programs that use the card",
-    "condition": "close other programs that use the card, or make the video smaller",
-    "sample": "make the video smaller or shorter, choose precision fp16 or, on a card, memory blocks",
-    "decode": "set decode_t to a smaller number (1 needs least), or choose decoder_precision fp16, on a processor bf16",
+    "load": "choose precision fp16 or memory stages, or close other programs that use the GPU",
+    "condition": "close other programs that use the GPU, or make the video smaller",
+    "sample": "make the video smaller or shorter, choose precision fp16 or, on a GPU, memory blocks",
+    "decode": "lower decode_t (1 uses the least memory), or choose decoder_precision fp16 (bf16 on a CPU)",
 }
 
 
 @contextmanager
 def out_of_memory_explained(stage: str) -> Generator[None, None, None]:
-    """Turns torch's out-of-memory errors into one sentence that says which setting helps at this stage."""
+    """Convert torch's out-of-memory errors to OutOfMemory with the setting that helps at this stage."""
     try:
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory(f"memory ran out in the stage {stage!r}; {ADVICE[stage]}") from error
+        raise OutOfMemory(f"out of memory in stage {stage!r}; {ADVICE[stage]}") from error
     except RuntimeError as error:
-        # torch has no type of its own for a failed allocation on the CPU, and other words for it on each system.
-        if any(words in str(error) for words in ("not enough memory", "out of memory", "can't allocate memory")):
-            raise OutOfMemory(f"memory ran out in the stage {stage!r}; {ADVICE[stage]}") from error
+        # torch raises a plain RuntimeError for a failed CPU allocation; the message depends on the system.
+        if any(text in str(error) for text in ("not enough memory", "out of memory", "can't allocate memory")):
+            raise OutOfMemory(f"out of memory in stage {stage!r}; {ADVICE[stage]}") from error
         raise
 
 
 def release() -> None:
-    """Gives memory of models that nothing refers to any more back to the card."""
+    """Free the GPU memory of models that are no longer referenced."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def in_use_on_card(device: str) -> int:
-    """Bytes that this process holds on a card."""
+    """Return the bytes of GPU memory that this process holds."""
     if torch.device(device).type == "mps":
         return torch.mps.driver_allocated_memory()
     return torch.cuda.memory_reserved(device)
 
 
 def free_on_card(device: torch.device) -> int:
-    """Bytes of a card that this process may have, those among them that torch keeps for later."""
+    """Return the bytes of GPU memory available to this process, including torch's unused reserve."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def device_name(device: str) -> str:
-    """What the device is called by its maker; CPU for a CPU."""
+    """Return the vendor's name of a CUDA device, else the device type in capitals, such as CPU."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     return device.upper()
 
 
 def works(device: str) -> bool:
-    """Whether the device still computes for this process."""
+    """Return whether the device still computes for this process."""
     try:
         return bool(torch.ones(1, device=device).add(1).item() == 2)
     except RuntimeError:
@@ -68,20 +68,20 @@ def works(device: str) -> bool:
 
 
 def count_cards() -> int:
-    """How many NVIDIA cards torch sees."""
+    """Return the number of NVIDIA GPUs that torch sees."""
     return torch.cuda.device_count()
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep memory that was freed instead of handing it back to the system at once.
+    """Make glibc keep freed memory instead of returning it to the system at once.
 
-    On a CPU every layer's result is allocated anew. Above a threshold glibc maps fresh pages for each, and the system
-    fills them with zeros page by page. Elsewhere than on Linux with glibc this does nothing.
+    On a CPU, every layer allocates its result. Above a threshold, glibc maps new pages for each allocation, which the
+    system zeroes page by page. No-op without glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_... in malloc.h
-    mallopt(mmap_threshold, 32 * 2**20)  # the largest that glibc accepts
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_* constants in malloc.h
+    mallopt(mmap_threshold, 32 * 2**20)  # the maximum that glibc accepts
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(top_pad, 64 * 2**20)

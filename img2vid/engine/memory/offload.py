@@ -1,7 +1,7 @@
-"""Weights that wait in the machine's own memory and are on the card while they are needed.
+"""Offloading: weights stay in host memory and are copied to the GPU while they are needed.
 
-Weights never change, so that nothing is copied back: a copy on the card is let go, and the weights point home again.
-Home is pinned memory where the driver has room for it; a card reads that at full speed while others compute.
+Weights never change, so nothing is copied back: the GPU copy is freed and the weights point to host memory again. Host
+memory is pinned if the driver allows it, because a GPU reads pinned memory at full speed while it computes.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -16,90 +16,90 @@ from img2vid.engine.fast.weights import weights_of
 from img2vid.engine.interface import MemoryPlan
 
 CHUNK = 64 * 2**20
-"""Pinned memory is had in powers of two; many weights share a piece of this size, so that little of it is lost."""
+"""Size of the chunks that weights share; pinned memory is allocated in powers of two, so small ones waste memory."""
 ALIGNMENT = 512
 NETWORK = "network"
 
 
 class CopyStream(Protocol):
-    """A second queue of a device's work, for copies that run while the first one computes. Marks are points in time."""
+    """Second stream of a device, for copies that run in parallel to computation."""
 
     def copying(self) -> AbstractContextManager[Any]:
-        """What is done inside goes into this queue."""
+        """Issue the operations of the block on this stream."""
         ...
 
-    def mark_copies(self) -> Any:
-        """After all copies so far."""
+    def record_copies(self) -> Any:
+        """Record an event after all copies so far."""
         ...
 
-    def mark_work(self) -> Any:
-        """After all that computes so far."""
+    def record_work(self) -> Any:
+        """Record an event after all computation so far."""
         ...
 
-    def let_work_wait(self, mark: Any) -> None:
-        """What computes from now on starts behind the mark."""
+    def make_work_wait(self, event: Any) -> None:
+        """Make later computation wait for the event."""
         ...
 
-    def let_copies_wait(self, mark: Any) -> None:
-        """Copies from now on start behind the mark."""
+    def make_copies_wait(self, event: Any) -> None:
+        """Make later copies wait for the event."""
         ...
 
 
 class CudaCopyStream:
-    """A stream beside the one that computes."""
+    """CUDA stream for copies, next to the one that computes."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._side = torch.cuda.Stream(device)
 
     def copying(self) -> AbstractContextManager[Any]:
-        """See `Lane.copying`."""
+        """See `CopyStream.copying`."""
         return torch.cuda.stream(self._side)
 
-    def mark_copies(self) -> Any:
-        """See `Lane.mark_copies`."""
+    def record_copies(self) -> Any:
+        """See `CopyStream.record_copies`."""
         return self._side.record_event()
 
-    def mark_work(self) -> Any:
-        """See `Lane.mark_work`."""
+    def record_work(self) -> Any:
+        """See `CopyStream.record_work`."""
         return torch.cuda.current_stream(self._device).record_event()
 
-    def let_work_wait(self, mark: Any) -> None:
-        """See `Lane.let_work_wait`."""
-        torch.cuda.current_stream(self._device).wait_event(mark)
+    def make_work_wait(self, event: Any) -> None:
+        """See `CopyStream.make_work_wait`."""
+        torch.cuda.current_stream(self._device).wait_event(event)
 
-    def let_copies_wait(self, mark: Any) -> None:
-        """See `Lane.let_copies_wait`."""
-        self._side.wait_event(mark)
+    def make_copies_wait(self, event: Any) -> None:
+        """See `CopyStream.make_copies_wait`."""
+        self._side.wait_event(event)
 
 
 class SynchronousCopies:
-    """For devices with one queue: a copy is done when the call returns."""
+    """Fallback for devices with one stream: a copy is complete when the call returns."""
 
     def copying(self) -> AbstractContextManager[Any]:
-        """See `Lane.copying`."""
+        """See `CopyStream.copying`."""
         return nullcontext()
 
-    def mark_copies(self) -> None:
-        """See `Lane.mark_copies`."""
+    def record_copies(self) -> None:
+        """See `CopyStream.record_copies`."""
 
-    def mark_work(self) -> None:
-        """See `Lane.mark_work`."""
+    def record_work(self) -> None:
+        """See `CopyStream.record_work`."""
 
-    def let_work_wait(self, mark: None) -> None:
-        """See `Lane.let_work_wait`."""
+    def make_work_wait(self, event: None) -> None:
+        """See `CopyStream.make_work_wait`."""
 
-    def let_copies_wait(self, mark: None) -> None:
-        """See `Lane.let_copies_wait`."""
+    def make_copies_wait(self, event: None) -> None:
+        """See `CopyStream.make_copies_wait`."""
 
 
 def make_copy_stream(device: torch.device) -> CopyStream:
-    """What the device has."""
+    """Return the copy stream of a device."""
     return CudaCopyStream(device) if device.type == "cuda" else SynchronousCopies()
 
 
 class PinnedPool:
-    """Memory of the machine, pinned where `pinned` says so and the driver lets it."""
+    """Host memory, pinned if `pinned` is set and the driver allows it."""
 
     def __init__(self, *, pinned: bool) -> None:
         self._pinned = pinned
@@ -107,19 +107,19 @@ class PinnedPool:
         self._used = 0
 
     def copy(self, tensor: Tensor) -> Tensor:
-        """A copy of the tensor that lies in memory as it does."""
+        """Return a copy of the tensor with the same memory layout."""
         size = tensor.numel() * tensor.element_size()
         if self._used + size > len(self._chunk):
-            self._chunk, self._used = self._take(max(size, CHUNK)), 0
-        copied = _within(self._chunk, self._used, tensor)
+            self._chunk, self._used = self._allocate(max(size, CHUNK)), 0
+        copied = _view_in(self._chunk, self._used, tensor)
         self._used = _aligned(self._used + size)
         return copied.copy_(tensor)
 
-    def _take(self, size: int) -> Tensor:
+    def _allocate(self, size: int) -> Tensor:
         if self._pinned:
             try:
                 return torch.empty(size, dtype=torch.uint8, pin_memory=True)
-            except RuntimeError:  # the system bounds how much may be pinned; from now on copies are slower
+            except RuntimeError:  # the system limits pinned memory; further copies are slower
                 self._pinned = False
         return torch.empty(size, dtype=torch.uint8)
 
@@ -128,8 +128,8 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _within(buffer: Tensor, start: int, like: Tensor) -> Tensor:
-    """A tensor in a buffer of bytes, of the form of another one."""
+def _view_in(buffer: Tensor, start: int, like: Tensor) -> Tensor:
+    """Return a view of a byte buffer with the shape, strides and dtype of `like`."""
     size = like.numel() * like.element_size()
     strides = torch.empty_like(like, device="meta").stride()
     return buffer[start : start + size].view(like.dtype).as_strided(like.shape, strides)
@@ -137,19 +137,19 @@ def _within(buffer: Tensor, start: int, like: Tensor) -> Tensor:
 
 @contextmanager
 def _plain_tensors() -> Generator[None, None, None]:
-    """What is made inside may become a weight's memory, which tensors of inference mode may not."""
+    """Leave inference mode, because inference tensors cannot become the data of a parameter."""
     with torch.inference_mode(False), torch.no_grad():
         yield
 
 
 class Group:
-    """Weights that move as one. Another group may hold the same ones, as two models may share a module."""
+    """Weights that are loaded and unloaded together. Groups may overlap, because models can share a module."""
 
-    def __init__(self, modules: Iterable[nn.Module], device: torch.device, home: PinnedPool) -> None:
+    def __init__(self, modules: Iterable[nn.Module], device: torch.device, pool: PinnedPool) -> None:
         self._tensors = weights_of(modules)
         self._device = device
-        self._home = home
-        self._at_home: list[Tensor] = []
+        self._pool = pool
+        self._host: list[Tensor] = []
         self._offsets: list[int] = []
         self.bytes = 0
         for tensor in self._tensors:
@@ -158,28 +158,28 @@ class Group:
 
     @property
     def is_offloaded(self) -> bool:
-        """Whether the weights are in the machine's memory, of which the device has no copy that they point to."""
+        """True if the weights point to host memory instead of a copy on the device."""
         if not self._tensors:
             return False
         first = self._tensors[0]
-        return first.device != self._device or (bool(self._at_home) and first.data_ptr() == self._at_home[0].data_ptr())
+        return first.device != self._device or (bool(self._host) and first.data_ptr() == self._host[0].data_ptr())
 
     def views(self, buffer: Tensor) -> list[Tensor]:
-        """The weights' places in a buffer of the device."""
-        return [_within(buffer, start, tensor) for start, tensor in zip(self._offsets, self._tensors, strict=True)]
+        """Return views of a device buffer, one for each weight."""
+        return [_view_in(buffer, start, tensor) for start, tensor in zip(self._offsets, self._tensors, strict=True)]
 
     def copy_into(self, views: list[Tensor]) -> None:
-        """Starts to copy the weights from home."""
-        for view, tensor in zip(views, self._at_home, strict=True):
+        """Start copying the weights from host memory."""
+        for view, tensor in zip(views, self._host, strict=True):
             view.copy_(tensor, non_blocking=True)
 
-    def point_to(self, places: list[Tensor]) -> None:
-        """Makes these the weights' memory."""
-        for tensor, place in zip(self._tensors, places, strict=True):
-            tensor.data = place
+    def point_to(self, views: list[Tensor]) -> None:
+        """Use these tensors as the weights' memory."""
+        for tensor, view in zip(self._tensors, views, strict=True):
+            tensor.data = view
 
     def load(self) -> None:
-        """To the device, if they are not there."""
+        """Copy the weights to the device unless they are there."""
         if not self.is_offloaded:
             return
         with _plain_tensors():
@@ -189,76 +189,76 @@ class Group:
             self.point_to(views)
 
     def unload(self) -> None:
-        """Away from the device."""
+        """Free the device copy and point the weights to host memory."""
         with _plain_tensors():
             self._record_storage()
-            self.point_to(self._at_home)
+            self.point_to(self._host)
 
     def _record_storage(self) -> None:
-        if not self._at_home:
-            self._at_home = [self._home.copy(tensor.data) for tensor in self._tensors]
+        if not self._host:
+            self._host = [self._pool.copy(tensor.data) for tensor in self._tensors]
 
 
 class Prefetcher:
-    """Groups that come to the device one after the other, over and over: the next one while the last one computes.
+    """Cyclic streaming of groups to the device: the next group is copied while the current one computes.
 
-    There are two places for them, taken once, so that nothing is allocated on the way.
+    Two device buffers are allocated once and reused.
     """
 
-    def __init__(self, groups: Sequence[Group], device: torch.device, lane: CopyStream) -> None:
+    def __init__(self, groups: Sequence[Group], device: torch.device, stream: CopyStream) -> None:
         self._groups = groups
-        self._lane = lane
+        self._stream = stream
         with _plain_tensors():
             size = max(group.bytes for group in groups)
-            self._places = [torch.empty(size, dtype=torch.uint8, device=device) for _ in range(2)]
-        # The places may have been somebody else's whose work is not done yet.
-        self._free = [lane.mark_work(), lane.mark_work()]
-        self._now: int | None = None
-        self._place = 1
-        self._coming = -1
-        self._arrived: Any = None
+            self._buffers = [torch.empty(size, dtype=torch.uint8, device=device) for _ in range(2)]
+        # Pending work may still use the memory that the buffers were allocated from.
+        self._free = [stream.record_work(), stream.record_work()]
+        self._current: int | None = None
+        self._buffer = 1
+        self._fetched = -1
+        self._copied: Any = None
         self._views: list[Tensor] = []
 
     def need(self, index: int) -> None:
-        """Has a group at its place, lets the one before it go, and sends for the next one."""
-        if index == self._now:
+        """Load a group, unload the previous one and start copying the next one."""
+        if index == self._current:
             return
         self.stop()
-        if index != self._coming:
+        if index != self._fetched:
             self._fetch(index)
-        self._lane.let_work_wait(self._arrived)
-        self._now, self._place = index, 1 - self._place
+        self._stream.make_work_wait(self._copied)
+        self._current, self._buffer = index, 1 - self._buffer
         with _plain_tensors():
             self._groups[index].point_to(self._views)
         self._fetch((index + 1) % len(self._groups))
 
     def stop(self) -> None:
-        """Sends the group that is there home."""
-        if self._now is not None:
-            self._groups[self._now].unload()
-            self._free[self._place] = self._lane.mark_work()
-            self._now = None
+        """Unload the current group."""
+        if self._current is not None:
+            self._groups[self._current].unload()
+            self._free[self._buffer] = self._stream.record_work()
+            self._current = None
 
     def close(self) -> None:
-        """Ends it; the places may be given away when this has returned."""
+        """Stop streaming; the buffers may be freed after this returns."""
         self.stop()
-        self._lane.let_work_wait(self._lane.mark_copies())
+        self._stream.make_work_wait(self._stream.record_copies())
 
     def _fetch(self, index: int) -> None:
-        """Starts to copy a group into the place that is not in use."""
-        place = 1 - self._place
+        """Start copying a group into the unused buffer."""
+        buffer = 1 - self._buffer
         group = self._groups[index]
-        self._lane.let_copies_wait(self._free[place])
-        with _plain_tensors(), self._lane.copying():
-            self._views = group.views(self._places[place])
+        self._stream.make_copies_wait(self._free[buffer])
+        with _plain_tensors(), self._stream.copying():
+            self._views = group.views(self._buffers[buffer])
             group.copy_into(self._views)
-        self._arrived, self._coming = self._lane.mark_copies(), index
+        self._copied, self._fetched = self._stream.record_copies(), index
 
 
 class OffloadManager:
-    """Where a model's weights are, by part, under a memory plan; the network's stages can come one by one.
+    """Placement of a model's parts on host or device by memory plan; the network's stages can be streamed.
 
-    parts: modules by name, without the network. device: where they compute.
+    parts: modules by name, without the network. device: device that computes.
     """
 
     def __init__(
@@ -266,22 +266,22 @@ class OffloadManager:
         parts: Mapping[str, nn.Module],
         network: FastUNet,
         device: torch.device,
-        make_lane: Callable[[torch.device], CopyStream] = make_copy_stream,
+        make_stream: Callable[[torch.device], CopyStream] = make_copy_stream,
     ) -> None:
         self.plan: MemoryPlan = "resident"
-        device = torch.empty(0, device=device).device  # "cuda" by its number, as tensors say it
-        self._network, self._device, self._make_lane = network, device, make_lane
-        home = PinnedPool(pinned=device.type == "cuda")
+        device = torch.empty(0, device=device).device  # resolves "cuda" to an indexed device, as on tensors
+        self._network, self._device, self._make_stream = network, device, make_stream
+        pool = PinnedPool(pinned=device.type == "cuda")
         stages = network.stages
         others = [part for part in network.children() if part not in (network.down, network.middle, network.up)]
-        rest = [*others, nn.ParameterList(network.parameters(recurse=False))]
-        self._parts = {name: Group([module], device, home) for name, module in parts.items()}
-        self._parts[NETWORK] = Group(rest, device, home)
-        self._stages = [Group([stage], device, home) for stage in stages]
+        remaining = [*others, nn.ParameterList(network.parameters(recurse=False))]
+        self._parts = {name: Group([module], device, pool) for name, module in parts.items()}
+        self._parts[NETWORK] = Group(remaining, device, pool)
+        self._stages = [Group([stage], device, pool) for stage in stages]
         self._index = {id(stage): index for index, stage in enumerate(stages)}
 
     def apply(self, plan: MemoryPlan) -> None:
-        """Takes a plan up: everything goes to the device, or home."""
+        """Apply a plan: load all weights to the device, or unload them."""
         self.plan = plan
         for group in (*self._parts.values(), *self._stages):
             if plan == "resident":
@@ -291,7 +291,7 @@ class OffloadManager:
 
     @contextmanager
     def at_work(self, part: str) -> Generator[None, None, None]:
-        """Has a part on the device meanwhile; also after an exception it is where the plan wants it."""
+        """Keep a part on the device inside the block; afterwards, even after an exception, restore the plan."""
         streamed = part == NETWORK and self.plan == "blocks"
         groups = [self._parts[part], *(self._stages if part == NETWORK and not streamed else [])]
         try:
@@ -306,16 +306,16 @@ class OffloadManager:
 
     @contextmanager
     def _streamed(self) -> Generator[None, None, None]:
-        stream = Prefetcher(self._stages, self._device, self._make_lane(self._device))
+        prefetcher = Prefetcher(self._stages, self._device, self._make_stream(self._device))
         before = self._network.before_stage
-        self._network.before_stage = lambda stage: stream.need(self._index[id(stage)])
+        self._network.before_stage = lambda stage: prefetcher.need(self._index[id(stage)])
         try:
             yield
         finally:
             self._network.before_stage = before
-            stream.close()
+            prefetcher.close()
 
     @property
     def bytes_on_device(self) -> int:
-        """Bytes of the weights that are on the device now."""
+        """Bytes of the weights on the device."""
         return sum(group.bytes for group in (*self._parts.values(), *self._stages) if not group.is_offloaded)

@@ -1,4 +1,4 @@
-"""Which memory plan a clip is made with: the first one that fits into what is free, by exact accounting."""
+"""Memory plans: choose the first plan that fits into the free memory, by exact accounting."""
 
 from dataclasses import dataclass, replace
 
@@ -8,14 +8,17 @@ from img2vid.errors import OutOfMemory
 
 MB, GB = 10**6, 10**9
 CONTEXT = 500 * MB
-"""An assumption: what a process takes on a card before its first tensor, for the driver's context and for kernels."""
+"""Assumed GPU memory of a process before its first tensor, for the driver's context and kernels."""
 WORKSPACE = 400 * MB
-"""An assumption: what convolutions and matrix products take beside their results, and gaps between tensors."""
+"""Assumed workspace of convolutions and matrix products, and gaps between tensors."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How memory is used: what stays on the card, both conditionings at once or not, decoding in less memory or not."""
+    """Use of memory.
+
+    memory: which weights stay on the GPU. together: run both conditionings in one pass. lean: low-memory decoder.
+    """
 
     memory: MemoryPlan = "resident"
     together: bool = False
@@ -23,8 +26,8 @@ class Plan:
 
 
 def bytes_of(needs: Needs, size: ClipSize, plan: Plan) -> dict[str, int]:
-    """Bytes on the card in each stage: weights, activations and workspace, without the context."""
-    held = {**needs.weights, "network": needs.streamed} if plan.memory == "blocks" else needs.weights
+    """Return the GPU bytes of each stage: weights, activations and workspace, without the context."""
+    loaded = {**needs.weights, "network": needs.streamed} if plan.memory == "blocks" else needs.weights
     parts = {
         "clip": needs.embed_image(size),
         "encoder": needs.encode(size),
@@ -33,7 +36,7 @@ def bytes_of(needs: Needs, size: ClipSize, plan: Plan) -> dict[str, int]:
     }
     everything = sum(needs.weights.values())
     total = {
-        part: (everything if plan.memory == "resident" else held[part]) + activations + WORKSPACE
+        part: (everything if plan.memory == "resident" else loaded[part]) + activations + WORKSPACE
         for part, activations in parts.items()
     }
     condition = max(total["clip"], total["encoder"])
@@ -41,17 +44,17 @@ def bytes_of(needs: Needs, size: ClipSize, plan: Plan) -> dict[str, int]:
 
 
 def candidates(memory: MemoryPlan) -> list[Plan]:
-    """The ways to follow a plan, the fastest first."""
-    # Streamed weights are better used for both conditionings while they are there.
+    """Return the variants of a memory plan, fastest first."""
+    # Streaming weights once for both conditionings is faster than twice.
     options = (True, False) if memory == "blocks" else (False,)
     return [Plan(memory, together, lean) for together in options for lean in (False, True)]
 
 
 def choose(needs: Needs, size: ClipSize, free: int, wanted: MemoryPlan | None = None) -> Plan:
-    """The first plan that fits into `free` bytes for this size; of a plan that is wanted, the way that fits.
+    """Return the first plan for this size that fits into `free` bytes. wanted: consider only variants of this plan.
 
-    Where so many frames cannot be decoded at a time, a plan that fits with one: memory runs out then, and fewer are
-    decoded. Raises OutOfMemory where nothing fits and no plan is wanted.
+    If none fits with `decode_t`, return a plan that fits when decoding one frame at a time; decoding then runs out of
+    memory and retries with fewer frames. Raise OutOfMemory if nothing fits and no plan is wanted.
     """
     plans = [plan for memory in (MEMORY_PLANS if wanted is None else (wanted,)) for plan in candidates(memory)]
     for plan in plans:
@@ -65,7 +68,7 @@ def choose(needs: Needs, size: ClipSize, free: int, wanted: MemoryPlan | None = 
         return plans[-1]
     stage, needed = max(bytes_of(needs, smallest, plans[-1]).items(), key=lambda item: item[1])
     raise OutOfMemory(
-        f"{size.num_frames} frames of {size.width} x {size.height} need {needed / GB:.1f} GB of the card in the stage "
-        f"{stage!r}, even with memory blocks and decode_t 1, and {free / GB:.1f} GB are free; make the video smaller, "
-        "or close other programs that use the card"
+        f"{size.num_frames} frames of {size.width} x {size.height} need {needed / GB:.1f} GB of GPU memory in stage "
+        f"{stage!r}, even with memory blocks and decode_t 1, but {free / GB:.1f} GB are free; make the video smaller, "
+        "or close other programs that use the GPU"
     )

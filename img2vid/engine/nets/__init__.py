@@ -1,1 +1,1 @@
-"""The networks of Stable Video Diffusion, with the attribute names that its checkpoints use as parameter names."""
+"""Networks of Stable Video Diffusion, with attribute names that match the parameter names in checkpoints."""

@@ -1,4 +1,4 @@
-"""Transformer layers over space and over time (Blattmann et al. 2023, "Align your Latents", section 3.1)."""
+"""Spatial and temporal transformer layers (Blattmann et al. 2023, "Align your Latents", section 3.1)."""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,9 @@ from img2vid.engine.nets.blocks import AlphaBlender, group_norm, sinusoidal_embe
 
 
 class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al. 2017); to itself, or to `context` when one is given.
+    """Multi-head self-attention, or cross-attention if `context` is given (Vaswani et al. 2017).
 
-    x: (..., s, dim), context: (..., k, context_dim) with the same leading axes or ones that broadcast.
+    x: (..., s, dim), context: (..., k, context_dim) with the same or broadcastable leading axes.
     """
 
     def __init__(self, dim: int, context_dim: int, heads: int, head_dim: int) -> None:
@@ -23,23 +23,23 @@ class Attention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(inner, dim), nn.Identity())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns (..., s, dim), or (..., 1, dim) for a context of one token: all queries get the same answer."""
+        """Return (..., s, dim), or (..., 1, dim) for a context of one token, where all queries have the same result."""
         context = x if context is None else context
         value = self.to_v(context)
         if context.shape[-2] == 1:
-            # The softmax over one key is exactly 1, so the query and the key cannot matter.
+            # The softmax over one key is exactly 1, so queries and keys have no effect.
             return self.to_out(value)
         query, key, value = (self._split(tensor) for tensor in (self.to_q(x), self.to_k(context), value))
-        answer = F.scaled_dot_product_attention(query, key, value)
-        return self.to_out(answer.transpose(1, 2).reshape(*x.shape[:-1], -1))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.to_out(attended.transpose(1, 2).reshape(*x.shape[:-1], -1))
 
     def _split(self, tensor: Tensor) -> Tensor:
-        """(..., s, h d) -> n h s d, the layout that torch's fused kernels take."""
+        """(..., s, h d) -> (n, h, s, d), the layout of torch's fused kernels."""
         return tensor.reshape(-1, tensor.shape[-2], self.heads, tensor.shape[-1] // self.heads).transpose(1, 2)
 
 
 class GEGLU(nn.Module):
-    """Linear layer whose one half is gated by the GELU of the other (Shazeer 2020)."""
+    """Linear layer with one half gated by the GELU of the other (Shazeer 2020)."""
 
     def __init__(self, dim: int, dim_out: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class GEGLU(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Gated feed-forward layer, four times as wide inside."""
+    """Gated feed-forward layer with four times the width inside."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class FeedForward(nn.Module):
 
 
 class SpatialBlock(nn.Module):
-    """Self-attention among the places of one frame, cross-attention to the picture's embedding, feed-forward."""
+    """Self-attention over the positions of one frame, cross-attention to the image embedding, feed-forward."""
 
     def __init__(self, dim: int, context_dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class SpatialBlock(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    """The same along time: every place attends to itself in the other frames of its video."""
+    """`SpatialBlock` along time: each position attends to the same position in the other frames of its video."""
 
     def __init__(self, dim: int, context_dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class TemporalBlock(nn.Module):
 
 
 class SpatialVideoTransformer(nn.Module):
-    """A stack of spatial blocks, each followed by a temporal one and blended with it, around a residual."""
+    """Stack of spatial blocks, each blended with a following temporal block, with a residual connection."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class SpatialVideoTransformer(nn.Module):
         height, width = x.shape[-2:]
         h = self.norm(x)
         h = self.proj_in(_to_tokens(h)) if self.use_linear else _to_tokens(self.proj_in(h))
-        # The picture's embedding is the same for all frames of a video: time looks at the first frame's.
+        # The image embedding is the same for all frames of a video, so the first frame's is used.
         time_context = context[::num_frames, None]
         position = self._frame_positions(num_frames, h)
         for spatial_block, temporal_block in zip(self.transformer_blocks, self.time_stack, strict=True):
@@ -152,16 +152,16 @@ class SpatialVideoTransformer(nn.Module):
         return x + h
 
     def _frame_positions(self, num_frames: int, like: Tensor) -> Tensor:
-        """(t, channels), the learnt embedding of the number of each frame."""
+        """Return the learned embedding of each frame index, (t, channels)."""
         index = torch.arange(num_frames, device=like.device)
         return self.time_pos_embed(sinusoidal_embedding(index, self.channels, self.max_period).to(like.dtype))
 
 
 def _to_tokens(x: Tensor) -> Tensor:
-    """n c h w -> n (h w) c."""
+    """(n, c, h, w) -> (n, h w, c)."""
     return x.flatten(2).transpose(1, 2)
 
 
 def _to_maps(x: Tensor, height: int, width: int) -> Tensor:
-    """n (h w) c -> n c h w."""
+    """(n, h w, c) -> (n, c, h, w)."""
     return x.transpose(1, 2).reshape(x.shape[0], -1, height, width)

@@ -1,4 +1,4 @@
-"""The KL autoencoder (Rombach et al. 2022): pictures to latents and back, frame by frame."""
+"""KL autoencoder (Rombach et al. 2022), which encodes and decodes frames independently."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -16,7 +16,7 @@ EPS = 1e-6
 
 
 class ResnetBlock(nn.Module):
-    """Two convolutions around a residual."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -27,14 +27,14 @@ class ResnetBlock(nn.Module):
         self.nin_shortcut = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, num_frames: int = 1) -> Tensor:
-        """(n, channels, h, w) -> (n, out_channels, h, w); frames do not see each other."""
+        """(n, channels, h, w) -> (n, out_channels, h, w); frames are independent."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
         return self.nin_shortcut(x) + h
 
 
 class PictureAttention(nn.Module):
-    """One head of self-attention among all places of a picture."""
+    """Single-head self-attention over all positions of an image."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -48,12 +48,12 @@ class PictureAttention(nn.Module):
         """(n, c, h, w) -> the same shape."""
         h = self.norm(x)
         query, key, value = (layer(h).flatten(2).transpose(1, 2)[:, None] for layer in (self.q, self.k, self.v))
-        answer = F.scaled_dot_product_attention(query, key, value)
-        return x + self.proj_out(answer[:, 0].transpose(1, 2).unflatten(2, x.shape[-2:]))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return x + self.proj_out(attended[:, 0].transpose(1, 2).unflatten(2, x.shape[-2:]))
 
 
 class Downsample(nn.Module):
-    """Halves height and width; the convolution is padded below and on the right only."""
+    """Strided convolution that halves height and width, padded only at the bottom and right."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Downsample(nn.Module):
 
 
 class Level(nn.Module):
-    """The residual blocks of one resolution, and the step to the next one where there is one."""
+    """Residual blocks of one resolution, and an optional resampling step to the next one."""
 
     def __init__(
         self, blocks: list[nn.Module], *, downsample: nn.Module | None = None, upsample: nn.Module | None = None
@@ -79,13 +79,13 @@ class Level(nn.Module):
         """(n, c, h, w) -> (n, c', h', w')."""
         for block in self.block:
             x = block(x, num_frames)
-        for step in (self.downsample, self.upsample):
-            x = x if step is None else step(x)
+        for resample in (self.downsample, self.upsample):
+            x = x if resample is None else resample(x)
         return x
 
 
 class Middle(nn.Module):
-    """Residual block, attention, residual block at the lowest resolution."""
+    """Residual block, attention and residual block at the lowest resolution."""
 
     def __init__(self, channels: int, make_block: Callable[[int, int], nn.Module]) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Middle(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pictures to moments: the mean and the log-variance of each latent, side by side."""
+    """Encoder from images to moments: mean and log-variance of each latent, concatenated."""
 
     def __init__(self, config: "AutoencoderConfig") -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(channels, config.moment_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (n, 3, H, W) in [-1, 1], returns (n, moments, H/f, W/f) with f = 2 ** (levels - 1)."""
+        """(n, 3, H, W) in [-1, 1] -> (n, moments, H/f, W/f) with f = 2 ** (levels - 1)."""
         x = self.conv_in(x)
         for level in self.down:
             x = level(x)
@@ -127,7 +127,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to pictures. Subclasses exchange the residual block and the last convolution."""
+    """Decoder from latents to images. Subclasses replace the residual block and the last convolution."""
 
     def __init__(self, config: "AutoencoderConfig") -> None:
         super().__init__()
@@ -147,27 +147,27 @@ class Decoder(nn.Module):
         self.conv_out = self.make_conv_out(channels, config.out_ch)
 
     def make_block(self, channels: int, out_channels: int) -> nn.Module:
-        """The residual block of this kind of decoder."""
+        """Return a residual block of this kind of decoder."""
         return ResnetBlock(channels, out_channels)
 
     def make_conv_out(self, channels: int, out_channels: int) -> nn.Conv2d:
-        """The convolution that makes the colours."""
+        """Return the last convolution, which outputs RGB."""
         return nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, z: Tensor, num_frames: int = 1) -> Tensor:
-        """z: (n, z_channels, h, w), returns (n, 3, f h, f w), in [-1, 1] but not clamped to it."""
+        """(n, z_channels, h, w) -> (n, 3, f h, f w), nominally in [-1, 1] but not clamped."""
         x = self.mid(self.conv_in(z), num_frames)
         for level in reversed(self.up):
             x = level(x, num_frames)
         return self.colours(F.silu(self.norm_out(x)), num_frames)
 
     def colours(self, x: Tensor, num_frames: int) -> Tensor:
-        """Applies the last convolution."""
+        """Apply the last convolution."""
         return self.conv_out(x)
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder; with `embed_dim`, a 1x1 convolution stands between each of them and the latents."""
+    """Encoder and decoder, with a 1x1 convolution between each of them and the latents if `embed_dim` is set."""
 
     encoder: Encoder | None
     decoder: Decoder | None
@@ -185,28 +185,28 @@ class Autoencoder(nn.Module):
             self.post_quant_conv = nn.Conv2d(embed_dim, config.z_channels, 1)
 
     def drop_encoder(self) -> None:
-        """Drops the half that turns pictures into latents."""
+        """Remove the encoder and its 1x1 convolution."""
         self.encoder = self.quant_conv = None
 
     def drop_decoder(self) -> None:
-        """Drops the half that turns latents into pictures."""
+        """Remove the decoder and its 1x1 convolution."""
         self.decoder = self.post_quant_conv = None
 
     def encode(self, x: Tensor) -> Tensor:
-        """Moments (n, 2 z, h, w) of the latents of x (n, 3, H, W) in [-1, 1]."""
+        """Return the moments (n, 2 z, h, w) of the latents of x (n, 3, H, W) in [-1, 1]."""
         moments = cast(Encoder, self.encoder)(x)
         return moments if self.quant_conv is None else self.quant_conv(moments)
 
     def encode_mode(self, x: Tensor) -> Tensor:
-        """The most probable latents (n, z, h, w): the mean, without drawing noise and without a scale factor."""
+        """Return the mean of the latents (n, z, h, w), without sampling and without the scale factor."""
         return self.encode(x).chunk(2, dim=1)[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        """Pictures (n, 3, H, W) of one clip's consecutive latents (n, z, h, w), not clamped."""
+        """Return images (n, 3, H, W), not clamped, of consecutive latents (n, z, h, w) of one clip."""
         z = z if self.post_quant_conv is None else self.post_quant_conv(z)
         return cast(Decoder, self.decoder)(z, num_frames=z.shape[0])
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number format of the weights."""
+        """Number format of the weights."""
         return next(self.parameters()).dtype

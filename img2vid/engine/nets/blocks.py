@@ -1,7 +1,7 @@
-"""Building blocks that the UNet and the autoencoder share: embeddings of scalars, normalisation, residual blocks.
+"""Layers shared by the UNet and the autoencoder: scalar embeddings, normalization, residual blocks.
 
-Tensors of pictures are (n, c, h, w) with n = videos times frames; temporal layers see the same values as
-(videos, c, frames, h, w). Submodule names and positions in a Sequential are fixed by the checkpoints.
+Image tensors are (n, c, h, w) with n = videos * frames; temporal layers take the same values as
+(videos, c, frames, h, w). Submodule names and positions in a Sequential must match the checkpoints.
 """
 
 import math
@@ -15,10 +15,10 @@ GROUPS = 32
 
 
 def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
-    """Cosines and sines of `values` at geometrically spaced frequencies, in float32.
+    """Return cosines and sines of `values` at geometrically spaced frequencies, in float32.
 
-    values: (n,) any real numbers, returns (n, dim), the cosines first. `dim` is even in every SVD model.
-    Source: Vaswani et al. 2017, section 3.5, with the frequencies 1 to 1/max_period.
+    values: (n,) real numbers; the result is (n, dim), cosines first. `dim` is even in every SVD model.
+    Source: Vaswani et al. 2017, section 3.5, with frequencies from 1 to 1/max_period.
     """
     half = dim // 2
     exponents = torch.arange(half, dtype=torch.float32, device=values.device) / half
@@ -27,12 +27,12 @@ def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10_000.0)
 
 
 def group_norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
-    """Group normalisation (Wu & He 2018) with the family's fixed number of groups."""
+    """Return a group normalization layer (Wu & He 2018) with 32 groups, as in all SVD models."""
     return nn.GroupNorm(GROUPS, channels, eps=eps)
 
 
 def conv(channels_in: int, channels_out: int, kernel: Sequence[int]) -> nn.Conv2d | nn.Conv3d:
-    """A convolution over 2 or 3 axes, padded so that the size of each axis stays."""
+    """Return a 2D or 3D convolution, padded to keep the size of each axis."""
     if len(kernel) == 2:
         a, b = kernel
         return nn.Conv2d(channels_in, channels_out, (a, b), padding=(a // 2, b // 2))
@@ -41,20 +41,20 @@ def conv(channels_in: int, channels_out: int, kernel: Sequence[int]) -> nn.Conv2
 
 
 def to_video(x: Tensor, num_frames: int) -> Tensor:
-    """(b t) c h w -> b c t h w, a view."""
+    """(b t, c, h, w) -> (b, c, t, h, w), as a view."""
     return x.reshape(-1, num_frames, *x.shape[1:]).transpose(1, 2)
 
 
 def to_pictures(x: Tensor) -> Tensor:
-    """b c t h w -> (b t) c h w."""
+    """(b, c, t, h, w) -> (b t, c, h, w)."""
     return x.transpose(1, 2).flatten(0, 1)
 
 
 class ResBlock(nn.Module):
-    """Residual block of two convolutions, shifted in between by an embedding of the noise level.
+    """Residual block of two convolutions, with an embedding of the noise level added in between.
 
-    kernel: two numbers for a spatial block, three for a temporal one (frames first). Without `emb_channels` the
-    block takes no embedding. Source: Ho et al. 2020, appendix B.
+    kernel: two sizes for a spatial block, three for a temporal one (frames first). Without `emb_channels`, the block
+    takes no embedding. Source: Ho et al. 2020, appendix B.
     """
 
     def __init__(self, channels: int, out_channels: int, emb_channels: int | None, kernel: Sequence[int]) -> None:
@@ -63,7 +63,7 @@ class ResBlock(nn.Module):
         self.emb_layers = (
             None if emb_channels is None else nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
         )
-        # Position 2 belongs to a dropout in training code; the checkpoints count it.
+        # Index 2 is a dropout in the training code and counts in the checkpoints' names.
         self.out_layers = nn.Sequential(
             group_norm(out_channels), nn.SiLU(), nn.Identity(), conv(out_channels, out_channels, kernel)
         )
@@ -82,10 +82,10 @@ class ResBlock(nn.Module):
 
 
 class AlphaBlender(nn.Module):
-    """One learnt number that mixes a spatial and a temporal branch: a * spatial + (1 - a) * temporal.
+    """Learned blend of a spatial and a temporal branch: a * spatial + (1 - a) * temporal.
 
-    "fixed" uses the number itself for a, "learned" and "learned_with_images" its sigmoid. (The last one lets
-    single pictures skip the temporal branch in training; every frame sampled here belongs to a video.)
+    The merge strategy "fixed" uses the parameter itself as a, "learned" and "learned_with_images" its sigmoid. The
+    latter skips the temporal branch for single images in training, which does not occur in sampling.
     """
 
     def __init__(self, merge_strategy: str, merge_factor: float) -> None:
@@ -98,16 +98,16 @@ class AlphaBlender(nn.Module):
             self.mix_factor = nn.Parameter(factor)
 
     def forward(self, spatial: Tensor, temporal: Tensor) -> Tensor:
-        """Both of one shape, which is the result's."""
+        """Return the blend of two tensors of the same shape."""
         return torch.lerp(temporal, spatial, self.alpha().to(spatial.dtype))
 
     def alpha(self) -> Tensor:
-        """(1,), the share of the spatial branch."""
+        """Return the weight of the spatial branch, (1,)."""
         return self.mix_factor if self.fixed else self.mix_factor.sigmoid()
 
 
 class VideoResBlock(ResBlock):
-    """A spatial residual block followed by a temporal one, blended (Blattmann et al. 2023, section 3.1)."""
+    """Spatial residual block blended with a following temporal one (Blattmann et al. 2023, section 3.1)."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class VideoResBlock(ResBlock):
 
 
 class Downsample(nn.Module):
-    """Halves height and width with a strided convolution."""
+    """Strided convolution that halves height and width."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles height and width: nearest neighbour, then a convolution."""
+    """Nearest-neighbor upsampling by 2, followed by a convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

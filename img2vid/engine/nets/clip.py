@@ -1,7 +1,7 @@
-"""The picture's CLIP embedding (Radford et al. 2021); no weights are ever downloaded.
+"""CLIP image embedding (Radford et al. 2021); never downloads weights.
 
-The vision transformer of the published models is built here. open_clip, whose import takes longer than that of torch,
-is imported only for an architecture that is not beside the configuration, or that has more than a plain transformer.
+The vision transformer of the published models is implemented here. open_clip, which is slower to import than torch, is
+imported only for an architecture that is not beside the configuration or is not a plain vision transformer.
 """
 
 import json
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from img2vid.engine.config import OpenCLIPImageConfig
 
 SIDE = 224
-"""CLIP sees the picture squeezed to a square of this many pixels."""
+"""Side of CLIP's square input in pixels; images are resized without keeping the aspect ratio."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 PLAIN: Mapping[str, set[str]] = {
     "vision_cfg": {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size"},
     "text_cfg": {"context_length", "vocab_size", "width", "heads", "layers"},
 }
-"""Parameters of the architectures that are built here."""
+"""Parameters of the architectures that `Clip` supports."""
 TEXT_PARTS = ("transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection", "logit_scale")
 
 
 def architecture(arch: str, folder: Path | None) -> dict[str, Any]:
     """Return the parameters of an OpenCLIP architecture.
 
-    They are read from `clip/<arch>.json` in `folder` or in configs/, or else come from open_clip.
+    They are read from `clip/<arch>.json` in `folder` or in configs/, with open_clip as the fallback.
     """
-    files = [place / "clip" / f"{arch}.json" for place in (folder, paths.CONFIGS) if place is not None]
+    files = [parent / "clip" / f"{arch}.json" for parent in (folder, paths.CONFIGS) if parent is not None]
     for file in files:
         if file.is_file():
             try:
@@ -53,18 +53,18 @@ def architecture(arch: str, folder: Path | None) -> dict[str, Any]:
 
 
 def _checked(value: Any) -> dict[str, Any]:
-    """The same, or ValueError where a part is missing that open_clip needs."""
+    """Return `value`; raise ValueError if a key that open_clip requires is missing."""
     for key, kind in (("embed_dim", int), ("vision_cfg", dict), ("text_cfg", dict)):
         if not isinstance(value, dict) or not isinstance(cast(dict[str, Any], value).get(key), kind):
-            raise ValueError(f"{key!r} is missing or of another kind")
+            raise ValueError(f"{key!r} is missing or has the wrong type")
     return cast(dict[str, Any], value)
 
 
 def shrink(image: Tensor, side: int, antialias: bool) -> Tensor:
-    """Resizes (n, 3, H, W) to (n, 3, side, side), bicubic with the corners aligned.
+    """Resize (n, 3, H, W) to (n, 3, side, side), bicubic with aligned corners.
 
-    Axes that shrink are blurred first: a Gaussian of sigma (factor - 1) / 2, cut off at two sigma, as the reference's
-    picture library does it.
+    With antialias, axes that shrink are blurred first with a Gaussian of sigma (factor - 1) / 2, truncated at two
+    sigma, as in kornia, the reference's image library.
     """
     factors = [image.shape[-1] / side, image.shape[-2] / side]  # x, y
     if antialias and max(factors) > 1:
@@ -76,7 +76,7 @@ def shrink(image: Tensor, side: int, antialias: bool) -> Tensor:
 
 
 def _blur(image: Tensor, width: int, sigma: float, dim: int) -> Tensor:
-    """Convolve (n, c, H, W) along one axis with a Gaussian of `width` taps; the edges are mirrored."""
+    """Convolve (n, c, H, W) along one axis with a Gaussian of `width` taps; edges are reflected."""
     taps = torch.arange(width, dtype=torch.float32, device=image.device) - width // 2
     weights = torch.exp(-0.5 * (taps / sigma) ** 2)
     lines = image.movedim(dim, -1)
@@ -85,7 +85,7 @@ def _blur(image: Tensor, width: int, sigma: float, dim: int) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Pre-norm self-attention and feed-forward layer of a transformer."""
+    """Pre-norm transformer block: self-attention and feed-forward layer."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -104,15 +104,15 @@ class ResidualBlock(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Embeds pictures by the class token of a transformer over their patches (Dosovitskiy et al. 2021)."""
+    """Vision transformer with a class token (Dosovitskiy et al. 2021)."""
 
     def __init__(self, embed_dim: int, config: Mapping[str, Any]) -> None:
         super().__init__()
         width, patch = int(config["width"]), int(config["patch_size"])
-        places, scale = (SIDE // patch) ** 2 + 1, width**-0.5
+        positions, scale = (SIDE // patch) ** 2 + 1, width**-0.5
         self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
         self.class_embedding = _random(width, scale=scale)
-        self.positional_embedding = _random(places, width, scale=scale)
+        self.positional_embedding = _random(positions, width, scale=scale)
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
         heads, inner = width // int(config.get("head_width", 64)), int(width * float(config.get("mlp_ratio", 4)))
         blocks = nn.ModuleList(ResidualBlock(width, heads, inner) for _ in range(int(config["layers"])))
@@ -130,16 +130,16 @@ class VisionTransformer(nn.Module):
 
 
 def _random(*shape: int, scale: float) -> nn.Parameter:
-    """Return a parameter of uniform numbers with the standard deviation `scale`.
+    """Return a parameter of uniform random values with standard deviation `scale`.
 
-    Normal ones on the meta device would import torch._dynamo, which takes longer than torch itself.
+    Normal values on the meta device would import torch._dynamo, which takes longer to import than torch itself.
     """
     bound = math.sqrt(3) * scale
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
 class Clip(nn.Module):
-    """The vision transformer, and the parameters of the text half that checkpoints hold beside its transformer."""
+    """Vision transformer, plus the text parameters in checkpoints other than the text transformer."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Clip(nn.Module):
 
 
 def build_clip(parameters: Mapping[str, Any]) -> nn.Module:
-    """Build CLIP without its text transformer, with open_clip if the architecture is more than a plain transformer."""
+    """Return CLIP without its text transformer, built by open_clip if `Clip` does not support the architecture."""
     plain = set(parameters) <= {"embed_dim", *PLAIN}
     if plain and all(set(parameters[part]) <= names for part, names in PLAIN.items()):
         return Clip(parameters)
@@ -167,24 +167,24 @@ def build_clip(parameters: Mapping[str, Any]) -> nn.Module:
 
 
 class OpenCLIPImageEmbedder(nn.Module):
-    """Named as the checkpoints name it; `model` is CLIP without the text transformer."""
+    """CLIP image embedder with the submodule names of the checkpoints; `model` has no text transformer."""
 
     def __init__(self, config: "OpenCLIPImageConfig", folder: Path | None) -> None:
         super().__init__()
         self.antialias = config.antialias
         parameters = architecture(config.arch, folder)
         if parameters.get("vision_cfg", {}).get("image_size", SIDE) != SIDE:
-            raise ConfigError(f"CLIP architecture {config.arch!r} must take pictures of {SIDE} x {SIDE} pixels")
+            raise ConfigError(f"CLIP architecture {config.arch!r} must take images of {SIDE} x {SIDE} pixels")
         self.model = build_clip(parameters)
 
     def drop_text(self) -> None:
-        """Drops what is left of CLIP's text half."""
+        """Remove the remaining text modules and parameters of CLIP."""
         for part in TEXT_PARTS:
             if hasattr(self.model, part):
                 delattr(self.model, part)
 
     def forward(self, image: Tensor) -> Tensor:
-        """image: (n, 3, H, W) in [-1, 1], returns (n, D) in float32, not normalised."""
+        """(n, 3, H, W) in [-1, 1] -> (n, D) in float32, not normalized."""
         weights = next(self.model.parameters())
         pixels = shrink(image.float(), SIDE, self.antialias) / 2 + 0.5
         mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (MEAN, STD))

@@ -1,4 +1,4 @@
-"""The decoder that looks along time, so that frames decoded together do not flicker (Blattmann et al. 2023)."""
+"""Decoder with temporal layers, which reduce flicker between frames (Blattmann et al. 2023)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TemporalResnetBlock(ResnetBlock):
-    """A residual block of each frame, then one along time, mixed by a learnt number."""
+    """Spatial residual block blended with a following temporal one by a learned factor."""
 
     def __init__(self, channels: int, out_channels: int, video_kernel_size: Sequence[int]) -> None:
         super().__init__(channels, out_channels)
@@ -24,13 +24,13 @@ class TemporalResnetBlock(ResnetBlock):
     def forward(self, x: Tensor, num_frames: int = 1) -> Tensor:
         """x: (b t, channels, h, w); num_frames is t."""
         spatial = to_video(super().forward(x), num_frames)
-        # Here the learnt number weighs the temporal branch; in the UNet it weighs the spatial one.
+        # Unlike in the UNet, the factor is the weight of the temporal branch.
         alpha = self.mix_factor.sigmoid().to(x.dtype)
         return to_pictures(torch.lerp(spatial, self.time_stack(spatial), alpha))
 
 
 class TemporalConv(nn.Conv2d):
-    """The last convolution, followed by one along time."""
+    """Last convolution, followed by a temporal one."""
 
     def __init__(self, channels: int, out_channels: int, video_kernel_size: Sequence[int]) -> None:
         nn.Conv2d.__init__(self, channels, out_channels, 3, padding=1)  # pyright: ignore[reportUnknownMemberType]
@@ -42,7 +42,7 @@ class TemporalConv(nn.Conv2d):
 
 
 class VideoDecoder(Decoder):
-    """The picture decoder's layers with temporal ones between them. Frames are decoded as clips, or chunks of clips."""
+    """Image decoder with temporal layers; decodes whole clips or chunks of clips."""
 
     def __init__(self, config: "AutoencoderConfig", video_kernel_size: Sequence[int]) -> None:
         self.video_kernel_size = video_kernel_size

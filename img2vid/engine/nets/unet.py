@@ -1,4 +1,4 @@
-"""VideoUNet: the network that estimates the noise in the latents of a whole clip."""
+"""VideoUNet, the denoising network for the latents of a whole clip."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Stage(nn.ModuleList):
-    """Layers that run one after the other, each given what its kind takes."""
+    """Sequence of layers; each layer receives the inputs of its type."""
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor, num_frames: int) -> Tensor:
         """x: (b t, c, h, w), emb: (b t, e), context: (b t, k, d)."""
@@ -28,10 +28,10 @@ class Stage(nn.ModuleList):
 
 
 class VideoUNet(nn.Module):
-    """A UNet of residual blocks and transformers over space and time (Blattmann et al. 2023, "Stable Video Diffusion").
+    """UNet of spatial and temporal residual blocks and transformers (Blattmann et al. 2023, "Stable Video Diffusion").
 
-    Its depth, width and attention come from the configuration; going down, the output of every stage is kept and
-    joined to the input of its mirror image going up.
+    Depth, width and attention come from the configuration. Skip connections concatenate the output of every input
+    block to the input of the corresponding output block.
     """
 
     def __init__(self, config: "VideoUNetConfig") -> None:
@@ -72,7 +72,7 @@ class VideoUNet(nn.Module):
         self.out = nn.Sequential(group_norm(width), nn.SiLU(), nn.Conv2d(width, config.out_channels, 3, padding=1))
 
     def drop_unused(self) -> None:
-        """Drops the queries and keys of cross-attention, which do not matter where there is one token to attend to."""
+        """Remove the queries and keys of cross-attention, which have no effect with a context of one token."""
         for module in self.modules():
             if isinstance(module, SpatialBlock | TemporalBlock):
                 module.norm2 = module.attn2.to_q = module.attn2.to_k = nn.Identity()
@@ -104,11 +104,10 @@ class VideoUNet(nn.Module):
         )
 
     def forward(self, x: Tensor, c_noise: Tensor, *, context: Tensor, vector: Tensor, num_frames: int) -> Tensor:
-        """One pass over `b` clips of `num_frames` frames.
+        """Return (b t, out_channels, h, w) for `b` clips of `num_frames` frames.
 
-        x: (b t, in_channels, h, w), noisy latents and conditioning latents side by side; c_noise: (b t,), the noise
-        level as the preconditioning hands it over; context: (b t, k, context_dim); vector: (b t, adm_in_channels).
-        Returns (b t, out_channels, h, w).
+        x: (b t, in_channels, h, w), noisy and conditioning latents concatenated; c_noise: (b t,), noise levels scaled
+        by the preconditioning; context: (b t, k, context_dim); vector: (b t, adm_in_channels).
         """
         emb = self.time_embed(sinusoidal_embedding(c_noise, self.config.model_channels).to(x.dtype))
         emb = emb + self.label_emb(vector)

@@ -1,7 +1,7 @@
-"""The inner blocks of the network, kept between steps (Ma et al. 2024, "DeepCache").
+"""Cache of the network's inner blocks between steps (Ma et al. 2024, "DeepCache").
 
-From one step to the next the inner blocks, most of which see the clip at a lower resolution, give much the same; the
-outermost ones do not. So the latter run at every step, and join what the inner ones gave some steps ago.
+The outputs of the inner blocks, most of which run at a lower resolution, change little from one step to the next. The
+outermost blocks run at every step and reuse the inner blocks' output of an earlier step.
 """
 
 from dataclasses import dataclass
@@ -13,51 +13,51 @@ from img2vid.engine.interface import Conditioning
 
 @dataclass
 class Clock:
-    """Which step of a run it is, from 0 on, and how often all blocks are computed: every `every`-th step is full."""
+    """Step counter of a run, starting at 0. All blocks are computed at every `every`-th step, a full step."""
 
     every: int
     step: int = 0
 
     @property
     def last_full(self) -> int:
-        """The newest full step, which may be this one."""
+        """Most recent full step, which may be the current one."""
         return self.step - self.step % self.every
 
 
 class InnerBlocks:
-    """What the inner blocks gave for one conditioning when they were computed last."""
+    """Last output of the inner blocks for one conditioning."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: Tensor | None = None
+        self._result: Tensor | None = None
         self._step = -1
 
     def recall(self) -> Tensor | None:
-        """What the outermost output block gets from them, or None where they are to be computed.
+        """Return the cached input of the outermost output block, or None if the inner blocks must be computed.
 
-        That is so at each evaluation in a full step, and where none was made since the last full step began, because
-        guidance did not act meanwhile.
+        They must be computed at each evaluation in a full step, and if there was no evaluation since the last full step
+        began because guidance was inactive.
         """
         last_full = self._clock.last_full
-        return self._kept if self._clock.step > last_full and self._step >= last_full else None
+        return self._result if self._clock.step > last_full and self._step >= last_full else None
 
     def keep(self, result: Tensor) -> None:
-        """Takes what was computed. Samplers that evaluate twice a step leave the second, at the nearer noise level."""
+        """Store a result. If a sampler evaluates twice per step, the second, at the closer noise level, is kept."""
         if self._clock.every > 1:
-            self._kept, self._step = result, self._clock.step
+            self._result, self._step = result, self._clock.step
 
 
 class BlockCache:
-    """The inner blocks of one run, for each of its conditionings apart; with `every` 1 nothing is kept."""
+    """Cache of one run, with one entry per conditioning; nothing is cached if `every` is 1."""
 
     def __init__(self, every: int) -> None:
         self._clock = Clock(every)
         self._branches: dict[int, InnerBlocks] = {}
 
     def next_step(self) -> None:
-        """The sampler has finished a step."""
+        """Advance to the next step after the sampler finishes one."""
         self._clock.step += 1
 
     def of(self, conditioning: Conditioning) -> InnerBlocks:
-        """Those of a conditioning, which must be the same object as long as the run lasts."""
+        """Return the entry of a conditioning, which must be the same object throughout the run."""
         return self._branches.setdefault(id(conditioning), InnerBlocks(self._clock))

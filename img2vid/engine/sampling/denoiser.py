@@ -1,4 +1,4 @@
-"""The preconditioned denoiser D(x; sigma) around the raw network F (Karras et al. 2022, equation 7)."""
+"""Preconditioned denoiser D(x; sigma) around the raw network F (Karras et al. 2022, equation 7)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from img2vid.engine.sampling.block_cache import BlockCache
 from img2vid.errors import BadInput
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x, sigma) -> denoised; x: (T, z, h, w), sigma: a tensor of one number."""
+"""(x, sigma) -> denoised; x: (T, z, h, w), sigma: a tensor with one element."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """The four coefficients of the preconditioning, each a tensor of sigma's shape."""
+    """Coefficients of the preconditioning, each with the shape of sigma."""
 
     c_skip: Tensor
     c_out: Tensor
@@ -26,7 +26,7 @@ class Scaling:
 
 
 def v_scaling_with_edm_noise(sigma: Tensor) -> Scaling:
-    """v-prediction (Salimans & Ho 2022) for data of unit variance; the network is told log(sigma) / 4."""
+    """Return the scaling of v-prediction (Salimans & Ho 2022) for unit-variance data, with c_noise = log(sigma) / 4."""
     variance = sigma**2 + 1
     return Scaling(1 / variance, -sigma / variance.sqrt(), 1 / variance.sqrt(), sigma.log() / 4)
 
@@ -34,24 +34,24 @@ def v_scaling_with_edm_noise(sigma: Tensor) -> Scaling:
 class Denoiser:
     """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise), for one or several conditionings.
 
-    The state stays in float32; only the network runs in the format of its weights. together: the network takes all
-    conditionings through each of its stages before the next one, instead of one after the other through all; the
-    result is the same, every weight is needed once a step instead of twice, and twice as much is in memory.
+    The state stays in float32; only the network runs in the format of its weights. together: run each stage of the
+    network on all conditionings before the next stage, instead of the whole network once per conditioning. The result
+    is the same. Each weight is used once per step instead of twice, with twice the activation memory.
     """
 
     def __init__(self, network: FastUNet, dtype: torch.dtype, *, together: bool = False) -> None:
         self.network = network
         self.dtype = dtype
         self.together = together
-        self._told: list[tuple[Conditioning, ClipConstants]] = []
-        """The last conditionings and what the network made of them, which is the same at every step."""
+        self._clip_constants: list[tuple[Conditioning, ClipConstants]] = []
+        """Last conditionings with their precomputed constants, which are the same at every step."""
 
     def __call__(
         self, x: Tensor, sigma: Tensor, conditionings: list[Conditioning], cache: BlockCache | None = None
     ) -> list[Tensor]:
-        """x: (T, z, h, w) in float32, sigma: a tensor of one number. Returns one (T, z, h, w) for each conditioning.
+        """Return one denoised (T, z, h, w) per conditioning, for x (T, z, h, w) in float32 and sigma with one element.
 
-        cache: where the network's inner blocks are kept between steps; without it, all blocks are computed.
+        cache: cache of the network's inner blocks between steps; without it, all blocks are computed.
         """
         scaling = v_scaling_with_edm_noise(sigma.reshape(1))
         constants = self._constants(conditionings)
@@ -67,9 +67,9 @@ class Denoiser:
         return estimates
 
     def _constants(self, conditionings: list[Conditioning]) -> list[ClipConstants]:
-        known = {id(conditioning): constants for conditioning, constants in self._told}
-        self._told = [(c, known[id(c)] if id(c) in known else self._precompute(c)) for c in conditionings]
-        return [constants for _, constants in self._told]
+        known = {id(conditioning): constants for conditioning, constants in self._clip_constants}
+        self._clip_constants = [(c, known[id(c)] if id(c) in known else self._precompute(c)) for c in conditionings]
+        return [constants for _, constants in self._clip_constants]
 
     def _precompute(self, conditioning: Conditioning) -> ClipConstants:
         crossattn, vector = conditioning.crossattn[:, 0], conditioning.vector

@@ -1,4 +1,4 @@
-"""From a number of steps to noise levels: `num_steps` of them, descending, and a last one of zero."""
+"""Noise schedules: `num_steps` descending noise levels followed by zero."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,12 @@ from img2vid.errors import BadInput
 
 
 def edm_sigmas(num_steps: int, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Tensor:
-    """Evenly spaced in sigma ** (1 / rho) (Karras et al. 2022, equation 5). Returns (num_steps + 1,) in float32."""
+    """Return noise levels evenly spaced in sigma ** (1 / rho), as (num_steps + 1,) in float32.
+
+    Source: Karras et al. 2022, equation 5.
+    """
     if not 0 < sigma_min <= sigma_max:
-        raise BadInput(f"sigma_min must lie above 0 and not above sigma_max, got {sigma_min} and {sigma_max}")
+        raise BadInput(f"sigma_min must be above 0 and at most sigma_max, got {sigma_min} and {sigma_max}")
     if not rho > 0:
         raise BadInput(f"rho must be above 0, got {rho}; 7 is usual")
     ramp = torch.linspace(0, 1, num_steps)
@@ -23,22 +26,24 @@ def edm_sigmas(num_steps: int, *, sigma_min: float = 0.002, sigma_max: float = 8
 def legacy_ddpm_sigmas(
     num_steps: int, *, linear_start: float = 0.00085, linear_end: float = 0.012, num_timesteps: int = 1000
 ) -> Tensor:
-    """Noise levels of Stable Diffusion's DDPM training, at roughly equally spaced timesteps.
+    """Return noise levels of Stable Diffusion's DDPM training at roughly equally spaced timesteps.
 
-    The square roots of the betas rise linearly; sigma ** 2 = (1 - a) / a, where a is the product of (1 - beta)
-    (Ho et al. 2020, section 2; Song et al. 2021). Returns (num_steps + 1,) in float32.
+    The square roots of the betas increase linearly; sigma ** 2 = (1 - a) / a, where a is the cumulative product of
+    (1 - beta) (Ho et al. 2020, section 2; Song et al. 2021). The result is (num_steps + 1,) in float32.
     """
     if num_steps > num_timesteps:
-        raise BadInput(f"LegacyDDPMDiscretization has {num_timesteps} noise levels, {num_steps} steps were asked for")
+        raise BadInput(
+            f"LegacyDDPMDiscretization has {num_timesteps} noise levels, got {num_steps} steps; choose fewer steps"
+        )
     roots = torch.linspace(linear_start**0.5, linear_end**0.5, num_timesteps, dtype=torch.float64)
-    kept = torch.cumprod(1 - roots**2, dim=0)
-    # From the last timestep downwards in equal strides, cut to whole numbers; the first timestep is never reached.
-    # Where a stride ends near a whole number, rounding decides: this order of operations is the reference's.
+    alphas = torch.cumprod(1 - roots**2, dim=0)
+    # Equal strides down from the last timestep, truncated to integers; the first timestep is never reached. Truncation
+    # depends on rounding errors, so the order of operations must match the reference.
     last = num_timesteps - 1
     timesteps = (last + torch.arange(num_steps, dtype=torch.float64) * (-last / num_steps)).long()
     if num_steps == num_timesteps:
         timesteps = torch.arange(num_timesteps - 1, -1, -1)
-    levels = kept[timesteps]
+    levels = alphas[timesteps]
     return _with_zero(((1 - levels) / levels).float().sqrt())
 
 
@@ -53,5 +58,5 @@ DISCRETIZATIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def make_sigmas(name: str, num_steps: int, params: dict[str, Any]) -> Tensor:
-    """The noise levels of the named discretization, (num_steps + 1,)."""
+    """Return the noise levels of the named discretization, (num_steps + 1,)."""
     return DISCRETIZATIONS[name](num_steps, **params)

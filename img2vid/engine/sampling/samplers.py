@@ -1,8 +1,8 @@
-"""The six samplers: from noise at the first sigma to clean latents at the last, which is zero.
+"""Six samplers that turn noise at the first sigma into clean latents at the last, which is zero.
 
 Each is a function of a denoiser, a state x at noise level sigmas[0], and the descending noise levels. `after_step` is
-called with the number of the finished step and the last denoised estimate. `draw` gives standard normal noise in the
-shape of x. Nothing here knows of guidance, devices or progress bars.
+called with the number of the completed step and the last denoised estimate. `draw` returns standard normal noise in
+the shape of x. Samplers are independent of guidance, devices and progress display.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from img2vid.errors import BadInput
 AfterStep = Callable[[int, Tensor], None]
 Draw = Callable[[], Tensor]
 MAX_GAMMA = 2**0.5 - 1
-"""Churn may raise the noise level by this factor at most (Karras et al. 2022, algorithm 2)."""
+"""Maximum relative increase of the noise level by churn (Karras et al. 2022, algorithm 2)."""
 
 
 @dataclass(frozen=True)
 class Churn:
-    """How much noise is added before a step, and at which noise levels (Karras et al. 2022, section 4)."""
+    """Noise added before a step, and the range of noise levels for it (Karras et al. 2022, section 4)."""
 
     s_churn: float
     s_tmin: float
@@ -32,12 +32,12 @@ class Churn:
     s_noise: float
 
     def gamma(self, sigma: float, num_steps: int) -> float:
-        """The relative rise of the noise level."""
+        """Return the relative increase of the noise level."""
         return min(self.s_churn / num_steps, MAX_GAMMA) if self.s_tmin <= sigma <= self.s_tmax else 0.0
 
 
 def slope(x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
-    """dx/dsigma of the probability flow (Karras et al. 2022, equation 3)."""
+    """Return dx/dsigma of the probability flow ODE (Karras et al. 2022, equation 3)."""
     return (x - denoised) / sigma
 
 
@@ -50,12 +50,12 @@ def _edm(
     churn: Churn,
     heun: bool,
 ) -> Tensor:
-    """Karras et al. 2022, algorithm 2, with or without the second-order correction."""
+    """Run algorithm 2 of Karras et al. 2022, with or without the second-order correction."""
     num_steps = len(sigmas) - 1
     for i in range(num_steps):
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
 
-        # Raise the noise level a little, where churn is asked for.
+        # Churn: raise the noise level slightly.
         sigma_hat = sigma * (1 + churn.gamma(float(sigma), num_steps))
         if sigma_hat > sigma:
             x = x + churn.s_noise * (sigma_hat**2 - sigma**2).sqrt() * draw()
@@ -65,7 +65,7 @@ def _edm(
         d = slope(x, sigma_hat, denoised)
         x_next = x + (sigma_next - sigma_hat) * d
 
-        # Second-order correction, not at the end where the slope is not defined.
+        # Second-order correction, except at sigma 0, where the slope is undefined.
         if heun and sigma_next > 0:
             denoised = denoise(x_next, sigma_next)
             x_next = x + (sigma_next - sigma_hat) * (d + slope(x_next, sigma_next, denoised)) / 2
@@ -87,7 +87,7 @@ def sample_euler_edm(
     s_tmax: float = float("inf"),
     s_noise: float = 1.0,
 ) -> Tensor:
-    """Euler steps with optional churn; first order, one evaluation a step."""
+    """Sample with Euler steps and optional churn; first order, one evaluation per step."""
     return _edm(denoise, x, sigmas, after_step, draw, Churn(s_churn, s_tmin, s_tmax, s_noise), heun=False)
 
 
@@ -103,14 +103,14 @@ def sample_heun_edm(
     s_tmax: float = float("inf"),
     s_noise: float = 1.0,
 ) -> Tensor:
-    """Euler steps corrected to second order; two evaluations a step but one in the last."""
+    """Sample with Heun's method and optional churn; second order, two evaluations per step, one in the last."""
     return _edm(denoise, x, sigmas, after_step, draw, Churn(s_churn, s_tmin, s_tmax, s_noise), heun=True)
 
 
 def ancestral_split(sigma: Tensor, sigma_next: Tensor, eta: float) -> tuple[Tensor, Tensor]:
-    """Cuts a step to sigma_next into one down to sigma_down and fresh noise of sigma_up on top.
+    """Return (sigma_down, sigma_up): step down to sigma_down, then add noise of sigma_up to reach sigma_next.
 
-    sigma_down ** 2 + sigma_up ** 2 = sigma_next ** 2; eta 0 adds no noise, 1 as much as DDPM's posterior
+    sigma_down ** 2 + sigma_up ** 2 = sigma_next ** 2; eta 0 adds no noise, eta 1 as much as DDPM's posterior
     (Song et al. 2021, "DDIM", equation 16).
     """
     posterior = sigma_next * ((sigma**2 - sigma_next**2) / sigma**2).sqrt()
@@ -128,7 +128,7 @@ def sample_euler_ancestral(
     eta: float = 1.0,
     s_noise: float = 1.0,
 ) -> Tensor:
-    """Euler steps down to sigma_down, then fresh noise up to the next level."""
+    """Sample with Euler steps down to sigma_down, each followed by new noise up to the next level."""
     for i in range(len(sigmas) - 1):
         sigma_down, sigma_up = ancestral_split(sigmas[i], sigmas[i + 1], eta)
         denoised = denoise(x, sigmas[i])
@@ -149,10 +149,10 @@ def sample_dpmpp_2s_ancestral(
     eta: float = 1.0,
     s_noise: float = 1.0,
 ) -> Tensor:
-    """DPM-Solver++(2S) (Lu et al. 2022, algorithm 1) down to sigma_down, then fresh noise up to the next level.
+    """Sample with DPM-Solver++(2S) down to sigma_down, each step followed by new noise up to the next level.
 
-    With t = -log sigma the exact solution for a constant estimate D over a step h is x e**-h + D (1 - e**-h); the
-    estimate is taken at the step's middle in t.
+    With t = -log sigma, the exact solution for a constant estimate D over a step h is x e**-h + D (1 - e**-h). The
+    estimate is evaluated at the midpoint of the step in t. Source: Lu et al. 2022, algorithm 1.
     """
     for i in range(len(sigmas) - 1):
         sigma = sigmas[i]
@@ -170,14 +170,14 @@ def sample_dpmpp_2s_ancestral(
 
 
 def sample_dpmpp_2m(denoise: Denoise, x: Tensor, sigmas: Tensor, *, after_step: AfterStep, draw: Draw) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): the estimate is extrapolated from the last two evaluations."""
+    """Sample with DPM-Solver++(2M), which extrapolates from the last two estimates (Lu et al. 2022, algorithm 2)."""
     previous: Tensor | None = None
     for i in range(len(sigmas) - 1):
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
         denoised = denoise(x, sigma)
         estimate = denoised
         if previous is not None and sigma_next > 0:
-            # Step lengths in t = -log sigma; the line through both estimates, read off half a step ahead.
+            # Step sizes in t = -log sigma; linear extrapolation through both estimates, half a step ahead.
             h_last, h = (sigmas[i - 1] / sigma).log(), (sigma / sigma_next).log()
             estimate = denoised + (denoised - previous) * h / (2 * h_last)
         x = torch.lerp(estimate, x, sigma_next / sigma)
@@ -189,7 +189,7 @@ def sample_dpmpp_2m(denoise: Denoise, x: Tensor, sigmas: Tensor, *, after_step: 
 def sample_linear_multistep(
     denoise: Denoise, x: Tensor, sigmas: Tensor, *, after_step: AfterStep, draw: Draw, order: int = 4
 ) -> Tensor:
-    """Adams-Bashforth in sigma: the slope is a polynomial through the last `order` slopes, integrated exactly."""
+    """Sample with Adams-Bashforth in sigma, integrating a polynomial through the last `order` slopes exactly."""
     if order < 1:
         raise BadInput(f"order must be at least 1, got {order}")
     levels = [float(sigma) for sigma in sigmas]
@@ -206,11 +206,11 @@ def sample_linear_multistep(
 
 @lru_cache(maxsize=1024)
 def adams_weights(nodes: tuple[float, ...], end: float) -> list[float]:
-    """Integrals from nodes[0] to `end` of the Lagrange polynomials of the nodes, newest node first.
+    """Return the integrals from nodes[0] to `end` of the nodes' Lagrange polynomials, newest node first.
 
-    The polynomials are integrated in closed form, by Gauss-Legendre quadrature of sufficient degree.
+    Gauss-Legendre quadrature of sufficient degree integrates them exactly.
     """
-    # n points integrate polynomials up to degree 2 n - 1 exactly; these have degree len(nodes) - 1.
+    # n points are exact up to degree 2 n - 1; these polynomials have degree len(nodes) - 1.
     points, quadrature = np.polynomial.legendre.leggauss(len(nodes) // 2 + 1)
     half, middle = (end - nodes[0]) / 2, (end + nodes[0]) / 2
     weights: list[float] = []

@@ -1,4 +1,4 @@
-"""Checks the names and parameters of a sampler, guider and discretization before anything runs."""
+"""Validation of sampler, guider and discretization settings before a run."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from img2vid.errors import BadInput
 
 
 def check_sampler_settings(settings: SamplerSettings) -> None:
-    """Raises BadInput for unknown names, unknown parameters, missing ones, and values that make no schedule."""
+    """Raise BadInput for unknown names, unknown or missing parameters, and values without a valid schedule."""
     if settings.num_steps < 1:
         raise BadInput(f"num_steps must be at least 1, got {settings.num_steps}")
     _check_approximations(settings)
@@ -36,12 +36,12 @@ def _check_approximations(settings: SamplerSettings) -> None:
 def _check(kind: str, name: str, known: Mapping[str, Callable[..., Tensor] | None], params: Mapping[str, Any]) -> None:
     if name not in known:
         raise BadInput(f"{kind} {name!r} is unknown; choose one of {', '.join(known)}")
-    made_by = known[name]
-    signature = [] if made_by is None else list(inspect.signature(made_by).parameters.values())
-    own = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY and p.name not in ("after_step", "draw")}
+    function = known[name]
+    signature = [] if function is None else list(inspect.signature(function).parameters.values())
+    takes = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY and p.name not in ("after_step", "draw")}
     for param in params:
-        if param not in own:
-            raise BadInput(f"{name} has no parameter {param!r}; it takes {', '.join(own) or 'none'}")
-    for param, default in own.items():
+        if param not in takes:
+            raise BadInput(f"{name} has no parameter {param!r}; it takes {', '.join(takes) or 'none'}")
+    for param, default in takes.items():
         if default is inspect.Parameter.empty and param not in params:
             raise BadInput(f"{name} needs the parameter {param!r}")

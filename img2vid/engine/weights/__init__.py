@@ -1,1 +1,1 @@
-"""Weights: reading, converting, sharing and detecting checkpoints."""
+"""Reading, conversion, sharing and detection of checkpoints."""

@@ -1,6 +1,6 @@
-"""Checkpoint files: whether they fit a model, and the way into it without a second copy in memory.
+"""Checkpoint files: validation against a model, and loading without a second copy in memory.
 
-Everything is checked against the file's header before a single weight is read.
+The file's header is validated before any weight is read.
 """
 
 import math
@@ -18,15 +18,15 @@ from img2vid.engine.model import SvdModel, build_meta
 from img2vid.errors import CheckpointError
 
 Place = Callable[[str, Tensor], Tensor]
-"""(name, tensor on the CPU) -> the tensor as the model shall hold it; one that it returns as it is stays mapped."""
+"""(name, CPU tensor) -> tensor in the model's format and device; a tensor returned unchanged stays memory-mapped."""
 
 FRAME_ENCODER = "conditioner.embedders.3."
 
 
 def check(path: Path, entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor]) -> None:
-    """Compares a header with the names and shapes that a model needs; what else is in the file does not matter.
+    """Validate a header against the names and shapes that a model needs; extra tensors are allowed.
 
-    Raises CheckpointError naming the file, what was found, what was expected, and what to do.
+    Raise CheckpointError with the file, the values found and expected, and the remedy.
     """
     kind = foreign_kind(entries)
     if kind is not None:
@@ -38,8 +38,8 @@ def check(path: Path, entries: Mapping[str, TensorEntry], expected: Mapping[str,
         entry = entries[name]
         if entry.shape != tuple(tensor.shape):
             raise CheckpointError(
-                f"{path} is of another size than the configuration: {name} is {_shape(entry.shape)}, expected "
-                f"{_shape(tuple(tensor.shape))}; choose the configuration that belongs to this file"
+                f"{path} does not match the configuration: {name} is {_shape(entry.shape)}, expected "
+                f"{_shape(tuple(tensor.shape))}; choose the configuration for this file"
             )
         if entry.format not in FORMATS:
             raise CheckpointError(
@@ -52,7 +52,7 @@ def check(path: Path, entries: Mapping[str, TensorEntry], expected: Mapping[str,
 
 
 def _explain_missing(missing: list[str], entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor]) -> str:
-    """The rest of a sentence that starts with the file's name."""
+    """Return the rest of a sentence that starts with the file's name."""
     if all(name.startswith(FRAME_ENCODER) for name in missing):
         return (
             "lacks conditioner.embedders.3, the encoder of the conditioning frame (files saved by ComfyUI leave it "
@@ -69,18 +69,18 @@ def _explain_missing(missing: list[str], entries: Mapping[str, TensorEntry], exp
     parts = sorted({".".join(name.split(".")[:2]) for name in missing})
     return (
         f"lacks {len(missing)} of the {len(expected)} tensors that the configuration needs, in {', '.join(parts)}; the "
-        f"first is {missing[0]} (the file has {len(entries)}); choose the checkpoint that belongs to this configuration"
+        f"first is {missing[0]} (the file has {len(entries)}); choose the checkpoint for this configuration"
     )
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "one number"
+    return " x ".join(map(str, shape)) or "a scalar"
 
 
 def build_model(options: LoadOptions) -> SvdModel:
-    """The model on the meta device, without what sampling does not use.
+    """Return the model on the meta device, without the modules that sampling does not use.
 
-    A CLIP architecture of the configuration's own is looked for beside it.
+    The CLIP architecture may be a file beside the configuration.
     """
     model = build_meta(options.config, options.config_path.parent)
     model.drop_unused()
@@ -89,7 +89,7 @@ def build_model(options: LoadOptions) -> SvdModel:
 
 
 def fill(model: SvdModel, options: LoadOptions, place: Place) -> None:
-    """Fills what of the model is on the meta device, tensor by tensor, straight from the file."""
+    """Load the tensors of the model that are on the meta device, one at a time, directly from the file."""
     expected = model.weights()
     missing = frozenset(name for name, tensor in expected.items() if tensor.is_meta)
     for name, tensor in read_tensors(options.checkpoint, expected, options.allow_pickle, options.on_bytes, missing):
@@ -103,11 +103,11 @@ def read_tensors(
     on_bytes: Callable[[int, int], None] | None = None,
     wanted: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a checkpoint that are in `expected`, by name, after everything was checked.
+    """Validate a checkpoint, then yield its tensors that are in `expected`, by name.
 
-    path: a `.safetensors` file, or a `.ckpt` where `allow_pickle` is set. wanted: read these alone. on_bytes is called
-    when the caller is done with a tensor. Raises CheckpointError before the first tensor is given where the file does
-    not fit.
+    path: a `.safetensors` file, or a `.ckpt` file if `allow_pickle` is set. wanted: names to read; all by default.
+    on_bytes is called when the caller has finished with a tensor. Raise CheckpointError before the first tensor if the
+    file does not match.
     """
     names = [name for name in expected if wanted is None or name in wanted]
     if path.suffix == ".safetensors":
@@ -125,7 +125,7 @@ def read_tensors(
 def _counted(
     tensors: Iterator[tuple[str, Tensor]], total: int, on_bytes: Callable[[int, int], None] | None
 ) -> Iterator[tuple[str, Tensor]]:
-    """The same tensors; `on_bytes` hears of each one's bytes, as they are in the file, once it is placed."""
+    """Yield the same tensors; after each, call `on_bytes` with the bytes read from the file so far and the total."""
     done = 0
     for name, tensor in tensors:
         size = tensor.numel() * tensor.element_size()
@@ -136,9 +136,9 @@ def _counted(
 
 
 def _mapped(path: Path, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
-    """The wanted tensors, mapped to the file where the platform can."""
+    """Yield the named tensors, memory-mapped if the platform supports it."""
     try:
-        open_file: Any = safe_open  # safetensors declares no types for it
+        open_file: Any = safe_open  # untyped in safetensors
         with open_file(str(path), framework="pt") as file:
             for name in names:
                 yield name, file.get_tensor(name)
@@ -147,10 +147,10 @@ def _mapped(path: Path, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
 
 
 def assign(model: nn.Module, name: str, tensor: Tensor) -> None:
-    """Puts a tensor in the place of the parameter or buffer of that name."""
+    """Replace the parameter or buffer of that name with a tensor."""
     owner, _, attribute = name.rpartition(".")
     module = model.get_submodule(owner)
-    if attribute in module._parameters:  # pyright: ignore[reportPrivateUsage] - torch has no public way to exchange one
+    if attribute in module._parameters:  # pyright: ignore[reportPrivateUsage] - no public API
         module.register_parameter(attribute, nn.Parameter(tensor, requires_grad=False))
     else:
         module.register_buffer(attribute, tensor)
@@ -163,22 +163,22 @@ def _describe(tensor: Tensor) -> TensorEntry:
 
 
 def _unpickle(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
-    """The tensors of a pickled checkpoint, with a loader that runs no code from the file."""
+    """Return the tensors of a pickled checkpoint, loaded without running code from the file."""
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; put the file there or name another one")
+        raise CheckpointError(f"checkpoint {path} does not exist; add it or choose another file")
     if not allow_pickle:
         raise CheckpointError(
             f"{path} is not a .safetensors file; a pickled checkpoint can carry code, so use the .safetensors file, or "
-            "pass --allow-pickle to read it with weights alone"
+            "pass --allow-pickle to read only its weights"
         )
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # damaged instructions fail in any way they like
+    except Exception as error:  # damaged pickles raise arbitrary exceptions
         reason = " ".join(str(error).split())[:200]
-        message = f"{path} cannot be read as weights alone: {reason}; use the .safetensors file"
+        message = f"{path} cannot be read as weights only: {reason}; use the .safetensors file"
         raise CheckpointError(message) from error
     state: Any = cast(dict[Any, Any], loaded).get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path} holds no state_dict; use the .safetensors file")
+        raise CheckpointError(f"{path} contains no state_dict; use the .safetensors file")
     named = cast(dict[Any, Any], state)
     return {str(name): tensor for name, tensor in named.items() if isinstance(tensor, Tensor)}

@@ -1,4 +1,4 @@
-"""Which of several model configurations a checkpoint belongs to."""
+"""Detection of the model configuration that matches a checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ from img2vid.errors import CheckpointError
 
 
 def fitting_config(checkpoint: Path, configs: Sequence[Path]) -> Path:
-    """The first configuration whose model finds all that it needs in the file; reads only the header.
+    """Return the first configuration whose weights are all in the file; reads only the header.
 
-    Raises CheckpointError that says what is wrong with the file, or why the configuration that comes nearest will not
-    do; ConfigError for a configuration that cannot be read.
+    Raise CheckpointError if the file is invalid or no configuration matches, with the mismatch of the closest one.
+    Raise ConfigError for a configuration that cannot be read.
     """
     entries = read_header(checkpoint)
-    nearest: tuple[int, Mapping[str, Tensor]] | None = None
+    closest: tuple[int, Mapping[str, Tensor]] | None = None
     for config in configs:
         model = build_meta(load_config(config), config.parent)
         model.drop_unused()
@@ -28,8 +28,8 @@ def fitting_config(checkpoint: Path, configs: Sequence[Path]) -> Path:
         if wrong == 0:
             check(checkpoint, entries, expected)
             return config
-        if nearest is None or wrong < nearest[0]:
-            nearest = wrong, expected
-    if nearest is not None:
-        check(checkpoint, entries, nearest[1])
-    raise CheckpointError(f"{checkpoint} fits no configuration, for none was named")
+        if closest is None or wrong < closest[0]:
+            closest = wrong, expected
+    if closest is not None:
+        check(checkpoint, entries, closest[1])
+    raise CheckpointError(f"{checkpoint} fits no configuration: none was given")

@@ -1,10 +1,10 @@
-"""Checkpoints of random numbers for any configuration, where speed and size are looked at and not the video."""
+"""Checkpoints with random weights for any configuration, to measure speed and memory without a real model."""
 
 import math
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - its path is half typed
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - partially typed
 from torch import Tensor
 
 from img2vid.engine.config import load_config
@@ -13,10 +13,10 @@ from img2vid.engine.model import build_meta
 
 
 def write_random_checkpoint(config: Path, path: Path, seed: int, precision: Precision = "fp32") -> Path:
-    """What sampling needs, in the format `precision`, scaled so that every layer keeps the size of what passes it.
+    """Write random weights for all modules that sampling uses, in the format `precision`, and return `path`.
 
-    Without that, activations grow from layer to layer until they are no numbers, or vanish, and neither costs the
-    time that a trained model costs. The same seed gives the same numbers in every format, but for rounding.
+    Weights are scaled to preserve the magnitude of activations. Otherwise these overflow or vanish, and the speed
+    differs from that of a trained model. The same seed gives the same values in every format, except for rounding.
     """
     model = build_meta(load_config(config), config.parent)
     model.drop_unused()

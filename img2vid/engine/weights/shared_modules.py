@@ -1,14 +1,13 @@
-"""Parts that two models have in common: on a switch they stay in memory and are not loaded again.
+"""Modules shared by two models, which stay in memory when the model is switched.
 
-svd and svd_xt differ in their networks, while CLIP and the encoder of the conditioning frame may well be the same. The
-engine that goes hands its parts over. Whether the new checkpoint holds the same weights is found out by comparing them,
-tensor by tensor up to the first one that differs; which files were found to agree is kept with the part, so that going
-back to the first model reads nothing of them.
+svd and svd_xt differ in their networks, but may have the same CLIP and the same encoder of the conditioning frame. The
+old engine passes its modules to the new one. Their weights are compared with the new checkpoint, tensor by tensor up to
+the first difference. Each module records the files that match, so that switching back reads none of its weights.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +17,19 @@ from torch import Tensor, nn
 
 from img2vid.checkpoints.header import read_header
 from img2vid.engine.config import EmbedderEntry, ImagePredictionEmbedderConfig
-from img2vid.engine.encoder_cache import EncoderCache
-from img2vid.engine.interface import LoadOptions
+from img2vid.engine.interface import FileId, LoadOptions, Parts, SharedModule
 from img2vid.engine.model import SvdModel
 from img2vid.engine.nets.clip import architecture
 from img2vid.engine.weights.checkpoint import Place, check
 
 SHARED = ("cond_frames_without_noise", "cond_frames")
-"""The input keys of the embedders that have weights: CLIP, and the encoder of the conditioning frame."""
-
-FileId = tuple[str, int, int]
-"""Path, size and time of change of a checkpoint."""
-
-
-@dataclass(frozen=True)
-class SharedModule:
-    """An embedder, with its weights on their device.
-
-    made_as: all that it is besides its weights. files: checkpoints that are known to hold these very weights. seen:
-    what it made of the last pictures.
-    """
-
-    module: nn.Module
-    made_as: str
-    files: frozenset[FileId]
-    seen: EncoderCache = field(default_factory=EncoderCache)
-
-
-Parts = Mapping[str, SharedModule]
-"""Parts by the input key of the embedder."""
+"""Input keys of the embedders with weights: CLIP, and the encoder of the conditioning frame."""
 
 
 def reuse(model: SvdModel, options: LoadOptions, place: Place, spare: Parts) -> dict[str, SharedModule]:
-    """Puts spare parts into a model on the meta device wherever the checkpoint holds just their weights.
+    """Insert the spare modules whose weights match the checkpoint into a model on the meta device, and return them.
 
-    What is taken needs not be read from the file any more. Raises CheckpointError where the file does not fit at all.
+    Their weights need not be read from the file. Raise CheckpointError if the file does not match the configuration.
     """
     file = file_id(options.checkpoint)
     if not spare or file is None or options.checkpoint.suffix != ".safetensors":
@@ -60,16 +37,16 @@ def reuse(model: SvdModel, options: LoadOptions, place: Place, spare: Parts) -> 
     check(options.checkpoint, read_header(options.checkpoint), model.weights())
     taken: dict[str, SharedModule] = {}
     for key, part in spare.items():
-        if part.made_as != fingerprint(options, key):
+        if part.signature != fingerprint(options, key):
             continue
-        if file in part.files or _holds(options.checkpoint, prefix_of(options, key), part.module, place):
+        if file in part.files or _has_weights_of(options.checkpoint, prefix_of(options, key), part.module, place):
             model.conditioner.embedders[_index(options, key)] = part.module
             taken[key] = replace(part, files=part.files | {file})
     return taken
 
 
 def parts_of(model: SvdModel, options: LoadOptions, taken: Parts) -> dict[str, SharedModule]:
-    """The parts of a model that was just loaded, those that it took over among them."""
+    """Return the shared modules of a loaded model, including the reused ones in `taken`."""
     file = file_id(options.checkpoint)
     files: frozenset[FileId] = frozenset(() if file is None else (file,))
     return {
@@ -79,7 +56,7 @@ def parts_of(model: SvdModel, options: LoadOptions, taken: Parts) -> dict[str, S
 
 
 def file_id(path: Path) -> FileId | None:
-    """Which file it is, or None where it is gone; another one of the same name has another time of change."""
+    """Return the identity of a file, or None if it does not exist; a replaced file has another modification time."""
     try:
         facts = path.stat()
     except OSError:
@@ -88,32 +65,32 @@ def file_id(path: Path) -> FileId | None:
 
 
 def prefix_of(options: LoadOptions, key: str) -> str:
-    """What the names of an embedder's weights begin with in the checkpoint."""
+    """Return the prefix of an embedder's weights in the checkpoint."""
     return f"conditioner.embedders.{_index(options, key)}."
 
 
 def fingerprint(options: LoadOptions, key: str) -> str:
-    """All that an embedder is besides its weights, as a text: what is computed, where, and in which formats."""
+    """Return everything that defines an embedder except its weights, as JSON: computation, device and formats."""
     config = _entry(options, key).embedder
     facts: list[Any] = [type(config).__name__, config.model_dump(mode="json"), str(options.device), options.precision]
     if isinstance(config, ImagePredictionEmbedderConfig):
         facts.append(architecture(config.open_clip_embedding_config.arch, options.config_path.parent))
     else:
-        facts.remove(options.precision)  # the encoder is in float32 whatever the precision
+        facts.remove(options.precision)  # the encoder is always in float32
     return json.dumps(facts, sort_keys=True)
 
 
-def _holds(path: Path, prefix: str, module: nn.Module, place: Callable[[str, Tensor], Tensor]) -> bool:
-    """Whether a checkpoint's weights, placed as a model holds them, are those of the module."""
-    open_file: Any = safe_open  # safetensors declares no types for it
+def _has_weights_of(path: Path, prefix: str, module: nn.Module, place: Callable[[str, Tensor], Tensor]) -> bool:
+    """Return True if a checkpoint's weights, converted by `place`, equal those of the module."""
+    open_file: Any = safe_open  # untyped in safetensors
     try:
         with open_file(str(path), framework="pt") as file:
-            for name, held in module.state_dict(keep_vars=True).items():
+            for name, current in module.state_dict(keep_vars=True).items():
                 new = place(prefix + name, file.get_tensor(prefix + name))
-                if new.dtype != held.dtype or not torch.equal(new.to(held.device), held):
+                if new.dtype != current.dtype or not torch.equal(new.to(current.device), current):
                     return False
     except (SafetensorError, OSError):
-        return False  # loading it in the usual way says what is wrong
+        return False  # the regular loading reports the error
     return True
 
 

@@ -1,4 +1,4 @@
-"""The native engine with a small model: steps, guidance, chunks, precisions."""
+"""Native engine with a small model: steps, guidance, chunks, precisions."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_only_the_encoded_frame_is_noisy_and_only_by_cond_aug(small_engine: Nati
     assert not torch.allclose(clean.concat, noisy.concat, atol=1e-3)
 
 
-def test_on_step_hears_of_every_step_with_the_level_reached(small_engine: NativeEngine, pair: Pair) -> None:
+def test_on_step_is_called_after_every_step_with_the_level_reached(small_engine: NativeEngine, pair: Pair) -> None:
     steps: list[StepInfo] = []
     latents = small_engine.sample(NOISE, *pair, SETTINGS, on_step=steps.append)
     assert [(step.step, step.total) for step in steps] == [(1, 3), (2, 3), (3, 3)]
@@ -95,7 +95,7 @@ def test_a_scale_of_1_is_no_guidance(small_engine: NativeEngine, pair: Pair) -> 
 
 
 def test_each_frame_is_guided_by_its_own_scale(small_engine: NativeEngine, pair: Pair) -> None:
-    """After one step nothing has passed between frames but inside the two estimates."""
+    """After one step, frames have interacted only within the two estimates."""
 
     def end(guider: str, **params: float) -> Tensor:
         return small_engine.sample(NOISE, *pair, SamplerSettings(num_steps=1, guider=guider, guider_params=params))
@@ -125,11 +125,11 @@ def test_wrong_settings_are_refused_before_the_network_runs(
         small_engine.sample(NOISE, *pair, SamplerSettings("Euler"))
 
 
-def test_decoding_tells_of_every_chunk(small_engine: NativeEngine) -> None:
-    heard: list[tuple[int, int]] = []
-    frames = small_engine.decode(draw(5, 4, 4, 4), 2, on_chunk=lambda done, total: heard.append((done, total)))
+def test_decoding_reports_every_chunk(small_engine: NativeEngine) -> None:
+    progress: list[tuple[int, int]] = []
+    frames = small_engine.decode(draw(5, 4, 4, 4), 2, on_chunk=lambda done, total: progress.append((done, total)))
     assert frames.shape == (5, 3, 32, 32)
-    assert heard == [(2, 5), (4, 5), (5, 5)]
+    assert progress == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_a_chunk_is_decoded_as_if_it_were_the_whole_clip(small_engine: NativeEngine) -> None:
@@ -140,16 +140,16 @@ def test_a_chunk_is_decoded_as_if_it_were_the_whole_clip(small_engine: NativeEng
 
 
 @pytest.mark.parametrize("decode_t", [0, -1])
-def test_no_frames_at_a_time_are_refused(small_engine: NativeEngine, decode_t: int) -> None:
+def test_decode_t_of_0_is_rejected(small_engine: NativeEngine, decode_t: int) -> None:
     with pytest.raises(BadInput, match=f"decode_t must be at least 1 frame at a time, got {decode_t}"):
         small_engine.decode(NOISE, decode_t)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.01), ("bf16", 0.05)])
-def test_half_precision_comes_near_and_spares_the_autoencoders(
+def test_half_precision_is_close_and_excludes_the_autoencoders(
     small_engine: NativeEngine, pair: Pair, precision: Precision, tolerance: float
 ) -> None:
-    """The decoder has a precision of its own, and the frame's encoder stays exact."""
+    """The decoder has its own precision, and the frame's encoder stays in float32."""
     half = load_engine(GOLDEN.config, GOLDEN.checkpoint, precision=precision)
     assert isinstance(half, NativeEngine)
     conditioner = half.model.conditioner

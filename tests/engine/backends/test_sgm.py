@@ -1,4 +1,4 @@
-"""The sgm engine: what it says where sgm does not import, and that both engines compute the same where it does."""
+"""sgm engine: the error if sgm does not import, and equal results of both engines if it does."""
 
 import importlib
 import sys
@@ -22,27 +22,27 @@ from img2vid.errors import BadInput, Cancelled, CheckpointError, EngineUnavailab
 from img2vid.versions import find_version
 
 GOLDEN = golden_model("tiny_svd")
-MEND = "`python -m pip install -r requirements/sgm.txt` mends it, or choose the native engine"
+REMEDY = "run `python -m pip install -r requirements/sgm.txt`, or choose the native engine"
 FRAMES = 3
 Pair = tuple[Conditioning, Conditioning]
 
 
-# Where sgm is missing or broken
+# Without a working sgm
 
 
-def forget_sgm(monkeypatch: pytest.MonkeyPatch) -> None:
+def unload_sgm(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "sgm"]:
         monkeypatch.delitem(sys.modules, name)
 
 
-def test_without_sgm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_sgm(monkeypatch)
+def test_without_sgm_the_error_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    unload_sgm(monkeypatch)
     monkeypatch.setitem(sys.modules, "sgm", None)
     with pytest.raises(EngineUnavailable) as caught:
         load_engine(GOLDEN.config, GOLDEN.checkpoint, provider="sgm")
     message = str(caught.value)
     assert message.startswith("the sgm engine cannot run here: importing sgm failed with ModuleNotFoundError: ")
-    assert message.endswith(MEND)
+    assert message.endswith(REMEDY)
     assert "\n" not in message
 
 
@@ -50,33 +50,36 @@ def test_without_sgm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
 def test_a_broken_sgm_is_an_error_and_never_a_silent_switch(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    forget_sgm(monkeypatch)
+    unload_sgm(monkeypatch)
     (tmp_path / "sgm").mkdir()
     (tmp_path / "sgm" / "__init__.py").write_text(f"print('greetings')\n{fault}\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     with pytest.raises(EngineUnavailable, match="importing sgm failed with") as caught:
         import_sgm()
-    assert str(caught.value).endswith(MEND)
+    assert str(caught.value).endswith(REMEDY)
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is not None
     assert capsys.readouterr().out == ""
-    forget_sgm(monkeypatch)
+    unload_sgm(monkeypatch)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"memory": "stages"}, "memory stages is not for the sgm engine; choose memory resident or the native engine"),
-        ({"compile": True}, "compile is not for the sgm engine; leave it out or choose the native engine"),
+        (
+            {"memory": "stages"},
+            "the sgm engine does not support memory stages; choose memory resident or the native engine",
+        ),
+        ({"compile": True}, "the sgm engine does not support compile; leave it out or choose the native engine"),
         (
             {"decoder_precision": "fp16"},
-            "decoder_precision fp16 is not for the sgm engine, which decodes in float32; choose decoder_precision fp32 "
+            "the sgm engine does not support decoder_precision fp16; choose decoder_precision fp32 "
             "or the native engine",
         ),
     ],
 )
-def test_what_only_the_native_engine_can_do_is_refused(options: dict[str, Any], sentence: str) -> None:
+def test_options_of_the_native_engine_are_rejected(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_engine(GOLDEN.config, GOLDEN.checkpoint, provider="sgm", **options)
     assert str(caught.value) == sentence
@@ -109,7 +112,7 @@ def test_configurations_are_changed_only_where_no_result_changes() -> None:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, Engine]:
-    """The native engine and sgm's."""
+    """Return the native and the sgm engine."""
     pytest.importorskip("sgm")
     checkpoint = write_random_checkpoint(GOLDEN.config, tmp_path_factory.mktemp("random") / "mine.safetensors", seed=7)
     native, sgm = (load_engine(GOLDEN.config, checkpoint, provider=provider) for provider in ("native", "sgm"))
@@ -198,9 +201,7 @@ def test_sampling_agrees_step_by_step(name: str, both: tuple[Engine, Engine], pa
         assert relative_error(our.denoised, their.denoised) <= 1e-4, f"step {our.step} differs first"
     assert relative_error(native, sgm) <= 1e-4
     if "Ancestral" in settings.sampler:
-        draw_like_sgm = torch.randn(
-            NOISE.shape, generator=our_generator
-        )  # at the last step sgm draws noise for nothing
+        draw_like_sgm = torch.randn(NOISE.shape, generator=our_generator)  # sgm draws unused noise at the last step
         assert draw_like_sgm.shape == NOISE.shape
     assert torch.equal(our_generator.get_state(), their_generator.get_state())
 
@@ -219,12 +220,12 @@ def test_conditioning_agrees_for_pictures_smaller_and_larger_than_clips(
 @pytest.mark.parametrize("decode_t", [1, 2, 5])
 def test_decoding_agrees(decode_t: int, both: tuple[Engine, Engine]) -> None:
     latents = draw(5, 4, 8, 8, seed=4)
-    heard: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     native, sgm = (
-        engine.decode(latents, decode_t, on_chunk=lambda done, total: heard.append((done, total))) for engine in both
+        engine.decode(latents, decode_t, on_chunk=lambda done, total: progress.append((done, total))) for engine in both
     )
     assert relative_error(native, sgm) <= 1e-4
-    assert heard[: len(heard) // 2] == heard[len(heard) // 2 :]
+    assert progress[: len(progress) // 2] == progress[len(progress) // 2 :]
     with pytest.raises(BadInput, match="decode_t must be at least 1"):
         both[1].decode(latents, 0)
 
@@ -285,7 +286,7 @@ def test_approximations_are_refused_by_sgm(
 def test_eta_0_is_refused_where_sgm_cannot_do_it(sampler: str, both: tuple[Engine, Engine], pair: Pair) -> None:
     settings = SamplerSettings(sampler, 2, sampler_params={"eta": 0.0})
     both[0].sample(NOISE, *pair, settings)
-    with pytest.raises(BadInput, match=f"{sampler} of sgm cannot run with eta 0; choose a small eta or the native"):
+    with pytest.raises(BadInput, match=f"sgm's {sampler} does not support eta 0; choose a small eta or the native"):
         both[1].sample(NOISE, *pair, settings)
 
 
@@ -293,14 +294,14 @@ def test_eta_0_is_refused_where_sgm_cannot_do_it(sampler: str, both: tuple[Engin
 def test_loading_and_running_print_nothing_on_standard_output(
     both: tuple[Engine, Engine], pair: Pair, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    heard: list[tuple[int, int]] = []
-    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, provider="sgm", on_bytes=lambda *now: heard.append(now))
+    progress: list[tuple[int, int]] = []
+    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, provider="sgm", on_bytes=lambda *now: progress.append(now))
     condition(engine)
     run(engine, pair, RUNS["2m"])
     engine.decode(NOISE, 3)
     assert capfd.readouterr().out == ""
-    assert heard == sorted(heard)
-    assert heard[-1][0] == heard[-1][1]
+    assert progress == sorted(progress)
+    assert progress[-1][0] == progress[-1][1]
 
 
 @pytest.mark.sgm
@@ -320,7 +321,7 @@ def test_wrong_files_and_settings_are_refused_as_by_the_native_engine(
             both[1].sample(NOISE, *pair, SamplerSettings(**values))
 
 
-# The small checkpoints that ship: another shape of network, and weights that were trained
+# The bundled small checkpoints: another architecture, with trained weights
 
 
 @pytest.mark.sgm
@@ -342,7 +343,7 @@ def test_the_small_checkpoints_agree(name: str) -> None:
 
 @pytest.mark.sgm
 @pytest.mark.parametrize("extra", [True, False])
-def test_parameter_names_agree_whatever_the_extra_layer_is_said_to_be(extra: bool, tmp_path: Path) -> None:
+def test_parameter_names_agree_for_any_extra_layer_setting(extra: bool, tmp_path: Path) -> None:
     pytest.importorskip("sgm")
     from img2vid.engine.config import load_config
     from img2vid.engine.model import build_meta

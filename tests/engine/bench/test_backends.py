@@ -1,4 +1,4 @@
-"""Engines as subjects of the benchmark: the same inputs for all, stages that can be run again and again."""
+"""Benchmark backends: identical inputs for all engines, and repeatable stages."""
 
 import importlib.util
 
@@ -17,13 +17,13 @@ SHAPE = Shape(64, 64, 2, 2)
 
 @pytest.fixture(scope="module")
 def native() -> EngineBackend:
-    subject = load_backend("native", MODEL)
-    assert isinstance(subject, EngineBackend)
-    return subject
+    backend = load_backend("native", MODEL)
+    assert isinstance(backend, EngineBackend)
+    return backend
 
 
 @pytest.mark.parametrize("stage", ["condition", "step", "decode"])
-def test_a_stage_run_twice_gives_the_same(native: EngineBackend, stage: str) -> None:
+def test_a_stage_run_twice_gives_the_same_result(native: EngineBackend, stage: str) -> None:
     run = native.prepare(stage, SHAPE)
     first, again = run(), run()
     assert all(torch.equal(a, b) and a.isfinite().all() for a, b in zip(first, again, strict=True))
@@ -36,7 +36,7 @@ def test_another_seed_is_another_clip(native: EngineBackend, stage: str) -> None
     assert not torch.equal(first, other)
 
 
-def test_the_results_have_the_shape_that_was_asked_for(native: EngineBackend) -> None:
+def test_the_results_have_the_requested_shape(native: EngineBackend) -> None:
     shape = Shape(128, 64, 3, 2)
     f = native.engine.downsampling
     (latents,) = native.prepare("step", shape)()
@@ -45,20 +45,20 @@ def test_the_results_have_the_shape_that_was_asked_for(native: EngineBackend) ->
     assert frames.shape == (3, 3, 64, 128)
 
 
-def test_more_steps_are_really_made(native: EngineBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+def test_the_requested_number_of_steps_runs(native: EngineBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[int] = []
     sample = native.engine.sample
 
     def counting(*arguments: object) -> torch.Tensor:
-        asked.append(arguments[3].num_steps)  # type: ignore[attr-defined]
+        requested.append(arguments[3].num_steps)  # type: ignore[attr-defined]
         return sample(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(native.engine, "sample", counting)
     native.prepare("step", Shape(64, 64, 2, 2, steps=3))()
-    assert asked == [3]
+    assert requested == [3]
 
 
-def test_the_drawn_conditioning_is_of_the_kind_that_an_engine_makes(native: EngineBackend) -> None:
+def test_the_random_conditioning_has_the_shapes_of_an_engines_own(native: EngineBackend) -> None:
     inputs = draw_inputs(load_config(GOLDEN.config), SHAPE, 0)
     made = native.prepare("condition", SHAPE)()
     drawn = [inputs.cond.crossattn, inputs.cond.concat, inputs.cond.vector]
@@ -68,14 +68,14 @@ def test_the_drawn_conditioning_is_of_the_kind_that_an_engine_makes(native: Engi
     assert torch.equal(inputs.uncond.vector, inputs.cond.vector)
 
 
-def test_the_smallest_clip_is_one_that_the_model_can_make(native: EngineBackend) -> None:
+def test_the_model_can_make_the_smallest_clip(native: EngineBackend) -> None:
     smallest = Shape(1024, 576, 25, 14, steps=9).smallest(native.size_step)
     assert smallest == Shape(native.size_step, native.size_step, 2, 2, steps=1)
     for stage in ("condition", "step", "decode"):
         assert native.prepare(stage, smallest)()
 
 
-def test_options_of_the_engine_are_handed_on() -> None:
+def test_options_are_passed_to_the_engine() -> None:
     with pytest.raises(TypeError, match="no_such_option"):
         load_backend("native", Model(**{**vars(MODEL), "options": {"no_such_option": 1}}))
 
@@ -86,6 +86,6 @@ def test_an_unknown_engine_is_refused() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("sgm") is not None, reason="the package sgm is installed")
-def test_a_missing_peer_says_how_to_get_it() -> None:
+def test_a_missing_engine_says_how_to_install_it() -> None:
     with pytest.raises(EngineUnavailable, match=r"pip install -r requirements/sgm\.txt"):
         load_backend("sgm", MODEL)

@@ -1,4 +1,4 @@
-"""diffusers as a peer: the widths are those of the configuration, and a model that it does not have is refused."""
+"""diffusers backend: widths match the configuration, and unsupported models are rejected."""
 
 import importlib.util
 import sys
@@ -35,14 +35,14 @@ def test_the_widths_of_svd_are_those_of_its_published_model() -> None:
 
 @pytest.mark.parametrize(
     ("config", "reason"),
-    [("svd_image_decoder.yaml", "decoder, which works frame by frame"), ("svd_tiny.yaml", "of different widths")],
+    [("svd_image_decoder.yaml", "frame-by-frame decoder"), ("svd_tiny.yaml", "have different widths")],
 )
-def test_a_model_that_diffusers_does_not_have_is_refused(config: str, reason: str) -> None:
+def test_an_unsupported_model_is_rejected(config: str, reason: str) -> None:
     with pytest.raises(EngineUnavailable, match=reason):
         autoencoder_arguments(load_config(paths.CONFIGS / config))
 
 
-def test_where_it_is_missing_the_reason_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_says_how_to_install_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(EngineUnavailable, match=r"pip install -r requirements/bench\.txt"):
         load(load_config(SVD), SVD.parent, "cpu", "fp32")
@@ -50,13 +50,13 @@ def test_where_it_is_missing_the_reason_says_how_to_get_it(monkeypatch: pytest.M
 
 @pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="the package diffusers is not installed")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_it_makes_a_clip_of_the_size_that_was_asked_for(tmp_path: Path, precision: str) -> None:
+def test_a_clip_has_the_requested_size(tmp_path: Path, precision: str) -> None:
     config = write_middle(SVD, tmp_path)
-    subject = load_backend("diffusers", Model(str(config), "", "cpu", precision))
+    backend = load_backend("diffusers", Model(str(config), "", "cpu", precision))
     shape = Shape(64, 64, 2, 2, steps=2)
-    embedding, latents = subject.prepare("condition", shape)()
+    embedding, latents = backend.prepare("condition", shape)()
     assert (embedding.shape, latents.shape) == ((1, 64), (1, 4, 8, 8))
-    (sampled,) = subject.prepare("step", shape)()
+    (sampled,) = backend.prepare("step", shape)()
     assert sampled.shape == (2, 4, 8, 8)
-    (frames,) = subject.prepare("decode", shape)()
+    (frames,) = backend.prepare("decode", shape)()
     assert (frames.shape, frames.dtype) == ((2, 3, 64, 64), torch.float32)

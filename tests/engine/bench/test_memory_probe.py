@@ -1,4 +1,4 @@
-"""Memory and seconds from a process of its own: the meters, what an order runs, and what a failure says."""
+"""Memory probe: meters, the runs of a request, and errors of the separate process."""
 
 import io
 import json
@@ -22,7 +22,7 @@ from img2vid.engine.bench.memory_probe import (
     ProbeRequest,
     make_meter,
     measure,
-    read_order,
+    read_request,
     run_probe,
 )
 from img2vid.errors import Img2VidError
@@ -34,30 +34,30 @@ MEGABYTE = 1 << 20
 
 
 def hold(megabytes: int) -> bytearray:
-    """That much memory, every page of it written to."""
+    """Allocate memory and write to every page."""
     return bytearray(b"1" * (megabytes * MEGABYTE))
 
 
 @pytest.mark.parametrize("meter", [lambda: make_meter("cpu"), PollingMeter], ids=["of the system", "polling"])
-def test_a_peak_that_is_over_is_still_seen(meter: Callable[[], memory_probe.Meter]) -> None:
-    watching = meter()
-    before = watching.start()
+def test_a_past_peak_is_reported(meter: Callable[[], memory_probe.Meter]) -> None:
+    active_meter = meter()
+    before = active_meter.start()
     held = hold(200)
     time.sleep(10 * memory_probe.POLLING)
     del held
-    peak = watching.stop()
+    peak = active_meter.stop()
     assert before is not None
     assert peak is not None
     assert 150 * MEGABYTE < peak - before < 600 * MEGABYTE
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
-def test_a_peak_from_before_the_start_is_forgotten() -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="requires Linux")
+def test_a_peak_before_the_start_is_ignored() -> None:
     held = hold(300)
     del held
-    watching = make_meter("cpu")
-    before = watching.start()
-    peak = watching.stop()
+    active_meter = make_meter("cpu")
+    before = active_meter.start()
+    peak = active_meter.stop()
     assert before is not None
     assert peak is not None
     assert peak - before < 100 * MEGABYTE
@@ -79,75 +79,82 @@ def test_the_polling_meter_keeps_the_largest() -> None:
     assert meter.stop() == 90
 
 
-def test_where_nobody_tells_the_memory_there_is_none() -> None:
+def test_unmeasurable_memory_is_none() -> None:
     meter = make_meter("mps")
     assert isinstance(meter, NoMeter)
     assert Cost(meter.start(), meter.stop(), 0.0, 0.0, {}).growth is None
 
 
-def test_memory_that_shrinks_is_no_growth() -> None:
+def test_shrinking_memory_is_zero_growth() -> None:
     assert Cost(before=10, peak=7, load=0.0, jobs=0.0, seconds={}).growth == 0
     assert Cost(before=10, peak=17, load=0.0, jobs=0.0, seconds={}).growth == 7
 
 
 class Recorder:
-    """A subject that remembers what it was asked to run."""
+    """Backend that records the requested runs."""
 
     size_step = 64
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Shape, int]] = []
+        self.requested: list[tuple[str, Shape, int]] = []
 
     def prepare(self, stage: str, shape: Shape, seed: int = 0) -> Callable[[], list[Tensor]]:
         def run() -> list[Tensor]:
-            self.asked.append((stage, shape, seed))
+            self.requested.append((stage, shape, seed))
             return []
 
         return run
 
 
-def asked_for(monkeypatch: pytest.MonkeyPatch, request: ProbeRequest) -> tuple[Sequence[tuple[str, Shape, int]], Cost]:
+def run_recorded(
+    monkeypatch: pytest.MonkeyPatch, request: ProbeRequest
+) -> tuple[Sequence[tuple[str, Shape, int]], Cost]:
     recorder = Recorder()
     monkeypatch.setattr(memory_probe, "load_backend", lambda name, model: recorder)
     cost = run_probe(request)
-    return recorder.asked, cost
+    return recorder.requested, cost
 
 
-def test_one_small_run_comes_before_the_one_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_warm_up_run_comes_before_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     request = replace(REQUEST, shape=Shape(512, 256, 14, 7))
-    asked, cost = asked_for(monkeypatch, request)
-    assert asked == [("decode", Shape(64, 64, 2, 2), 0), ("decode", request.shape, 0)]
+    requested, cost = run_recorded(monkeypatch, request)
+    assert requested == [("decode", Shape(64, 64, 2, 2), 0), ("decode", request.shape, 0)]
     assert cost.seconds == {}
 
 
-def test_every_job_has_a_picture_of_its_own_and_nothing_comes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_job_has_its_own_image_and_no_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     request = replace(REQUEST, stages=("condition", "step"), jobs=2, warm_up=False)
-    asked, _ = asked_for(monkeypatch, request)
-    assert [(stage, seed) for stage, _, seed in asked] == [("condition", 0), ("step", 0), ("condition", 1), ("step", 1)]
+    requested, _ = run_recorded(monkeypatch, request)
+    assert [(stage, seed) for stage, _, seed in requested] == [
+        ("condition", 0),
+        ("step", 0),
+        ("condition", 1),
+        ("step", 1),
+    ]
 
 
 def test_repetitions_give_the_seconds_of_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     request = replace(REQUEST, stages=("step", "decode"), repetitions=3, warm_up=False)
-    asked, cost = asked_for(monkeypatch, request)
-    assert [stage for stage, _, _ in asked] == ["step", "decode"] * 4
+    requested, cost = run_recorded(monkeypatch, request)
+    assert [stage for stage, _, _ in requested] == ["step", "decode"] * 4
     assert set(cost.seconds) == {"step", "decode"}
 
 
 def test_the_number_of_threads_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    asked_for(monkeypatch, replace(REQUEST, threads=3))
-    asked_for(monkeypatch, REQUEST)
-    assert asked == [3]
+    requested: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", requested.append)
+    run_recorded(monkeypatch, replace(REQUEST, threads=3))
+    run_recorded(monkeypatch, REQUEST)
+    assert requested == [3]
 
 
-def test_an_order_arrives_as_it_was_sent() -> None:
+def test_a_request_is_parsed_as_it_was_sent() -> None:
     request = replace(REQUEST, model=replace(MODEL, options={"memory": "blocks"}), threads=2)
-    assert read_order(json.dumps(asdict(request))) == replace(request, stages=["decode"])
+    assert read_request(json.dumps(asdict(request))) == replace(request, stages=["decode"])
 
 
 def test_a_new_process_measures_a_real_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # it has to find the project from anywhere
+    monkeypatch.chdir(tmp_path)  # the new process must find the project from any folder
     cost = measure(replace(REQUEST, threads=1, repetitions=1))
     assert cost.peak is not None
     assert cost.before is not None
@@ -157,7 +164,7 @@ def test_a_new_process_measures_a_real_model(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_order_that_fails_is_answered_with_one_sentence(
+def test_a_failed_request_prints_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = replace(REQUEST, model=replace(MODEL, checkpoint=str(tmp_path / "nothing.safetensors")))
@@ -170,7 +177,7 @@ def test_an_order_that_fails_is_answered_with_one_sentence(
     assert err.count("\n") == 1
 
 
-def test_the_last_words_of_a_process_that_fails_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_line_of_a_failed_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_probe, "MODULE", "img2vid.no_such_module")
-    with pytest.raises(Img2VidError, match=r"measuring native in a process of its own failed: .*no_such_module"):
+    with pytest.raises(Img2VidError, match=r"measuring native in a separate process failed: .*no_such_module"):
         measure(REQUEST)

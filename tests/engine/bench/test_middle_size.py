@@ -1,4 +1,4 @@
-"""The middle-size model: svd in all but its widths."""
+"""Middle-size model: svd except for its widths."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_it_has_a_fifth_and_a_quarter_of_the_channels(tmp_path: Path) -> None:
         assert stage.encoder_config.ch == stage.decoder_config.ch == frames.encoder_config.ddconfig.ch == ch  # type: ignore[union-attr]
 
 
-def test_everything_else_is_svd_s_own() -> None:
+def test_everything_else_matches_svd() -> None:
     def leaves(node: object, place: str = "") -> dict[str, object]:
         rows = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
         if rows is None:
@@ -28,7 +28,7 @@ def test_everything_else_is_svd_s_own() -> None:
 
     tree = load_tree(SVD)
     before, after = leaves(tree), leaves(middle_tree(tree))
-    assert leaves(load_tree(SVD)) == before, "the configuration that it is made from was changed"
+    assert leaves(load_tree(SVD)) == before, "the source configuration was modified"
     assert set(before) == set(after)
     changed = {place.rsplit(".", 1)[1] for place in before if before[place] != after[place]}
     assert changed == {"model_channels", "context_dim", "ch", "arch"}

@@ -1,4 +1,4 @@
-"""Operations are counted without memory and without time, and the formats are the reference's."""
+"""Operation counts, without allocating memory, in the number formats of the reference."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ SHAPE = Shape(64, 64, 2, 2)
 
 @pytest.fixture(scope="module")
 def full_size() -> Iterator[dict[str, list[Work]]]:
-    """svd at 1024 x 576 with 14 frames: 2.4e9 weights, of which none exists."""
+    """Count svd at 1024 x 576 with 14 frames; none of its 2.4e9 weights is allocated."""
     yield count_stages(paths.CONFIGS / "svd.yaml", Shape(1024, 576, 14, 14), "fp16")
 
 
@@ -29,8 +29,8 @@ def test_a_product_is_counted_as_multiplications_and_additions() -> None:
     assert count(lambda: a @ b) == 2 * 3 * 5 * 7
 
 
-def test_the_full_size_costs_what_others_counted(full_size: dict[str, list[Work]]) -> None:
-    """The reference computes 44.80 TFLOP an evaluation; 3.7 % of them are cross-attention beyond its one token."""
+def test_the_full_size_matches_published_counts(full_size: dict[str, list[Work]]) -> None:
+    """The reference computes 44.80 TFLOP per evaluation; 3.7 % of them are redundant cross-attention."""
     assert total(full_size["step"]) / 2 == pytest.approx(44.80e12 * (1 - 0.037), rel=0.005)
     assert total(full_size["decode"]) == pytest.approx(14 * 6.943e12, rel=0.01)
     clip, encoder = full_size["condition"]
@@ -38,7 +38,7 @@ def test_the_full_size_costs_what_others_counted(full_size: dict[str, list[Work]
     assert encoder.operations == pytest.approx(2.609e12, rel=0.01)
 
 
-def test_autoencoders_are_counted_in_the_format_they_have(full_size: dict[str, list[Work]]) -> None:
+def test_autoencoders_are_counted_in_their_own_format(full_size: dict[str, list[Work]]) -> None:
     assert [part.precision for part in full_size["condition"]] == ["fp16", "fp32"]
     assert [part.precision for part in full_size["step"]] == ["fp16"]
     assert {part.precision for part in full_size["decode"]} == {"fp32"}
@@ -59,11 +59,11 @@ def test_work_grows_with_steps_and_with_chunks() -> None:
 
 
 @pytest.mark.parametrize("stage", ["condition", "step", "decode"])
-def test_the_reference_does_not_compute_less(stage: str) -> None:
-    """It computes the conditioning twice and cross-attention to its one token in full; decoding is the same."""
+def test_the_reference_computes_at_least_as_much(stage: str) -> None:
+    """It computes the conditioning twice and full cross-attention to its one token; decoding is the same."""
     pytest.importorskip("sgm")
-    subject = load_backend("sgm", Model(str(GOLDEN.config), str(GOLDEN.checkpoint), "cpu", "fp32"))
-    operations = count(subject.prepare(stage, SHAPE))
+    backend = load_backend("sgm", Model(str(GOLDEN.config), str(GOLDEN.checkpoint), "cpu", "fp32"))
+    operations = count(backend.prepare(stage, SHAPE))
     planned = total(count_stages(GOLDEN.config, SHAPE, "fp32")[stage])
     assert planned <= operations * 1.001
     assert stage != "decode" or operations == pytest.approx(planned, rel=1e-3)

@@ -1,4 +1,4 @@
-"""The machine's rates: of what size the work is, and that the best try counts."""
+"""Peak rates of the machine: size of the work, and best of several tries."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from img2vid.engine.bench.rates import SIDES, measure_rates, products_like_convo
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small products and copies."""
+    """Use small products and copies."""
     monkeypatch.setattr(rates, "SIDES", (16, 32))
     monkeypatch.setattr(rates, "COPIED", {"cpu": 1 << 16})
     monkeypatch.setattr(rates, "MEASURING", 0.0)
@@ -20,7 +20,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rates_are_work_over_time(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     monkeypatch.setattr(rates, "_best", lambda *arguments, **more: 2.0)
     found = measure_rates("cpu", precision)
-    assert found.side == 16, "a product that takes long enough is not made larger"
+    assert found.side == 16, "a product that takes long enough is not enlarged"
     assert found.product == 2 * 16**3 / 2.0
     assert found.copy == 2 * (1 << 16) / 2.0
 
@@ -39,7 +39,7 @@ def test_the_best_try_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rates._best(lambda: None, torch.device("cpu"), tries=3) == 1.0
 
 
-def test_the_setting_for_products_is_left_as_it_was() -> None:
+def test_the_setting_for_products_is_restored() -> None:
     before = torch.backends.cuda.matmul.allow_tf32
     with pytest.raises(KeyError), products_like_convolutions():
         assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32

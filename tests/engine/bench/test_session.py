@@ -1,4 +1,4 @@
-"""Several engines in one process: who takes part, what is compared, what the machine is called."""
+"""Benchmark session: available engines, differences, and the description of the machine."""
 
 import importlib.metadata
 from collections.abc import Callable
@@ -19,8 +19,8 @@ SHAPE = Shape(64, 64, 2, 2)
 A, B = torch.ones(4, 4), torch.full((4, 4), 2.0)
 
 
-class Stand:
-    """A subject whose every stage is one product."""
+class FakeBackend:
+    """Backend whose every stage is one matrix product."""
 
     size_step = 64
 
@@ -40,11 +40,11 @@ class Stand:
 
 
 @pytest.fixture
-def stands(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stand]:
-    """What `load_subject` gives by name; a name that is not there cannot run here."""
-    found: dict[str, Stand] = {}
+def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeBackend]:
+    """Return the backends that `load_backend` finds by name; missing ones raise EngineUnavailable."""
+    found: dict[str, FakeBackend] = {}
 
-    def load(name: str, model: Model) -> Stand:
+    def load(name: str, model: Model) -> FakeBackend:
         if name not in found:
             raise EngineUnavailable(f"{name} is not installed")
         return found[name]
@@ -53,36 +53,36 @@ def stands(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stand]:
     return found
 
 
-def test_an_engine_that_cannot_run_is_left_out_by_name(stands: dict[str, Stand]) -> None:
-    stands.update(native=Stand())
+def test_an_engine_that_cannot_run_is_left_out(fakes: dict[str, FakeBackend]) -> None:
+    fakes.update(native=FakeBackend())
     session = Session(("native", "sgm", "diffusers"), MODEL, SHAPE)
-    assert list(session.subjects) == ["native"]
+    assert list(session.backends) == ["native"]
     assert session.left_out == {"sgm": "sgm is not installed", "diffusers": "diffusers is not installed"}
 
 
-def test_native_is_compared_with_the_reference_and_with_nobody_else(stands: dict[str, Stand]) -> None:
-    stands.update(native=Stand(1.5), sgm=Stand(), diffusers=Stand(7.0))
+def test_native_is_compared_only_with_the_reference(fakes: dict[str, FakeBackend]) -> None:
+    fakes.update(native=FakeBackend(1.5), sgm=FakeBackend(), diffusers=FakeBackend(7.0))
     session = Session(("native", "sgm", "diffusers"), MODEL, SHAPE)
     warm = session.warm_up("step", 1)
     assert warm.difference == pytest.approx(0.5)
     assert warm.operations == 2 * 4**3
-    del stands["sgm"]
+    del fakes["sgm"]
     alone = Session(("native", "sgm", "diffusers"), MODEL, SHAPE).warm_up("step", 1)
     assert (alone.difference, alone.operations) == (None, None)
 
 
-def test_every_engine_is_warmed_up_as_often(stands: dict[str, Stand]) -> None:
-    stands.update(native=Stand(), sgm=Stand())
+def test_every_engine_is_warmed_up_equally(fakes: dict[str, FakeBackend]) -> None:
+    fakes.update(native=FakeBackend(), sgm=FakeBackend())
     Session(("native", "sgm"), MODEL, SHAPE).warm_up("step", 3)
-    assert [stand.runs for stand in stands.values()] == [3, 3 + 1], "the reference is counted in a run of its own"
+    assert [backend.runs for backend in fakes.values()] == [3, 3 + 1], "the reference is counted in an extra run"
 
 
-def test_an_engine_that_runs_out_of_memory_leaves_the_others_to_go_on(stands: dict[str, Stand]) -> None:
-    stands.update(native=Stand(), sgm=Stand(fails=torch.cuda.OutOfMemoryError("CUDA out of memory")))
+def test_other_engines_continue_if_one_runs_out_of_memory(fakes: dict[str, FakeBackend]) -> None:
+    fakes.update(native=FakeBackend(), sgm=FakeBackend(fails=torch.cuda.OutOfMemoryError("CUDA out of memory")))
     session = Session(("native", "sgm"), MODEL, SHAPE)
     assert list(session.warm_up("decode", 1).runs) == ["native"]
-    assert session.left_out["sgm"].startswith("memory ran out in the stage 'decode'")
-    assert list(session.subjects) == ["native"]
+    assert session.left_out["sgm"].startswith("out of memory in stage 'decode'")
+    assert list(session.backends) == ["native"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The fast form of the decoder computes what the plain form does, however the work is cut up."""
+"""The fast decoder matches the plain decoder for every tile size."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ TOLERANCE = 1e-5
 
 
 def plain(name: str, **changes: Any) -> Autoencoder:
-    """An autoencoder of random numbers in which no part is without effect."""
+    """Return an autoencoder with random weights in which every part affects the result."""
     config = load_config(golden_model(name).config).first_stage_config
     if changes:
         assert isinstance(config, AutoencodingEngineConfig)
@@ -70,7 +70,7 @@ def test_kernels_over_space_and_time(lean: bool) -> None:
 
 
 @torch.inference_mode()
-def test_latents_stay_as_they_are() -> None:
+def test_latents_are_not_modified() -> None:
     z = latents(2)
     FastDecoder(plain("tiny_svd"), TilePlan(50_000))(z)
     assert torch.equal(z, latents(2))

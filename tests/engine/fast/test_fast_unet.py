@@ -1,4 +1,4 @@
-"""The fast form of the network computes what the plain form does, however the work is cut up."""
+"""The fast network matches the plain network for every tile size."""
 
 import copy
 from typing import Any
@@ -18,7 +18,7 @@ from img2vid.engine.nets.unet import VideoUNet
 CONFIG = load_config(golden_model("tiny_svd").config).network_config
 FRAMES, HEIGHT, WIDTH = 3, 4, 8
 BUDGETS = [1, 20_000, 512 * MIB]
-"""Everything cut up as finely as can be, some of it, nothing."""
+"""Smallest tiles, some tiling, no tiling."""
 TOLERANCE = 1e-5
 
 
@@ -27,7 +27,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def plain(**changes: Any) -> VideoUNet:
-    """A network of random numbers in which no part is without effect."""
+    """Return a network with random weights in which every part affects the result."""
     torch.manual_seed(3)
     net = VideoUNet(CONFIG.model_copy(update=changes)).eval().requires_grad_(False)
     for name, parameter in net.named_parameters():
@@ -39,20 +39,20 @@ def plain(**changes: Any) -> VideoUNet:
 
 
 def run_plain(net: VideoUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
-    """clips: (b, t, c, h, w), crossattn: (b, d), vector: (b, adm); returns (b, t, c, h, w)."""
+    """Run clips (b, t, c, h, w) with crossattn (b, d) and vector (b, adm) and return (b, t, c, h, w)."""
     rows = [part.repeat_interleave(FRAMES, 0) for part in (crossattn[:, None], vector)]
     noise = c_noise.expand(len(clips) * FRAMES)
-    answer = net(clips.flatten(0, 1), noise, context=rows[0], vector=rows[1], num_frames=FRAMES)
-    return answer.unflatten(0, (len(clips), FRAMES))
+    result = net(clips.flatten(0, 1), noise, context=rows[0], vector=rows[1], num_frames=FRAMES)
+    return result.unflatten(0, (len(clips), FRAMES))
 
 
-def run_fused(net: FastUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
+def run_fast(net: FastUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
     constants = [net.precompute(crossattn[i : i + 1], vector[i : i + 1], FRAMES) for i in range(len(clips))]
     return torch.stack(net(list(clips), c_noise, constants))
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two clips, what each is told, and a noise level."""
+    """Return two clips, their conditioning, and a noise level."""
     clips = draw(2, FRAMES, CONFIG.in_channels, HEIGHT, WIDTH)
     return clips, draw(2, CONFIG.context_dim, seed=1), draw(2, CONFIG.adm_in_channels, seed=2), torch.tensor([0.4])
 
@@ -71,16 +71,16 @@ def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_two_clips(budget: int, changes: dict[str, Any]) -> None:
     net = plain(**changes)
     expected = run_plain(net, *inputs())
-    assert relative_error(run_fused(FastUNet(net, TilePlan(budget)), *inputs()), expected) <= TOLERANCE
+    assert relative_error(run_fast(FastUNet(net, TilePlan(budget)), *inputs()), expected) <= TOLERANCE
 
 
 @given(st.integers(1, 300_000))
 @settings(max_examples=15, deadline=None)
 @torch.inference_mode()
-def test_any_budget_gives_the_same(one_net: tuple[FastUNet, Tensor], budget: int) -> None:
+def test_any_tile_size_gives_the_same_result(one_net: tuple[FastUNet, Tensor], budget: int) -> None:
     net, expected = one_net
     net.budget.bytes = budget
-    assert relative_error(run_fused(net, *inputs()), expected) <= TOLERANCE
+    assert relative_error(run_fast(net, *inputs()), expected) <= TOLERANCE
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +91,17 @@ def one_net() -> tuple[FastUNet, Tensor]:
 
 
 @torch.inference_mode()
-def test_weights_that_cannot_matter_may_be_missing() -> None:
+def test_unused_weights_may_be_missing() -> None:
     net = plain()
     expected = run_plain(net, *inputs())
     net.drop_unused()
     assert torch.equal(run_plain(net, *inputs()), expected)
-    assert relative_error(run_fused(FastUNet(net, TilePlan(BUDGETS[1])), *inputs()), expected) <= TOLERANCE
+    assert relative_error(run_fast(FastUNet(net, TilePlan(BUDGETS[1])), *inputs()), expected) <= TOLERANCE
 
 
 @torch.inference_mode()
-def test_no_weight_is_held_twice() -> None:
-    """The plain network is empty afterwards, and the fast one no larger, but for the doubling convolutions."""
+def test_no_weight_is_stored_twice() -> None:
+    """The plain network is empty afterwards; the fast one is no larger, except for upsampling convolutions."""
     net = plain()
     net.drop_unused()
     before = {name: tensor.numel() for name, tensor in net.named_parameters()}
@@ -116,11 +116,11 @@ def test_no_weight_is_held_twice() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @torch.inference_mode()
-def test_half_precision_comes_near(dtype: torch.dtype) -> None:
+def test_half_precision_is_close(dtype: torch.dtype) -> None:
     net = plain()
     clips, crossattn, vector, c_noise = inputs()
     expected = run_plain(net, clips, crossattn, vector, c_noise)
     fused = FastUNet(net.to(dtype), TilePlan(BUDGETS[1]))
-    found = run_fused(fused, clips.to(dtype), crossattn.to(dtype), vector.to(dtype), c_noise)
+    found = run_fast(fused, clips.to(dtype), crossattn.to(dtype), vector.to(dtype), c_noise)
     assert found.dtype == dtype
     assert relative_error(found.float(), expected) <= 8 * torch.finfo(dtype).eps

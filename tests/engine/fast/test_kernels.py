@@ -1,4 +1,4 @@
-"""Element-wise work: every way to do it gives the same, and kernels that fail give way to the plain ones."""
+"""Element-wise kernels: all implementations match, and failing kernels fall back to the plain ones."""
 
 import importlib.metadata
 import logging
@@ -51,13 +51,13 @@ def check(kernels: Kernels) -> None:
     torch.testing.assert_close(kernels.gate(both), both[:, :10] * F.gelu(both[:, 10:]))
 
 
-def test_the_plain_way() -> None:
+def test_plain_kernels() -> None:
     check(PlainKernels())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_short_formats_are_rounded_once(dtype: torch.dtype) -> None:
-    """A large shift takes nothing away from small differences."""
+    """A large shift does not cancel small differences."""
     x, scale, shift = draw(1, 50, 32).to(dtype), torch.full((1, 32), 1.0), torch.full((1, 32), 1e-4)
     found = PlainKernels().affine(x, 3000 * scale, -3000 * x[0, :1].float() + shift, silu=False)
     exact = 3000 * x.double() - 3000 * x[0, 0].double() + 1e-4
@@ -76,9 +76,9 @@ print([trial.fault for trial in trials.outcomes()])
 
 
 def test_compiled_on_request() -> None:
-    """In a process of its own: the compiler refuses to work where other tests have imported distutils."""
-    places = os.pathsep.join([str(paths.PROJECT), str(Path(__file__).parent)])
-    environment = {**os.environ, "PYTHONPATH": places}
+    """Run in a separate process: the compiler fails if other tests have imported distutils."""
+    search_path = os.pathsep.join([str(paths.PROJECT), str(Path(__file__).parent)])
+    environment = {**os.environ, "PYTHONPATH": search_path}
     found = subprocess.run(
         [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False
     )
@@ -89,7 +89,7 @@ def broken(*given: object) -> Tensor:
     raise RuntimeError("no compiler\nwas found")
 
 
-def test_kernels_that_fail_give_way_to_the_plain_ones_and_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_kernels_fall_back_to_plain_ones_and_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     kernels = TriedKernels(PlainKernels(broken, broken), "a broken compiler")
     with caplog.at_level(logging.WARNING):
         check(kernels)
@@ -98,11 +98,11 @@ def test_kernels_that_fail_give_way_to_the_plain_ones_and_are_logged_once(caplog
     ]
 
 
-def test_kernels_that_compute_something_else_are_not_used() -> None:
+def test_kernels_with_wrong_results_are_not_used() -> None:
     check(TriedKernels(PlainKernels(gate=lambda both: both.chunk(2, -1)[0]), "a wrong kernel"))
 
 
-def test_kernels_that_fail_after_their_trial_are_left_out_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_kernels_that_fail_after_their_trial_are_disabled(caplog: pytest.LogCaptureFixture) -> None:
     calls: list[int] = []
 
     def fails_at_large(both: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def test_kernels_that_fail_after_their_trial_are_left_out_from_then_on(caplog: p
     assert len(caplog.records) == 1
 
 
-def test_running_out_of_memory_is_no_reason_to_leave_kernels_out() -> None:
+def test_running_out_of_memory_does_not_disable_kernels() -> None:
     def full(both: Tensor) -> Tensor:
         if len(both) < 100:
             return plain_gate(both)
@@ -129,10 +129,10 @@ def test_running_out_of_memory_is_no_reason_to_leave_kernels_out() -> None:
             kernels.gate(draw(100, 4))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton is for Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton requires Linux")
 def test_tritons_kernels_in_its_interpreter() -> None:
     if importlib.metadata.version("triton").startswith("3.0."):
-        pytest.skip("the interpreter of Triton 3.0 computes NaN; on a card the trial decides")
+        pytest.skip("the interpreter of Triton 3.0 computes NaN; on a GPU the trial decides")
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(paths.PROJECT)}
     found = subprocess.run(
         [sys.executable, "-c", IN_TRITONS_INTERPRETER], env=environment, capture_output=True, text=True, check=False

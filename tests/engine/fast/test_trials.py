@@ -1,4 +1,4 @@
-"""Fast paths are used where a trial shows that they work, and nowhere else."""
+"""Fast paths are used only if their trial passes."""
 
 import logging
 import threading
@@ -36,7 +36,7 @@ def fail(error: Exception) -> trials.Attempt:
     return run
 
 
-def test_a_path_that_computes_the_same_is_used_and_tried_once_per_format() -> None:
+def test_a_matching_path_is_used_and_tried_once_per_format() -> None:
     calls: list[torch.dtype] = []
     for _ in range(3):
         for dtype in (torch.float32, torch.bfloat16):
@@ -49,7 +49,7 @@ def test_a_path_that_computes_the_same_is_used_and_tried_once_per_format() -> No
     ("dtype", "within", "beyond"),
     [(torch.float32, 4e-6, 4e-5), (torch.float16, 1e-3, 1e-2), (torch.bfloat16, 0.01, 0.1)],
 )
-def test_rounding_is_no_fault_and_more_than_that_is(dtype: torch.dtype, within: float, beyond: float) -> None:
+def test_only_errors_beyond_rounding_are_faults(dtype: torch.dtype, within: float, beyond: float) -> None:
     assert trials.usable("near", attempt(PAIR * (1 + within)), CPU, dtype)
     assert not trials.usable("far", attempt(PAIR * (1 + beyond)), CPU, dtype)
     assert "results differ by" in trials.outcomes()[-1].fault
@@ -58,11 +58,11 @@ def test_rounding_is_no_fault_and_more_than_that_is(dtype: torch.dtype, within: 
 @pytest.mark.parametrize(
     ("found", "fault"),
     [
-        (torch.tensor([3.0, torch.nan]), "results differ by nan from the plain ones"),
-        (torch.zeros(3), "ValueError: (3,) torch.float32 instead of (2,) torch.float32"),
+        (torch.tensor([3.0, torch.nan]), "results differ by nan from PyTorch's own"),
+        (torch.zeros(3), "ValueError: got (3,) torch.float32, expected (2,) torch.float32"),
     ],
 )
-def test_wrong_results_are_found_out_and_logged(found: Tensor, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_wrong_results_are_detected_and_logged(found: Tensor, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         assert not trials.usable("odd", attempt(found), CPU, torch.float32)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
@@ -70,7 +70,7 @@ def test_wrong_results_are_found_out_and_logged(found: Tensor, fault: str, caplo
     ]
 
 
-def test_an_operator_that_the_processor_has_no_instructions_for_is_left_out_in_that_format_alone() -> None:
+def test_an_operator_without_instructions_is_disabled_in_that_format_only() -> None:
     error = RuntimeError("could not create a primitive descriptor\nfor the inner product forward propagation primitive")
     assert not trials.usable("op", fail(error), CPU, torch.bfloat16)
     assert trials.usable("op", attempt(PAIR), CPU, torch.float32)
@@ -86,7 +86,7 @@ def test_a_trial_that_runs_out_of_memory_decides_nothing() -> None:
     assert trials.usable("op", attempt(PAIR), CPU, torch.float32)
 
 
-def test_a_path_that_fails_later_is_left_out_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_path_that_fails_later_is_disabled(caplog: pytest.LogCaptureFixture) -> None:
     assert trials.usable("op", attempt(PAIR), CPU, torch.float32)
     for _ in range(2):
         trials.disable("op", CPU, torch.float32, RuntimeError("no\nmore"))
@@ -96,7 +96,7 @@ def test_a_path_that_fails_later_is_left_out_from_then_on(caplog: pytest.LogCapt
     ]
 
 
-def test_threads_that_need_a_path_at_once_wait_for_one_trial() -> None:
+def test_concurrent_threads_wait_for_one_trial() -> None:
     calls: list[torch.dtype] = []
     entered, go_on = threading.Event(), threading.Event()
 
@@ -119,27 +119,31 @@ def test_threads_that_need_a_path_at_once_wait_for_one_trial() -> None:
     assert (found, calls) == ([True] * 4, [torch.float32])
 
 
-def test_what_the_machine_lacks_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
-    lacking = fail(trials.Unsupported("this processor has no instructions for it"))
+def test_a_missing_requirement_is_logged_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    lacking = fail(trials.Unsupported("this processor lacks instructions for this number format"))
     with caplog.at_level(logging.INFO):
         assert not trials.usable("op", lacking, CPU, torch.float16)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.INFO, "op not used on cpu in float16: this processor has no instructions for it")
+        (logging.INFO, "op not used on cpu in float16: this processor lacks instructions for this number format")
     ]
 
 
 @pytest.mark.parametrize(
     ("error", "fault"),
     [
-        (RuntimeError("could not create a primitive descriptor"), "this processor has no instructions for it"),
-        (RuntimeError("mkldnn: bf16 path needs the cpu support avx512"), "this processor has no instructions for it"),
-        (AttributeError("'_OpNamespace' 'mkldnn' has no attribute"), "this PyTorch has no such operators"),
+        (
+            RuntimeError("could not create a primitive descriptor"),
+            "this processor lacks instructions for this number format",
+        ),
+        (
+            RuntimeError("mkldnn: bf16 path needs the cpu support avx512"),
+            "this processor lacks instructions for this number format",
+        ),
+        (AttributeError("'_OpNamespace' 'mkldnn' has no attribute"), "this PyTorch version lacks the operators"),
         (RuntimeError("something else"), "RuntimeError: something else"),
     ],
 )
-def test_products_do_without_onednns_operators_where_they_fail(
-    error: Exception, fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_products_work_without_onednns_operators(error: Exception, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Operators:
         def __getattr__(self, name: str) -> object:
             raise error

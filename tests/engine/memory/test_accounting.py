@@ -1,4 +1,4 @@
-"""What the accounting counts without memory is what a run really needs, and the full models fit where they should."""
+"""Memory accounting matches the memory of a real run, and full models fit the expected GPUs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -36,7 +36,7 @@ def needs(config: Path, precision: Precision, decoder_precision: Precision = "fp
 
 @pytest.fixture(scope="module")
 def full() -> Needs:
-    """Of svd and svd_xt, which differ in their weights' values alone, in float16 and with a decoder in float32."""
+    """Return the needs of svd and svd_xt (same architecture) in float16 with a float32 decoder."""
     return needs(SVD, "fp16")
 
 
@@ -46,7 +46,7 @@ def peak(run: Callable[[], object]) -> int:
     return live.peak
 
 
-def test_what_lives_is_counted_once_and_goes_when_it_is_let_go() -> None:
+def test_live_tensors_are_counted_once_until_they_are_freed() -> None:
     outside = torch.zeros(1000)
     with LiveBytes("cpu") as live:
         outside.add_(1)
@@ -65,8 +65,8 @@ def test_what_lives_is_counted_once_and_goes_when_it_is_let_go() -> None:
 
 
 @pytest.mark.parametrize("budget", [100_000, 100_000_000])
-def test_a_real_run_needs_what_was_counted(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the processor, made to take the way that a card takes through norms and matrix products."""
+def test_accounting_matches_a_real_run(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run on the CPU with the norms and matrix products of a GPU."""
     monkeypatch.setattr(norms, "_by_native_group_norm", lambda x: False)
     for module in (ops, transformer):
         monkeypatch.setattr(module, "by_onednn", lambda x: False)
@@ -84,8 +84,12 @@ def test_a_real_run_needs_what_was_counted(budget: int, monkeypatch: pytest.Monk
     image, latents, level = torch.randn(1, 3, SMALL.height, SMALL.width), torch.randn(3, 4, h, w), torch.ones(1)
 
     def step(together: bool) -> None:
-        told = [network.precompute(token, vector, 3) for _ in range(2)]
-        runs = [network([clip] * 2, level, told)] if together else [network([clip], level, [one]) for one in told]
+        constants = [network.precompute(token, vector, 3) for _ in range(2)]
+        runs = (
+            [network([clip] * 2, level, constants)]
+            if together
+            else [network([clip], level, [one]) for one in constants]
+        )
         del runs
 
     def decode(lean: bool) -> Tensor:
@@ -102,7 +106,7 @@ def test_a_real_run_needs_what_was_counted(budget: int, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_card_of_8_gb_is_enough_with_room_for_the_desktop(full: Needs, name: str) -> None:
+def test_8_gb_of_gpu_memory_are_enough_with_a_desktop(full: Needs, name: str) -> None:
     for memory in ("stages", "blocks"):
         needed = bytes_of(full, FULL[name], Plan(memory, lean=True))
         assert max(needed.values()) + CONTEXT <= 7 * GB
@@ -110,7 +114,7 @@ def test_a_card_of_8_gb_is_enough_with_room_for_the_desktop(full: Needs, name: s
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_all_of_a_model_stays_on_a_card_of_12_gb(full: Needs, name: str) -> None:
+def test_a_model_stays_resident_in_12_gb(full: Needs, name: str) -> None:
     assert max(bytes_of(full, FULL[name], Plan("resident", lean=True)).values()) + CONTEXT <= 11 * GB
     assert choose(full, FULL[name], 11 * GB - CONTEXT) == Plan("resident", lean=True)
 
@@ -120,14 +124,14 @@ def test_5_gb_are_enough_for_sampling(full: Needs) -> None:
 
 
 @pytest.mark.parametrize("decode_t", [1, 14])
-def test_a_frame_is_decoded_in_float32_in_half_of_what_the_reference_needs(full: Needs, decode_t: int) -> None:
-    """One frame alone only in the lean way; the plain one takes 1.5 GB for it."""
+def test_decoding_a_frame_in_float32_takes_half_of_the_reference(full: Needs, decode_t: int) -> None:
+    """A single frame fits only in lean mode; the plain mode takes 1.5 GB for it."""
     size = ClipSize(25, 576, 1024, decode_t)
     assert full.decode(size, lean=True) / decode_t <= 1.2e9
     assert full.decode(size, lean=False) / decode_t <= (1.2e9 if decode_t > 1 else 1.6e9)
 
 
-def test_the_larger_card_gets_the_faster_plan(full: Needs) -> None:
+def test_more_free_memory_gets_a_faster_plan(full: Needs) -> None:
     size = FULL["svd_xt"]
     chosen = [choose(full, size, free * GB) for free in (80, 24, 16, 10, 8, 6, 5, 4)]
     memories = [plan.memory for plan in chosen]
@@ -139,18 +143,18 @@ def test_the_larger_card_gets_the_faster_plan(full: Needs) -> None:
         assert max(needed["condition"], needed["sample"]) <= free * GB
 
 
-def test_where_nothing_fits_one_sentence_says_what_would_do(full: Needs) -> None:
+def test_the_error_says_what_to_do_if_nothing_fits(full: Needs) -> None:
     with pytest.raises(OutOfMemory) as caught:
         choose(full, FULL["svd_xt"], 2 * GB)
     assert str(caught.value) == (
-        "25 frames of 1024 x 576 need 3.0 GB of the card in the stage 'sample', even with memory blocks and decode_t "
-        "1, and 2.0 GB are free; make the video smaller, or close other programs that use the card"
+        "25 frames of 1024 x 576 need 3.0 GB of GPU memory in stage 'sample', even with memory blocks and decode_t "
+        "1, but 2.0 GB are free; make the video smaller, or close other programs that use the GPU"
     )
     assert choose(full, ClipSize(14, 192, 320, 1), 2 * GB).memory == "blocks"
 
 
 @pytest.mark.parametrize("memory", ["resident", "stages", "blocks"])
-def test_a_plan_that_is_asked_for_is_followed_as_well_as_it_goes(full: Needs, memory: MemoryPlan) -> None:
+def test_a_requested_plan_uses_the_best_variant_that_fits(full: Needs, memory: MemoryPlan) -> None:
     size = FULL["svd"]
     assert choose(full, size, 80 * GB, memory) == candidates(memory)[0]
     assert choose(full, size, 1 * GB, memory) == candidates(memory)[-1]
@@ -163,10 +167,10 @@ def test_shorter_formats_need_less(full: Needs) -> None:
     assert half.weights["encoder"] == full.weights["encoder"]
 
 
-def test_an_engine_follows_what_fits() -> None:
+def test_an_engine_uses_the_plan_that_fits() -> None:
     engine = load_engine(GOLDEN.config, GOLDEN.checkpoint)
     assert isinstance(engine, NativeEngine)
-    assert engine.plan_memory(SMALL) == Plan()  # there is no card
+    assert engine.plan_memory(SMALL) == Plan()  # no GPU
     assert engine.plan_memory(SMALL, free=0).lean
     assert engine.decoder.lean
     assert engine.plan_memory(SMALL, free=10 * GB) == Plan()

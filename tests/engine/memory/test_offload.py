@@ -1,4 +1,4 @@
-"""Weights that come and go, tried between two places of the same memory: the same bits, no more bytes than planned."""
+"""Offloading, tested on the CPU between two copies of the weights: identical results within the planned bytes."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -58,7 +58,7 @@ def weights(engine: NativeEngine) -> list[Tensor]:
     return [weight for module in modules for weight in module.parameters()]
 
 
-def places(engine: NativeEngine) -> list[int]:
+def addresses(engine: NativeEngine) -> list[int]:
     return [weight.data_ptr() for weight in weights(engine)]
 
 
@@ -71,7 +71,7 @@ def test_a_clip_is_the_same_to_the_last_bit_under_every_plan(plan: Plan) -> None
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_short_formats_move_as_well_and_decoding_again_in_float32_takes_a_copy(precision: str) -> None:
+def test_short_formats_can_be_offloaded_and_decoded_again_in_float32(precision: str) -> None:
     options = {"precision": precision, "decoder_precision": precision}
     resident, moving = load(Plan(), **options), load(Plan("blocks"), **options)
     pairs = [condition(engine) for engine in (resident, moving)]
@@ -84,30 +84,30 @@ def test_short_formats_move_as_well_and_decoding_again_in_float32_takes_a_copy(p
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_all_weights_are_home_after_a_run_and_after_an_exception(plan: Plan) -> None:
+def test_all_weights_are_offloaded_after_a_run_and_after_an_exception(plan: Plan) -> None:
     engine = load(plan)
-    home = places(engine)
+    offloaded = addresses(engine)
     pair = condition(engine)
 
     def stop(_: object) -> None:
-        assert places(engine) != home
+        assert addresses(engine) != offloaded
         raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
         sample(engine, pair, on_step=stop)
-    assert places(engine) == home
+    assert addresses(engine) == offloaded
 
     def stop_decoding(done: int, total: int) -> None:
         raise Cancelled(f"{done} of {total} are enough")
 
     with pytest.raises(Cancelled):
         engine.decode(draw(3, 4, 8, 8), 2, on_chunk=stop_decoding)
-    assert places(engine) == home
+    assert addresses(engine) == offloaded
     engine.decode(sample(engine, pair), 2)
-    assert places(engine) == home
+    assert addresses(engine) == offloaded
 
 
-def test_moving_keeps_how_weights_lie_in_memory() -> None:
+def test_offloading_keeps_the_memory_layout_of_weights() -> None:
     engine = load(Plan())
     before = [(weight.shape, weight.stride(), weight.dtype, weight.clone()) for weight in weights(engine)]
     assert any(weight.ndim == 4 and not weight.is_contiguous() for weight in weights(engine))
@@ -118,7 +118,7 @@ def test_moving_keeps_how_weights_lie_in_memory() -> None:
             assert torch.equal(weight, values)
 
 
-def test_a_plan_can_be_left_again() -> None:
+def test_plans_can_be_changed() -> None:
     expected = run(load(Plan()))
     engine = load(Plan())
     for memory in ("blocks", "resident", "stages", "resident"):
@@ -127,7 +127,7 @@ def test_a_plan_can_be_left_again() -> None:
     assert engine.residence.bytes_on_device > 0
 
 
-def test_two_models_share_a_part_under_plans_of_their_own() -> None:
+def test_two_models_share_a_part_under_different_plans() -> None:
     first = load(Plan())
     second = load(Plan(), spare=first.parts)
     assert second.parts["cond_frames"].module is first.parts["cond_frames"].module
@@ -144,42 +144,42 @@ def test_two_models_share_a_part_under_plans_of_their_own() -> None:
 
 
 class Recording(SynchronousCopies):
-    """Writes down what happens in which order."""
+    """Recorder of the order of copies and waits."""
 
-    def __init__(self, said: list[str]) -> None:
-        self.said = said
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
 
     def copying(self) -> AbstractContextManager[Any]:
-        self.said.append("copy")
+        self.log.append("copy")
         return nullcontext()
 
-    def mark_work(self) -> Any:
-        self.said.append("work so far")
-        return len(self.said)
+    def record_work(self) -> Any:
+        self.log.append("work so far")
+        return len(self.log)
 
-    def let_copies_wait(self, mark: Any) -> None:
-        self.said.append(f"copies wait for {mark}")
+    def make_copies_wait(self, event: Any) -> None:
+        self.log.append(f"copies wait for {event}")
 
-    def let_work_wait(self, mark: Any) -> None:
-        self.said.append("work waits")
+    def make_work_wait(self, event: Any) -> None:
+        self.log.append("work waits")
 
 
-def test_a_place_is_filled_again_only_behind_the_work_that_used_it() -> None:
-    home = PinnedPool(pinned=False)
-    groups = [Group([nn.Linear(4, 4)], CPU, home) for _ in range(3)]
+def test_a_buffer_is_refilled_only_after_the_work_that_used_it() -> None:
+    pool = PinnedPool(pinned=False)
+    groups = [Group([nn.Linear(4, 4)], CPU, pool) for _ in range(3)]
     for group in groups:
         group.unload()
-    said: list[str] = []
-    stream = Prefetcher(groups, CPU, Recording(said))
+    log: list[str] = []
+    prefetcher = Prefetcher(groups, CPU, Recording(log))
     for index in (0, 0, 1, 2, 0):
-        stream.need(index)
+        prefetcher.need(index)
         assert [group.is_offloaded for group in groups] == [other != index for other in range(3)]
-    stream.close()
+    prefetcher.close()
     assert all(group.is_offloaded for group in groups)
-    assert said == [
-        *("work so far", "work so far"),  # 1 and 2: of whoever had the memory before
+    assert log == [
+        *("work so far", "work so far"),  # 1 and 2: previous users of the memory
         *("copies wait for 1", "copy", "work waits", "copies wait for 2", "copy"),
-        *("work so far", "work waits", "copies wait for 8", "copy"),  # the first group's work is over at 8
+        *("work so far", "work waits", "copies wait for 8", "copy"),  # the first group's work ends at 8
         *("work so far", "work waits", "copies wait for 12", "copy"),
         *("work so far", "work waits", "copies wait for 16", "copy"),
         *("work so far", "work waits"),
@@ -187,24 +187,24 @@ def test_a_place_is_filled_again_only_behind_the_work_that_used_it() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3 * ALIGNMENT), st.sampled_from(list(DTYPES.values()))), min_size=1))
-def test_home_keeps_many_weights_apart_in_few_pieces(forms: list[tuple[int, torch.dtype]]) -> None:
-    home = PinnedPool(pinned=False)
+def test_the_pool_stores_many_weights_in_few_chunks(forms: list[tuple[int, torch.dtype]]) -> None:
+    pool = PinnedPool(pinned=False)
     given_tensors = [torch.arange(size, dtype=torch.float32).to(dtype) for size, dtype in forms]
-    kept = [home.copy(tensor) for tensor in given_tensors]
+    kept = [pool.copy(tensor) for tensor in given_tensors]
     assert all(map(torch.equal, kept, given_tensors))
-    pieces = {tensor.untyped_storage().data_ptr() for tensor in kept if tensor.numel()}  # what is empty lies nowhere
-    assert len(pieces) <= 1 + sum(tensor.nbytes + ALIGNMENT for tensor in kept) // (CHUNK // 2)
+    chunks = {tensor.untyped_storage().data_ptr() for tensor in kept if tensor.numel()}  # empty tensors have no storage
+    assert len(chunks) <= 1 + sum(tensor.nbytes + ALIGNMENT for tensor in kept) // (CHUNK // 2)
 
 
-def test_a_weight_larger_than_a_piece_is_kept_whole() -> None:
+def test_a_weight_larger_than_a_chunk_is_stored_whole() -> None:
     large = torch.zeros(CHUNK + 1, dtype=torch.uint8)
     large[-1] = 7
     assert torch.equal(PinnedPool(pinned=False).copy(large), large)
 
 
 @pytest.mark.parametrize("plan", [Plan("stages"), Plan("blocks", together=True)])
-def test_no_more_weights_are_there_than_the_accounting_says(plan: Plan) -> None:
-    """The second place that a moving weight takes is on the device; all of it is counted while the network works."""
+def test_weights_on_the_device_match_the_accounting(plan: Plan) -> None:
+    """Count all device bytes while the network runs, including the buffers of streamed weights."""
     engine = load(plan)
     planned = engine.needs.streamed if plan.memory == "blocks" else engine.needs.weights["network"]
     seen: list[int] = []

@@ -1,4 +1,4 @@
-"""Attention against the formula, written out with a softmax."""
+"""Attention, compared with the formula with an explicit softmax."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def attention(context_dim: int = CONTEXT) -> Attention:
 
 
 def by_hand(layer: Attention, x: Tensor, context: Tensor) -> Tensor:
-    """Head by head: softmax(q k / sqrt(d)) v, joined and projected."""
+    """Compute softmax(q k / sqrt(d)) v per head, then concatenate and project."""
     query, key, value = layer.to_q(x), layer.to_k(context), layer.to_v(context)
     answers: list[Tensor] = []
     for head in range(HEADS):
@@ -28,7 +28,7 @@ def by_hand(layer: Attention, x: Tensor, context: Tensor) -> Tensor:
 @pytest.mark.parametrize("tokens", [1, 2, 7])
 @pytest.mark.parametrize("lead", [(2,), (2, 3)])
 def test_cross_attention_to_one_token_or_many(tokens: int, lead: tuple[int, ...]) -> None:
-    """One token needs no softmax: the answer has one row, which is right for every query."""
+    """With one token, the softmax is 1 and the result has one row for all queries."""
     layer, x, context = attention(), torch.randn(*lead, 6, DIM), torch.randn(*lead, tokens, CONTEXT)
     found = layer(x, context)
     assert found.shape == (*lead, 1 if tokens == 1 else 6, DIM)
@@ -83,7 +83,7 @@ def test_frames_see_each_other_only_through_the_temporal_branch() -> None:
     assert not torch.allclose(blended(changed, context, 3)[0], blended(x, context, 3)[0], atol=1e-3)
 
 
-def test_equal_frames_are_told_apart_by_their_position() -> None:
+def test_equal_frames_are_distinguished_by_their_position() -> None:
     x, context = torch.randn(1, 32, 4, 2).expand(3, -1, -1, -1), torch.randn(1, 1, CONTEXT).expand(3, -1, -1)
     first, second, third = transformer()(x, context, 3)
     assert not torch.allclose(first, second, atol=1e-4)

@@ -1,4 +1,4 @@
-"""In short number formats, norms and softmax take their statistics in float32: nothing overflows or drowns."""
+"""In 16-bit formats, norms and softmax use float32 statistics, without overflow or underflow."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ HALVES = (torch.float16, torch.bfloat16)
 
 
 def as_in_float32(layer: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What the module gives in the format of x, and what it gives in float32, both in float32."""
+    """Return the output of the module in the format of x and in float32, both as float32."""
     found = layer(x).float()
     module.float()
     return found, layer(x.float())
@@ -35,7 +35,7 @@ def test_group_norm_takes_its_statistics_in_float32(
     norm = group_norm(64, EPS).to(dtype)
     shape = (2, 64, 16, 16) if frames is None else (2, 64, frames, 16, 16)
     found, expected = as_in_float32(norm, norm, spread(*shape, mean=mean, scale=scale).to(dtype))
-    # Only the result is rounded: half a step of the format at most.
+    # Only the result is rounded, by at most half a step of the format.
     torch.testing.assert_close(found, expected, rtol=torch.finfo(dtype).eps, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The picture's way into CLIP, and that nothing is ever downloaded."""
+"""CLIP image embedding: resizing, the vision transformer, and no downloads."""
 
 import json
 import socket
@@ -67,7 +67,7 @@ def test_smaller_pictures_are_not_blurred() -> None:
 
 
 def test_each_axis_is_blurred_by_its_own_factor() -> None:
-    """One axis shrinks to a quarter, the other grows: only lines across the first are smoothed away."""
+    """One axis shrinks to a quarter and the other grows: only the first is blurred."""
     across = torch.arange(896).remainder(2).float()[:, None].expand(1, 3, 896, 112)
     along = torch.arange(112).remainder(2).float().expand(1, 3, 896, 112)
     assert shrink(across, 224, antialias=True)[..., 4:-4, 4:-4].std() < 0.01
@@ -116,7 +116,7 @@ def test_the_vision_transformer_is_open_clips(tmp_path: Path, change: dict[str, 
 
 
 @pytest.mark.parametrize("part", [{"quick_gelu": True}, {"vision_cfg": {**SMALL["vision_cfg"], "ls_init_value": 0.1}}])
-def test_an_architecture_with_more_than_that_is_built_by_open_clip(part: dict[str, Any]) -> None:
+def test_other_architectures_are_built_by_open_clip(part: dict[str, Any]) -> None:
     assert isinstance(build_clip({**SMALL, **part}), open_clip.CLIP)
 
 
@@ -125,7 +125,7 @@ def test_the_published_architecture_is_open_clips() -> None:
 
 
 def test_the_blur_is_that_of_the_references_library() -> None:
-    """kornia and torchvision share the kernel: a Gaussian that is cut off, with mirrored edges."""
+    """kornia and torchvision use the same kernel: a truncated Gaussian with reflected edges."""
     from torchvision.transforms.functional import gaussian_blur
 
     picture = torch.rand(1, 3, 300, 520)
@@ -139,7 +139,7 @@ def test_the_blur_is_that_of_the_references_library() -> None:
 # Architectures
 
 
-def test_unknown_architectures_are_refused_with_the_place_that_was_looked_at(tmp_path: Path) -> None:
+def test_unknown_architectures_are_rejected_with_the_path_searched(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'ViT-X' is unknown to open_clip and .*clip.ViT-X\.json does not exist"):
         architecture("ViT-X", tmp_path)
 
@@ -155,11 +155,11 @@ def test_damaged_architectures_are_refused(tmp_path: Path, content: str) -> None
 
 def test_other_picture_sizes_are_refused(tmp_path: Path) -> None:
     write_architecture(tmp_path, json.dumps({**SMALL, "vision_cfg": {**SMALL["vision_cfg"], "image_size": 336}}))
-    with pytest.raises(ConfigError, match="'small' must take pictures of 224 x 224"):
+    with pytest.raises(ConfigError, match="'small' must take images of 224 x 224"):
         OpenCLIPImageEmbedder(OpenCLIPImageConfig(arch="small"), tmp_path)
 
 
-def test_nothing_is_downloaded_even_where_the_configuration_names_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_downloaded_even_if_the_configuration_names_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a download was tried")
 
@@ -173,7 +173,7 @@ def test_nothing_is_downloaded_even_where_the_configuration_names_weights(monkey
 
 
 def test_a_model_is_loaded_without_importing_open_clip(random_checkpoint: Path) -> None:
-    """Its import takes longer than that of torch: every worker and every command would wait for it."""
+    """open_clip is slower to import than torch, which would delay every worker and command."""
     program = f"""
 import sys
 from img2vid.engine import load_engine

@@ -1,4 +1,4 @@
-"""The preconditioning: coefficients by their defining identities, and what the network is handed."""
+"""Preconditioning: identities that define the coefficients, and the inputs of the network."""
 
 from typing import Any, cast
 
@@ -19,16 +19,16 @@ SIGMAS = st.floats(1e-3, 1e3).map(lambda value: torch.tensor([value], dtype=torc
 
 
 class Network:
-    """Stands in for the UNet: answers `answer(x)` for every clip and keeps what it was given, call by call."""
+    """Fake UNet that returns `answer(x)` for every clip and records the arguments of each call."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
-        self.told: list[tuple[Tensor, Tensor, int]] = []
+        self.precomputed: list[tuple[Tensor, Tensor, int]] = []
         self.calls: list[tuple[list[Tensor], Tensor, list[int]]] = []
 
-    def tell(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> int:
-        self.told.append((crossattn, vector, num_frames))
-        return len(self.told) - 1
+    def precompute(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> int:
+        self.precomputed.append((crossattn, vector, num_frames))
+        return len(self.precomputed) - 1
 
     def __call__(self, clips: list[Tensor], c_noise: Tensor, constants: list[int], inner: None = None) -> list[Tensor]:
         self.calls.append((clips, c_noise, constants))
@@ -40,7 +40,7 @@ def conditioning(seed: int) -> Conditioning:
 
 
 def drawn(*shapes: tuple[int, ...], seed: int) -> Conditioning:
-    """Random numbers, the same for every frame."""
+    """Return a random conditioning that is the same for every frame."""
     generator = torch.Generator().manual_seed(seed)
     parts = [torch.randn(shape, generator=generator) for shape in shapes]
     return Conditioning(*(part.expand(FRAMES, *part.shape) for part in parts))
@@ -62,7 +62,7 @@ def test_inputs_and_targets_of_the_network_have_unit_variance(sigma: Tensor) -> 
 
 @given(SIGMAS)
 def test_the_coefficients_are_those_of_v_prediction(sigma: Tensor) -> None:
-    """With a = cos t, s = sin t and tan t = sigma, a network that gives v = a noise - s clean denoises exactly."""
+    """With a = cos t, s = sin t and tan t = sigma, a network that returns v = a noise - s clean denoises exactly."""
     scaling = v_scaling_with_edm_noise(sigma)
     clean, noise = torch.randn(2, 5, dtype=torch.float64)
     angle = sigma.atan()
@@ -90,25 +90,25 @@ def test_the_network_sees_noisy_and_conditioning_latents_side_by_side_for_each_c
     for ([clip], c_noise, [constants]), one in zip(network.calls, pair, strict=True):
         torch.testing.assert_close(clip[:, :2], x / 5**0.5)
         assert torch.equal(clip[:, 2:], one.concat)
-        crossattn, vector, num_frames = network.told[constants]
+        crossattn, vector, num_frames = network.precomputed[constants]
         assert torch.equal(crossattn, one.crossattn[:1, 0])
         assert torch.equal(vector, one.vector[:1])
         assert num_frames == FRAMES
         torch.testing.assert_close(c_noise, torch.tensor([2.0]).log() / 4)
 
 
-def test_what_is_the_same_at_every_step_is_told_once_a_clip() -> None:
+def test_constants_are_precomputed_once_per_clip() -> None:
     network = Network(lambda x: x[:, :2])
     x, pair, run = torch.randn(FRAMES, 2, 4, 4), [conditioning(1), conditioning(2)], denoiser(network, together=True)
     for sigma in (3.0, 2.0, 1.0):
         run(x, torch.tensor(sigma), pair)
-    assert len(network.told) == 2
+    assert len(network.precomputed) == 2
     assert [(len(clips), constants) for clips, _, constants in network.calls] == [(2, [0, 1])] * 3
     run(x, torch.tensor(3.0), [conditioning(3)])
-    assert len(network.told) == 3
+    assert len(network.precomputed) == 3
 
 
-def test_frames_that_are_told_different_things_are_refused() -> None:
+def test_frames_with_different_conditioning_are_rejected() -> None:
     one = conditioning(1)
     mixed = Conditioning(one.crossattn, one.concat, torch.randn(FRAMES, 8))
     with pytest.raises(BadInput, match="all frames of a clip must have the same crossattn and vector"):
@@ -117,11 +117,11 @@ def test_frames_that_are_told_different_things_are_refused() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_only_the_network_runs_in_half_precision(dtype: torch.dtype) -> None:
-    """The noise level stays exact, for half precision would round its embedding away; so does the state."""
+    """The noise level and the state stay in float32: half precision is too coarse for the noise level's embedding."""
     network = Network(lambda x: torch.zeros_like(x[:, :2]))
     x, sigma = torch.randn(FRAMES, 2, 4, 4), torch.tensor(700.0)
     (denoised,) = denoiser(network, dtype)(x, sigma, [conditioning(0)])
-    (crossattn, vector, _), ([clip], c_noise, _) = network.told[0], network.calls[0]
+    (crossattn, vector, _), ([clip], c_noise, _) = network.precomputed[0], network.calls[0]
     assert [given.dtype for given in (clip, crossattn, vector)] == [dtype] * 3
     assert c_noise.dtype == torch.float32
     assert denoised.dtype == torch.float32

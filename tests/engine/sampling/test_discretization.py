@@ -1,4 +1,4 @@
-"""Noise levels against the formulas that define them."""
+"""Noise levels, compared with the formulas that define them."""
 
 import numpy as np
 import pytest
@@ -38,9 +38,9 @@ def test_edm_defaults_are_the_papers() -> None:
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"sigma_min": 0.0}, "sigma_min must lie above 0"),
-        ({"sigma_min": -1.0}, "sigma_min must lie above 0"),
-        ({"sigma_min": 81.0}, "not above sigma_max, got 81.0 and 80.0"),
+        ({"sigma_min": 0.0}, "sigma_min must be above 0"),
+        ({"sigma_min": -1.0}, "sigma_min must be above 0"),
+        ({"sigma_min": 81.0}, "at most sigma_max, got 81.0 and 80.0"),
         ({"sigma_max": float("nan")}, "got 0.002 and nan"),
         ({"rho": 0.0}, "rho must be above 0, got 0.0"),
     ],
@@ -51,19 +51,19 @@ def test_impossible_edm_levels_are_refused(params: dict[str, float], sentence: s
 
 
 def ddpm_levels(start: float = 0.00085, end: float = 0.012, count: int = 1000) -> np.ndarray:
-    kept = np.cumprod(1 - np.linspace(start**0.5, end**0.5, count) ** 2)
-    return np.sqrt((1 - kept) / kept)
+    alphas = np.cumprod(1 - np.linspace(start**0.5, end**0.5, count) ** 2)
+    return np.sqrt((1 - alphas) / alphas)
 
 
 def test_ddpm_levels_of_all_steps_are_the_training_levels() -> None:
     sigmas = legacy_ddpm_sigmas(1000)
     np.testing.assert_allclose(sigmas[:-1], ddpm_levels()[::-1], rtol=1e-5)
     assert sigmas[-1] == 0
-    assert float(sigmas[0]) == pytest.approx(14.6146, rel=1e-4)  # what is known of Stable Diffusion 1
+    assert float(sigmas[0]) == pytest.approx(14.6146, rel=1e-4)  # published values of Stable Diffusion 1
 
 
 def test_ddpm_levels_are_the_training_levels_in_equal_strides() -> None:
-    """The strides are cut to whole timesteps; for every number of steps they are where numpy's cut puts them."""
+    """Strides are truncated to whole timesteps, as numpy does, for every number of steps."""
     levels = ddpm_levels()
     for num_steps in range(1, 1000):
         timesteps = np.linspace(999, 0, num_steps, endpoint=False).astype(int)
@@ -79,7 +79,7 @@ def test_ddpm_parameters_are_used() -> None:
 
 
 def test_more_steps_than_there_are_levels_are_refused() -> None:
-    with pytest.raises(BadInput, match="has 1000 noise levels, 1001 steps were asked for"):
+    with pytest.raises(BadInput, match="has 1000 noise levels, got 1001 steps; choose fewer steps"):
         legacy_ddpm_sigmas(1001)
 
 

@@ -1,4 +1,4 @@
-"""The scale that each frame is guided with."""
+"""Guidance scale of each frame."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_identity_has_no_scale() -> None:
 def test_linear_scales_rise_evenly_from_the_first_frame_to_the_last() -> None:
     scales = make_scales("LinearPredictionGuider", 4, {"max_scale": 2.5, "min_scale": 1.0})
     assert scales == pytest.approx([1.0, 1.5, 2.0, 2.5])
-    assert linear_scales(3, max_scale=3.0) == pytest.approx([1.0, 2.0, 3.0])  # min_scale is 1 unless given
+    assert linear_scales(3, max_scale=3.0) == pytest.approx([1.0, 2.0, 3.0])  # min_scale is 1 by default
 
 
 def test_triangle_peaks_in_the_middle() -> None:
@@ -64,7 +64,7 @@ def test_scales_stay_between_min_and_max(num_frames: int, low: float, more: floa
 
 
 @pytest.mark.parametrize("period", [0, -0.5, [], [1.0, 0.0]])
-def test_periods_that_are_none_are_refused(period: float | list[float]) -> None:
+def test_invalid_periods_are_rejected(period: float | list[float]) -> None:
     with pytest.raises(BadInput, match="period must be above 0"):
         triangle_scales(4, max_scale=2.0, period=period)
 

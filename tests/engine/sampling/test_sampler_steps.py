@@ -1,4 +1,4 @@
-"""Single steps of the solvers of second order, worked out by hand on unevenly spaced levels."""
+"""Single steps of the second-order solvers, compared with manual calculations on unevenly spaced levels."""
 
 import math
 
@@ -10,7 +10,7 @@ from img2vid.engine.sampling.samplers import sample_dpmpp_2m, sample_dpmpp_2s_an
 
 
 class Estimates:
-    """A denoiser that returns given numbers, one a call, and keeps the levels it was told and the states it saw."""
+    """Denoiser that returns given values, one per call, and records the noise levels and states."""
 
     def __init__(self, *numbers: float) -> None:
         self.numbers, self.levels, self.states = list(numbers), list[float](), list[float]()

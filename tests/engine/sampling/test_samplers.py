@@ -1,7 +1,7 @@
-"""Samplers against closed forms.
+"""Samplers, compared with closed-form solutions.
 
 For data N(0, S ** 2) the ideal denoiser is x S ** 2 / (S ** 2 + sigma ** 2) and the probability flow is
-x(sigma) = z sqrt(sigma ** 2 + S ** 2): every sampler has to end near S z, the nearer the more steps it takes.
+x(sigma) = z sqrt(sigma ** 2 + S ** 2). Every sampler must converge to S z with the number of steps.
 """
 
 import math
@@ -49,7 +49,7 @@ def run(
 
 
 class Drawer:
-    """Standard normal noise that counts how often it was asked for."""
+    """Source of standard normal noise that counts its calls."""
 
     def __init__(self, shape: tuple[int, ...] = (1,)) -> None:
         self.shape, self.count = shape, 0
@@ -64,7 +64,7 @@ class Drawer:
 
 
 def error_after(sampler: str, num_steps: int, **params: Any) -> float:
-    """The step to zero is left out, for it is of first order in all of them."""
+    """Return the error before the step to zero, which is of first order in all samplers."""
     sigmas = edm_sigmas(num_steps + 1, sigma_max=80.0).double()[:-1]
     exact = math.sqrt(float(sigmas[-1]) ** 2 + S**2)
     return abs(run(sampler, sigmas, **params).item() - exact)
@@ -91,7 +91,7 @@ def test_order_of_convergence(sampler: str, params: dict[str, Any], order: int) 
 
 
 @pytest.mark.parametrize("sampler", [*DETERMINISTIC, *ANCESTRAL])
-def test_ends_at_the_datas_scale(sampler: str) -> None:
+def test_results_have_the_datas_scale(sampler: str) -> None:
     params: dict[str, Any] = {"eta": 0.0} if sampler in ANCESTRAL else {}
     assert run(sampler, edm_sigmas(200).double(), **params).item() == pytest.approx(S, rel=0.02)
 
@@ -116,7 +116,7 @@ def unit(index: int, size: int) -> Tensor:
     ],
 )
 def test_added_noise_keeps_the_datas_variance(sampler: str, params: dict[str, Any]) -> None:
-    """Everything is linear: with each draw along an axis of its own, the norm of the end is its standard deviation."""
+    """All steps are linear: with each draw along its own axis, the norm of the result is its standard deviation."""
     steps = 200
     sigmas = edm_sigmas(steps).double()
     draws = iter(range(1, steps + 1))
@@ -194,20 +194,20 @@ def test_churn_draws_once_for_each_step_of_its_window(sampler: str) -> None:
     levels = SIGMAS.tolist()
     everywhere, inside, nowhere = Drawer(), Drawer(), Drawer()
     run(sampler, draw=everywhere, s_churn=1.0)
-    run(sampler, draw=inside, s_churn=1.0, s_tmin=levels[3], s_tmax=levels[1])  # both ends belong to it
+    run(sampler, draw=inside, s_churn=1.0, s_tmin=levels[3], s_tmax=levels[1])  # both ends are included
     run(sampler, draw=nowhere, s_churn=1.0, s_tmin=100.0)
     assert (everywhere.count, inside.count, nowhere.count) == (6, 3, 0)
 
 
-def test_churn_raises_the_level_that_the_denoiser_is_told() -> None:
-    told: list[float] = []
+def test_churn_raises_the_noise_level_of_the_denoiser() -> None:
+    levels: list[float] = []
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        told.append(float(sigma))
+        levels.append(float(sigma))
         return ideal(x, sigma)
 
     run("EulerEDMSampler", denoise=denoise, draw=Drawer(), s_churn=0.6)
-    assert told == pytest.approx([1.1 * level for level in SIGMAS.tolist()[:-1]])
+    assert levels == pytest.approx([1.1 * level for level in SIGMAS.tolist()[:-1]])
 
 
 def test_churn_noise_has_the_missing_variance() -> None:
@@ -229,7 +229,7 @@ def test_ancestral_samplers_draw_once_a_step_but_not_in_the_last(sampler: str) -
     assert drawer.count == 5
 
 
-# What all have in common
+# Common properties
 
 
 @pytest.mark.parametrize(
@@ -244,23 +244,23 @@ def test_ancestral_samplers_draw_once_a_step_but_not_in_the_last(sampler: str) -
     ],
 )
 def test_evaluations_are_not_wasted(sampler: str, calls: int) -> None:
-    told: list[float] = []
+    levels: list[float] = []
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        told.append(float(sigma))
+        levels.append(float(sigma))
         return ideal(x, sigma)
 
     run(sampler, denoise=denoise, draw=Drawer())
-    assert len(told) == calls
-    assert min(told) > 0
+    assert len(levels) == calls
+    assert min(levels) > 0
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_after_step_hears_of_every_step_in_order(sampler: str) -> None:
-    heard: list[tuple[int, float]] = []
-    end = run(sampler, draw=Drawer(), after_step=lambda step, denoised: heard.append((step, float(denoised))))
-    assert [step for step, _ in heard] == [1, 2, 3, 4, 5, 6]
-    assert heard[-1][1] == pytest.approx(end.item(), rel=1e-4)  # the step to zero ends at its estimate
+def test_after_step_is_called_for_every_step_in_order(sampler: str) -> None:
+    events: list[tuple[int, float]] = []
+    end = run(sampler, draw=Drawer(), after_step=lambda step, denoised: events.append((step, float(denoised))))
+    assert [step for step, _ in events] == [1, 2, 3, 4, 5, 6]
+    assert events[-1][1] == pytest.approx(end.item(), rel=1e-4)  # the step to zero returns its estimate
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

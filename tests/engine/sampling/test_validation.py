@@ -1,4 +1,4 @@
-"""Names and parameters are checked before anything runs."""
+"""Validation of names and parameters before a run."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ EDM = {"s_churn": 1.0, "s_tmin": 0.1, "s_tmax": 10.0, "s_noise": 1.003}
 LINEAR = {"max_scale": 2.5, "min_scale": 1.0}
 
 
-def test_the_defaults_will_do() -> None:
+def test_the_defaults_are_valid() -> None:
     check_sampler_settings(SamplerSettings())
 
 
@@ -80,14 +80,14 @@ def test_every_guider_and_discretization_takes_the_references_parameters(
         (SamplerSettings(guider_params={}), "LinearPredictionGuider needs the parameter 'max_scale'"),
         (SamplerSettings(guider="IdentityGuider"), "IdentityGuider has no parameter 'max_scale'; it takes none"),
         (SamplerSettings(guider_params={**LINEAR, "num_frames": 5}), "has no parameter 'num_frames'"),
-        (SamplerSettings(discretization_params={"sigma_min": 0}), "sigma_min must lie above 0"),
+        (SamplerSettings(discretization_params={"sigma_min": 0}), "sigma_min must be above 0"),
         (SamplerSettings(guider="TrianglePredictionGuider", guider_params={**LINEAR, "period": 0}), "period must be"),
         (
             SamplerSettings(num_steps=1001, discretization="LegacyDDPMDiscretization", discretization_params={}),
-            "1000 noise levels, 1001 steps",
+            "1000 noise levels, got 1001 steps",
         ),
     ],
 )
-def test_what_cannot_run_is_refused_with_what_can(settings: SamplerSettings, sentence: str) -> None:
+def test_invalid_settings_are_rejected_with_the_valid_ones(settings: SamplerSettings, sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
         check_sampler_settings(settings)

@@ -1,4 +1,4 @@
-"""Checkpoint files that do not fit are refused by their header, with what to do; those that fit are mapped."""
+"""Checkpoint files: mismatched files are rejected by their header with a remedy, matching ones are mapped."""
 
 import sys
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ Expected = Mapping[str, Tensor]
 
 
 def needs(name: str) -> Expected:
-    """What sampling with this small model needs of a checkpoint."""
+    """Return the weights that sampling with this small model needs."""
     config = golden_model(name).config
     model = build_meta(load_config(config), config.parent)
     model.drop_unused()
@@ -49,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def refusal(path: Path, expected: Expected) -> str:
-    """The sentence with which the file is refused, before any tensor is read."""
+    """Return the error for the file, raised before any tensor is read."""
     with pytest.raises(CheckpointError) as caught:
         read_tensors(path, expected, allow_pickle=False)
     message = str(caught.value)
@@ -58,7 +58,7 @@ def refusal(path: Path, expected: Expected) -> str:
     return message
 
 
-# What fits
+# Matching files
 
 
 @pytest.mark.parametrize("kind", ["F64", "F32", "F16", "BF16"])
@@ -71,34 +71,34 @@ def test_a_file_with_all_that_is_needed_and_more_is_read(kind: str, temporal: Ex
 
 
 def test_bytes_are_counted_to_the_end_of_files_with_mixed_formats(temporal: Expected, path: Path) -> None:
-    """The count once took the format of the latest tensor for the format of all, and jumped back and forth."""
+    """Regression test: the count assumed the latest tensor's format for all tensors and jumped back and forth."""
     rows = {
         name: ("F32" if number % 2 else "F16", tuple(tensor.shape))
         for number, (name, tensor) in enumerate(temporal.items())
     }
     write_header(path, {**rows, "unused": ("F32", (1000,))})
-    heard: list[tuple[int, int]] = []
-    for _ in read_tensors(path, temporal, False, on_bytes=lambda done, total: heard.append((done, total))):
+    events: list[tuple[int, int]] = []
+    for _ in read_tensors(path, temporal, False, on_bytes=lambda done, total: events.append((done, total))):
         pass
-    (total,) = {total for _, total in heard}
-    done = [done for done, _ in heard]
+    (total,) = {total for _, total in events}
+    done = [done for done, _ in events]
     assert total == sum(entry.bytes for name, entry in read_header(path).items() if name != "unused")
     assert done == sorted(done)
     assert done[-1] == total
 
 
-def test_loading_tells_of_its_bytes() -> None:
-    heard: list[tuple[int, int]] = []
-    load_engine(GOLDEN.config, GOLDEN.checkpoint, on_bytes=lambda done, total: heard.append((done, total)))
-    assert heard == sorted(heard)
-    assert heard[-1][0] == heard[-1][1] <= GOLDEN.checkpoint.stat().st_size
+def test_loading_reports_its_bytes() -> None:
+    events: list[tuple[int, int]] = []
+    load_engine(GOLDEN.config, GOLDEN.checkpoint, on_bytes=lambda done, total: events.append((done, total)))
+    assert events == sorted(events)
+    assert events[-1][0] == events[-1][1] <= GOLDEN.checkpoint.stat().st_size
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 0.0), (torch.bfloat16, 0.05)])
 def test_files_of_other_precisions_give_nearly_the_same(
     dtype: torch.dtype, tolerance: float, small_engine: NativeEngine, path: Path
 ) -> None:
-    """The small model is stored in float16, so that float32 holds the same numbers."""
+    """The small model is stored in float16, so that float32 has the same values."""
     save_file({name: tensor.to(dtype) for name, tensor in load_file(GOLDEN.checkpoint).items()}, path)
     latents = GOLDEN.recorded["decode.latents"][:1]
     frames = load_engine(GOLDEN.config, path).decode(latents, 1)
@@ -118,7 +118,7 @@ def test_weights_that_need_no_conversion_stay_mapped_to_the_file(path: Path) -> 
     assert copied == []
 
 
-# What does not fit
+# Mismatched files
 
 
 def test_models_of_other_kinds_are_named(temporal: Expected, path: Path) -> None:
@@ -127,23 +127,23 @@ def test_models_of_other_kinds_are_named(temporal: Expected, path: Path) -> None
     write_header(path, image_model)
     assert "an image model such as Stable Diffusion 1.5, 2 or XL (4 input channels" in refusal(path, temporal)
     write_header(path, {"down_blocks.0.resnets.0.conv1.weight": ("F16", (32, 8, 3, 3))})
-    assert "diffusers' form; Stability's single file is needed" in refusal(path, temporal)
+    assert "diffusers' layout, not Stability's single file" in refusal(path, temporal)
     write_header(path, {"lora_unet_input_blocks_1_1_proj_in.lora_down.weight": ("F16", (4, 32))})
-    assert "a LoRA, which holds only changes to a model" in refusal(path, temporal)
+    assert "a LoRA, not a full model" in refusal(path, temporal)
     write_header(path, {"decoder.conv_in.weight": ("F16", (32, 4, 3, 3))})
-    assert "no UNet is in it; choose svd.safetensors" in refusal(path, temporal)
+    assert "(no UNet); choose svd.safetensors" in refusal(path, temporal)
     write_header(path, {})
-    assert "no UNet is in it" in refusal(path, temporal)
+    assert "(no UNet)" in refusal(path, temporal)
 
 
-def test_files_without_the_frame_encoder_are_told_apart(temporal: Expected, path: Path) -> None:
+def test_files_without_the_frame_encoder_are_recognized(temporal: Expected, path: Path) -> None:
     rows = {n: row for n, row in rows_of(temporal).items() if not n.startswith("conditioner.embedders.3.")}
     write_header(path, rows)
     assert "lacks conditioner.embedders.3" in (message := refusal(path, temporal))
     assert "use the file that Stability published" in message
 
 
-def test_the_two_kinds_of_decoders_are_told_apart(temporal: Expected, picture: Expected, path: Path) -> None:
+def test_the_two_kinds_of_decoders_are_distinguished(temporal: Expected, picture: Expected, path: Path) -> None:
     write_header(path, rows_of(picture))
     assert "has a decoder without temporal layers" in (message := refusal(path, temporal))
     assert "choose a version whose name ends in _image_decoder" in message
@@ -157,40 +157,40 @@ def test_other_missing_tensors_are_counted_and_the_first_is_named(temporal: Expe
     message = refusal(path, temporal)
     assert f"lacks 2 of the {len(temporal)} tensors" in message
     assert f"in model.diffusion_model; the first is {gone[0]}" in message
-    assert "choose the checkpoint that belongs to this configuration" in message
+    assert "choose the checkpoint for this configuration" in message
 
 
-def test_other_sizes_are_told_with_both_shapes(temporal: Expected, path: Path) -> None:
+def test_shape_mismatches_are_reported_with_both_shapes(temporal: Expected, path: Path) -> None:
     name = f"{UNET}input_blocks.0.0.weight"
     write_header(path, {**rows_of(temporal), name: ("F16", (64, 8, 3, 3))})
     message = refusal(path, temporal)
     assert f"{name} is 64 x 8 x 3 x 3, expected 32 x 8 x 3 x 3" in message
-    assert "choose the configuration that belongs to this file" in message
+    assert "choose the configuration for this file" in message
     scalar = f"{UNET}out.2.bias"
     write_header(path, {**rows_of(temporal), scalar: ("F16", ())})
-    assert f"{scalar} is one number, expected 4" in refusal(path, temporal)
+    assert f"{scalar} is a scalar, expected 4" in refusal(path, temporal)
 
 
 @pytest.mark.parametrize("kind", ["I64", "F8_E4M3"])
-def test_formats_that_are_no_weights_are_refused(kind: str, temporal: Expected, path: Path) -> None:
+def test_unsupported_formats_are_rejected(kind: str, temporal: Expected, path: Path) -> None:
     name = f"{UNET}out.2.bias"
     write_header(path, {**rows_of(temporal), name: (kind, (4,))})
     assert f"stores {name} as {kind}, which is not supported; save it as F32, F16 or BF16" in refusal(path, temporal)
 
 
-def test_cut_off_files_are_told_with_their_sizes(temporal: Expected, path: Path) -> None:
+def test_truncated_files_are_reported_with_their_sizes(temporal: Expected, path: Path) -> None:
     write_header(path, rows_of(temporal), missing_bytes=5)
     size = path.stat().st_size
-    assert f"is cut off: it has {size:,} bytes and needs {size + 5:,}; the download did not" in refusal(path, temporal)
+    assert f"is incomplete: {size:,} of {size + 5:,} bytes; download it again" in refusal(path, temporal)
 
 
 def test_missing_files_and_folders_are_refused(temporal: Expected, path: Path) -> None:
-    assert "there is no checkpoint" in refusal(path, temporal)
+    assert "does not exist" in refusal(path, temporal)
     path.mkdir()
-    assert "cannot be read" in (message := refusal(path, temporal))
+    assert "cannot read" in (message := refusal(path, temporal))
     assert "choose a readable .safetensors file" in message
 
 
-def test_both_engines_refuse_through_the_same_door(path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*mine\.safetensors"):
+def test_both_engines_give_the_same_error(path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"checkpoint .*mine\.safetensors does not exist"):
         load_engine(GOLDEN.config, path)

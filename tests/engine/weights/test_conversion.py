@@ -1,4 +1,4 @@
-"""Copies in fp16 and bf16: the same names and shapes, numbers rounded as torch rounds them, whole or not at all."""
+"""Copies in fp16 and bf16: same names and shapes, values rounded as in torch, written completely or not at all."""
 
 import json
 from pathlib import Path
@@ -21,13 +21,13 @@ UNET = "model.diffusion_model."
 
 
 def convert(source: Path, target: Path, precision: str, on_bytes: Any = None) -> Converted:
-    """As the command does it."""
+    """Convert as the command line does."""
     return write_copy(target, lambda file: conversion.convert(source, file, precision, on_bytes))
 
 
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
-    """A small checkpoint in float32, with a whole number and a remark."""
+    """Return a small checkpoint in float32, with an integer tensor and metadata."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(3,), (40, 8, 3, 3), (), (1, 500), (16, 16)]
     tensors = {f"{UNET}{n}.time_stack.weight": torch.randn(shapes[n % 5], generator=generator) for n in range(40)}
@@ -65,7 +65,7 @@ def test_the_file_is_read_in_parts_and_the_copy_is_the_same(
     assert convert(wide, tmp_path / "parts.safetensors", "fp16") == whole
 
 
-def test_the_numbers_begin_at_multiples_of_their_size(wide: Path, tmp_path: Path) -> None:
+def test_tensors_are_aligned_to_their_item_size(wide: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.safetensors"
     convert(wide, target, "fp16")
     with target.open("rb") as file:
@@ -99,20 +99,22 @@ def test_a_stopped_copy_leaves_nothing(wide: Path, tmp_path: Path) -> None:
     assert {*tmp_path.iterdir()} == before
 
 
-def test_numbers_that_fp16_cannot_hold_are_told_and_nothing_is_written(tmp_path: Path) -> None:
+def test_values_above_the_fp16_limit_are_reported_and_nothing_is_written(tmp_path: Path) -> None:
     large = {f"{UNET}x.time_stack.weight": torch.tensor([1.0, 70000.0])}
     save_file(large, tmp_path / "large.safetensors")
-    with pytest.raises(CheckpointError, match=r"time_stack\.weight holds 70000, and fp16 ends at 65504; take bf16"):
+    with pytest.raises(
+        CheckpointError, match=r"time_stack\.weight contains 70000, above the fp16 limit of 65504; choose bf16"
+    ):
         convert(tmp_path / "large.safetensors", tmp_path / "copy.safetensors", "fp16")
     assert not (tmp_path / "copy.safetensors").exists()
     convert(tmp_path / "large.safetensors", tmp_path / "copy.safetensors", "bf16")
 
 
-def test_what_cannot_be_converted_is_a_sentence(random_checkpoint: Path, wide: Path, tmp_path: Path) -> None:
+def test_unsuitable_files_and_precisions_are_rejected(random_checkpoint: Path, wide: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.safetensors"
-    with pytest.raises(BadInput, match="no number that fp16 would make shorter"):
+    with pytest.raises(BadInput, match="no values that fp16 would shorten"):
         convert(random_checkpoint, target, "fp16")
-    with pytest.raises(BadInput, match="precision 'int8' is no format of a copy; choose one of fp16, bf16"):
+    with pytest.raises(BadInput, match="cannot convert to precision 'int8'; choose one of fp16, bf16"):
         convert(wide, target, "int8")
     save_file({"lora.weight": torch.zeros(2)}, target)
     with pytest.raises(CheckpointError, match="is a LoRA"):

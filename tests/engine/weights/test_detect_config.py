@@ -1,4 +1,4 @@
-"""Which configuration a file belongs to, by its header alone."""
+"""Detection of a file's configuration from its header."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ def header(config: Path, path: Path, leave_out: str = "-") -> Path:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_a_file_of_each_configuration_finds_it(config: Path, tmp_path: Path) -> None:
+def test_each_configuration_is_detected(config: Path, tmp_path: Path) -> None:
     assert fitting_config(header(config, tmp_path / "x.safetensors"), CONFIGS) == config
 
 
-def test_where_none_fits_the_nearest_says_why(tmp_path: Path) -> None:
+def test_if_no_configuration_matches_the_closest_one_is_reported(tmp_path: Path) -> None:
     file = header(CONFIGS[1], tmp_path / "x.safetensors", leave_out="conditioner.embedders.3.encoder")
     with pytest.raises(
         CheckpointError, match=r"lacks conditioner\.embedders\.3, the encoder of the conditioning frame"

@@ -1,4 +1,4 @@
-"""Checkpoints of random numbers: what passes through them keeps its size, in every format."""
+"""Checkpoints with random weights: activations keep their magnitude in every format."""
 
 from pathlib import Path
 

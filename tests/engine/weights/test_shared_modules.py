@@ -1,4 +1,4 @@
-"""Switching models: what both checkpoints hold stays in memory, and nothing else does."""
+"""Switching models: only modules with the same weights in both checkpoints stay in memory."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Writes a checkpoint like the small model's, with the weights that begin like this changed a little."""
+    """Return a function that writes the small model's checkpoint, with the weights of the given prefixes changed."""
 
     def write(name: str, *changed: str, dtype: torch.dtype | None = None) -> Path:
         weights: dict[str, Tensor] = {}
@@ -70,7 +70,7 @@ def outputs(engine: NativeEngine) -> list[Tensor]:
 
 
 def needed_names() -> set[str]:
-    """The names of the weights that are loaded."""
+    """Return the names of the weights that are loaded."""
     model = build_meta(load_config(GOLDEN.config), GOLDEN.config.parent)
     model.drop_unused()
     model.network.drop_unused()
@@ -87,19 +87,19 @@ def needed_names() -> set[str]:
         (tuple(PREFIXES.values()), set()),
     ],
 )
-def test_parts_that_are_equal_are_kept_and_the_model_is_the_one_of_the_file(
+def test_equal_modules_are_kept_and_the_model_matches_the_file(
     make: Make, changed: tuple[str, ...], expected: set[str]
 ) -> None:
     first, second = load(make("first")), make("second", *changed)
-    heard: list[tuple[int, int]] = []
-    switched, alone = load(second, first, on_bytes=lambda *now: heard.append(now)), load(second)
+    events: list[tuple[int, int]] = []
+    switched, alone = load(second, first, on_bytes=lambda *now: events.append(now)), load(second)
     assert kept(switched, first) == expected
     assert all(torch.equal(*pair) for pair in zip(outputs(switched), outputs(alone), strict=True))
     assert all(torch.equal(tensor, alone.model.weights()[name]) for name, tensor in switched.model.weights().items())
     weights, needed = load_file(second), needed_names()
-    spared = sum(weights[name].nbytes for key in expected for name in needed if name.startswith(PREFIXES[key]))
+    reused = sum(weights[name].nbytes for key in expected for name in needed if name.startswith(PREFIXES[key]))
     whole = sum(weights[name].nbytes for name in needed)
-    assert heard[-1] == (whole - spared, whole - spared), "more was read than is needed"
+    assert events[-1] == (whole - reused, whole - reused), "more was read than is needed"
 
 
 def test_going_back_reads_nothing_of_what_is_shared(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,16 +108,16 @@ def test_going_back_reads_nothing_of_what_is_shared(make: Make, monkeypatch: pyt
     two = load(second, one)
 
     def read(*arguments: Any) -> bool:
-        raise AssertionError("a part that is known to be equal was compared again")
+        raise AssertionError("a module with known weights was compared again")
 
-    monkeypatch.setattr(shared_modules, "_holds", read)
+    monkeypatch.setattr(shared_modules, "_has_weights_of", read)
     back = load(first, two)
     assert kept(back, two) == {CLIP, ENCODER}
     assert all(torch.equal(*pair) for pair in zip(outputs(back), outputs(one), strict=True))
     assert kept(load(second, back), back) == {CLIP, ENCODER}
 
 
-def test_a_file_that_was_exchanged_is_compared_anew(make: Make) -> None:
+def test_a_replaced_file_is_compared_again(make: Make) -> None:
     first, second = make("first"), make("second")
     two = load(second, load(first))
     shutil.copy(make("other", PREFIXES[CLIP]), first)
@@ -125,7 +125,7 @@ def test_a_file_that_was_exchanged_is_compared_anew(make: Make) -> None:
     assert kept(load(first, two), two) == {ENCODER}
 
 
-def test_what_a_picture_looked_like_is_remembered_across_a_switch(make: Make) -> None:
+def test_encoder_outputs_stay_cached_across_a_switch(make: Make) -> None:
     one = load(make("first"))
     outputs(one)
     two = load(make("second", "model.diffusion_model."), one)
@@ -141,7 +141,7 @@ def test_the_same_numbers_in_another_format_are_the_same_weights(make: Make) -> 
     assert kept(load(make("second", dtype=torch.float32), first), first) == {CLIP, ENCODER}
 
 
-def test_another_precision_keeps_the_encoder_which_is_in_float32_in_any(make: Make) -> None:
+def test_another_precision_keeps_the_float32_encoder(make: Make) -> None:
     path = make("first")
     first = load(path)
     assert kept(load(path, first, precision="bf16"), first) == {ENCODER}
@@ -160,14 +160,14 @@ def test_another_architecture_with_weights_of_the_same_shapes_shares_nothing(mak
     assert kept(other, first) == {ENCODER}
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused_as_without_spare_parts(make: Make) -> None:
+def test_a_mismatched_checkpoint_is_rejected_as_without_spare_modules(make: Make) -> None:
     first = load(make("first"))
     wrong = golden_model("tiny_svd_image_decoder").checkpoint
     with pytest.raises(CheckpointError, match="has a decoder without temporal layers"):
         load(wrong, first)
 
 
-def test_the_old_network_is_gone_when_its_parts_are_kept(make: Make) -> None:
+def test_the_old_network_is_freed_when_its_shared_modules_are_kept(make: Make) -> None:
     import gc
     import weakref
 

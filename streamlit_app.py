@@ -1,4 +1,4 @@
-"""The dashboard: `python3 scripts/run.py`, or `streamlit run streamlit_app.py`, opens it in the browser."""
+"""Dashboard entry point: `python3 scripts/run.py` or `streamlit run streamlit_app.py` opens it in the browser."""
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ st.set_page_config(
     page_title="img2vid",
     page_icon=ICON,
     layout="wide",
-    menu_items={"About": f"img2vid {img2vid.__version__}: one picture in, a short video out."},
+    menu_items={"About": f"img2vid {img2vid.__version__} turns an image into a short video."},
 )
 st.logo(LOGO, icon_image=ICON)
 st.navigation(

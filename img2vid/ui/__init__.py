@@ -1,1 +1,1 @@
-"""The dashboard: pages read the store and draw, and hand everything that takes time to the service; no torch here."""
+"""Dashboard pages: they read the store and pass slow work to the job service. Torch is never imported here."""

@@ -1,4 +1,4 @@
-"""The downloads and verifications of this program, shared by all tabs."""
+"""Checkpoint downloads and verifications, shared by all tabs."""
 
 import streamlit as st
 
@@ -11,5 +11,5 @@ def _tasks() -> Tasks:
 
 
 def open_tasks() -> Tasks:
-    """What goes on with checkpoints; pages ask for it here and nowhere else. It outlives reloads and closed tabs."""
+    """Return the checkpoint tasks of this process, which outlive reloads and closed tabs."""
     return _tasks()

@@ -1,21 +1,21 @@
-"""How the page says things: sizes, times, stages, errors."""
+"""User-facing text for sizes, times, stages and errors."""
 
 from img2vid.jobs.job import Job, JobProgress
 from img2vid.settings import SampleSettings
 
 STAGES = {
     "load": "Loading the model",
-    "condition": "Looking at the picture",
+    "condition": "Encoding the image",
     "sample": "Sampling",
     "decode": "Decoding",
     "write": "Writing the video",
 }
 COUNTED = {"sample": "step", "decode": "frame"}
-"""What the steps of a stage are, where counting them says something."""
+"""Units of the stages whose steps are shown."""
 
 
 def sentence(text: object) -> str:
-    """An error's or a notice's text as a sentence: a capital at its start, a full stop at its end."""
+    """Return an error or notice as a sentence, with a capital letter and a full stop."""
     words = str(text).strip()
     if not words:
         return ""
@@ -23,12 +23,12 @@ def sentence(text: object) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in a unit that suits: "15 MB", "0.4 GB"."""
+    """Return a byte count in MB or GB: "15 MB", "0.4 GB"."""
     return f"{count / 1e9:.1f} GB" if count >= 5e7 else f"{max(round(count / 1e6), 1)} MB"
 
 
 def span(seconds: float) -> str:
-    """A time as people say it: "8 s", "2 min", "1 h 20 min"."""
+    """Return a duration in seconds as text: "8 s", "2 min", "1 h 20 min"."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     minutes = round(seconds / 60)
@@ -38,7 +38,7 @@ def span(seconds: float) -> str:
 
 
 def device(name: str) -> str:
-    """A device of torch in plain words: "CPU", "GPU", "GPU 1"."""
+    """Return the display name of a torch device: "CPU", "GPU", "GPU 1"."""
     kind, _, number = name.partition(":")
     known = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
     plain = known.get(kind, name)
@@ -46,23 +46,23 @@ def device(name: str) -> str:
 
 
 def seeds(settings: SampleSettings) -> str:
-    """The seed of a job, or the first and last of several."""
+    """Return the seed of a job, or its first and last seed if it makes several videos."""
     last = settings.seed + settings.num_samples - 1
     return f"seed {settings.seed}" if last == settings.seed else f"seeds {settings.seed} to {last}"
 
 
 def title(job: Job) -> str:
-    """What a job is called in lists."""
+    """Return a job's title for lists."""
     return f"{plain(job.picture_name)}, {job.settings.version}, {seeds(job.settings)}"
 
 
 def plain(text: str) -> str:
-    """A text from outside, such as a file's name, so that Markdown shows it as it is."""
+    """Escape external text, such as a file name, for Markdown."""
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in text)
 
 
 def progress(event: JobProgress) -> str:
-    """Stage, step n of N and the time left, in a line."""
+    """Return the stage, step n of N and the time left, in one line."""
     words = [STAGES.get(event.stage, event.stage)]
     if event.stage in COUNTED and event.total:
         words[0] += f", {COUNTED[event.stage]} {event.step} of {event.total}"
@@ -74,6 +74,6 @@ def progress(event: JobProgress) -> str:
 
 
 def length(settings: SampleSettings) -> str:
-    """How long the video will play: T / fps."""
-    each = f"{settings.num_frames / settings.file_fps:.1f} s of video"
-    return each if settings.num_samples == 1 else f"{settings.num_samples} x {each}"
+    """Return the playing time of the clips, T / fps each."""
+    each = f"{settings.num_frames / settings.file_fps:.1f} s"
+    return f"{each} clip" if settings.num_samples == 1 else f"{settings.num_samples} clips of {each}"

@@ -1,4 +1,4 @@
-"""From one page to another with something in hand; a callback says where to, the page goes when it is drawn next."""
+"""Page switches requested by callbacks and followed in the next script run."""
 
 import streamlit as st
 
@@ -6,12 +6,12 @@ from img2vid.ui.state import PageState, Target
 
 
 def request_page(page: PageState, target: Target) -> None:
-    """For callbacks, in which Streamlit cannot go anywhere."""
+    """Request a page switch from a callback, where st.switch_page is unavailable."""
     page.target_page = target
 
 
 def follow_request(page: PageState) -> None:
-    """Goes to the page that was asked for, if one was; what comes after it is not drawn then."""
+    """Switch to the requested page, if any; this ends the current script run."""
     target, page.target_page = page.target_page, ""
     if target == "sample":
         from img2vid.ui.sample.page import sample

@@ -1,4 +1,4 @@
-"""The one service of this program, shared by all tabs."""
+"""Cached job service, shared by all tabs."""
 
 import streamlit as st
 
@@ -12,14 +12,14 @@ def _service() -> JobService:
 
 
 def open_service() -> JobService:
-    """The service; pages ask for it here and nowhere else. It takes jobs at once, and works from `start` on."""
+    """Return the job service of this process; it queues jobs at once and runs them after `start`."""
     return _service()
 
 
 def start() -> None:
-    """Lets the service begin to work; every page calls this when all of it is drawn.
+    """Start the job service; each page calls this after drawing.
 
-    Not before, because the packages of the cluster are imported then, which would slow the first drawing down.
-    Raises BadInput where the scheduler that the user named is no address.
+    Starting imports the cluster packages, which would delay the first paint.
+    Raise BadInput if IMG2VID_SCHEDULER is not an address.
     """
     open_service().start()

@@ -1,7 +1,7 @@
-"""What the page knows of its tab: the controls, which are the truth that widgets only show, and what to tell the user.
+"""State of a browser tab: the controls, which are the source of truth for all widgets, and the message to show.
 
-Widgets take their values from here before they are drawn and put the user's changes back in a callback, so that nothing
-depends on which of them happen to be drawn. Every change is written to disk at once.
+Widgets read their values from here before they are drawn and write changes back in a callback, so that no setting
+depends on which widgets are drawn. Every change is written to disk at once.
 """
 
 import logging
@@ -24,19 +24,19 @@ from img2vid.versions import ModelVersion, load_versions
 log = logging.getLogger(__name__)
 
 MessageArea = Literal["input", "sample", "compare", "sweeps", "gallery", "models", "system"]
-"""Beside which part of the page a note stands: where the user looked when it came about."""
+"""Parts of the page that show a note."""
 Target = Literal["", "sample", "compare"]
-"""Pages that another page may go to."""
+"""Pages that a callback can switch to."""
 ADDRESS = "tab"
-"""The parameter of the page's address that names the tab."""
+"""Query parameter with the tab's name."""
 DISMISSED = 200
-"""Jobs that are remembered as dismissed; older ones are not looked at any more."""
+"""Maximum number of dismissed jobs that a tab remembers."""
 _KEY = "page"
 
 
 @dataclass(frozen=True)
 class Note:
-    """What the last thing that the user did came to."""
+    """Outcome of the user's last action."""
 
     kind: Literal["done", "info", "error"]
     text: str
@@ -46,88 +46,88 @@ class Note:
 
 @dataclass
 class PageState:
-    """One tab, as long as it is open."""
+    """State of one open tab."""
 
     name: str
     tab: Tab
     versions: dict[str, ModelVersion]
     note: Note | None = None
     target_page: Target = ""
-    """The page that is to be shown in place of this one."""
+    """Page to switch to in the next script run, or empty."""
     uploads: int = 0
-    """How many files were dropped; the drop zone is a new one after each."""
+    """Number of uploaded files; each upload gets a new widget key, which clears the uploader."""
     seen: object = None
-    """What the page was drawn from; when that changes, it is drawn again."""
+    """Snapshot that the page was drawn from; a fragment reruns the page when it changes."""
     ticked: bool = False
-    """What Load Model shows."""
+    """Value of the Load Model checkbox."""
     widget_generation: int = 0
-    """How often that has changed by itself; then the box is a new one, as `load_model_key` says."""
+    """Number of changes to that value by the program; part of `load_model_key`."""
     unloading: bool = False
-    """Whether it was unticked, and the model is not gone yet."""
+    """True from unticking until the model is unloaded."""
     deferred: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
-    """Actions that run once the callbacks of all widgets have run."""
+    """Actions that run after the callbacks of all widgets."""
 
     @property
     def version(self) -> ModelVersion:
-        """The chosen model version."""
+        """Selected model version."""
         return self.versions[self.tab.controls["version"]]
 
     @property
     def load_model_key(self) -> str:
-        """The key of the box of Load Model.
+        """Widget key of the Load Model checkbox.
 
-        With every click the browser sends what all boxes hold as it knows them. A model that was loaded a moment ago
-        would be let go of again, because the browser had not heard yet that the box had ticked itself. What is told of
-        an old box is not heeded.
+        Each click makes the browser send its values of all widgets, which may be out of date. A stale value would
+        unload a model whose checkbox has just been ticked by the program. The key changes with the value, so events
+        from stale widgets are ignored.
         """
         return f"load_model_{self.widget_generation}"
 
     def settings(self) -> SampleSettings:
-        """The controls as settings; raises BadInput where they do not fit together."""
+        """Return the controls as settings. Raise BadInput if they are incompatible."""
         return self.version.settings(self.tab.controls)
 
     def save(self) -> None:
-        """Writes the tab to disk; a disk that is full is told, and the page goes on."""
+        """Write the tab to disk; a disk error becomes the page's note."""
         try:
             tabs.write(self.name, self.tab)
         except OSError as error:
-            log.warning("The tab cannot be kept: %s", error)
-            self.note = Note("error", f"What you set cannot be kept on disk ({error.strerror}); is it full?")
+            log.warning("Cannot save the tab: %s", error)
+            self.note = Note("error", f"Cannot save your settings ({error.strerror}). Check the free disk space.")
 
     def set(self, **values: Any) -> None:
-        """Changes controls."""
+        """Set controls and save the tab."""
         self.tab.controls.update(values)
         self.save()
 
     def set_picture(self, picture: Picture | None) -> None:
-        """Changes the input."""
+        """Set the input and save the tab."""
         self.tab.picture = picture
         self.save()
 
     def set_choice(self, **values: Any) -> None:
-        """Changes how the model is run."""
+        """Set engine options and save the tab."""
         self.tab.choice = replace(self.tab.choice, **values)
         self.save()
 
     def show(self, job_id: str) -> None:
-        """Shows a job's result, or the newest for an empty id."""
+        """Show a job's result, or the newest if the id is empty."""
         self.tab.shown = job_id
         self.save()
 
     def dismiss(self, job_id: str) -> None:
-        """Says no more about a job that did not finish."""
+        """Hide the message about an unfinished job."""
         self.tab.dismissed = (*self.tab.dismissed, job_id)[-DISMISSED:]
         self.save()
 
 
 def current() -> PageState:
-    """The state of this tab; at its first use after a reload what was kept on disk. Raises ConfigError."""
+    """Return the state of this tab, read from disk after a reload. Raise ConfigError if the versions cannot be read."""
     versions = load_versions()
     page = cast("PageState | None", st.session_state.get(_KEY))
     if page is None:
         page = st.session_state[_KEY] = _open(versions)
     page.versions = versions
-    if page.tab.controls["version"] not in versions:  # its row was taken out while the page was open
+    if page.tab.controls["version"] not in versions:  # its row was removed while the page was open
         page.tab = tabs.fresh(versions)
     if st.query_params.get(ADDRESS) != page.name:
         st.query_params[ADDRESS] = page.name
@@ -139,8 +139,7 @@ def current() -> PageState:
 def after_entry(action: Callable[[], None]) -> Callable[[], None]:
     """Return a button's callback that runs an action after the callbacks of all other widgets.
 
-    When a value and a click arrive together, Streamlit calls callbacks in no useful order: the click may come first,
-    and the action would see the value from before.
+    When a value and a click arrive in one event, Streamlit may call the button's callback first, with the old value.
     """
     return partial(_defer, action)
 
@@ -150,26 +149,25 @@ def _defer(action: Callable[[], None]) -> None:
 
 
 def callback_state() -> PageState:
-    """The state of this tab, for callbacks.
+    """Return the state of this tab, for callbacks.
 
-    Where the user has already done the next thing, Streamlit ends a callback at its first look into the session, and
-    never calls it again: what was entered would be lost. The one look at which it does not is that at all of it.
+    Streamlit aborts callbacks on the first session read after a new event, which would lose the user's entry.
+    Reading the whole session with `to_dict` is the one access that it does not abort.
     """
     return cast(PageState, st.session_state.to_dict()[_KEY])
 
 
 def widget_value(key: str) -> Any:
-    """What a widget holds, or None where there is no such widget; for callbacks, for the same reason."""
+    """Return a widget's value, or None if it does not exist; for callbacks, like `callback_state`."""
     return st.session_state.to_dict().get(key)
 
 
 def set_widget(key: str, value: Any, unset: Any = None) -> Any:
-    """Makes a widget show a value, before it is drawn; returns what it is to be given as its own default.
+    """Set a widget's value before it is drawn, and return the default to create it with.
 
-    It is told only where it shows another value: one that is told anew forgets what is being typed into it. A browser
-    that missed the telling, because the page was changed at that moment, begins with the default, and sends that with
-    the next click as if the user had chosen it. So the default is the value, but for the one time when the widget is
-    told, where Streamlit wants its own, `unset`.
+    The value is set only if it differs, because setting it discards text being typed. A browser that misses the
+    update starts from the default and sends it with the next click as if the user had chosen it. So the default is
+    the value too, except in the run that sets it: there Streamlit requires its own default, `unset`.
     """
     if st.session_state.get(key) == value:
         return value
@@ -178,8 +176,8 @@ def set_widget(key: str, value: Any, unset: Any = None) -> Any:
 
 
 def _open(versions: dict[str, ModelVersion]) -> PageState:
-    asked = st.query_params.get(ADDRESS)
-    name = asked if asked is not None and tabs.is_name(asked) else tabs.new_name()
+    requested = st.query_params.get(ADDRESS)
+    name = requested if requested is not None and tabs.is_name(requested) else tabs.new_name()
     provider = os.environ.get("IMG2VID_ENGINE") or "auto"
     tab = tabs.read(name, versions) or tabs.newest(versions) or tabs.fresh(versions, provider)
     return PageState(name, tab, versions)
@@ -187,31 +185,31 @@ def _open(versions: dict[str, ModelVersion]) -> PageState:
 
 @contextmanager
 def report_errors(page: PageState, place: MessageArea = "sample") -> Generator[None, None, None]:
-    """For callbacks: what goes wrong in the block is told on the page, and nothing is lost."""
+    """Report errors of a callback as the page's note."""
     page.note = None
     try:
         yield
     except Img2VidError as error:
         page.note = Note("error", formatting.sentence(error), place=place)
-    except Exception as error:  # the outermost place on the page's side
-        log.exception("An action of the page failed")
-        page.note = Note("error", _unforeseen(error), traceback.format_exc(), place)
+    except Exception as error:  # unexpected exceptions must not stop the page
+        log.exception("A callback failed")
+        page.note = Note("error", _unexpected(error), traceback.format_exc(), place)
 
 
 @contextmanager
-def report_drawing_errors(what: str) -> Generator[None, None, None]:
-    """For parts of the page: one that cannot be drawn says so and leaves the others alone."""
+def report_drawing_errors(part: str) -> Generator[None, None, None]:
+    """Show errors in place of a part of the page, so that the other parts are still drawn."""
     try:
         yield
     except Img2VidError as error:
         st.error(formatting.sentence(error))
-    except Exception as error:  # the outermost place on the page's side
-        log.exception("%s could not be drawn", what)
-        show_note(Note("error", f"{what} could not be shown. {_unforeseen(error)}", traceback.format_exc()))
+    except Exception as error:  # unexpected exceptions must not stop the page
+        log.exception("%s could not be drawn", part)
+        show_note(Note("error", f"{part} could not be shown. {_unexpected(error)}", traceback.format_exc()))
 
 
 def show_note(note: Note | None) -> None:
-    """A short sentence; what only helps who mends the program is folded away."""
+    """Show a note, with technical details in a closed expander."""
     if note is None:
         return
     if note.kind == "error":
@@ -224,6 +222,6 @@ def show_note(note: Note | None) -> None:
             st.code(note.details, language=None, wrap_lines=True)
 
 
-def _unforeseen(error: Exception) -> str:
+def _unexpected(error: Exception) -> str:
     reason = " ".join(str(error).split())
-    return f"Something unforeseen happened: {type(error).__name__}{f', {reason}' if reason else ''}."
+    return f"Unexpected error: {type(error).__name__}{f', {reason}' if reason else ''}."

@@ -1,7 +1,7 @@
-"""What an open tab holds, kept on disk, so that neither a reload nor a restart of the program loses it.
+"""Tab contents on disk, which survive reloads and restarts.
 
-Each tab has a file of its own in `home()/tabs`, found again by the name in the page's address: a second tab never
-writes into the first one's. A tab that is new begins as the last one was left.
+Each tab has its own file in `home()/tabs`, named by the query parameter, so tabs do not overwrite each other. A new
+tab starts as a copy of the last one.
 """
 
 import json
@@ -21,69 +21,69 @@ from img2vid.settings import SampleSettings, make_settings
 from img2vid.versions import ModelVersion
 
 KEPT = 40
-"""Files of tabs that are kept, the newest; the others are of tabs that were closed long ago."""
+"""Number of tab files that are kept; older ones are deleted."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An input: `file` lies in the store's inputs, `name` is the stem of what the user gave."""
+    """Input image: `file` is its name in the store's inputs, `name` the stem of the user's file name."""
 
     file: str
     name: str
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Path of the stored file."""
         return paths.home() / "inputs" / self.file
 
 
 @dataclass
 class Tab:
-    """All that a user can set on the page. `controls` holds a value for every field of SampleSettings."""
+    """All user settings of a tab. `controls` has a value for every field of SampleSettings."""
 
     controls: dict[str, Any]
     choice: EngineChoice = field(default_factory=EngineChoice)
     save_locally: bool = True
     save_path: str = ""
-    """Empty stands for the folder of the version in the home."""
+    """Empty means the version's folder in the home."""
     picture: Picture | None = None
     shown: str = ""
-    """The job whose result was asked for; empty for the newest."""
+    """Job whose result is shown; empty for the newest."""
     dismissed: tuple[str, ...] = ()
-    """Jobs that did not finish and that the user does not want to be told of any more."""
+    """Unfinished jobs whose message the user dismissed."""
     pages: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What each further page keeps of its own, by page, as JSON; what is in it, only that page knows."""
+    """State of the other pages as JSON, by page name; each page validates its own."""
 
     @property
     def folder(self) -> Path | None:
-        """Where videos go: the Save path, the program's own folder, or None for each version's folder in the home."""
+        """Output folder: the Save path, the program's own folder, or None for each version's folder in the home."""
         if not self.save_locally:
             return paths.home() / "kept"
         return Path(self.save_path).expanduser().absolute() if self.save_path else None
 
 
 def new_name() -> str:
-    """A name for a tab that no other has."""
+    """Return a new, unique tab name."""
     return secrets.token_hex(6)
 
 
 def is_name(text: object) -> bool:
-    """Whether a text from the address can be the name of a tab; it becomes a file's name."""
+    """Return whether text from the URL is a valid tab name; it becomes a file name."""
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{12}", text) is not None
 
 
 def fresh(versions: Mapping[str, ModelVersion], provider: str = "auto") -> Tab:
-    """A tab in which nothing was touched."""
+    """Return a tab with default settings."""
     return Tab(defaults_of(_first(versions)), EngineChoice(provider=provider))
 
 
 def defaults_of(version: ModelVersion) -> dict[str, Any]:
-    """A value for every control, as the version has them."""
+    """Return the version's default for every control."""
     return version.settings({}).model_dump()
 
 
 def write(name: str, tab: Tab) -> None:
-    """Keeps a tab, whole or not at all; raises OSError where the disk does not take it."""
+    """Write a tab atomically and delete old tab files. Raise OSError if the disk write fails."""
     folder = paths.home() / "tabs"
     with whole_file(folder / f"{name}.json") as part:
         part.write_text(json.dumps(asdict(tab), indent=1), encoding="utf-8")
@@ -93,12 +93,12 @@ def write(name: str, tab: Tab) -> None:
 
 
 def read(name: str, versions: Mapping[str, ModelVersion]) -> Tab | None:
-    """The tab of that name, or None where there is none; what cannot be used in its file is left at its default."""
+    """Return the tab with this name, or None. Invalid values in its file get their defaults."""
     return _read(paths.home() / "tabs" / f"{name}.json", versions)
 
 
 def newest(versions: Mapping[str, ModelVersion]) -> Tab | None:
-    """The tab that was used last, without what it was looking at, or None where there is none."""
+    """Return the most recently used tab without its shown result, or None."""
     for path in _newest_first(paths.home() / "tabs"):
         tab = _read(path, versions)
         if tab is not None:
@@ -110,7 +110,7 @@ def newest(versions: Mapping[str, ModelVersion]) -> Tab | None:
 def _newest_first(folder: Path) -> list[Path]:
     times: list[tuple[float, Path]] = []
     for path in folder.glob("*.json"):
-        with suppress(OSError):  # another process may just have removed it
+        with suppress(OSError):  # another process may have deleted it
             times.append((path.stat().st_mtime, path))
     return [path for _, path in sorted(times, reverse=True)]
 
@@ -139,7 +139,7 @@ def _read(path: Path, versions: Mapping[str, ModelVersion]) -> Tab | None:
 
 
 def usable(kept: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
-    """The version's defaults, with every kept value that a control can show by itself."""
+    """Return the version's defaults, updated with every stored value that is valid by itself."""
     controls = defaults_of(version)
     for name in SampleSettings.model_fields:
         if name in kept and name != "version":
@@ -161,7 +161,7 @@ def _choice(kept: dict[str, Any]) -> EngineChoice:
 
 def _picture(kept: dict[str, Any]) -> Picture | None:
     file, name = _text(kept.get("file")), _text(kept.get("name"))
-    # The file's name comes from the disk: it must not lead out of the folder of inputs.
+    # The name is untrusted: it must not lead out of the inputs folder.
     if not re.fullmatch(r"[0-9a-f]{64}\.[a-z0-9]{1,8}", file):
         return None
     picture = Picture(file, name or "picture")

@@ -1,4 +1,4 @@
-"""What is dropped into Input: a picture becomes the input; a video or settings file of img2vid brings its run back."""
+"""Files uploaded to Input: an image becomes the input, an img2vid video or settings file restores its settings."""
 
 import json
 import tempfile
@@ -18,12 +18,12 @@ from img2vid.ui.tabs import Picture
 from img2vid.versions import find_version
 
 VIDEO_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"hevc")
-"""Files that begin like an MP4 and are still pictures."""
+"""ISO media brands (bytes 8 to 12) of still images."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """What a file came to: a new input, new values for all controls, or both, and a sentence about it."""
+    """Result of an upload: a new input, new values for all controls, or both, and a message."""
 
     picture: Picture | None = None
     controls: dict[str, Any] | None = None
@@ -31,12 +31,11 @@ class Dropped:
 
 
 def take_upload(data: bytes, name: str, jobs: Iterable[Job]) -> Dropped:
-    """Reads a dropped file by its contents; `jobs` are searched for the picture that a video was made from.
+    """Read an uploaded file by its contents; `jobs` are searched for the input image of a video.
 
-    Raises BadInput, in one sentence, for a file that is neither a picture nor made by img2vid, MediaError where the
-    disk does not take the picture.
+    Raise BadInput if the file is neither an image nor made by img2vid, MediaError if the image cannot be saved.
     """
-    # Browsers on Windows may send whole paths.
+    # Browsers on Windows may send full paths.
     name = PureWindowsPath(name).name
     if data[4:8] == b"ftyp" and data[8:12] not in VIDEO_BRANDS:
         return _from_video(data, name, jobs)
@@ -46,12 +45,12 @@ def take_upload(data: bytes, name: str, jobs: Iterable[Job]) -> Dropped:
 
 
 def keep_picture(data: bytes, name: str) -> Picture:
-    """A picture file, checked and kept on disk as an input; raises BadInput and MediaError."""
+    """Check and store an input image. Raise BadInput if it is unreadable, MediaError if the disk write fails."""
     load_picture(data, name=name)
     try:
         kept = keep_input(paths.home() / "inputs", data, PurePath(name).suffix)
     except OSError as error:
-        raise MediaError(f"'{name}' cannot be kept on disk ({error.strerror}); is it full?") from error
+        raise MediaError(f"cannot save '{name}' ({error.strerror}); check the free disk space") from error
     return Picture(kept.name, PurePath(name).stem or "picture")
 
 
@@ -63,7 +62,7 @@ def _from_video(data: bytes, name: str, jobs: Iterable[Job]) -> Dropped:
             metadata = read_metadata(video)
         except BadInput as error:
             raise BadInput(
-                f"'{name}' is not a video made by img2vid; drop a picture, or save one of its frames as a picture"
+                f"'{name}' is not a video made by img2vid; add an image, or save one of its frames as an image"
             ) from error
         return _restored(metadata, name, jobs, video)
 
@@ -71,28 +70,26 @@ def _from_video(data: bytes, name: str, jobs: Iterable[Job]) -> Dropped:
 def _settings_file(data: bytes, name: str) -> dict[str, Any]:
     try:
         metadata: object = json.loads(data)
-    except ValueError:  # bytes that are no text, too
+    except ValueError:  # includes bytes that are not text
         metadata = None
     if not isinstance(metadata, dict):
-        raise BadInput(f"'{name}' cannot be read as JSON; drop a picture, or a file of settings made by img2vid")
+        raise BadInput(f"'{name}' is not valid JSON; add an image or a settings file made by img2vid")
     return cast("dict[str, Any]", metadata)
 
 
 def _restored(metadata: Mapping[str, Any], name: str, jobs: Iterable[Job], video: Path | None) -> Dropped:
     settings = metadata.get("settings")
     if not isinstance(settings, dict) or "version" not in settings:
-        raise BadInput(
-            f"'{name}' holds no settings of img2vid; drop a picture, or a video or JSON file made by img2vid"
-        )
+        raise BadInput(f"'{name}' has no img2vid settings; add an image, or a video or settings file made by img2vid")
     values = cast("dict[str, Any]", settings)
     controls = find_version(str(values["version"])).settings(values).model_dump()
     stored = _stored_input(metadata, jobs)
     if stored is not None:
-        return Dropped(stored, controls, f"Settings and input of {name} are back.")
+        return Dropped(stored, controls, f"Restored settings and image from {name}.")
     if video is None:
-        return Dropped(None, controls, f"Settings of {name} are back. The file holds no picture; drop that too.")
+        return Dropped(None, controls, f"Restored settings from {name}. It contains no image, so add that too.")
     picture = keep_picture(first_frame(video), f"{_picture_name(metadata)}.png")
-    text = f"Settings of {name} are back. Its picture is not on this computer; the video's first frame stands for it."
+    text = f"Restored settings from {name}. Its image isn't on this computer; the video's first frame is used instead."
     return Dropped(picture, controls, text)
 
 

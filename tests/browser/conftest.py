@@ -1,9 +1,9 @@
-"""The whole program in a real browser: Chromium in front of a server of each module's own.
+"""Fixtures for tests of the whole program in Chromium; each module starts its own server.
 
-Runs are held at a step where a test needs one that is not over yet, see `hold_runs`.
+Tests that need an unfinished run hold it at a step, see `hold_runs`.
 
-Without Chromium these tests are skipped, or, where IMG2VID_BROWSER_TESTS is "required", fail. Screenshots go to the
-folder IMG2VID_SCREENSHOTS, else to one of pytest's temporary folders; each test that fails leaves one more.
+Without Chromium these tests are skipped, or fail if IMG2VID_BROWSER_TESTS is "required". Screenshots, also one for each
+failed test, go to the folder IMG2VID_SCREENSHOTS or else to a temporary folder of pytest.
 """
 
 import os
@@ -41,15 +41,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     return report
 
 
-# Not longer than a module: while it is open, an event loop runs in the main thread, which other tests cannot do with.
+# Module scope, not session: an open browser keeps an event loop in the main thread, which breaks other tests.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        lacking = f"no browser: none of {', '.join(NAMES)} is installed"
+        message = f"no browser: none of {', '.join(NAMES)} is installed"
         if os.environ.get("IMG2VID_BROWSER_TESTS") == "required":
-            pytest.fail(lacking)
-        pytest.skip(lacking)
+            pytest.fail(message)
+        pytest.skip(message)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser
@@ -66,20 +66,20 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dashboard(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """The module's server."""
+    """Server of the module."""
     dashboard = Dashboard(tmp_path_factory.mktemp("outputs"), tmp_path_factory.mktemp("checkpoints"))
     try:
         dashboard.start()
         yield dashboard
     finally:
         dashboard.stop()
-    # Only of this program: the web server logs one of its own if a tab is closed while it connects.
+    # Only this program's tracebacks: the web server logs its own if a tab is closed while it connects.
     assert f'File "{paths.PROJECT / "img2vid"}' not in dashboard.messages()
 
 
 @pytest.fixture
 def visit(browser: Browser, dashboard: Dashboard, screenshots: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Opens tabs; none of them may have anything to complain of, or talk to another machine."""
+    """Return a function that opens tabs; console errors and requests to other hosts fail the test."""
     visitors: list[Visitor] = []
 
     def open_one() -> Visitor:
@@ -87,10 +87,10 @@ def visit(browser: Browser, dashboard: Dashboard, screenshots: Path, request: py
         return visitors[-1].open()
 
     yield open_one
-    dashboard.go_on()
+    dashboard.release()
     for number, visitor in enumerate(visitors):
         if request.node.stash.get(FAILED, False):
             visitor.picture(f"failed_{request.node.name}_{number}")
         visitor.page.close()
-    assert [visitor.strangers for visitor in visitors if visitor.strangers] == []
-    assert [visitor.complaints for visitor in visitors if visitor.complaints] == []
+    assert [visitor.foreign_hosts for visitor in visitors if visitor.foreign_hosts] == []
+    assert [visitor.console_errors for visitor in visitors if visitor.console_errors] == []

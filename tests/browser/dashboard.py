@@ -1,4 +1,4 @@
-"""The dashboard as a user starts it, `streamlit run streamlit_app.py`, on a port and a home of its own."""
+"""Dashboard process, `streamlit run streamlit_app.py`, with its own port and home."""
 
 import os
 import socket
@@ -16,21 +16,21 @@ from img2vid import paths
 from img2vid.jobs.store import Store
 
 PATIENCE = 120.0
-"""Seconds after which a test gives up waiting; none of them measures time."""
+"""Timeout of waits in seconds; no test measures time."""
 OURS = ("IMG2VID_", "STREAMLIT_", "DASK_")
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """What the condition gives as soon as it gives something."""
+def until(condition: Callable[[], Any], event: str) -> Any:
+    """Wait until the condition returns a true value, and return it."""
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} never happened"
+        assert time.monotonic() < deadline, f"{event} never happened"
         time.sleep(0.05)
     return found
 
 
 class Dashboard:
-    """One server. `home` is its IMG2VID_HOME, `checkpoints` a further folder with checkpoints, empty at first."""
+    """Dashboard server. `home` is its IMG2VID_HOME, `checkpoints` its IMG2VID_CHECKPOINTS, initially empty."""
 
     def __init__(self, home: Path, checkpoints: Path) -> None:
         self.home, self.checkpoints = home, checkpoints
@@ -41,7 +41,7 @@ class Dashboard:
         self._process: psutil.Popen | None = None
 
     def start(self) -> None:
-        """Starts it, also again after a kill, and waits until it answers."""
+        """Start the server, also again after a kill, and wait until it answers."""
         command = [sys.executable, "-m", "streamlit", "run", str(paths.PROJECT / "streamlit_app.py")]
         command += ["--server.port", str(self.port), "--server.headless", "true"]
         with self.log.open("ab") as log:
@@ -51,37 +51,37 @@ class Dashboard:
         until(self._answers, "the start of the server")
 
     def environment(self) -> dict[str, str]:
-        """Of the server, and of programs that share its home."""
+        """Return the environment of the server and of programs that share its home."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         return inherited | {
             "IMG2VID_HOME": str(self.home),
             "IMG2VID_CHECKPOINTS": str(self.checkpoints),
             "OMP_NUM_THREADS": "1",
-            # On a graphics card, svd_tiny would be done before anything could happen to it.
+            # On a GPU, svd_tiny would finish before a test could act on the run.
             "CUDA_VISIBLE_DEVICES": "",
             "DASK_DISTRIBUTED__WORKER__PRELOAD": str(Path(__file__).with_name("hold_runs.py")),
         }
 
     def hold(self, stage: str, step: int) -> None:
-        """Holds runs at this step of a stage, so that what a test does meanwhile needs no long run."""
+        """Hold runs at this step of a stage, so that tests need no long runs."""
         part = self.home / "hold.part"
         part.write_text(f"{stage} {step}", encoding="utf-8")
         part.replace(self.home / "hold")
 
-    def go_on(self) -> None:
-        """Lets all runs go on."""
+    def release(self) -> None:
+        """Release all held runs."""
         (self.home / "hold").unlink(missing_ok=True)
 
     def store(self) -> Store:
-        """What it has written down."""
+        """Return the server's store."""
         return Store(self.home / "img2vid.sqlite")
 
     def worker(self) -> psutil.Process:
-        """The process in which the model is."""
+        """Return the process that holds the model."""
         return until(self._worker, "a worker")
 
     def kill(self) -> None:
-        """Ends the server at once, as `kill -9` does, and waits until nothing of it is left."""
+        """Kill the server like `kill -9` and wait until all its processes have ended."""
         process = self._running
         everything = [process, *process.children(recursive=True)]
         process.kill()
@@ -89,7 +89,7 @@ class Dashboard:
         assert alive == [], "processes outlived the dashboard"
 
     def stop(self) -> None:
-        """Ends the server as a user does; what it started must end with it."""
+        """Stop the server as a user does; its child processes must end too."""
         if self._process is None or not self._process.is_running():
             return
         everything = [self._process, *self._process.children(recursive=True)]
@@ -100,7 +100,7 @@ class Dashboard:
         assert alive == [], "processes outlived the dashboard"
 
     def messages(self) -> str:
-        """What it has printed."""
+        """Return the server's output."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     @property

@@ -1,7 +1,7 @@
-"""Dask preload for the workers of a test's dashboard: holds a run at a step until the test lets it go on.
+"""Dask preload for the workers of a test's dashboard: holds a run at a step until the test releases it.
 
-The file `hold` in the dashboard's home names a stage and a step. A run that has reported that step, or a later one of
-that stage, waits as long as the file is there; it can be cancelled meanwhile.
+The file `hold` in the dashboard's home contains a stage and a step. A run that has reported that step, or a later one
+of the stage, waits until the file is deleted or the run is cancelled.
 """
 
 import os
@@ -15,13 +15,13 @@ from img2vid.progress import Event
 
 
 def dask_setup(worker: Any) -> None:
-    """Called by Dask when a worker starts."""
+    """Patch the worker's reporter; Dask calls this when a worker starts."""
     hold = Path(os.environ["IMG2VID_HOME"]) / "hold"
     report = Reporter.__call__
 
     def report_and_wait(self: Reporter, event: Event) -> None:
         if _is_held(hold, event):
-            self._sent = float("-inf")  # an event that follows closely upon another one would not be sent
+            self._sent = float("-inf")  # disables the rate limit of events
         report(self, event)
         while _is_held(hold, event):
             if not self._wanted():

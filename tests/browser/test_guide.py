@@ -1,6 +1,6 @@
-"""What people were taught, step by step, and what they may do on the way.
+"""Steps of docs/guide.md in a browser.
 
-With IMG2VID_GUIDE the pictures of docs/guide.md are made anew, in that folder.
+IMG2VID_GUIDE is a folder for new screenshots of the guide; if it is unset, none are made.
 """
 
 import io
@@ -19,7 +19,7 @@ from img2vid.media.videos import read_metadata
 
 GUIDE = os.environ.get("IMG2VID_GUIDE")
 STEPS = 4
-"""Fewer than the guide's, for the sake of time; the guide's own pictures are made with all of them."""
+"""Fewer sampling steps than in the guide, to save time; the guide's screenshots use all 25."""
 MARK = "node => { node.style.outline = '3px solid #e0662f'; node.style.outlineOffset = '5px' }"
 UNMARK = "node => { node.style.outline = ''; node.style.outlineOffset = '' }"
 IN_THE_GUIDE = {
@@ -29,11 +29,11 @@ IN_THE_GUIDE = {
     "5_sampling": "running",
     "7_video": "result",
 }
-"""Names of the pictures in docs/guide, by the steps that they show."""
+"""Screenshot names in docs/guide by step."""
 
 
 def illustrate(visitor: Visitor, name: str, *marked: Locator) -> None:
-    """Keeps a picture in which that is marked which the step is about."""
+    """Save a screenshot in which the step's elements are marked."""
     for place in marked:
         place.evaluate(MARK)
     visitor.picture(f"guide_{name}")
@@ -45,7 +45,7 @@ def illustrate(visitor: Visitor, name: str, *marked: Locator) -> None:
 
 
 def part(visitor: Visitor, key: str) -> Locator:
-    """The part of the page that the program knows by that name."""
+    """Return the container with that key."""
     return visitor.page.locator(f".st-key-{key}").first
 
 
@@ -70,7 +70,7 @@ def test_the_guide_word_for_word(visit: Visit, dashboard: Dashboard) -> None:
     expect(visitor.input).to_be_visible()
     illustrate(visitor, "3_input", part(visitor, "input"))
 
-    # Without Enter: to press Sample has to be enough.
+    # No Enter: pressing Sample must store the value.
     visitor.number("Decode t frames at a time").fill("1")
     illustrate(visitor, "4_decode", part(visitor, "decode_t"))
     dashboard.hold("sample", steps // 2)
@@ -83,7 +83,7 @@ def test_the_guide_word_for_word(visit: Visit, dashboard: Dashboard) -> None:
     dashboard.hold("decode", 1)
     visitor.wait_for(re.compile(r"Decoding, frame \d+ of 14"))
     illustrate(visitor, "6_decoding", part(visitor, "activity"))
-    dashboard.go_on()
+    dashboard.release()
 
     visitor.wait_for_result(23)
     facts = visitor.played()

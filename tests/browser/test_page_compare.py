@@ -1,4 +1,4 @@
-"""The Compare page: svd_tiny against svd_tiny_xt on a photo, from one press on Run to two clips that play in step."""
+"""The Compare page: svd_tiny and svd_tiny_xt on a photo, from Run to two clips that play in step."""
 
 import csv
 import json
@@ -16,12 +16,12 @@ from img2vid.gallery.entries import Entries
 from img2vid.media.videos import read_frames, read_metadata
 
 IN_STEP = 0.12
-"""Seconds by which clips that play may be apart: less than a frame of 167 ms, as a busy computer shows none in time."""
+"""Tolerated offset of playing clips in seconds: less than a frame (167 ms), as a busy computer shows frames late."""
 AT_REST = 0.0021
-"""Seconds by which clips that are paused may be apart: a shorter one holds its last frame just before its end."""
+"""Tolerated offset of paused clips in seconds: a shorter one holds its last frame just before its end."""
 SAMPLES = 120
 MAKING = 240_000
-"""Milliseconds to wait for two videos where the machine has other things to do."""
+"""Timeout in milliseconds for two videos on a busy machine."""
 OF_ALL = "[...document.querySelectorAll('.st-key-compare_clips video')]"
 
 LOOK = f"{OF_ALL}.map(video => ({{at: video.currentTime, length: video.duration, moves: !video.paused}}))"
@@ -35,7 +35,7 @@ LISTEN = f"""
     look()
 }})
 """
-"""Looks at all clips at once, many times."""
+"""JavaScript: samples the state of all clips repeatedly."""
 PLAY = f"() => {OF_ALL}.length === 2 && {OF_ALL}.every(video => video.readyState >= 2 && video.played.length)"
 REST = f"() => {OF_ALL}.every(video => video.paused && !video.seeking && video.readyState >= 2)"
 BRIGHTEST = """
@@ -45,7 +45,7 @@ canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height
 
 
 class Clips:
-    """What can be seen of the clips on a visitor's page, and what acts on all of them."""
+    """Clips and player on a visitor's page."""
 
     def __init__(self, visitor: Visitor) -> None:
         self.page = visitor.page
@@ -55,11 +55,11 @@ class Clips:
         self.page.wait_for_function(PLAY, timeout=MAKING)
 
     def seen(self, samples: int = SAMPLES) -> list[list[dict[str, Any]]]:
-        """All clips, many times, while they play."""
+        """Return samples of all clips while they play."""
         return self.page.evaluate(LISTEN, samples)
 
     def at_rest(self) -> tuple[float, float]:
-        """Where both clips have stopped, in seconds."""
+        """Return the times at which both clips are paused, in seconds."""
         self.page.wait_for_function(REST)
         one, other = self.page.evaluate(f"() => {LOOK}")
         return one["at"], other["at"]
@@ -74,7 +74,7 @@ class Clips:
 
 
 def apart(seen: list[list[dict[str, Any]]], *, stretched: bool) -> float:
-    """The most seconds that the shorter clip was away from where it belonged."""
+    """Return the largest offset of the shorter clip from its target time in seconds."""
     worst = 0.0
     for shorter, longer in seen:
         belongs = longer["at"] * shorter["length"] / longer["length"] if stretched else longer["at"]
@@ -82,7 +82,7 @@ def apart(seen: list[list[dict[str, Any]]], *, stretched: bool) -> float:
     return worst
 
 
-def begins_anew(seen: list[list[dict[str, Any]]], clip: int) -> bool:
+def restarts(seen: list[list[dict[str, Any]]], clip: int) -> bool:
     return any(after[clip]["at"] < before[clip]["at"] - 0.5 for before, after in pairwise(seen))
 
 
@@ -92,7 +92,7 @@ def open_compare(visitor: Visitor) -> None:
 
 
 def run_both(visitor: Visitor) -> Clips:
-    """Goes from the Sample page to two clips of few steps that play; the columns follow the Sample page's settings."""
+    """Run two clips with few steps from the Sample page's settings and wait until they play."""
     visitor.ready_with({"H": 64, "W": 96, "steps": 2, "seed": 7})
     open_compare(visitor)
     first, second = (visitor.page.locator(f".st-key-column_{index}") for index in range(2))
@@ -109,8 +109,8 @@ def run_both(visitor: Visitor) -> Clips:
     return clips
 
 
-def made_before(visitor: Visitor, dashboard: Dashboard) -> Clips:
-    """The two clips, made if no test has made them yet; a new tab begins as the last one was left."""
+def reused_clips(visitor: Visitor, dashboard: Dashboard) -> Clips:
+    """Return the two clips, which only the first test makes; a new tab starts as a copy of the last one."""
     if not dashboard.store().jobs():
         return run_both(visitor)
     open_compare(visitor)
@@ -120,14 +120,14 @@ def made_before(visitor: Visitor, dashboard: Dashboard) -> Clips:
 
 
 def kept(visitor: Visitor) -> dict[str, Any]:
-    """What the page has on disk."""
+    """Return the page's state on disk."""
     file = visitor.home / "tabs" / f"{visitor.tab}.json"
     return json.loads(file.read_text(encoding="utf-8"))["pages"].get("compare", {})
 
 
 def test_one_press_on_run_leads_to_clips_that_play_in_step(visit: Visit, dashboard: Dashboard, tmp_path: Path) -> None:
     visitor = visit()
-    clips = made_before(visitor, dashboard)
+    clips = reused_clips(visitor, dashboard)
     _playing(clips)
     _acting_on_all(clips)
     _measured(visitor, dashboard)
@@ -147,28 +147,28 @@ def _playing(clips: Clips) -> None:
     assert (round(short * 6), round(long * 6)) == (14, 25)
     seen = clips.seen()
     assert apart(seen, stretched=False) <= IN_STEP
-    assert begins_anew(seen, 1), "the longer clip never began anew"
+    assert restarts(seen, 1), "the longer clip never restarted"
     assert any(one["at"] > short - 0.01 and other["at"] < long - 0.5 for one, other in seen), "none was held"
     clips.player.get_by_role("radio", name="Stretch by frame").click()
     clips.page.wait_for_function(f"() => {OF_ALL}.every(video => !video.paused)")
     seen = clips.seen()
     assert apart(seen, stretched=True) <= IN_STEP
-    assert begins_anew(seen, 0) and begins_anew(seen, 1)
+    assert restarts(seen, 0) and restarts(seen, 1)
     clips.player.get_by_role("radio", name="Align by time").click()
     clips.page.wait_for_function(f"() => {OF_ALL}.every(video => !video.paused)")
 
 
 def _acting_on_all(clips: Clips) -> None:
-    """Pause, frame step and seek, by button, keyboard and a click on a clip."""
+    """Test pause, frame step and seek by button, keyboard and a click on a clip."""
     short, _ = clips.lengths
     clips.press("Pause")
     one, other = clips.at_rest()
     assert abs(one - min(other, short)) <= AT_REST
-    moment = clips.player.get_by_role("slider", name="Moment")
+    moment = clips.player.get_by_role("slider", name="Position")
     moment.fill("0.18")
     one, other = clips.at_rest()
     assert one == other and abs(one - 0.18 * 25 / 6) < 0.01
-    for act, frame in ((lambda: clips.press("One frame on"), 6), (lambda: clips.press("One frame back"), 5)):
+    for act, frame in ((lambda: clips.press("Next frame"), 6), (lambda: clips.press("Previous frame"), 5)):
         act()
         expect(clips.player.get_by_text(f"frame {frame} of 25")).to_be_visible()
         one, other = clips.at_rest()
@@ -189,9 +189,9 @@ def _acting_on_all(clips: Clips) -> None:
 
 
 def _measured(visitor: Visitor, dashboard: Dashboard) -> None:
-    """The table has every number, and the CSV file the same ones."""
+    """Check that the table is complete and the CSV file agrees with it."""
     until(lambda: all(entry.measurement for entry in Entries(dashboard.store()).find()), "measurements of both videos")
-    expect(visitor.text("Being measured")).to_have_count(0)
+    expect(visitor.text("Measuring.")).to_have_count(0)
     expect(visitor.page.get_by_test_id("stVegaLiteChart")).to_have_count(4)
     entries = Entries(dashboard.store()).find()[::-1]
     cells = visitor.page.get_by_test_id("stDataFrame").locator("[role=gridcell]")
@@ -222,10 +222,10 @@ def _composite(visitor: Visitor, folder: Path) -> None:
 
 def test_a_reload_shows_the_same_and_what_is_there_is_not_made_again(visit: Visit, dashboard: Dashboard) -> None:
     visitor = visit()
-    clips = made_before(visitor, dashboard)
-    visitor.wait_for("All of them are there already, or being made.")
+    clips = reused_clips(visitor, dashboard)
+    visitor.wait_for("All clips are already made or queued.")
     visitor.press("Run both")
-    visitor.wait_for("Made before: dogs_svd_tiny_xt_seed7.mp4")
+    visitor.wait_for("Reused: dogs_svd_tiny_xt_seed7.mp4")
     assert len(dashboard.store().jobs()) == 2
     clips.player.get_by_role("radio", name="Stretch by frame").click()
     until(lambda: kept(visitor).get("align") == "stretch", "the alignment")
@@ -233,5 +233,5 @@ def test_a_reload_shows_the_same_and_what_is_there_is_not_made_again(visit: Visi
     clips.wait_until_they_play()
     expect(clips.player.get_by_role("radio", name="Stretch by frame")).to_have_attribute("aria-checked", "true")
     assert apart(clips.seen(SAMPLES // 3), stretched=True) <= IN_STEP
-    # Streamlit looks for itself below the address of a page first.
-    visitor.complaints = [text for text in visitor.complaints if "404" not in text]
+    # Streamlit first looks for its own files below the page's URL.
+    visitor.console_errors = [text for text in visitor.console_errors if "404" not in text]

@@ -1,4 +1,4 @@
-"""Files that go in and out of the page: wrong ones, missing or damaged checkpoints, downloads, videos that return."""
+"""Files: invalid uploads, missing and damaged checkpoints, downloads, and videos that restore their settings."""
 
 import io
 import json
@@ -19,20 +19,20 @@ KINDS = {"MP4": ".mp4", "GIF": ".gif", "WebP": ".webp", "PNG": ".zip", "JSON": "
 
 
 def missing_version() -> str:
-    """A version of the full size whose checkpoint is not in checkpoints/."""
+    """Return a full-size version whose checkpoint is not installed."""
     for version in load_versions().values():
         if version.height > 96 and not (paths.PROJECT / "checkpoints" / version.checkpoint).is_file():
             return version.name
     pytest.skip("all checkpoints are there")
 
 
-def test_a_wrong_file_is_refused_in_a_sentence_and_the_input_stays(visit: Visit) -> None:
+def test_an_invalid_file_is_rejected_in_a_sentence_and_the_input_stays(visit: Visit) -> None:
     visitor = visit().ready_with({})
     for name, kind, data, said in (
         ("notes.pdf", "application/pdf", b"%PDF-1.7 not a picture", "'notes.pdf'"),
         ("broken.jpg", "image/jpeg", b"\xff\xd8\xff\xe0 and no more", "'broken.jpg'"),
         ("other.mp4", "video/mp4", b"\0\0\0\x18ftypmp42" + bytes(64), "'other.mp4' is not a video made by img2vid"),
-        ("list.json", "application/json", b'{"a": 1}', "'list.json' holds no settings of img2vid"),
+        ("list.json", "application/json", b'{"a": 1}', "'list.json' has no img2vid settings"),
     ):
         visitor.drop(name=name, data=data, kind=kind)
         expect(visitor.page.get_by_test_id("stAlert").filter(has_text=said)).to_be_visible()
@@ -42,23 +42,23 @@ def test_a_wrong_file_is_refused_in_a_sentence_and_the_input_stays(visit: Visit)
     expect(visitor.button("Sample")).to_be_enabled()
 
 
-def test_a_missing_checkpoint_is_asked_for_and_noticed_when_it_comes(visit: Visit, dashboard: Dashboard) -> None:
+def test_a_missing_checkpoint_is_reported_and_detected_when_added(visit: Visit, dashboard: Dashboard) -> None:
     name = missing_version()
     version = load_versions()[name]
     visitor = visit().ready_with({})
     visitor.choose("Model Version", name)
-    told = visitor.page.get_by_test_id("stAlert").filter(has_text=version.checkpoint)
+    message = visitor.page.get_by_test_id("stAlert").filter(has_text=version.checkpoint)
     for words in ("missing", version.source.split()[0], "GB"):
-        expect(told).to_contain_text(words)
+        expect(message).to_contain_text(words)
     expect(visitor.box("Load Model")).to_be_disabled()
     expect(visitor.button("Sample")).to_be_disabled()
-    visitor.wait_for(f"The checkpoint of {name} is missing.")
+    visitor.wait_for(f"{name} is not installed.")
     visitor.picture("missing_checkpoint")
 
-    # A file of another model under that name: noticed without a reload, and refused in a sentence when it is loaded.
+    # Another model's file under that name is detected without a reload and rejected in a sentence when it is loaded.
     there = dashboard.checkpoints / version.checkpoint
     shutil.copy(paths.PROJECT / "checkpoints" / "svd_tiny.safetensors", there)
-    expect(told).to_have_count(0)
+    expect(message).to_have_count(0)
     expect(visitor.button("Sample")).to_be_enabled()
     visitor.tick("Load Model")
     state = visitor.page.locator(".st-key-in_memory")
@@ -66,18 +66,18 @@ def test_a_missing_checkpoint_is_asked_for_and_noticed_when_it_comes(visit: Visi
     expect(visitor.box("Load Model")).not_to_be_checked()
     visitor.picture("wrong_checkpoint")
     there.unlink()
-    expect(told).to_be_visible()
+    expect(message).to_be_visible()
 
 
 def made(visitor: Visitor, seed: int) -> Visitor:
-    """Makes a small video of that seed."""
+    """Make a small video with that seed."""
     visitor.ready_with({**SMALL, "seed": seed, "motion bucket id": 61, "Decode t frames at a time": 2})
     visitor.press("Sample")
     visitor.wait_for_result(seed)
     return visitor
 
 
-def test_a_result_is_downloaded_in_every_form_and_brings_its_settings_back(visit: Visit, dashboard: Dashboard) -> None:
+def test_a_result_is_downloaded_in_every_format_and_restores_its_settings(visit: Visit, dashboard: Dashboard) -> None:
     visitor = made(visit(), 71)
     got: dict[str, bytes] = {}
     for label, suffix in KINDS.items():
@@ -99,21 +99,21 @@ def test_a_result_is_downloaded_in_every_form_and_brings_its_settings_back(visit
     expect(visitor.button("Sample")).to_be_disabled()
     other = visit()
     other.drop(name="dogs_svd_tiny_seed71.mp4", data=got["MP4"], kind="video/mp4")
-    other.wait_for("Settings and input of dogs_svd_tiny_seed71.mp4 are back.")
+    other.wait_for("Restored settings and image from dogs_svd_tiny_seed71.mp4.")
     expected = {**SMALL, "seed": 71, "motion bucket id": 61, "Decode t frames at a time": 2}
     for label, value in expected.items():
         expect(other.number(label)).to_have_value(str(value))
     expect(other.input).to_be_visible()
     expect(other.button("Sample")).to_be_enabled()
     other.picture("dropped_video")
-    expect(visitor.number("motion bucket id")).to_have_value("200")  # the other tab keeps what was set there
+    expect(visitor.number("motion bucket id")).to_have_value("200")  # the other tab keeps its settings
 
 
-def test_what_can_be_done_with_a_result(visit: Visit, dashboard: Dashboard) -> None:
+def test_actions_of_a_result(visit: Visit, dashboard: Dashboard) -> None:
     visitor = made(visit(), 81)
     visitor.press("Use the last frame as the next input")
-    visitor.wait_for("The last frame of dogs is the input now.")
-    expect(visitor.text("dogs_last, as the model gets it")).to_be_visible()
+    visitor.wait_for("The last frame is now the input.")
+    expect(visitor.text("dogs_last, as the model sees it")).to_be_visible()
     visitor.press("Same settings, new seed")
     expect(visitor.page.locator(".st-key-result").get_by_text("seed 81 ·")).to_have_count(0)
     again, first = dashboard.store().jobs(limit=2)
@@ -123,5 +123,5 @@ def test_what_can_be_done_with_a_result(visit: Visit, dashboard: Dashboard) -> N
     visitor.press("seed 81")
     visitor.wait_for_result(81)
     visitor.press("Use these settings")
-    expect(visitor.text(re.compile("^dogs, as the model gets it"))).to_be_visible()
+    expect(visitor.text(re.compile("^dogs, as the model sees it"))).to_be_visible()
     visitor.picture("result_actions")

@@ -1,5 +1,6 @@
-"""The Gallery and System pages in a browser: two videos from their making to a zip, diagnostics in the clipboard."""
+"""The Gallery and System pages in a browser: two videos from Sample to a zip, and copied diagnostics."""
 
+import re
 import zipfile
 
 from dashboard import Dashboard, until
@@ -10,7 +11,7 @@ from img2vid.gallery.entries import Entries
 
 
 def card(seed: int) -> str:
-    """The button that opens a video."""
+    """Return the label of the button that opens a video."""
     return f"svd_tiny, seed {seed}"
 
 
@@ -40,12 +41,12 @@ def test_from_two_videos_to_a_zip_and_back_to_sample(visit: Visit, dashboard: Da
     expect(visitor.number("motion bucket id")).to_have_value("61")
     expect(visitor.input).to_be_visible()
     expect(visitor.button("Sample")).to_be_enabled()
-    # A picture that the browser still asks for when its page is left may be gone by then; nobody sees it any more.
-    visitor.complaints = [text for text in visitor.complaints if "404" not in text]
+    # Images requested while leaving the page may be gone; that is harmless.
+    visitor.console_errors = [text for text in visitor.console_errors if "404" not in text]
 
 
 def in_a_narrow_window(visitor: Visitor) -> None:
-    """Nothing is wider than the window."""
+    """Check that nothing is wider than the window."""
     visitor.page.set_viewport_size({"width": 400, "height": 800})
     visitor.picture("gallery_narrow")
     assert visitor.page.evaluate(OVERHANG) == 0
@@ -53,7 +54,7 @@ def in_a_narrow_window(visitor: Visitor) -> None:
 
 
 def rated(visitor: Visitor, entries: Entries) -> None:
-    """A video gets four stars; after a reload it is open and rated as before, and found by its rating."""
+    """Rate a video; after a reload it is still open and rated, and found by its rating."""
     visitor.press(card(301))
     expect(visitor.page.locator(".st-key-entry_measured").get_by_test_id("stDataFrame")).to_be_visible()
     visitor.played()
@@ -62,7 +63,7 @@ def rated(visitor: Visitor, entries: Entries) -> None:
     until(lambda: [entry.rating for entry in entries.find()] == [0, 4], "the rating")
     visitor.page.reload()
     expect(visitor.video).to_be_visible()
-    visitor.wait_for("your rating")
+    visitor.wait_for("Your rating")
     visitor.press("All videos")
     visitor.choose("Rating", "★★★ or more")
     expect(visitor.button(card(302))).to_have_count(0)
@@ -70,25 +71,25 @@ def rated(visitor: Visitor, entries: Entries) -> None:
 
 
 def deleted_and_back(visitor: Visitor, entries: Entries) -> None:
-    """What is found is deleted, and comes back with Undo."""
+    """Delete the filtered videos and restore them with Undo."""
     video = entries.find()[1].result.video
-    visitor.press("Choose this page")
-    visitor.wait_for("1 chosen")
+    visitor.press("Select page")
+    visitor.wait_for("1 selected")
     visitor.press("Delete")
     visitor.wait_for("1 video deleted.")
     assert not video.exists()
     visitor.press("Undo")
-    visitor.wait_for("1 video brought back.")
+    visitor.wait_for("1 video restored.")
     assert video.is_file()
 
 
 def exported(visitor: Visitor, entries: Entries) -> None:
-    """Both are in the zip that the browser gets."""
+    """Export both videos and check the zip."""
     visitor.press("Clear filters")
     expect(visitor.button(card(302))).to_be_visible()
-    visitor.press("Choose this page")
-    visitor.wait_for("2 chosen")
-    visitor.page.wait_for_load_state("networkidle")  # the page is drawn to its end: a press before may miss the button
+    visitor.press("Select page")
+    visitor.wait_for("2 selected")
+    visitor.page.wait_for_load_state("networkidle")  # a click during a rerun may miss the button
     visitor.press("Export as zip")
     with visitor.page.expect_download() as download:
         visitor.press("Download")
@@ -103,12 +104,12 @@ def test_diagnostics_are_copied_with_one_click_and_hold_nothing_private(visit: V
     visitor = visit()
     visitor.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=dashboard.url)
     to_page(visitor, "System")
-    visitor.wait_for("checks")  # the doctor has looked
+    visitor.wait_for(re.compile(r"All \d+ checks"))  # the doctor has finished
     visitor.picture("system")
     visitor.press("Copy diagnostics")
     expect(visitor.button("Copied")).to_be_visible()
     text = visitor.page.evaluate("() => navigator.clipboard.readText()")
-    assert "streamlit==" in text and "What the doctor says" in text and "torch" in text
+    assert "streamlit==" in text and "System checks" in text and "torch" in text
     assert str(dashboard.home) not in text and str(dashboard.checkpoints) not in text
     visitor.page.set_viewport_size({"width": 400, "height": 800})
     visitor.picture("system_narrow")

@@ -1,4 +1,4 @@
-"""Jobs as the user meets them: cancelled, from two tabs, beside another version, with a worker that dies."""
+"""Jobs in a browser: cancelled, from two tabs, with a change of version, and with a killed worker."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def test_cancel_stops_within_a_step_and_the_next_run_is_made(visit: Visit, dashb
     expect(visitor.button("Cancel")).to_be_disabled()
     expect(visitor.page.locator(".st-key-result").get_by_text("seed 1 ·")).to_have_count(0)
     visitor.picture("cancel_after")
-    dashboard.go_on()
+    dashboard.release()
     cancelled = dashboard.store().jobs()[0]
     assert (cancelled.state, cancelled.results) == (State.CANCELLED, ())
 
@@ -36,8 +36,8 @@ def test_cancel_stops_within_a_step_and_the_next_run_is_made(visit: Visit, dashb
     assert [job.state for job in dashboard.store().jobs(limit=2)] == [State.DONE, State.CANCELLED]
 
 
-def test_what_is_typed_quickly_is_not_lost(visit: Visit, dashboard: Dashboard) -> None:
-    """Faster than the page is drawn; the last number is not even confirmed before Sample is pressed."""
+def test_values_typed_quickly_are_not_lost(visit: Visit, dashboard: Dashboard) -> None:
+    """Values typed faster than the page reruns are stored, even without Enter before Sample."""
     visitor = visit().ready_with({**SMALL})
     typed = {"seed": 3, "fps": 8, "motion bucket id": 77, "steps": 4, "Decode t frames at a time": 2}
     for label, value in typed.items():
@@ -55,7 +55,7 @@ def test_two_tabs_share_the_queue_and_keep_their_own_controls(visit: Visit, dash
     one.wait_for_step(1, STEPS)
     two = visit()
     assert two.tab != one.tab
-    expect(two.number("fps")).to_have_value("7")  # a new tab begins as the last one was left
+    expect(two.number("fps")).to_have_value("7")  # a new tab starts as a copy of the last one
     expect(two.input).to_be_visible()
     two.wait_for(re.compile("Sampling, step"))
     two.set({"seed": 12, "steps": 2, "fps": 9, "motion bucket id": 30})
@@ -64,7 +64,7 @@ def test_two_tabs_share_the_queue_and_keep_their_own_controls(visit: Visit, dash
         visitor.wait_for("Queue: 1 waiting")
     one.picture("two_tabs_first")
     two.picture("two_tabs_second")
-    dashboard.go_on()
+    dashboard.release()
     for visitor in (one, two):
         visitor.wait_for_result(12)
         expect(visitor.button("seed 11")).to_be_enabled()
@@ -95,11 +95,11 @@ def test_another_version_is_loaded_when_the_running_job_is_done(visit: Visit, da
     visitor.press("Sample")
     visitor.wait_for_step(1, STEPS)
     visitor.choose("Model Version", "svd_tiny_xt")
-    visitor.wait_for("svd_tiny_xt is loaded as soon as the worker is free.")
+    visitor.wait_for("svd_tiny_xt loads when the worker is ready.")
     expect(visitor.number("T")).to_have_value("25")
     expect(visitor.text(re.compile("Sampling, step"))).to_be_visible()
     visitor.picture("switch_while_running")
-    dashboard.go_on()
+    dashboard.release()
     visitor.wait_for_result(21)
     visitor.wait_for(re.compile("svd_tiny_xt on CPU, .+, ready"))
     expect(visitor.box("Load Model")).to_be_checked()
@@ -107,7 +107,7 @@ def test_another_version_is_loaded_when_the_running_job_is_done(visit: Visit, da
     job = dashboard.store().jobs()[0]
     assert (job.settings.version, job.settings.num_frames, job.state) == ("svd_tiny", 3, State.DONE)
     visitor.tick("Load Model")
-    visitor.wait_for("No model in memory; Sample loads it.")
+    visitor.wait_for("No model loaded. It loads when you press Sample.")
     expect(visitor.box("Load Model")).not_to_be_checked()
 
 
@@ -120,7 +120,7 @@ def test_a_job_whose_worker_is_killed_finishes_by_itself(visit: Visit, dashboard
     visitor.wait_for_step(2, STEPS)
     worker = dashboard.worker()
     worker.kill()
-    dashboard.go_on()
+    dashboard.release()
     until(lambda: dashboard.store().jobs()[0].notice, "a word about the lost worker")
     visitor.picture("worker_killed")
     visitor.wait_for_result(31)
@@ -147,7 +147,7 @@ def test_a_reload_in_the_middle_of_a_run_disturbs_nothing(visit: Visit, dashboar
         expect(visitor.number(label)).to_have_value(str(value))
     expect(visitor.choice("Model Version")).to_have_value("svd_tiny")
     expect(visitor.input).to_be_visible()
-    dashboard.go_on()
+    dashboard.release()
     visitor.wait_for_result(501)
     visitor.played()
     visitor.picture("reload_result")

@@ -1,4 +1,4 @@
-"""`kill -9` of the dashboard in the middle of a job, and of its worker too: what was done is there afterwards."""
+"""`kill -9` of the dashboard, and of its worker, during a job: finished work survives."""
 
 import os
 import re
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_nothing_is_lost_when_the_dashboard_is_killed(
     visit: Visit, dashboard: Dashboard, stage: str, numbers: dict[str, int], with_worker: bool
 ) -> None:
-    """The worker is killed first where both are, so that the dashboard may just be about to begin the job again."""
+    """If both are killed, the worker is first, so that the dashboard may be about to retry the job."""
     finished = {"sample": 11, "decode": 21}[stage] + 30 * with_worker
     interrupted = finished + 1
     visitor = visit().ready_with({**SMALL, "seed": finished})
@@ -42,16 +42,16 @@ def test_nothing_is_lost_when_the_dashboard_is_killed(
     if with_worker:
         dashboard.worker().kill()
     dashboard.kill()
-    dashboard.go_on()
+    dashboard.release()
     assert store.job(job.id).state is State.RUNNING
-    assert not list(dashboard.home.rglob(f"*seed{interrupted}*"))  # results are there whole or not at all
+    assert not list(dashboard.home.rglob(f"*seed{interrupted}*"))  # results are written atomically
 
     dashboard.start()
     visitor.reload()
     visitor.wait_for("The program ended while the job was running; run it again.")
     visitor.wait_for_result(finished)
     visitor.played()
-    kept = visitor.text("What was sampled is kept: run again, it is only decoded.")
+    kept = visitor.text("Sampling is finished and saved. Run again only decodes the video.")
     expect(kept).to_have_count(1 if stage == "decode" else 0)
     visitor.picture(f"killed_in_{stage}")
     for label, value in {**numbers, "seed": interrupted}.items():
@@ -61,8 +61,8 @@ def test_nothing_is_lost_when_the_dashboard_is_killed(
     visitor.wait_for_result(interrupted)
     visitor.played()
     expect(visitor.text("The program ended while the job was running")).to_have_count(0)
-    # A preview that the browser still asks for when the next one has taken its place may be gone by then.
-    visitor.complaints = [text for text in visitor.complaints if "404" not in text and "/media/" not in text]
+    # A preview may be replaced before the browser requests it.
+    visitor.console_errors = [text for text in visitor.console_errors if "404" not in text and "/media/" not in text]
     expect(visitor.button(f"seed {finished}")).to_be_visible()
     visitor.picture(f"killed_in_{stage}_run_again")
     again, old = store.jobs(limit=2)
@@ -80,7 +80,7 @@ def test_an_open_tab_comes_back_by_itself_and_what_waits_goes_on(visit: Visit, d
     visitor.wait_for("Queue: 1 waiting")
     visitor.expects_to_lose_the_server = True
     dashboard.kill()
-    dashboard.go_on()
+    dashboard.release()
     dashboard.start()
     visitor.wait_for(re.compile("seed 91: The program ended while the job was running"))
     visitor.wait_for_result(92)

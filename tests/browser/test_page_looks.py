@@ -1,14 +1,14 @@
-"""The page on windows of several sizes, in both colours, and without a mouse."""
+"""The page at several window sizes, in light and dark mode, and without a mouse."""
 
 import pytest
 from playwright.sync_api import expect
 from visitor import OVERHANG, PHOTO, Visit
 
 SHIFT_MAX = 60
-"""Presses of Tab after which a control counts as out of reach."""
+"""Number of Tab presses after which a control counts as unreachable."""
 
 
-def test_on_a_usual_window_nothing_of_the_way_to_a_video_is_out_of_sight(visit: Visit) -> None:
+def test_a_common_window_shows_all_steps_to_a_video(visit: Visit) -> None:
     visitor = visit().ready_with({})
     visitor.page.set_viewport_size({"width": 1280, "height": 720})
     for label in ("Sample", "Cancel"):
@@ -42,7 +42,7 @@ def test_dark_colours(visit: Visit) -> None:
     assert background == "rgb(23, 25, 27)"
 
 
-def test_the_keyboard_alone_comes_to_sample(visit: Visit) -> None:
+def test_sample_is_reachable_with_the_keyboard(visit: Visit) -> None:
     visitor = visit().ready_with({})
     visitor.choice("Model Version").focus()
     reached: list[str] = []

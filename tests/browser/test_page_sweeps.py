@@ -1,4 +1,4 @@
-"""The Sweeps page in a browser: nine videos from one press, playing in step; the second time none of them is made."""
+"""The Sweeps page in a browser: nine videos that play in step and are reused by the second run."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ TOGETHER = """
         && Math.min(...times) > 0.05 && Math.max(...times) - Math.min(...times) < 0.12
 }
 """
-"""Whether nine clips play, all within less than the 167 ms of a frame: a busy computer shows none more exactly."""
+"""JavaScript: true if nine clips play within 120 ms of each other, less than a frame (167 ms)."""
 AT_REST = """
 () => {
     const clips = [...document.querySelectorAll('.st-key-sweep_clips video')]
@@ -35,11 +35,11 @@ AT_REST = """
         && Math.max(...times) - Math.min(...times) < 0.0021
 }
 """
-"""Whether nine clips are paused at the same moment."""
+"""JavaScript: true if nine clips are paused at the same moment."""
 
 
 def on_sweeps(visitor: Visitor) -> Visitor:
-    """From the Sample page with a photo and small settings."""
+    """Open the Sweeps page with a photo and small settings."""
     visitor.ready_with(SMALL)
     visitor.page.wait_for_load_state("networkidle")
     visitor.page.get_by_role("link", name="Sweeps").click()
@@ -62,7 +62,7 @@ def jobs(dashboard: Dashboard) -> int:
 
 def test_nine_videos_play_in_step_and_are_made_once(visit: Visit, dashboard: Dashboard, tmp_path: Path) -> None:
     visitor = on_sweeps(visit())
-    visitor.wait_for("9 videos of 3 frames, time known after the first run.")
+    visitor.wait_for("9 videos of 3 frames, estimate available after the first run.")
     visitor.press("Run 9 videos")
     visitor.wait_for(re.compile(r"\d of 9 videos made"))
     visitor.picture("sweeps_running")
@@ -73,7 +73,7 @@ def test_nine_videos_play_in_step_and_are_made_once(visit: Visit, dashboard: Das
     made = jobs(dashboard)
 
     visitor.press("Run 9 videos")
-    visitor.wait_for(re.compile("9 of them were there before"))
+    visitor.wait_for(re.compile("9 reused"))
     assert jobs(dashboard) == made == 9
     newest = Studies(dashboard.store()).newest("sweep")
     assert newest is not None and all(cell.reused for cell in newest.cells)
@@ -96,7 +96,7 @@ def test_nine_videos_play_in_step_and_are_made_once(visit: Visit, dashboard: Das
 
 
 def _files(visitor: Visitor, folder: Path) -> None:
-    """What can be downloaded is what it says."""
+    """Check the contents of the downloads."""
     video = downloaded(visitor, "Contact sheet", folder)
     assert video.name == "dogs_sweep_motion_bucket_id_seed.mp4"
     assert len(read_frames(video)) == 3
@@ -107,16 +107,16 @@ def _files(visitor: Visitor, folder: Path) -> None:
 
 
 def _cell(visitor: Visitor) -> None:
-    """A cell is looked into, and its settings become those of the Sample page."""
+    """Open a cell and use its settings on the Sample page."""
     visitor.page.locator(".st-key-sweep_open_5").get_by_role("button").click()
     visitor.wait_for("motion bucket id 255, seed 2")
     visitor.press("Use these settings")
     until(lambda: visitor.kept().get("motion_bucket_id") == 255 and visitor.kept().get("seed") == 2, "the settings")
-    visitor.wait_for("Sample has the settings of this video now.")
+    visitor.wait_for("Copied the settings of this video to the Sample page.")
 
 
 def _from_the_command_line(dashboard: Dashboard, folder: Path, made: int) -> None:
-    """The dashboard's videos are there for the command line too."""
+    """Check that the command line reuses the dashboard's videos."""
     command: list[Any] = [sys.executable, "-m", "img2vid", "sweep", PHOTO, "--axis", "motion_bucket_id=20,127,255"]
     command += ["--axis", "seed=1..3", "--height", "64", "--width", "64", "--num-frames", "3", "--num-steps", "2"]
     environment = dashboard.environment()

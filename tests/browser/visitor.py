@@ -1,4 +1,4 @@
-"""Somebody in front of the page: sees what the browser shows, and has a mouse and a keyboard."""
+"""Simulated user: one browser tab with mouse and keyboard actions."""
 
 import json
 import re
@@ -15,17 +15,17 @@ from img2vid.settings import SampleSettings, label_of
 
 PHOTO = paths.PROJECT / "assets" / "dogs.jpg"
 PATIENCE = 60_000
-"""Milliseconds after which a test gives up waiting; none of them measures time."""
+"""Timeout of waits in milliseconds; no test measures time."""
 HERE = ("localhost", "127.0.0.1")
 SMALL = {"H": 64, "W": 64, "T": 3, "steps": 2}
-"""A video that is made in about a second."""
+"""Settings of a video that takes about a second."""
 NAMES = {label_of(name): name for name in SampleSettings.model_fields}
-"""The controls' names by their labels."""
+"""Setting names by control label."""
 
 expect.set_options(timeout=PATIENCE)
 
 OVERHANG = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-"""Pixels by which the page is wider than its window."""
+"""JavaScript: pixels by which the page is wider than its window."""
 PLAYED = """
 () => {
     const video = document.querySelector('video')
@@ -48,23 +48,23 @@ FACTS = """
 
 
 class Visitor:
-    """One tab of the browser. Pictures of it go to `folder`."""
+    """Browser tab. Its screenshots go to `folder`."""
 
     def __init__(self, browser: Browser, dashboard: Dashboard, folder: Path) -> None:
         self.page: Page = browser.new_page(viewport={"width": 1280, "height": 800})
         self.page.set_default_timeout(PATIENCE)
         self.url, self.home, self.folder = dashboard.url, dashboard.home, folder
-        self.complaints: list[str] = []
-        """Errors that the browser's console has told of."""
-        self.strangers: set[str] = set()
-        """Machines other than this one that the page has turned to."""
+        self.console_errors: list[str] = []
+        """Errors in the browser's console."""
+        self.foreign_hosts: set[str] = set()
+        """URLs of requests to other hosts."""
         self.expects_to_lose_the_server = False
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self._complain(str(error)))
-        self.page.on("request", lambda request: self._watch(request.url))
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self._add_error(str(error)))
+        self.page.on("request", lambda request: self._on_request(request.url))
 
     def open(self) -> "Visitor":
-        """Goes to the page's plain address, as in a new tab."""
+        """Open the page without a tab name, as in a new tab."""
         self.page.goto(self.url)
         return self._arrived()
 
@@ -74,10 +74,10 @@ class Visitor:
 
     @property
     def tab(self) -> str:
-        """The name of the tab, from its address."""
+        """Tab name from the URL."""
         return parse_qs(urlsplit(self.page.url).query)["tab"][0]
 
-    # What there is on the page
+    # Page elements
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
@@ -86,7 +86,7 @@ class Visitor:
         return self.page.get_by_role("spinbutton", name=label, exact=True)
 
     def box(self, label: str) -> Locator:
-        # While the page is drawn anew, a box under its old key may stand before the new one.
+        # During a rerun, a widget with the old key may precede the new one.
         return self.page.get_by_role("checkbox", name=label, exact=True).last
 
     def choice(self, label: str) -> Locator:
@@ -97,8 +97,8 @@ class Visitor:
 
     @property
     def input(self) -> Locator:
-        """The input, as the model gets it."""
-        return self.page.get_by_role("img", name=re.compile("^The input, .+, as the model gets it$"))
+        """Preview of the input."""
+        return self.page.get_by_role("img", name=re.compile("^The input, .+, as the model sees it$"))
 
     @property
     def video(self) -> Locator:
@@ -106,36 +106,36 @@ class Visitor:
 
     @property
     def preview(self) -> Locator:
-        """The moving picture of what the video looks like so far."""
-        return self.page.get_by_role("img", name="What the video looks like so far")
+        """Animated preview of the video in progress."""
+        return self.page.get_by_role("img", name="Preview of the video in progress")
 
     def wait_for(self, words: str | re.Pattern[str]) -> None:
-        """Until it can be read on the page."""
+        """Wait until the page shows the text."""
         expect(self.text(words).first).to_be_visible()
 
     def wait_for_step(self, step: int, total: int) -> None:
-        """Until the sampling has come to a step, or further."""
+        """Wait until sampling reaches a step, or a later one."""
         later = "|".join(map(str, range(step, total + 1)))
         self.wait_for(re.compile(rf"Sampling, step ({later}) of {total}\b"))
 
     def wait_for_result(self, seed: int) -> None:
-        """Until the page shows the video of that seed."""
+        """Wait until the page shows the video of that seed."""
         expect(self.page.locator(".st-key-result").get_by_text(f"seed {seed} ·")).to_be_visible()
         expect(self.video).to_be_visible()
 
     def played(self) -> dict[str, float]:
-        """What the browser knows of the video, after it has played it to its end and begun anew by itself."""
+        """Return the video's size and duration after it has played to its end and looped."""
         self.page.wait_for_function(PLAYED)
         self.page.wait_for_function(GOES_ON)
         return self.page.evaluate(FACTS)
 
-    # What a user does
+    # User actions
 
     def press(self, name: str) -> None:
         self.button(name).click()
 
     def tick(self, label: str) -> None:
-        """Clicks the words beside a box, as people do."""
+        """Click the label of a checkbox."""
         self.page.locator("label").filter(has_text=re.compile(f"^{re.escape(label)}$")).click()
 
     def choose(self, label: str, option: str) -> None:
@@ -143,37 +143,37 @@ class Visitor:
         self.page.get_by_role("option", name=option, exact=True).click()
 
     def set(self, numbers: dict[str, int]) -> None:
-        """Types numbers, and waits until each is taken over and kept."""
+        """Type numbers and wait until each is stored."""
         for label, value in numbers.items():
             self.number(label).fill(str(value))
             self.number(label).press("Enter")
             until(lambda label=label, value=value: self.kept().get(NAMES[label]) == value, f"{label} {value}")
 
     def kept(self) -> dict[str, Any]:
-        """The tab's controls as the program has them on disk; nothing before the first of them was touched."""
+        """Return the tab's controls on disk; empty before the first change."""
         file = self.home / "tabs" / f"{self.tab}.json"
         return json.loads(file.read_text(encoding="utf-8"))["controls"] if file.is_file() else {}
 
     def drop(self, *, path: Path | None = None, name: str = "", data: bytes = b"", kind: str = "") -> None:
-        """Gives Input a file of the disk, or one that is made up."""
+        """Upload a file from disk, or one made of `name`, `data` and `kind`, to Input."""
         given: Path | FilePayload = path or {"name": name, "mimeType": kind, "buffer": data}
         zone = self.page.locator("[data-testid=stFileUploader] input[type=file]")
-        expect(zone).to_have_count(1)  # after each file a new one takes the place of the old one
+        expect(zone).to_have_count(1)  # each upload replaces the uploader
         zone.set_input_files(given)
 
     def ready_with(self, numbers: dict[str, int]) -> "Visitor":
-        """Chooses svd_tiny, drops a photo and sets numbers, until only Sample is left to be pressed."""
-        if self.choice("Model Version").input_value() != "svd_tiny":  # a new tab begins as the last one was left
+        """Select svd_tiny, add a photo and set numbers; only pressing Sample is left."""
+        if self.choice("Model Version").input_value() != "svd_tiny":  # a new tab starts as a copy of the last one
             self.choose("Model Version", "svd_tiny")
         self.drop(path=PHOTO)
         expect(self.button("Sample")).to_be_enabled()
         self.set(numbers)
         return self
 
-    # Pictures
+    # Screenshots
 
     def picture(self, name: str) -> None:
-        """Keeps what the whole page looks like now."""
+        """Save a screenshot of the whole page."""
         self.page.screenshot(path=self.folder / f"{name}.png", full_page=True)
 
     def _arrived(self) -> "Visitor":
@@ -181,25 +181,25 @@ class Visitor:
         self.page.wait_for_url(re.compile(r"\?tab=[0-9a-f]{12}$"))
         return self
 
-    def _hear(self, message: ConsoleMessage) -> None:
-        # A picture that the browser still asks for when the page is drawn anew may be gone by then, and Streamlit looks
-        # for itself below the address of a page first.
+    def _on_console(self, message: ConsoleMessage) -> None:
+        # Media files may be gone when a rerun has replaced them, and Streamlit first looks for its own files below the
+        # page's URL.
         address = message.location.get("url", "")
         gone = "404" in message.text and ("/media/" in address or "/_stcore/" in address)
         if message.type == "error" and not gone:
-            self._complain(message.text)
+            self._add_error(message.text)
 
-    def _complain(self, text: str) -> None:
-        # Streamlit's own video begins to play when the next one takes its place; nobody sees that.
+    def _add_error(self, text: str) -> None:
+        # Streamlit starts a video that is being replaced; that is harmless.
         replaced = "interrupted because the media was removed" in text
         if not self.expects_to_lose_the_server and not replaced:
-            self.complaints.append(text)
+            self.console_errors.append(text)
 
-    def _watch(self, url: str) -> None:
+    def _on_request(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("data", "blob") and parts.hostname not in HERE:
-            self.strangers.add(url)
+            self.foreign_hosts.add(url)
 
 
 Visit = Callable[[], Visitor]
-"""Opens a new tab."""
+"""Function that opens a new tab."""

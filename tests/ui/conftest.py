@@ -1,4 +1,4 @@
-"""The whole page without a browser, on a home of its own, with a service whose worker does what the test says."""
+"""Fixtures for page tests with AppTest: a temporary home and a fake job service."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -17,7 +17,7 @@ from img2vid.ui import resources
 
 @pytest.fixture(scope="session", autouse=True)
 def components_found_once() -> Iterator[None]:
-    """Search the installed packages for components once instead of in every AppTest, where it takes 0.4 s."""
+    """Search the installed packages for components once; each AppTest would spend 0.4 s on it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
         yield
@@ -42,7 +42,7 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService
 
 @pytest.fixture
 def open_page(service: FakeService) -> Open:
-    """Opens a tab, a new one or, by its name, one that was open before."""
+    """Return a function that opens a new tab, or an earlier one by its name."""
 
     def open_one(tab: str | None = None) -> AppTest:
         page = AppTest.from_file(str(paths.PROJECT / "streamlit_app.py"), default_timeout=30)

@@ -1,4 +1,4 @@
-"""What tests do to the page and read from it, in words of their own."""
+"""Helpers that act on a page and read its contents."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +9,14 @@ from streamlit.testing.v1 import AppTest
 from img2vid import paths
 
 Open = Callable[..., AppTest]
-"""Opens a tab, a new one or, by its name, one that was open before."""
+"""Function that opens a new tab, or an earlier one by its name."""
 PHOTO = paths.PROJECT / "assets" / "dogs.jpg"
 KINDS = {".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4", ".json": "application/json"}
 WITH_LABELS = ("number_input", "selectbox", "checkbox", "text_input", "slider", "button", "expander")
 
 
 def drop(page: AppTest, path: Path, name: str | None = None) -> AppTest:
-    """Drops a file into Input."""
+    """Upload a file to Input."""
     return drop_bytes(page, path.read_bytes(), name or path.name)
 
 
@@ -29,13 +29,13 @@ def drop_bytes(page: AppTest, data: bytes, name: str) -> AppTest:
 
 
 def tab_of(page: AppTest) -> str:
-    """The name of the tab, from its address."""
+    """Return the tab's name from its URL."""
     value: Any = page.query_params["tab"]
     return value if isinstance(value, str) else value[0]
 
 
 def labels(block: Any) -> list[str]:
-    """Of all widgets in a part of the page, in the order in which they stand there."""
+    """Return the labels of all widgets in a part of the page, in page order."""
     return [element.label for element in elements(block) if element.type in WITH_LABELS]
 
 
@@ -50,17 +50,17 @@ def elements(block: Any) -> list[Any]:
 
 
 def caption(page: AppTest) -> str:
-    """All small print, without Markdown's marks."""
+    """Return the text of all captions without Markdown escapes."""
     return "\n".join(element.value for element in page.caption).replace("\\", "")
 
 
 def said(kind: Any) -> str:
-    """All sentences of a kind of box, such as `page.error`, without Markdown's marks."""
+    """Return the text of all elements of a kind, such as `page.error`, without Markdown escapes."""
     return "\n".join(element.value for element in kind).replace("\\", "")
 
 
 def bars(page: AppTest) -> list[tuple[int, str]]:
-    """Percent and text of every progress bar; older releases of Streamlit's tests know no bars by name."""
+    """Return percent and text of every progress bar; older AppTest releases have no `page.progress`."""
     found: list[Any] = list(page.get("progress"))
     return [(element.proto.value, element.proto.text) for element in found]
 

@@ -1,4 +1,4 @@
-"""A service that does nothing by itself: tests say what its worker would have done, on the real store."""
+"""Fake job service on a real store; tests play its worker."""
 
 import io
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from img2vid.versions import find_version
 
 
 class FakeService:
-    """The interface of img2vid.jobs.service.JobService, and what a worker does as methods of its own."""
+    """Interface of img2vid.jobs.service.JobService, plus methods that act as the worker."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.calls: list[tuple[Any, ...]] = []
-        self.sentence: str | None = None
-        self.elsewhere = False
+        self.status_text: str | None = None
+        self.remote = False
         self.wrong_address = ""
 
     def start(self) -> None:
@@ -52,20 +52,20 @@ class FakeService:
         animation: str | None = None,
     ) -> list[Job]:
         for settings, _ in wanted:
-            if not self.elsewhere:
+            if not self.remote:
                 find_version(settings.version).require_checkpoint()
         return [self.store.add(*one, picture, picture_name, suffix, folder, animation) for one in wanted]
 
     def cancel(self, job_id: str) -> None:
         self.store.cancel(job_id)
 
-    def again(self, job_id: str) -> Job:
+    def resubmit(self, job_id: str) -> Job:
         return self.store.resubmit(job_id)
 
     def move(self, job_id: str, place: int) -> None:
         self.store.move(job_id, place)
 
-    def empty_queue(self) -> int:
+    def clear_queue(self) -> int:
         return self.store.clear_queue()
 
     def load(self, version: str, choice: EngineChoice) -> None:
@@ -77,15 +77,15 @@ class FakeService:
         self.store.request_model("", EngineChoice())
 
     def status(self) -> str | None:
-        return self.sentence
+        return self.status_text
 
     def workers(self) -> list[tuple[str, str, str]]:
         return [("worker 1", "this computer", "cpu")]
 
-    def is_elsewhere(self) -> bool:
-        return self.elsewhere
+    def is_remote(self) -> bool:
+        return self.remote
 
-    # What the worker does
+    # Worker actions
 
     def has_loaded(self, version: str, advice: str = "") -> None:
         status = ModelStatus(
@@ -115,7 +115,7 @@ class FakeService:
         self.store.record_progress(job.id, event)
 
     def finishes(self, job: Job) -> Job:
-        """Writes small real files for every video of a job and ends it."""
+        """Write small real files for every video of a job and finish it."""
         if job.state is State.WAITING:
             self.begins(job)
         for index in range(job.settings.num_samples):
@@ -129,7 +129,7 @@ class FakeService:
 
 
 def moving_picture() -> bytes:
-    """A small animated GIF, as previews are."""
+    """Return a small animated GIF, the format of previews."""
     frames = [Image.fromarray(frame) for frame in frames_of(3)]
     packed = io.BytesIO()
     frames[0].save(packed, format="GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)

@@ -1,4 +1,4 @@
-"""What is going on: progress, the queue, and Cancel."""
+"""Activity: progress, the queue and Cancel."""
 
 from base64 import b64decode
 from dataclasses import replace
@@ -13,7 +13,7 @@ from img2vid.ui.sample import activity
 
 
 def sample(page: AppTest, *seeds: int) -> AppTest:
-    """Queues a video for each seed."""
+    """Queue a video for each seed."""
     for seed in seeds:
         page.number_input(key="seed").set_value(seed).run()
         page.button(key="sample").click().run()
@@ -37,13 +37,13 @@ def test_a_running_job_shows_stage_step_time_and_a_preview(page: AppTest, servic
     service.is_at(first(service), "sample", 5, 20, 45.2)
     page.run()
     assert bars(page) == [(25, "Sampling, step 5 of 20 · about 45 s left")]
-    assert "12 s so far · noise level 3.5 · 0.4 GB in use" in caption(page)
+    assert "12 s elapsed · noise level 3.5 · 0.4 GB in use" in caption(page)
     assert "dogs, svd_tiny, seed 1" in markdown(page)
-    (preview,) = [image for image in page.image if "so far" in image.proto.imgs[0].alt]
+    (preview,) = [image for image in page.image if "in progress" in image.proto.imgs[0].alt]
     assert b64decode(preview.value[0].removeprefix("data:image/gif;base64,")) == moving_picture()
 
 
-def test_cancel_stops_what_runs_and_then_what_waits(page: AppTest, service: FakeService) -> None:
+def test_cancel_stops_the_running_job_and_then_queued_ones(page: AppTest, service: FakeService) -> None:
     assert page.button(key="cancel").disabled
     sample(page, 1, 2)
     service.begins(first(service))
@@ -51,7 +51,7 @@ def test_cancel_stops_what_runs_and_then_what_waits(page: AppTest, service: Fake
     page.button(key="cancel").click().run()
     assert service.store.to_cancel() == {first(service).id}
     assert "dogs, seed 1: cancelled" in caption(page)
-    assert "Stops after this step." in caption(page)
+    assert "Cancelling after this step..." in caption(page)
     service.store.finish(first(service).id, State.CANCELLED)
     page.run()
     page.button(key="cancel").click().run()
@@ -59,7 +59,7 @@ def test_cancel_stops_what_runs_and_then_what_waits(page: AppTest, service: Fake
     assert page.button(key="cancel").disabled
 
 
-def test_the_queue_can_be_seen_reordered_shortened_and_emptied(page: AppTest, service: FakeService) -> None:
+def test_the_queue_can_be_reordered_shortened_and_cleared(page: AppTest, service: FakeService) -> None:
     sample(page, 1, 2, 3, 4)
 
     def seeds() -> list[int]:
@@ -102,15 +102,15 @@ def test_several_running_jobs_are_stopped_one_by_one(page: AppTest, service: Fak
     assert service.store.to_cancel() == {newer.id}
 
 
-def test_a_cluster_that_is_not_there_is_told_while_something_waits(page: AppTest, service: FakeService) -> None:
-    service.sentence = "the worker is starting"
+def test_the_worker_status_is_shown_while_jobs_wait(page: AppTest, service: FakeService) -> None:
+    service.status_text = "the worker is starting"
     assert "The worker is starting" not in caption(page.run())
     sample(page, 1)
     assert "The worker is starting." in caption(page)
 
 
 def test_the_page_is_drawn_again_when_a_job_ends(page: AppTest, service: FakeService) -> None:
-    """The fragment looks every second; where what it sees is not what the page was drawn from, all is drawn."""
+    """The fragment polls every second and reruns the page when its snapshot differs."""
     sample(page, 1)
     state = page.session_state["page"]
     before = activity.snapshot(state)
@@ -124,7 +124,7 @@ def test_the_page_is_drawn_again_when_a_job_ends(page: AppTest, service: FakeSer
     assert activity.snapshot(state) != running
 
 
-def test_looks_are_seldom_while_nothing_goes_on(page: AppTest, service: FakeService) -> None:
+def test_polling_is_slow_while_idle(page: AppTest, service: FakeService) -> None:
     assert activity.pace(page.session_state["page"]) == activity.IDLE
     sample(page, 1)
     assert activity.pace(page.session_state["page"]) == activity.BUSY

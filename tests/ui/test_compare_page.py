@@ -1,4 +1,4 @@
-"""The Compare page: columns and what differs in them, one press on Run, and clips as they come, also after a reload."""
+"""The Compare page: columns and their differences, Run, and the clips, also after a reload."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from img2vid.ui.shared.composites import composite_of
 
 
 def page_of_compare() -> None:
-    """What streamlit_app.py shows under Compare."""
+    """Draw the Compare page of streamlit_app.py."""
     from img2vid.ui.compare.page import compare
 
     compare()
@@ -53,13 +53,13 @@ def press(page: AppTest, key: str) -> AppTest:
 
 
 def ran(page: AppTest, service: FakeService) -> list[Job]:
-    """Presses Run; returns the jobs in the order of the columns."""
+    """Press Run and return the jobs in column order."""
     press(page, "compare_start")
     return service.store.queue()
 
 
 def measured(page: AppTest, service: FakeService) -> AppTest:
-    """Waits until all videos on the page are measured."""
+    """Wait until all videos on the page are measured."""
     page.run()
     deadline = time.monotonic() + 60
     while not all(entry.measurement for entry in Entries(service.store).find()):
@@ -69,7 +69,7 @@ def measured(page: AppTest, service: FakeService) -> AppTest:
 
 
 def columns_of(page: AppTest, name: str) -> list[Any]:
-    """The values of a setting, column by column."""
+    """Return the values of a setting by column."""
     drawn = {widget.key: widget.value for widget in (*page.number_input, *page.selectbox, *page.checkbox)}
     return [drawn[f"column_{index}_{name}"] for index in range(4) if f"column_{index}_{name}" in drawn]
 
@@ -82,17 +82,17 @@ def differences(page: AppTest) -> str:
     return markdown(page).replace(":primary-badge", "")
 
 
-def test_it_begins_with_two_columns_whose_differences_are_named(open_compare: Open) -> None:
+def test_the_page_starts_with_two_columns_and_lists_their_differences(open_compare: Open) -> None:
     page = open_compare()
     assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
     assert columns_of(page, "num_frames") == [14, 25]
     text = "Differs from column 1: [svd_tiny_xt] [T 25] [steps 30] [max-cfg-scale 3] [min guidance scale 1.5]"
     assert text in differences(page)
     assert page.button(key="compare_start").disabled
-    assert "Drop a picture into Input first" in caption(page)
+    assert "Add an image first" in caption(page)
 
 
-def test_what_differs_is_marked_where_it_is_set(page: AppTest) -> None:
+def test_differing_settings_are_marked(page: AppTest) -> None:
     labels = {widget.key: widget.label for widget in page.number_input}
     assert labels["column_1_num_steps"] == "\u2260 steps"
     assert labels["column_1_fps"] == "fps"
@@ -132,10 +132,10 @@ def test_columns_are_added_copied_and_removed(page: AppTest) -> None:
     assert page.button(key="add_column").disabled and page.button(key="copy_0").disabled
     press(page, "remove_column_1")
     assert columns_of(page, "motion_bucket_id") == [20, 127, 127]
-    assert "The same as column 1" not in caption(page)
+    assert "Same as column 1" not in caption(page)
 
 
-def test_another_version_in_a_column_takes_over_what_suits_it(page: AppTest) -> None:
+def test_changing_a_columns_version_adapts_its_settings(page: AppTest) -> None:
     set_number(page, 0, "fps", 9)
     page.selectbox(key="column_0_version").set_value("svd_tiny_xt").run()
     assert columns_of(page, "num_frames") == [25, 25]
@@ -145,7 +145,7 @@ def test_another_version_in_a_column_takes_over_what_suits_it(page: AppTest) -> 
     assert "Column 2: The checkpoint of svd_xt is missing" in caption(page)
 
 
-def test_settings_that_do_not_fit_together_are_told_with_their_column(page: AppTest) -> None:
+def test_incompatible_settings_are_reported_with_their_column(page: AppTest) -> None:
     set_number(page, 1, "block_cache", 3)
     page.selectbox(key="column_1_provider").set_value("sgm").run()
     assert page.button(key="compare_start").disabled
@@ -154,14 +154,14 @@ def test_settings_that_do_not_fit_together_are_told_with_their_column(page: AppT
 
 def test_one_press_on_run_queues_all_columns(page: AppTest, service: FakeService) -> None:
     page.selectbox(key="column_1_precision").set_value("fp32").run()
-    assert "2 videos to make, time known after the first run" in caption(page)
+    assert "2 videos to make, estimate available after the first run" in caption(page)
     jobs = ran(page, service)
     assert [job.settings.version for job in jobs] == ["svd_tiny", "svd_tiny_xt"]
     assert [job.choice.precision for job in jobs] == ["auto", "fp32"]
     assert [job.picture.read_bytes() == PHOTO.read_bytes() for job in jobs] == [True, True]
     assert [job.folder for job in jobs] == [service.store.home / "svd_tiny", service.store.home / "svd_tiny_xt"]
-    assert [text for _, text in bars(page)] == ["Waits, the next to run", "Waits, 1 before it in the queue"]
-    assert not page.number_input  # the settings make room
+    assert [text for _, text in bars(page)] == ["Queued, next to run", "Queued, 1 ahead"]
+    assert not page.number_input  # the settings are hidden
     press(page, "compare_fold")
     assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
 
@@ -192,18 +192,18 @@ def _result_of(job: Job) -> Any:
     return write_result(job, job.settings.seed)
 
 
-def test_the_same_again_runs_nothing_and_says_so_before(page: AppTest, service: FakeService) -> None:
+def test_existing_clips_are_reused_and_the_estimate_says_so(page: AppTest, service: FakeService) -> None:
     for job in ran(page, service):
         service.finishes(job)
     press(page, "compare_fold")
-    assert "All of them are there already" in caption(page)
+    assert "All clips are already made or queued" in caption(page)
     set_number(page, 1, "num_steps", 7)
-    assert "1 of 2 there already, 1 video to make" in caption(page)
-    assert "The clips below were made of something else" in caption(page)
+    assert "1 of 2 already made or queued, 1 video to make" in caption(page)
+    assert "These clips use older settings" in caption(page)
     (job,) = ran(page, service)
     assert (job.settings.version, job.settings.num_steps) == ("svd_tiny_xt", 7)
     assert len(page.get("video")) == 1
-    assert "Made before: dogs_svd_tiny_seed23.mp4" in caption(page)
+    assert "Reused: dogs_svd_tiny_seed23.mp4" in caption(page)
 
 
 def test_a_column_that_failed_says_why_and_runs_again(page: AppTest, service: FakeService) -> None:
@@ -220,7 +220,7 @@ def test_a_column_that_failed_says_why_and_runs_again(page: AppTest, service: Fa
     assert len(page.get("video")) == 1
 
 
-def test_cancel_ends_what_is_not_made_yet(page: AppTest, service: FakeService) -> None:
+def test_cancel_stops_unfinished_clips(page: AppTest, service: FakeService) -> None:
     first, _ = ran(page, service)
     service.finishes(first)
     page.run()
@@ -262,19 +262,19 @@ def test_an_earlier_comparison_can_be_opened_again(page: AppTest, service: FakeS
     press(page, "compare_fold")
     assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
     assert columns_of(page, "num_steps") == [25, 30]
-    assert "made of something else" not in caption(page)
+    assert "use older settings" not in caption(page)
     press(page, "remove_input")
     drop(page, PHOTO.parent / "brook.jpg")
-    assert "made of something else" in caption(page)
+    assert "use older settings" in caption(page)
 
 
-def test_a_video_that_is_gone_is_told_and_made_again(page: AppTest, service: FakeService) -> None:
+def test_a_missing_video_is_reported_and_made_again(page: AppTest, service: FakeService) -> None:
     for job in ran(page, service):
         service.finishes(job)
     entry = Entries(service.store).find()[0]
     entry.result.video.unlink()
     page.run()
-    assert "The video is not there any more" in said(page.warning)
+    assert "The video no longer exists" in said(page.warning)
     page.button(key="compare_again_1").click().run()
     (again,) = service.store.queue()
     assert again.settings == entry.settings
@@ -292,7 +292,7 @@ def test_the_composite_holds_all_clips_and_their_settings(
     frames = read_frames(path)
     one, two = (read_frames(entry.result.video) for entry in entries)
     assert len(frames) == len(one) == len(two)
-    # The fake clips are plain: the middle of each half has the colour of its clip.
+    # The fake clips have one color each, so the middle of each half has the color of its clip.
     for shown, clip in ((frames[2][:, : frames.shape[2] // 2], one), (frames[2][:, frames.shape[2] // 2 :], two)):
         middle = shown[2 * shown.shape[0] // 3, shown.shape[1] // 2].astype(int)
         assert np.abs(middle - clip[2].mean(axis=(0, 1))).max() < 8

@@ -1,4 +1,4 @@
-"""The columns of a comparison: what they begin with, what they take over, in what they differ, and what is kept."""
+"""State of a comparison: initial columns, changes, differences and storage."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def controls(version: str = "svd_tiny", **values: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def page(service: FakeService) -> PageState:
-    """A tab in which nothing was touched."""
+    """Tab with default settings."""
     return PageState(tabs.new_name(), tabs.fresh(VERSIONS), VERSIONS)
 
 
@@ -45,22 +45,22 @@ def entry_of(service: FakeService, seed: int = 23, **values: Any) -> Entry:
     return Entries(service.store).find_by_job(service.finishes(job).id)[0]
 
 
-def test_the_page_begins_with_the_pair_whose_checkpoints_are_there(page: PageState, service: FakeService) -> None:
+def test_the_page_starts_with_the_installed_pair(page: PageState, service: FakeService) -> None:
     page.set(motion_bucket_id=80, seed=5)
     what = state.comparison(page)
     assert [column.version for column in what.columns] == ["svd_tiny", "svd_tiny_xt"]
     assert [column.controls["num_frames"] for column in what.columns] == [14, 25]
     assert [column.controls["motion_bucket_id"] for column in what.columns] == [80, 80]
     assert [column.controls["seed"] for column in what.columns] == [5, 5]
-    service.elsewhere = True
+    service.remote = True
     assert [column.version for column in state.comparison(page).columns] == ["svd", "svd_xt"]
 
 
-def test_the_full_models_come_first_where_they_are_there(page: PageState, tmp_path: Path) -> None:
-    there = tmp_path / "there.safetensors"
-    there.write_bytes(b"weights")
+def test_installed_full_size_models_are_preferred(page: PageState, tmp_path: Path) -> None:
+    installed = tmp_path / "there.safetensors"
+    installed.write_bytes(b"weights")
     page.versions = {
-        name: version.model_copy(update={"checkpoint": str(there)}) if name in ("svd", "svd_xt") else version
+        name: version.model_copy(update={"checkpoint": str(installed)}) if name in ("svd", "svd_xt") else version
         for name, version in VERSIONS.items()
     }
     assert [column.version for column in state.comparison(page).columns] == ["svd", "svd_xt"]
@@ -73,7 +73,7 @@ def test_columns_follow_the_sample_page_until_one_of_them_is_set(page: PageState
     assert [column.controls["fps"] for column in state.comparison(page).columns] == [6, 6]
 
 
-def test_another_version_takes_over_what_suits_it_and_leaves_the_rest(page: PageState) -> None:
+def test_changing_the_version_adapts_its_settings_and_keeps_the_rest(page: PageState) -> None:
     what = Comparison((Column(controls(num_frames=10, fps=9, seed=3)), Column(controls(num_frames=10, fps=9, seed=3))))
     first, second = state.switch(what, 1, VERSIONS, "svd_xt")
     assert first == what.columns[0]
@@ -91,10 +91,10 @@ def test_there_are_two_to_four_columns() -> None:
     three = state.copied([Column(controls(seed=1)), Column(controls(seed=2))], 0)
     assert [one.controls["seed"] for one in three] == [1, 1, 2]
     four = state.copied(three, 2)
-    with pytest.raises(BadInput, match="there can be 4 columns at most"):
+    with pytest.raises(BadInput, match="a comparison can have at most 4 columns"):
         state.copied(four, 0)
     assert [one.controls["seed"] for one in state.removed(three, 1)] == [1, 2]
-    with pytest.raises(BadInput, match="needs 2 columns at least"):
+    with pytest.raises(BadInput, match="needs at least 2 columns"):
         state.removed(three[:2], 0)
 
 
@@ -126,8 +126,8 @@ def facts(version: str, choice: EngineChoice | None = None, **values: Any) -> di
     return state.facts(make_settings(controls(version, **values)), choice or EngineChoice())
 
 
-def test_a_name_tells_the_version_and_what_no_version_brings_along() -> None:
-    """That svd_xt has more frames goes without saying."""
+def test_labels_have_the_version_and_settings_that_are_not_its_defaults() -> None:
+    """Differences between the versions' defaults, such as the frames of svd_xt, are left out."""
     assert state.labels([facts("svd"), facts("svd_xt")], VERSIONS) == ["svd", "svd_xt"]
     steps = [facts("svd", num_steps=10), facts("svd"), facts("svd_xt")]
     assert state.labels(steps, VERSIONS) == ["svd, steps 10", "svd, steps 25", "svd_xt, steps 30"]
@@ -174,7 +174,7 @@ def test_everything_is_there_after_a_reload(page: PageState) -> None:
     assert state.comparison(reloaded(page)) == what
 
 
-def test_a_file_that_was_changed_by_hand_is_used_as_far_as_it_goes(page: PageState) -> None:
+def test_invalid_stored_values_get_their_defaults(page: PageState) -> None:
     both = [
         {"controls": controls(num_steps=-5, fps=9), "precision": "fp99"},
         {"controls": controls("svd_tiny_xt"), "provider": "native"},
@@ -202,7 +202,7 @@ def test_two_videos_sent_one_after_the_other_stand_side_by_side(page: PageState,
     assert page.tab.picture is not None and page.tab.picture.path == one.job.picture
     assert state.settings_of(page, what.columns[0]) == one.settings
     assert page.note is not None and page.note.place == "compare"
-    assert page.note.text == "dogs, svd_tiny, seed 2 is in column 2 of Compare."
+    assert page.note.text == "Sent dogs, svd_tiny, seed 2 to column 2."
 
 
 def test_a_video_that_is_sent_keeps_columns_that_were_set_by_hand(page: PageState, service: FakeService) -> None:
@@ -219,21 +219,21 @@ def test_a_video_that_is_sent_keeps_columns_that_were_set_by_hand(page: PageStat
     ]
 
 
-def test_columns_that_were_run_make_room_for_what_is_sent(page: PageState, service: FakeService) -> None:
+def test_sending_a_video_replaces_columns_that_ran(page: PageState, service: FakeService) -> None:
     what = state.comparison(page)
     state.keep(page, Comparison(what.columns, touched=True, ran=True))
     state.send(page, entry_of(service, 8))
     assert [column.controls["seed"] for column in state.comparison(page).columns] == [8, 8]
 
 
-def test_a_version_that_cannot_make_the_size_is_told(page: PageState) -> None:
+def test_an_unsupported_size_is_an_error(page: PageState) -> None:
     odd: ModelVersion = page.versions["svd_tiny"]
     assert odd.size_step == 16
     with pytest.raises(BadInput, match="height must be a multiple of 16"):
         state.settings_of(page, Column(controls(height=100)))
 
 
-def test_a_change_that_is_told_twice_counts_once(page: PageState) -> None:
+def test_a_repeated_change_event_has_no_effect(page: PageState) -> None:
     what = state.comparison(page)
     state.keep(page, Comparison(what.columns, touched=True, ran=True))
     state.set_columns(page, state.comparison(page), what.columns)

@@ -1,4 +1,4 @@
-"""How sizes, times, devices and errors are said."""
+"""Text for sizes, times, devices and errors."""
 
 import pytest
 
@@ -7,45 +7,45 @@ from img2vid.ui import formatting
 
 
 @pytest.mark.parametrize(
-    ("count", "said"),
+    ("count", "text"),
     [(0, "1 MB"), (14_745_362, "15 MB"), (120_000_000, "0.1 GB"), (9_559_625_980, "9.6 GB")],
 )
-def test_sizes(count: int, said: str) -> None:
-    assert formatting.size(count) == said
+def test_sizes(count: int, text: str) -> None:
+    assert formatting.size(count) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0.2, "1 s"), (8.4, "8 s"), (89.4, "89 s"), (130, "2 min"), (3600, "1 h 0 min"), (4800, "1 h 20 min")],
 )
-def test_spans(seconds: float, said: str) -> None:
-    assert formatting.span(seconds) == said
+def test_spans(seconds: float, text: str) -> None:
+    assert formatting.span(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "text"),
     [("cpu", "CPU"), ("cuda", "GPU"), ("cuda:0", "GPU"), ("cuda:1", "GPU 1"), ("mps", "Apple GPU"), ("xpu:1", "xpu:1")],
 )
-def test_devices(name: str, said: str) -> None:
-    assert formatting.device(name) == said
+def test_devices(name: str, text: str) -> None:
+    assert formatting.device(name) == text
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("error", "text"),
     [("no room; buy a disk", "No room; buy a disk."), ("Ready?", "Ready?"), ("  ", ""), (ValueError("odd"), "Odd.")],
 )
-def test_sentences(text: object, said: str) -> None:
-    assert formatting.sentence(text) == said
+def test_sentences(error: object, text: str) -> None:
+    assert formatting.sentence(error) == text
 
 
-def test_a_files_name_is_shown_as_it_is() -> None:
+def test_file_names_are_escaped_for_markdown() -> None:
     assert formatting.plain("a_b*c [x](y) :red[z] <b> $1$") == (
         "a\\_b\\*c \\[x\\]\\(y\\) \\:red\\[z\\] \\<b\\> \\$1\\$"
     )
 
 
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "text"),
     [
         (JobProgress("load", 7, 15, None, 1, None, 0), "Loading the model"),
         (JobProgress("sample", 3, 25, 8.5, 1, 130.0, 0), "Sampling, step 3 of 25 · about 2 min left"),
@@ -54,5 +54,5 @@ def test_a_files_name_is_shown_as_it_is() -> None:
         (JobProgress("upscale", 1, 4, None, 1, None, 0), "upscale"),
     ],
 )
-def test_progress(event: JobProgress, said: str) -> None:
-    assert formatting.progress(event) == said
+def test_progress(event: JobProgress, text: str) -> None:
+    assert formatting.progress(event) == text

@@ -1,4 +1,4 @@
-"""The Gallery page: what it finds and shows, what it keeps over a reload, and what each button does."""
+"""The Gallery page: filters, selection, state after a reload, and each button."""
 
 import datetime
 import json
@@ -32,7 +32,7 @@ def entries(service: FakeService) -> Entries:
 
 @pytest.fixture
 def tasks(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> BackgroundTasks:
-    """Imports and exports of the test's own; nothing is tidied or measured behind its back."""
+    """Background tasks of the test, without cleanup or measuring in the background."""
     own = BackgroundTasks()
     monkeypatch.setattr(shared, "open_background_tasks", lambda: own)
     monkeypatch.setattr(shared, "tidy", lambda: None)
@@ -41,7 +41,7 @@ def tasks(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> BackgroundTa
 
 
 def page_of_gallery() -> None:
-    """What streamlit_app.py shows under Gallery."""
+    """Draw the Gallery page of streamlit_app.py."""
     from img2vid.ui.gallery.page import gallery
 
     gallery()
@@ -71,14 +71,14 @@ def press(page: AppTest, key: str) -> AppTest:
 
 
 def make(service: FakeService, name: str = "dogs", seed: int = 23, **values: Any) -> Entry:
-    """A video with its files, made a second after the one before."""
+    """Return a new video with its files, one second newer than the last."""
     settings = make_settings({"seed": seed, **values})
     job = service.finishes(service.submit(settings, EngineChoice(), PHOTO, name, ".png"))
     return Entries(service.store).find_by_job(job.id)[0]
 
 
 def shown(page: AppTest) -> list[int]:
-    """The numbers of the videos on the page, in their order."""
+    """Return the numbers of the videos on the page, in order."""
     return [int(str(button.key).partition("_")[2]) for button in page.button if str(button.key).startswith("open_")]
 
 
@@ -87,7 +87,7 @@ def box(page: AppTest, number: int) -> Any:
 
 
 def filter_of(page: AppTest, name: str) -> Any:
-    """The widget of a filter."""
+    """Return the widget of a filter."""
     widgets = [*page.text_input, *page.multiselect, *page.selectbox, *page.date_input, *page.toggle]
     return next(widget for widget in widgets if str(widget.key).startswith(f"find_{name}_"))
 
@@ -108,7 +108,7 @@ def until(condition: Callable[[], object]) -> None:
 def test_an_empty_gallery_says_what_will_be_there(open_gallery: Open) -> None:
     page = open_gallery()
     assert "0 videos" in markdown(page)
-    assert "Videos appear here as soon as they are made." in caption(page)
+    assert "Your videos appear here." in caption(page)
 
 
 def test_videos_are_shown_newest_first_with_what_they_are(
@@ -129,11 +129,11 @@ def test_twenty_four_stand_on_a_page_and_the_others_are_turned_to(
     for _ in range(49):
         entries.add_imported(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
     page = open_gallery()
-    assert len(shown(page)) == 24 and "page **1** of 3" in markdown(page)
+    assert len(shown(page)) == 24 and "Page **1** of 3" in markdown(page)
     assert page.button(key="newer_top").disabled
     press(page, "older_bottom")
     press(page, "last_top")
-    assert len(shown(page)) == 2 and "page **3** of 3" in markdown(page)
+    assert len(shown(page)) == 2 and "Page **3** of 3" in markdown(page)
     assert shown(open_gallery(tab_of(page))) == shown(page)  # after a reload
 
 
@@ -178,7 +178,7 @@ def test_a_new_filter_begins_at_its_first_page(open_gallery: Open, service: Fake
         entries.add_imported(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
     page = press(open_gallery(), "older_top")
     filter_of(page, "text").set_value("dogs").run()
-    assert "page **1** of 2" in markdown(page)
+    assert "Page **1** of 2" in markdown(page)
 
 
 def test_what_is_deleted_comes_back_with_undo(open_gallery: Open, service: FakeService, entries: Entries) -> None:
@@ -188,7 +188,7 @@ def test_what_is_deleted_comes_back_with_undo(open_gallery: Open, service: FakeS
     assert shown(sound(page)) == [made[1].number] and "2 videos deleted." in caption(page)
     assert not made[0].result.video.exists()
     page = press(open_gallery(tab_of(page)), "undo_delete")
-    assert len(shown(sound(page))) == 3 and "2 videos brought back." in caption(page)
+    assert len(shown(sound(page))) == 3 and "2 videos restored." in caption(page)
     assert all(path.is_file() for path in files_of(made[0].result)[:3])
     assert "undo_delete" not in [button.key for button in page.button]
 
@@ -203,25 +203,25 @@ def test_undo_is_about_what_was_deleted_last_and_the_rest_is_in_the_trash(
     press(page, "undo_delete")
     assert shown(page) == [made[1].number]
     filter_of(page, "deleted").set_value(True).run()
-    assert shown(page) == [made[0].number] and "goes for good in 30 days" in caption(page)
+    assert shown(page) == [made[0].number] and "deleted permanently in 30 days" in caption(page)
     press(choose(page, made[0].number), "restore_chosen")
     filter_of(page, "deleted").set_value(False).run()
     assert len(shown(page)) == 2
 
 
-def test_only_who_says_so_deletes_for_good(open_gallery: Open, service: FakeService, entries: Entries) -> None:
+def test_permanent_deletion_needs_confirmation(open_gallery: Open, service: FakeService, entries: Entries) -> None:
     made = [make(service, seed=seed) for seed in (1, 2, 3)]
     page = press(choose(open_gallery(), *(entry.number for entry in made)), "delete_chosen")
     filter_of(page, "deleted").set_value(True).run()
     press(choose(page, made[0].number), "purge_chosen")
-    assert len(shown(page)) == 2 and "1 video deleted for good." in caption(page)
+    assert len(shown(page)) == 2 and "1 video permanently deleted." in caption(page)
     press(page, "empty_trash")
-    assert entries.count(Filter(deleted=True)) == 0 and "2 videos deleted for good." in caption(page)
+    assert entries.count(Filter(deleted=True)) == 0 and "2 videos permanently deleted." in caption(page)
     assert list((service.store.home / "trash").iterdir()) == []
 
 
-def test_boxes_and_filters_that_change_by_themselves_are_new_ones(open_gallery: Open, service: FakeService) -> None:
-    """What the browser still holds of the old ones, and sends with the next click anywhere, is nobody's wish."""
+def test_changes_by_the_program_create_new_widgets(open_gallery: Open, service: FakeService) -> None:
+    """Values of stale widgets, which the browser sends with the next click, are ignored."""
     number = make(service).number
     page = open_gallery()
     old = box(page, number)
@@ -230,7 +230,7 @@ def test_boxes_and_filters_that_change_by_themselves_are_new_ones(open_gallery: 
     ticked = box(page, number).key
     old.check().run()
     old.uncheck().run()
-    assert "1 chosen" in markdown(page)
+    assert "1 selected" in markdown(page)
     assert box(page, number).value and box(page, number).key == ticked
     box(page, number).uncheck().run()
     assert not box(page, number).value and box(page, number).key == ticked
@@ -286,12 +286,12 @@ def test_a_folder_is_imported_and_what_is_left_out_is_named(
     assert "imported" in caption(page)
 
 
-def test_a_folder_that_is_none_is_told_in_a_sentence(open_gallery: Open) -> None:
+def test_a_missing_folder_is_reported_in_a_sentence(open_gallery: Open) -> None:
     page = open_gallery()
     page.text_input(key="import_folder").set_value("/no/such/folder").run()
     press(page, "import")
     assert (
-        said(page.error) == "There is no folder '/no/such/folder'; type the whole path, as the file manager shows it."
+        said(page.error) == "There is no folder '/no/such/folder'; enter the full path, as the file manager shows it."
     )
 
 
@@ -311,7 +311,7 @@ def test_an_open_video_tells_all_about_itself_and_stays_open(
     assert shown(press(page, "close_entry")) == [entry.number]
 
 
-def test_what_is_said_about_a_video_is_kept(open_gallery: Open, service: FakeService, entries: Entries) -> None:
+def test_ratings_notes_and_tags_are_kept(open_gallery: Open, service: FakeService, entries: Entries) -> None:
     number = make(service).number
     page = press(open_gallery(), f"open_{number}")
     page.feedback(key=f"rate_{number}").set_value(3).run()
@@ -403,9 +403,9 @@ def test_a_video_whose_file_is_gone_is_shown_as_such_and_can_be_forgotten(
     entry = make(service)
     entry.result.video.unlink()
     page = open_gallery()
-    assert "Not on disk any more" in caption(page)
+    assert "File missing" in caption(page)
     press(page, f"open_{entry.number}")
-    assert "is not there any more" in said(page.warning)
+    assert "no longer exists" in said(page.warning)
     press(page, "delete_entry")
     assert entries.count() == 0 and shown(sound(page)) == []
 
@@ -417,7 +417,7 @@ def test_a_still_that_is_gone_or_damaged_takes_nothing_else_with_it(open_gallery
     assert len(shown(open_gallery())) == 3
 
 
-def test_a_tab_file_with_nonsense_in_it_is_begun_anew(open_gallery: Open, service: FakeService, home: Path) -> None:
+def test_invalid_values_in_a_tab_file_get_their_defaults(open_gallery: Open, service: FakeService, home: Path) -> None:
     make(service)
     page = press(open_gallery(), "choose_page")
     file = home / "tabs" / f"{tab_of(page)}.json"

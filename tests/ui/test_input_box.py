@@ -1,4 +1,4 @@
-"""Input: pictures, examples, the crop, files that cannot be used, and videos that bring their settings back."""
+"""Input: images, examples, the crop, invalid files, and videos that restore their settings."""
 
 import io
 import json
@@ -13,10 +13,10 @@ from img2vid.media.pictures import frame_picture, load_picture
 from img2vid.ui.shared import pictures
 
 
-def test_the_preview_is_the_frame_that_the_model_gets(open_page: Open) -> None:
+def test_the_preview_is_the_frame_that_the_model_sees(open_page: Open) -> None:
     page = drop(open_page(), PHOTO)
     page.slider(key="crop_offset").set_value(0.2).run()
-    assert "dogs, as the model gets it" in caption(page)
+    assert "dogs, as the model sees it" in caption(page)
     kept = next((paths.home() / "inputs").iterdir())
     shown = Image.open(io.BytesIO(pictures.framed(kept, 160, 96, "crop", 0.2)))
     assert list(shown.get_flattened_data()) == list(
@@ -24,7 +24,7 @@ def test_the_preview_is_the_frame_that_the_model_gets(open_page: Open) -> None:
     )
 
 
-def test_the_offset_is_offered_only_where_something_does_not_fit(open_page: Open) -> None:
+def test_the_crop_offset_is_offered_only_when_the_crop_trims_the_image(open_page: Open) -> None:
     page = drop(open_page(), PHOTO)
     assert page.slider(key="crop_offset").value == 0.5
     square = io.BytesIO()
@@ -35,12 +35,12 @@ def test_the_offset_is_offered_only_where_something_does_not_fit(open_page: Open
     assert page.slider(key="crop_offset").value == 0.5
 
 
-def test_the_examples_are_offered_until_there_is_an_input(open_page: Open) -> None:
+def test_examples_are_offered_until_an_input_is_set(open_page: Open) -> None:
     page = open_page()
     offered = [button.label for button in page.button if str(button.key).startswith("example_")]
     assert offered == ["brook", "dandelion", "dogs", "mountains"]
     page.button(key="example_brook").click().run()
-    assert "brook, as the model gets it" in caption(page)
+    assert "brook, as the model sees it" in caption(page)
     assert not [button for button in page.button if str(button.key).startswith("example_")]
     page.button(key="remove_input").click().run()
     assert page.button(key="sample").disabled
@@ -48,28 +48,28 @@ def test_the_examples_are_offered_until_there_is_an_input(open_page: Open) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "told"),
+    ("name", "data", "message"),
     [
-        ("notes.txt", b"hello", "'notes.txt' is not a picture that can be read; use JPEG, PNG or WebP."),
-        ("empty.png", b"", "'empty.png' is empty; choose a JPEG, PNG or WebP picture."),
+        ("notes.txt", b"hello", "'notes.txt' is not a supported image; use JPEG, PNG or WebP."),
+        ("empty.png", b"", "'empty.png' is empty; choose a JPEG, PNG or WebP image."),
         ("cut.jpg", PHOTO.read_bytes()[:3000], "'cut.jpg' is damaged or incomplete; save or download it again."),
-        ("phone.heic", b"\0\0\0\x18ftypheic" + bytes(16), "is a HEIC picture, which cannot be read here"),
-        ("film.mp4", b"\0\0\0\x18ftypisom" + bytes(16), "'film.mp4' is not a video made by img2vid; drop a picture"),
-        ("list.json", b'{"a": 1}', "'list.json' holds no settings of img2vid"),
-        ("torn.json", b'{"settings": ', "'torn.json' cannot be read as JSON"),
+        ("phone.heic", b"\0\0\0\x18ftypheic" + bytes(16), "is a HEIC image, which is not supported"),
+        ("film.mp4", b"\0\0\0\x18ftypisom" + bytes(16), "'film.mp4' is not a video made by img2vid; add an image"),
+        ("list.json", b'{"a": 1}', "'list.json' has no img2vid settings"),
+        ("torn.json", b'{"settings": ', "'torn.json' is not valid JSON"),
         ("old.json", b'{"settings": {"version": "svd9"}}', "There is no model version 'svd9'"),
         ("odd.json", b'{"settings": {"version": "svd", "fps": 0}}', "Fps must be a whole number from 1 to 1000"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_one_sentence_and_the_input_stays(
-    open_page: Open, name: str, data: bytes, told: str
+def test_an_invalid_file_is_reported_in_one_line_and_the_input_stays(
+    open_page: Open, name: str, data: bytes, message: str
 ) -> None:
     page = drop(open_page(), PHOTO)
     drop_bytes(page, data, name)
     text = said(page.error)
-    assert told in text
+    assert message in text
     assert "\n" not in text
-    assert "dogs, as the model gets it" in caption(page)
+    assert "dogs, as the model sees it" in caption(page)
     assert not page.button(key="sample").disabled
     page.number_input(key="fps").set_value(9).run()
     assert not page.error
@@ -77,10 +77,10 @@ def test_a_file_that_cannot_be_used_is_one_sentence_and_the_input_stays(
 
 def test_a_windows_path_as_a_name_is_only_a_name(open_page: Open) -> None:
     page = drop(open_page(), PHOTO, r"C:\pictures\two dogs.jpg")
-    assert "two dogs, as the model gets it" in caption(page)
+    assert "two dogs, as the model sees it" in caption(page)
 
 
-def test_a_dropped_video_brings_settings_and_the_stored_input_back(open_page: Open, service: FakeService) -> None:
+def test_an_uploaded_video_restores_settings_and_the_stored_input(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     page.number_input(key="motion_bucket_id").set_value(80).run()
     page.selectbox(key="sampler").set_value("DPMPP2MSampler").run()
@@ -91,13 +91,13 @@ def test_a_dropped_video_brings_settings_and_the_stored_input_back(open_page: Op
         page.button(key="remove_input").click().run()
         page.button(key="defaults").click().run()
         drop(page, path)
-        assert f"Settings and input of {path.name} are back." in caption(page)
+        assert f"Restored settings and image from {path.name}." in caption(page)
         assert page.number_input(key="motion_bucket_id").value == 80
         assert page.selectbox(key="sampler").value == "DPMPP2MSampler"
-        assert "dogs, as the model gets it" in caption(page)
+        assert "dogs, as the model sees it" in caption(page)
 
 
-def test_a_video_from_elsewhere_stands_in_for_its_picture(open_page: Open, service: FakeService) -> None:
+def test_the_first_frame_of_a_foreign_video_replaces_its_image(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     page.number_input(key="seed").set_value(77).run()
     page.button(key="sample").click().run()
@@ -109,11 +109,11 @@ def test_a_video_from_elsewhere_stands_in_for_its_picture(open_page: Open, servi
     page.button(key="dice").click().run()
     drop_bytes(page, settings, "found.json")
     assert page.number_input(key="seed").value == 77
-    assert "drop that too" in caption(page)
+    assert "add that too" in caption(page)
     assert page.button(key="sample").disabled
     drop_bytes(page, video, "found.mp4")
-    assert "first frame stands for it" in caption(page)
-    assert "dogs, as the model gets it" in caption(page)
+    assert "first frame is used instead" in caption(page)
+    assert "dogs, as the model sees it" in caption(page)
     assert not page.button(key="sample").disabled
 
 

@@ -1,4 +1,4 @@
-"""What is told of videos that were measured: which numbers, in which units, and where along the clip they belong."""
+"""Measurement table and plots: values, units and positions along the clip."""
 
 from dataclasses import replace
 
@@ -27,11 +27,11 @@ def numbers(entry: Entry) -> dict[str, float | None]:
     return {quantity.heading: quantity.value(entry) for quantity in measured.QUANTITIES}
 
 
-def test_every_number_is_told_in_the_unit_of_its_heading(entry: Entry) -> None:
-    told = numbers(replace(entry, result=replace(entry.result, seconds=12.0, memory=2_500_000_000)))
-    assert told["Sharpness drift (%)"] == pytest.approx(100 * FOUND.sharpness_drift)
+def test_every_number_has_the_unit_of_its_heading(entry: Entry) -> None:
+    shown = numbers(replace(entry, result=replace(entry.result, seconds=12.0, memory=2_500_000_000)))
+    assert shown["Sharpness drift (%)"] == pytest.approx(100 * FOUND.sharpness_drift)
     assert FOUND.sharpness_drift == pytest.approx(20 / 110)
-    assert {name: value for name, value in told.items() if name != "Sharpness drift (%)"} == {
+    assert {name: value for name, value in shown.items() if name != "Sharpness drift (%)"} == {
         "Time (s)": 12.0,
         "Memory (GB)": 2.5,
         "Motion (px)": 2.0,
@@ -43,9 +43,9 @@ def test_every_number_is_told_in_the_unit_of_its_heading(entry: Entry) -> None:
     }
 
 
-def test_what_is_not_known_stays_empty(entry: Entry) -> None:
-    told = numbers(replace(entry, measurement=None, result=replace(entry.result, seconds=0.0, memory=0)))
-    assert {*told.values()} == {None}
+def test_unknown_numbers_are_empty(entry: Entry) -> None:
+    shown = numbers(replace(entry, measurement=None, result=replace(entry.result, seconds=0.0, memory=0)))
+    assert {*shown.values()} == {None}
 
 
 def test_every_help_text_says_which_direction_is_better() -> None:

@@ -1,4 +1,4 @@
-"""Model Version and Load Model: what is in memory, on its way, missing or broken."""
+"""Model Version and Load Model: loaded, loading, missing and broken models."""
 
 from pathlib import Path
 
@@ -16,21 +16,21 @@ def load_model(page: AppTest) -> Checkbox:
     return box
 
 
-def test_ticking_loads_the_chosen_version_and_unticking_lets_go(open_page: Open, service: FakeService) -> None:
+def test_ticking_loads_the_version_and_unticking_unloads_it(open_page: Open, service: FakeService) -> None:
     page = open_page()
     assert not load_model(page).value
-    assert "No model in memory" in caption(page)
+    assert "No model loaded" in caption(page)
     load_model(page).check().run()
     assert service.calls == [("load", "svd_tiny", EngineChoice())]
     assert load_model(page).value
-    assert "as soon as the worker is free" in caption(page)
+    assert "loads when the worker is ready" in caption(page)
     load_model(page).uncheck().run()
     assert service.calls[1:] == [("unload",)]
     assert not load_model(page).value
 
 
-def test_what_the_browser_tells_of_an_old_box_is_nobodys_wish(open_page: Open, service: FakeService) -> None:
-    """A box that ticked itself a moment ago is still empty in the browser, which sends it with a click elsewhere."""
+def test_events_from_a_stale_load_model_widget_are_ignored(open_page: Open, service: FakeService) -> None:
+    """After the program ticks the checkbox, the browser may still send its old value with another click."""
     page = open_page()
     old = load_model(page)
     service.has_loaded("svd_tiny")
@@ -42,7 +42,7 @@ def test_what_the_browser_tells_of_an_old_box_is_nobodys_wish(open_page: Open, s
     assert load_model(page).value
     load_model(page).uncheck().run()
     assert service.calls == [("unload",)]
-    assert not load_model(page).value  # the worker may take a moment
+    assert not load_model(page).value  # although the worker has not unloaded it yet
     load_model(page).check().run()
     assert service.calls[1:] == [("load", "svd_tiny", EngineChoice())]
     assert load_model(page).value
@@ -56,30 +56,28 @@ def test_loading_is_counted_in_bytes(open_page: Open, service: FakeService) -> N
     assert load_model(page).value
 
 
-def test_a_loaded_model_is_told_with_its_place_and_size(open_page: Open, service: FakeService) -> None:
+def test_a_loaded_model_is_shown_with_its_device_and_size(open_page: Open, service: FakeService) -> None:
     service.load("svd_tiny", EngineChoice())
     service.has_loaded("svd_tiny")
     page = open_page()
     assert "svd_tiny on CPU, 0.1 GB, ready" in caption(page)
     assert load_model(page).value
     drop(page, PHOTO)
-    assert "2.3 s of video, time known after the first run, 0.1 GB" in caption(page)
+    assert "2.3 s clip, estimate available after the first run, about 0.1 GB of memory" in caption(page)
 
 
-def test_a_model_that_a_job_loaded_by_itself_is_ticked_and_can_be_let_go(open_page: Open, service: FakeService) -> None:
+def test_a_model_loaded_by_a_job_is_ticked_and_can_be_unloaded(open_page: Open, service: FakeService) -> None:
     service.has_loaded("svd_tiny")
     page = open_page()
     load_model(page).uncheck().run()
     assert service.calls == [("unload",)]
-    assert not load_model(page).value  # the worker may take a moment
+    assert not load_model(page).value  # although the worker has not unloaded it yet
     load_model(page).check().run()
     assert service.calls[1:] == [("load", "svd_tiny", EngineChoice())]
     assert load_model(page).value
 
 
-def test_what_went_wrong_while_loading_is_one_sentence_and_can_be_tried_again(
-    open_page: Open, service: FakeService
-) -> None:
+def test_a_load_error_is_one_sentence_and_can_be_retried(open_page: Open, service: FakeService) -> None:
     service.load("svd_tiny", EngineChoice())
     service.has_failed_to_load("svd_tiny", "the file is cut off; download it again")
     page = open_page()
@@ -89,9 +87,7 @@ def test_what_went_wrong_while_loading_is_one_sentence_and_can_be_tried_again(
     assert service.calls[-1] == ("load", "svd_tiny", EngineChoice())
 
 
-def test_a_missing_checkpoint_says_which_file_to_put_where_and_the_page_stays_usable(
-    open_page: Open, service: FakeService
-) -> None:
+def test_a_missing_checkpoint_is_explained_and_the_page_stays_usable(open_page: Open, service: FakeService) -> None:
     page = open_page()
     drop(page, PHOTO)
     page.selectbox(key="version").set_value("svd_xt").run()
@@ -99,14 +95,14 @@ def test_a_missing_checkpoint_says_which_file_to_put_where_and_the_page_stays_us
     for part in ("svd_xt.safetensors", "9.56 GB", "checkpoints", "stable-video-diffusion-img2vid-xt"):
         assert part in text
     assert page.button(key="sample").disabled
-    assert "The checkpoint of svd_xt is missing" in caption(page)
+    assert "svd_xt is not installed." in caption(page)
     assert load_model(page).disabled
     page.selectbox(key="version").set_value("svd_tiny").run()
     assert not page.info
     assert not page.button(key="sample").disabled
 
 
-def test_every_full_version_tells_the_size_of_its_missing_checkpoint(open_page: Open) -> None:
+def test_the_size_of_every_missing_checkpoint_is_shown(open_page: Open) -> None:
     page = open_page()
     for name in ("svd", "svd_image_decoder", "svd_xt", "svd_xt_image_decoder", "svd_xt_1_1"):
         page.selectbox(key="version").set_value(name).run()
@@ -115,7 +111,7 @@ def test_every_full_version_tells_the_size_of_its_missing_checkpoint(open_page: 
 
 @pytest.fixture
 def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """svd_tiny_xt has a file where checkpoints are looked for; nothing reads it here."""
+    """Version with a placeholder checkpoint file, which is never read here."""
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "svd_tiny_xt.safetensors").write_bytes(b"weights")
     monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(tmp_path / "more"))
@@ -142,7 +138,7 @@ def test_without_load_model_ticked_another_version_loads_nothing(
     assert not load_model(page).value
 
 
-def test_another_engine_loads_a_ticked_model_anew(open_page: Open, service: FakeService) -> None:
+def test_changing_the_engine_reloads_a_ticked_model(open_page: Open, service: FakeService) -> None:
     service.load("svd_tiny", EngineChoice())
     service.has_loaded("svd_tiny")
     page = open_page()
@@ -150,15 +146,13 @@ def test_another_engine_loads_a_ticked_model_anew(open_page: Open, service: Fake
     assert service.calls[-1] == ("load", "svd_tiny", EngineChoice(provider="native"))
 
 
-def test_the_engine_of_the_environment_is_where_a_new_tab_begins(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_tab_starts_with_the_engine_of_the_environment(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMG2VID_ENGINE", "sgm")
     assert open_page().selectbox(key="provider").value == "sgm"
 
 
-def test_on_a_cluster_elsewhere_checkpoints_are_not_looked_for_here(open_page: Open, service: FakeService) -> None:
-    service.elsewhere = True
+def test_checkpoints_are_not_checked_for_remote_workers(open_page: Open, service: FakeService) -> None:
+    service.remote = True
     page = drop(open_page(), PHOTO)
     page.selectbox(key="version").set_value("svd_xt").run()
     assert not page.info
@@ -166,7 +160,7 @@ def test_on_a_cluster_elsewhere_checkpoints_are_not_looked_for_here(open_page: O
     assert service.store.jobs()[0].settings.version == "svd_xt"
 
 
-def test_a_slow_choice_is_named_beside_the_loaded_model(open_page: Open, service: FakeService) -> None:
+def test_a_slow_choice_is_reported_with_the_loaded_model(open_page: Open, service: FakeService) -> None:
     service.load("svd_tiny", EngineChoice(precision="bf16"))
     service.has_loaded("svd_tiny", advice="precision bf16 is slower than fp32 on this processor")
     assert "Precision bf16 is slower than fp32 on this processor." in caption(open_page())

@@ -1,4 +1,4 @@
-"""The Models page: what is there, what is on its way in the background, and what each button does."""
+"""The Models page: installed models, background downloads, and each button."""
 
 import hashlib
 import time
@@ -24,7 +24,7 @@ DATA = b"a checkpoint"
 
 
 class Background(Tasks):
-    """Tasks of the test's own: they are as far as it says. calls: what the page asked for."""
+    """Fake tasks whose progress the test sets. calls: requests of the page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def background(monkeypatch: pytest.MonkeyPatch) -> Background:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: FakeService) -> Path:
-    """The checkpoint folder of a project where only svd_tiny is."""
+    """Checkpoint folder that contains only svd_tiny."""
     place = tmp_path / "project" / "checkpoints"
     place.mkdir(parents=True)
     (place / "svd_tiny.safetensors").write_bytes(DATA)
@@ -60,7 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: FakeService
 
 
 def page_of_models() -> None:
-    """What streamlit_app.py shows under Models."""
+    """Draw the Models page of streamlit_app.py."""
     from img2vid.ui.models.page import models
 
     models()
@@ -80,7 +80,7 @@ Open = Callable[[], AppTest]
 
 
 def keys(page: AppTest, name: str) -> list[str]:
-    """The buttons of a version."""
+    """Return the buttons of a version."""
     return [str(button.key).removesuffix(f"_{name}") for button in page.button if str(button.key).endswith(f"_{name}")]
 
 
@@ -93,7 +93,7 @@ def press(page: AppTest, key: str) -> AppTest:
 def test_every_version_is_shown_with_its_state_licence_and_source(open_models: Open) -> None:
     page = open_models()
     text, small = markdown(page), caption(page)
-    for part in ("svd_tiny", "1 MB, here", "svd_xt_1_1", "4.8 GB, not here"):
+    for part in ("svd_tiny", "Installed, 1 MB", "svd_xt_1_1", "Not installed, 4.8 GB"):
         assert part in text
     for part in (
         "14 frames of 160 x 96 · MIT · comes with img2vid",
@@ -124,23 +124,21 @@ def test_a_download_is_counted_in_every_tab(open_models: Open, background: Backg
     for page in (open_models(), open_models()):
         assert bars(page) == [(25, "Downloading, 2.4 GB of 9.6 GB · 24.0 MB/s · about 5 min left")]
         assert keys(page, "svd_xt") == ["cancel"]
-    background.put(
-        "svd_xt", Task("download", progress=Progress("wait", 5, 10, note="x asks to wait; next attempt in 7 s"))
-    )
-    assert bars(open_models())[0][1].replace("\\", "") == "X asks to wait; next attempt in 7 s."
+    background.put("svd_xt", Task("download", progress=Progress("wait", 5, 10, note="x asks to wait; retrying in 7 s")))
+    assert bars(open_models())[0][1].replace("\\", "") == "X asks to wait; retrying in 7 s."
 
 
 def test_cancel_asks_the_download_to_stop(open_models: Open, background: Background, folder: Path) -> None:
     background.put("svd_xt", Task("download"))
     page = press(open_models(), "cancel_svd_xt")
-    assert bars(page) == [(0, "Stopping")]
+    assert bars(page) == [(0, "Cancelling...")]
     assert page.button(key="cancel_svd_xt").disabled
     part_of(folder / "svd_xt.safetensors").write_bytes(DATA)
     background.put("svd_xt", Task("download", state="cancelled"))
     page.run()
-    assert "what has arrived is kept" in caption(page)
-    assert "1 MB of 9.6 GB have arrived" in markdown(page)
-    assert page.button(key="download_svd_xt").label == "Go on"
+    assert "Press Resume to continue the download." in caption(page)
+    assert "Downloaded 1 MB of 9.6 GB" in markdown(page)
+    assert page.button(key="download_svd_xt").label == "Resume"
 
 
 def test_what_went_wrong_is_one_sentence_with_its_address(open_models: Open, background: Background) -> None:
@@ -150,7 +148,7 @@ def test_what_went_wrong_is_one_sentence_with_its_address(open_models: Open, bac
     assert keys(page, "svd_xt_1_1") == ["download"]
 
 
-def test_verify_reads_the_file_and_tells(open_models: Open, background: Background) -> None:
+def test_verify_reads_the_file_and_reports_the_result(open_models: Open, background: Background) -> None:
     page = press(open_models(), "verify_svd_tiny")
     assert background.calls == [("verify", "svd_tiny")]
     background.put("svd_tiny", Task("verify", state="done", text="it is right"))
@@ -166,19 +164,19 @@ def test_remove_deletes_the_file_once_that_is_confirmed(open_models: Open, folde
     assert f"Deletes {file} (0.00 GB)." in markdown(page)
     press(page, "remove_svd_xt")
     assert not file.exists()
-    assert "The checkpoint of svd_xt was deleted" in caption(page)
+    assert "Deleted the checkpoint of svd_xt." in caption(page)
     assert keys(page, "svd_xt") == ["download"]
 
 
-def test_what_cannot_be_begun_is_told_at_the_top(
+def test_a_task_that_cannot_start_is_reported_at_the_top(
     open_models: Open, background: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> None:
-        raise BadInput("the mirror must be a web address")
+        raise BadInput("the mirror must be a URL")
 
     monkeypatch.setattr(background, "download", refuse)
     page = press(open_models(), "download_svd")
-    assert said(page.error) == "The mirror must be a web address."
+    assert said(page.error) == "The mirror must be a URL."
 
 
 def test_a_version_of_ones_own_without_a_source_cannot_be_downloaded(
@@ -199,7 +197,7 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
 def test_a_real_download_goes_on_without_the_page(
     open_models: Open, real: Tasks, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the press to the file, with a source that stands still until the page that asked is gone."""
+    """The download finishes although the page that started it is gone."""
     went: list[str] = []
 
     def slow(version: ModelVersion, source: Any, on_progress: Any, patience: Any) -> Path:
@@ -223,5 +221,5 @@ def test_a_real_download_goes_on_without_the_page(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     again.run()
-    assert "All of it has arrived; svd_xt.safetensors is checked and ready." in caption(again)
+    assert "Downloaded and verified; svd_xt.safetensors is ready to use." in caption(again)
     assert hashlib.sha256((folder / "svd_xt.safetensors").read_bytes()).digest() == hashlib.sha256(DATA).digest()

@@ -1,4 +1,4 @@
-"""The first paint waits for nothing heavy: importing the page brings neither torch nor the cluster."""
+"""Importing the pages imports neither torch nor the cluster packages, which would delay the first paint."""
 
 import os
 import subprocess

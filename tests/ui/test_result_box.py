@@ -1,4 +1,4 @@
-"""Result: the video and what can be done with it, what did not finish, and earlier results."""
+"""Result: the video and its actions, unfinished jobs and earlier results."""
 
 import io
 import zipfile
@@ -36,7 +36,7 @@ def test_before_the_first_video_its_place_is_shown(page: AppTest) -> None:
     assert not page.get("video")
 
 
-def test_the_video_loops_muted_and_its_seed_and_place_are_told(page: AppTest, service: FakeService) -> None:
+def test_the_video_loops_muted_and_its_seed_and_path_are_shown(page: AppTest, service: FakeService) -> None:
     job = made(page, service, 41)
     (video,) = page.get("video")
     assert (video.proto.loop, video.proto.autoplay, video.proto.muted) == (True, True, True)
@@ -75,7 +75,7 @@ def test_same_settings_new_seed(page: AppTest, service: FakeService) -> None:
 def test_the_last_frame_becomes_the_next_input(page: AppTest, service: FakeService) -> None:
     job = made(page, service)
     page.button(key="last_frame").click().run()
-    assert "dogs_last, as the model gets it" in caption(page)
+    assert "dogs_last, as the model sees it" in caption(page)
     page.button(key="sample").click().run()
     page.number_input(key="seed").set_value(1).run()
     page.button(key="sample").click().run()
@@ -88,7 +88,7 @@ def test_the_last_frame_becomes_the_next_input(page: AppTest, service: FakeServi
         )
 
 
-def test_a_results_settings_and_input_can_be_taken_over(page: AppTest, service: FakeService) -> None:
+def test_a_results_settings_and_input_can_be_restored(page: AppTest, service: FakeService) -> None:
     page.number_input(key="motion_bucket_id").set_value(80).run()
     made(page, service, 5)
     page.button(key="defaults").click().run()
@@ -96,7 +96,7 @@ def test_a_results_settings_and_input_can_be_taken_over(page: AppTest, service: 
     page.button(key="these_settings").click().run()
     assert page.number_input(key="motion_bucket_id").value == 80
     assert page.number_input(key="seed").value == 5
-    assert "dogs, as the model gets it" in caption(page)
+    assert "dogs, as the model sees it" in caption(page)
 
 
 def test_several_videos_of_one_run_are_chosen_by_seed(page: AppTest, service: FakeService) -> None:
@@ -110,7 +110,7 @@ def test_several_videos_of_one_run_are_chosen_by_seed(page: AppTest, service: Fa
     assert str(job.results[2].video) in caption(page)
 
 
-def test_earlier_results_can_be_looked_at_and_a_new_one_comes_to_the_front(page: AppTest, service: FakeService) -> None:
+def test_earlier_results_can_be_shown_and_a_new_one_takes_over(page: AppTest, service: FakeService) -> None:
     first, second = made(page, service, 1), made(page, service, 2)
     assert "seed 2 · dogs" in caption(page)
     assert page.button(key=f"show_{second.id}").disabled
@@ -120,9 +120,7 @@ def test_earlier_results_can_be_looked_at_and_a_new_one_comes_to_the_front(page:
     assert "seed 3 · dogs" in caption(page)
 
 
-def test_the_result_that_was_looked_at_is_there_after_a_reload(
-    page: AppTest, service: FakeService, open_page: Open
-) -> None:
+def test_the_selected_result_survives_a_reload(page: AppTest, service: FakeService, open_page: Open) -> None:
     first, _ = made(page, service, 1), made(page, service, 2)
     page.button(key=f"show_{first.id}").click().run()
     assert "seed 1 · dogs" in caption(open_page(tab_of(page)))
@@ -140,15 +138,15 @@ def test_a_result_stays_while_the_next_one_is_made(page: AppTest, service: FakeS
     assert bars(page)
 
 
-def test_a_video_that_was_removed_is_told_and_the_page_goes_on(page: AppTest, service: FakeService) -> None:
+def test_a_missing_video_is_reported_and_the_page_stays_usable(page: AppTest, service: FakeService) -> None:
     job = made(page, service)
     job.results[0].video.unlink()
     page.run()
-    assert "is not there any more" in said(page.warning)
+    assert "no longer exists" in said(page.warning)
     assert not page.button(key="sample").disabled
 
 
-def test_a_notice_of_the_run_is_told_with_its_result(page: AppTest, service: FakeService) -> None:
+def test_a_notice_of_the_run_is_shown_with_its_result(page: AppTest, service: FakeService) -> None:
     job = sample(page, service)
     service.store.record_notice(job.id, "decode_t was halved to 7, because memory ran out")
     service.finishes(job)
@@ -177,9 +175,7 @@ def test_an_interrupted_job_runs_again_with_one_click(page: AppTest, service: Fa
     assert not page.warning
 
 
-def test_what_did_not_finish_can_be_waved_away_also_for_later_tabs(
-    page: AppTest, service: FakeService, open_page: Open
-) -> None:
+def test_dismissed_jobs_stay_dismissed_in_later_tabs(page: AppTest, service: FakeService, open_page: Open) -> None:
     job = sample(page, service)
     service.fails(job, "no reason")
     page.run()
@@ -197,4 +193,4 @@ def test_a_restart_of_the_program_shows_what_was_interrupted(
     again = open_page(tab_of(page))
     assert f"again_{running.id}" in {button.key for button in again.button}
     assert [job.id for job in service.store.queue()] == [waiting.id]
-    assert "dogs, as the model gets it" in caption(again)
+    assert "dogs, as the model sees it" in caption(again)

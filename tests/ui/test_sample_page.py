@@ -1,4 +1,4 @@
-"""The page as a whole: what stands where, what is kept, and what a press on Sample sends away."""
+"""The Sample page: layout, stored settings and the jobs that Sample submits."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from img2vid.inference import EngineChoice
 from img2vid.jobs.job import State
+from img2vid.jobs.peaks import record_peak
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -24,7 +25,7 @@ MAIN = [
 ]
 
 
-def test_the_controls_stand_in_the_reference_demos_order_under_its_labels(open_page: Open) -> None:
+def test_controls_have_the_reference_demos_order_and_labels(open_page: Open) -> None:
     page = open_page()
     shown = [label for label in labels(page.main) if label in MAIN]
     assert shown == MAIN
@@ -50,8 +51,8 @@ def test_every_control_starts_at_the_versions_default_and_has_a_help_text(open_p
         if widget.key in SampleSettings.model_fields:
             assert widget.value == getattr(settings, widget.key), widget.key
     keys = {widget.key for widget in drawn}
-    resting = {"saving_fps", "eta", "order", "scale", "period", "period_fusing", "fitting", "crop_offset"}
-    assert set(SampleSettings.model_fields) - keys == resting
+    unused = {"saving_fps", "eta", "order", "scale", "period", "period_fusing", "fitting", "crop_offset"}
+    assert set(SampleSettings.model_fields) - keys == unused
 
 
 def test_only_the_parameters_of_the_chosen_sampler_and_guider_are_drawn(open_page: Open) -> None:
@@ -66,11 +67,11 @@ def test_only_the_parameters_of_the_chosen_sampler_and_guider_are_drawn(open_pag
     assert {"s_churn", "s_tmin", "s_tmax", "s_noise"} <= {widget.key for widget in page.number_input}
 
 
-def test_approximations_are_named_in_the_title_where_they_are_on(open_page: Open, service: FakeService) -> None:
+def test_enabled_approximations_are_listed_in_the_title(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     assert approximations(page).label == "Approximations"
     assert not approximations(page).proto.expanded
-    assert "not the same video" in caption(page)
+    assert "changes the result" in caption(page)
     page.number_input(key="guidance_sigma_max").set_value(50.0).run()
     page.number_input(key="block_cache").set_value(2).run()
     assert approximations(page).label == "Approximations: guidance up to sigma, block cache"
@@ -81,7 +82,7 @@ def test_approximations_are_named_in_the_title_where_they_are_on(open_page: Open
     assert approximations(page).label == "Approximations"
 
 
-def test_an_approximation_with_an_engine_that_has_none_stops_sample_with_a_sentence(open_page: Open) -> None:
+def test_an_approximation_that_the_engine_lacks_disables_sample_with_a_sentence(open_page: Open) -> None:
     page = drop(open_page(), PHOTO)
     page.number_input(key="block_cache").set_value(2).run()
     page.selectbox(key="provider").set_value("sgm").run()
@@ -99,10 +100,10 @@ def approximations(page: AppTest) -> Any:
 def test_without_an_input_sample_cannot_be_pressed_and_says_why(open_page: Open) -> None:
     page = open_page()
     assert page.button(key="sample").disabled
-    assert "Drop a picture into Input first" in caption(page)
+    assert "Add an image first" in caption(page)
 
 
-def test_sample_sends_the_controls_and_the_picture_away(open_page: Open, service: FakeService) -> None:
+def test_sample_submits_the_controls_and_the_image(open_page: Open, service: FakeService) -> None:
     page = open_page()
     drop(page, PHOTO)
     page.number_input(key="motion_bucket_id").set_value(80).run()
@@ -120,7 +121,7 @@ def test_sample_sends_the_controls_and_the_picture_away(open_page: Open, service
 def test_values_that_arrive_together_with_the_press_on_sample_are_in_the_job(
     open_page: Open, service: FakeService
 ) -> None:
-    """AppTest sends the main area before the sidebar, so Streamlit calls Sample's callback before the seed's."""
+    """AppTest sends the main area before the sidebar, so Sample's callback runs before the seed's."""
     page = drop(open_page(), PHOTO)
     page.number_input(key="seed").set_value(77)
     page.number_input(key="fps").set_value(9)
@@ -128,7 +129,7 @@ def test_values_that_arrive_together_with_the_press_on_sample_are_in_the_job(
     assert [(job.settings.seed, job.settings.fps) for job in service.store.queue()] == [(77, 9)]
 
 
-def test_how_the_model_is_run_is_sent_away_and_survives_a_reload(open_page: Open, service: FakeService) -> None:
+def test_engine_options_are_submitted_and_survive_a_reload(open_page: Open, service: FakeService) -> None:
     page = open_page()
     drop(page, PHOTO)
     page.selectbox(key="memory").set_value("stages").run()
@@ -148,7 +149,7 @@ def test_the_same_video_is_not_queued_twice_but_another_seed_is(open_page: Open,
     page.button(key="sample").click().run()
     page.button(key="sample").click().run()
     assert len(service.store.jobs()) == 1
-    assert "is being made already" in caption(page)
+    assert "Already in the queue" in caption(page)
     page.number_input(key="seed").set_value(24).run()
     page.button(key="sample").click().run()
     assert len(service.store.jobs()) == 2
@@ -166,15 +167,15 @@ def test_save_path_and_saving_nothing_choose_the_folder(open_page: Open, service
     assert (mine.folder.name, kept.folder.name) == ("mine", "kept")
 
 
-def test_the_dice_throws_another_seed_and_the_rest_stays(open_page: Open) -> None:
+def test_dice_sets_a_random_seed_only(open_page: Open) -> None:
     page = open_page()
     page.number_input(key="fps").set_value(9).run()
-    thrown = {page.button(key="dice").click().run().number_input(key="seed").value for _ in range(3)}
-    assert len(thrown - {23}) >= 2
+    seeds = {page.button(key="dice").click().run().number_input(key="seed").value for _ in range(3)}
+    assert len(seeds - {23}) >= 2
     assert page.number_input(key="fps").value == 9
 
 
-def test_settings_that_do_not_fit_together_stop_sample_with_a_sentence(open_page: Open) -> None:
+def test_incompatible_settings_disable_sample_with_a_sentence(open_page: Open) -> None:
     page = open_page()
     drop(page, PHOTO)
     page.number_input(key="height").set_value(100).run()
@@ -184,7 +185,7 @@ def test_settings_that_do_not_fit_together_stop_sample_with_a_sentence(open_page
     assert not page.button(key="sample").disabled
 
 
-def test_settings_outside_of_the_training_are_warned_about_and_not_blocked(open_page: Open) -> None:
+def test_settings_outside_the_training_range_are_warned_about_and_allowed(open_page: Open) -> None:
     page = open_page()
     drop(page, PHOTO)
     assert "trained" not in caption(page)
@@ -193,49 +194,47 @@ def test_settings_outside_of_the_training_are_warned_about_and_not_blocked(open_
     assert not page.button(key="sample").disabled
 
 
-def test_the_length_and_the_expected_time_are_told_before(open_page: Open, service: FakeService) -> None:
+def test_the_clip_length_and_estimated_time_are_shown(open_page: Open, service: FakeService) -> None:
     from img2vid.jobs.estimate import Timing
 
     page = open_page()
     drop(page, PHOTO)
-    assert "2.3 s of video, time known after the first run" in caption(page)
+    assert "2.3 s clip, estimate available after the first run" in caption(page)
     timing = Timing.of(find_version("svd_tiny").settings({}), 30.0, 8.0, 40.0)
     service.store.record_timing("svd_tiny", {"provider": "native", "device": "cpu", "precision": "fp32"}, timing)
     page.run()
-    assert "2.3 s of video, about 40 s" in caption(page)
+    assert "2.3 s clip, about 40 s to make" in caption(page)
     page.number_input(key="num_samples").set_value(2).run()
     page.number_input(key="fps").set_value(7).run()
-    assert "2 x 2.0 s of video, about 80 s" in caption(page)
+    assert "2 clips of 2.0 s, about 80 s to make" in caption(page)
 
 
 def test_the_memory_that_such_a_run_took_is_told_before_the_next(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
-    assert "a model of 15 MB" in caption(page)
+    assert "15 MB model" in caption(page)
     page.button(key="sample").click().run()
     (job,) = service.store.jobs()
     service.begins(job)
-    for memory in (300_000_000, 900_000_000, 400_000_000):
-        service.is_at(job, "sample", 1, 20, memory=memory)
-        page.run()
+    record_peak(service.store, job.settings, job.choice, 900_000_000)
     service.finishes(service.store.job(job.id))
     page.run()
-    assert "2.3 s of video, time known after the first run, 0.9 GB" in caption(page)
+    assert "2.3 s clip, estimate available after the first run, about 0.9 GB of memory" in caption(page)
     page.number_input(key="decode_t").set_value(1).run()
     assert "0.9 GB" not in caption(page)
 
 
-def test_another_frame_rate_for_the_file_is_asked_for_when_it_is_ticked(open_page: Open) -> None:
+def test_the_files_frame_rate_is_shown_when_it_is_ticked(open_page: Open) -> None:
     page = open_page()
     assert "saving_fps" not in {widget.key for widget in page.number_input}
     page.checkbox(key="overwrite_fps").check().run()
     assert page.number_input(key="saving_fps").value == 6
     page.number_input(key="saving_fps").set_value(12.0).run()
-    assert "1.2 s of video" in outlook_with_input(page)
+    assert "1.2 s clip" in estimate_with_input(page)
     page.checkbox(key="overwrite_fps").uncheck().run()
-    assert "2.3 s of video" in caption(page)
+    assert "2.3 s clip" in caption(page)
 
 
-def outlook_with_input(page: AppTest) -> str:
+def estimate_with_input(page: AppTest) -> str:
     return caption(drop(page, PHOTO))
 
 
@@ -262,7 +261,7 @@ def test_defaults_brings_every_control_back_but_not_the_seed(open_page: Open) ->
     assert page.number_input(key="seed").value == 5
 
 
-def test_a_reload_finds_controls_and_input_again(open_page: Open) -> None:
+def test_controls_and_input_survive_a_reload(open_page: Open) -> None:
     page = open_page()
     drop(page, PHOTO)
     page.number_input(key="fps").set_value(9).run()
@@ -275,11 +274,11 @@ def test_a_reload_finds_controls_and_input_again(open_page: Open) -> None:
     assert again.slider(key="crop_offset").value == 0.2
     assert again.selectbox(key="sampler").value == "DPMPP2MSampler"
     assert again.selectbox(key="device").value == "cpu"
-    assert "dogs, as the model gets it" in caption(again)
+    assert "dogs, as the model sees it" in caption(again)
     assert not again.button(key="sample").disabled
 
 
-def test_a_second_tab_begins_like_the_first_and_goes_its_own_way(open_page: Open) -> None:
+def test_a_second_tab_starts_as_a_copy_of_the_first_and_is_independent(open_page: Open) -> None:
     first = open_page()
     first.number_input(key="fps").set_value(9).run()
     second = open_page()
@@ -300,7 +299,7 @@ def test_a_broken_list_of_versions_is_one_sentence(open_page: Open, configs: Any
     assert "Traceback" not in markdown(page)
 
 
-def test_an_address_of_a_cluster_that_is_none_is_one_sentence_and_the_page_is_there(
+def test_an_invalid_scheduler_address_is_one_sentence_and_the_page_is_drawn(
     open_page: Open, service: FakeService
 ) -> None:
     service.wrong_address = "IMG2VID_SCHEDULER must be an address like tcp://host:8786, got 'here'"

@@ -1,4 +1,4 @@
-"""What the page says when something goes wrong that nobody foresaw, and when the disk takes nothing any more."""
+"""Unexpected errors and disk errors on the page."""
 
 from pathlib import Path
 
@@ -13,37 +13,31 @@ from img2vid.ui.sample import start
 
 
 def broken(*_: object) -> None:
-    raise RuntimeError("the shelf\nfell down")
+    raise RuntimeError("an\nerror")
 
 
-def test_a_part_that_cannot_be_drawn_leaves_the_others_alone(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_one_part_leaves_the_others_intact(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_page, "result_box", broken)
     page = open_page()
-    assert said(page.error) == (
-        "The result could not be shown. Something unforeseen happened: RuntimeError, the shelf fell down."
-    )
+    assert said(page.error) == ("The result could not be shown. Unexpected error: RuntimeError, an error.")
     details = next(box for box in page.expander if box.label == "Details")
     assert "Traceback" in details.code[0].value
     drop(page, PHOTO)
     assert not page.button(key="sample").disabled
 
 
-def test_an_action_that_fails_in_an_unforeseen_way_is_one_sentence(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_error_in_a_callback_is_one_sentence(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     page = drop(open_page(), PHOTO)
     with monkeypatch.context() as patched:
         patched.setattr(start, "submit", broken)
         page.button(key="sample").click().run()
-    assert said(page.error) == "Something unforeseen happened: RuntimeError, the shelf fell down."
+    assert said(page.error) == "Unexpected error: RuntimeError, an error."
     assert next(box for box in page.expander if box.label == "Details").code
     page.number_input(key="fps").set_value(7).run()
     assert not page.error
 
 
-def test_a_store_that_cannot_be_read_is_told_in_a_sentence(
-    open_page: Open, service: FakeService, tmp_path: Path
-) -> None:
+def test_an_unreadable_store_is_reported_in_a_sentence(open_page: Open, service: FakeService, tmp_path: Path) -> None:
     page = open_page()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "img2vid.sqlite").write_text("no database at all, but long enough to be looked at" * 40)
@@ -55,9 +49,7 @@ def test_a_store_that_cannot_be_read_is_told_in_a_sentence(
     assert "Traceback" not in said(page.error)
 
 
-def test_a_disk_that_takes_nothing_is_told_and_the_page_goes_on(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_and_the_page_stays_usable(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     page = open_page()
 
     def full(*_: object) -> None:
@@ -65,13 +57,11 @@ def test_a_disk_that_takes_nothing_is_told_and_the_page_goes_on(
 
     monkeypatch.setattr(tabs, "write", full)
     page.number_input(key="fps").set_value(9).run()
-    assert "cannot be kept on disk (No space left on device)" in said(page.error)
+    assert "Cannot save your settings (No space left on device)" in said(page.error)
     assert page.number_input(key="fps").value == 9
 
 
-def test_a_checkpoint_that_arrives_is_noticed_by_itself(
-    open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_checkpoint_is_detected(open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from img2vid.ui.sample import activity
 
     monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(tmp_path))
@@ -84,4 +74,4 @@ def test_a_checkpoint_that_arrives_is_noticed_by_itself(
     assert activity.snapshot(state) != state.seen
     page.run()
     assert not page.button(key="sample").disabled
-    assert "missing" not in caption(page)
+    assert "not installed" not in caption(page).lower()

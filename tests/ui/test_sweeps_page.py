@@ -1,4 +1,4 @@
-"""The Sweeps page: what is typed becomes a grid of jobs, each made once, and every cell says how it is."""
+"""The Sweeps page: axes become a grid of jobs without duplicates, and each cell shows its state."""
 
 import json
 import time
@@ -22,14 +22,14 @@ from img2vid.versions import load_versions
 
 
 def page_of_sweeps() -> None:
-    """What streamlit_app.py shows under Sweeps."""
+    """Draw the Sweeps page of streamlit_app.py."""
     from img2vid.ui.sweeps.page import sweeps
 
     sweeps()
 
 
 def opened(tab: str | None = None) -> AppTest:
-    """Opens a tab, a new one or, by its name, one that was open before."""
+    """Open a new tab, or an earlier one by its name."""
     page = AppTest.from_function(page_of_sweeps, default_timeout=30)
     if tab is not None:
         page.query_params["tab"] = tab
@@ -38,7 +38,7 @@ def opened(tab: str | None = None) -> AppTest:
 
 @pytest.fixture
 def page(service: FakeService) -> AppTest:
-    """The page with a photo, as a new tab shows it."""
+    """New tab with a photo as its input."""
     return drop(opened(), PHOTO)
 
 
@@ -65,31 +65,31 @@ def study(service: FakeService) -> Study:
 
 
 def jobs(service: FakeService) -> list[Job]:
-    """Those of the newest sweep, row by row."""
+    """Return the jobs of the newest sweep, row by row."""
     return [service.store.job(cell.job) for cell in study(service).cells]
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("service")
 def test_nothing_can_be_run_without_a_picture() -> None:
     page = opened()
     assert page.button(key="sweep_start").disabled
-    assert "Drop a picture into Input first." in caption(page)
+    assert "Add an image first." in caption(page)
 
 
-def test_a_sentence_tells_beforehand_what_run_will_do(page: AppTest, service: FakeService) -> None:
+def test_the_estimate_describes_the_run(page: AppTest, service: FakeService) -> None:
     assert page.button(key="sweep_start").label == "Run 9 videos"
-    assert "9 videos of 14 frames, time known after the first run." in caption(page)
-    assert "All else as on the Sample page: svd_tiny, 160 x 96, 25 steps, 6 fps" in caption(page)
+    assert "9 videos of 14 frames, estimate available after the first run." in caption(page)
+    assert "All other settings come from the Sample page: svd_tiny, 160 x 96, 25 steps, 6 fps" in caption(page)
     press(page, "sweep_start")
     assert [(job.settings.seed, job.settings.motion_bucket_id) for job in jobs(service)] == [
         (seed, motion) for seed in (1, 2, 3) for motion in (20, 127, 255)
     ]
-    assert "9 videos of 14 frames, 9 are there already or being made." in caption(page)
+    assert "9 videos of 14 frames, 9 already made or queued." in caption(page)
 
 
-def test_the_grid_shows_how_each_cell_is(page: AppTest, service: FakeService) -> None:
+def test_the_grid_shows_the_state_of_each_cell(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
-    assert bars(page)[0] == (0, "0 of 9 videos made · time known after the first of its kind")
+    assert bars(page)[0] == (0, "0 of 9 videos made · estimate available after the first run")
     first, second, third, fourth, *_ = jobs(service)
     service.finishes(first)
     service.fails(second, "memory ran out; try decode_t 1")
@@ -100,7 +100,7 @@ def test_the_grid_shows_how_each_cell_is(page: AppTest, service: FakeService) ->
     assert bars(page)[0][1].startswith("1 of 9 videos made")
     assert len(page.get("video")) == 1
     told = caption(page)
-    assert "Memory ran out; try decode_t 1." in told and "Cancelled" in told and told.count("Waits") == 5
+    assert "Memory ran out; try decode_t 1." in told and "Cancelled" in told and told.count("Queued") == 5
     assert any("step 5 of 25" in text for _, text in bars(page))
     labels = markdown(page)
     assert all(f"**{name}**" in labels for name in ("motion bucket id 20", "motion bucket id 255", "seed 1", "seed 3"))
@@ -113,12 +113,12 @@ def test_the_same_again_adds_no_job(page: AppTest, service: FakeService) -> None
     press(page, "sweep_start")
     assert len(service.store.jobs(limit=50)) == 9
     assert all(cell.reused for cell in study(service).cells)
-    assert "9 of 9 videos of dogs · 9 of them were there before" in caption(page)
-    # One row more: three new videos.
+    assert "9 of 9 videos of dogs · 9 reused" in caption(page)
+    # One more row: three new videos.
     typed(page, 1, "seed", "1..4")
     assert page.button(key="sweep_start").label == "Run 12 videos"
-    assert "12 videos of 14 frames, 9 are there already or being made" in caption(page)
-    assert "The grid below was made with other settings" in caption(page)
+    assert "12 videos of 14 frames, 9 already made or queued" in caption(page)
+    assert "These clips use older settings. Run to update." in caption(page)
     press(page, "sweep_start")
     assert len(service.store.jobs(limit=50)) == 12
 
@@ -127,12 +127,12 @@ def test_the_same_again_adds_no_job(page: AppTest, service: FakeService) -> None
     ("text", "sentence"),
     [
         ("20, abc", "Motion_bucket_id must be a whole number from 0 to 511, got 'abc'."),
-        ("20, 20", "The axis motion_bucket_id has 20 more than once; leave one of them out."),
+        ("20, 20", "The axis motion_bucket_id has 20 more than once; remove the duplicate."),
         ("", "The axis motion_bucket_id has no values"),
-        ("0..200", "A sweep has at most 100 videos, got 201 values of motion_bucket_id; leave some out."),
+        ("0..200", "A sweep has at most 100 videos, got 201 values of motion_bucket_id; remove some."),
     ],
 )
-def test_what_is_no_axis_is_told_and_run_rests(page: AppTest, text: str, sentence: str) -> None:
+def test_an_invalid_axis_is_reported_and_disables_run(page: AppTest, text: str, sentence: str) -> None:
     typed(page, 0, "motion_bucket_id", text)
     assert sentence in caption(page)
     assert page.button(key="sweep_start").disabled
@@ -142,7 +142,7 @@ def test_versions_and_other_names_are_chosen_from_a_list(page: AppTest, service:
     page.selectbox(key="axis_0").set_value("Model Version")
     run(page)
     assert page.multiselect(key="axis_0_version").value == ["svd_tiny", "svd_tiny_xt"]
-    page.selectbox(key="axis_1").set_value("nothing")
+    page.selectbox(key="axis_1").set_value("None")
     run(page)
     assert page.button(key="sweep_start").label == "Run 2 videos"
     assert "2 videos of 14 to 25 frames" in caption(page)
@@ -153,29 +153,29 @@ def test_versions_and_other_names_are_chosen_from_a_list(page: AppTest, service:
     ]
     page.multiselect(key="axis_0_version").set_value(["svd_tiny", "svd_xt"])
     run(page)
-    assert "The checkpoint of svd_xt is missing; the Models page downloads it." in caption(page)
+    assert "svd_xt is not installed. Download it on the Models page." in caption(page)
     assert page.button(key="sweep_start").disabled
 
 
-def test_an_axis_that_changes_nothing_is_pointed_out(page: AppTest) -> None:
+def test_an_axis_without_effect_is_reported(page: AppTest) -> None:
     page.selectbox(key="axis_0").set_value("cfg-scale")
     run(page)
-    assert "Scale changes nothing here; only VanillaCFG uses it." in caption(page)
+    assert "Scale has no effect here; only VanillaCFG uses it." in caption(page)
 
 
-def test_all_that_waits_or_runs_is_cancelled_and_can_be_run_again(page: AppTest, service: FakeService) -> None:
+def test_unfinished_jobs_can_be_cancelled_and_run_again(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
     service.finishes(jobs(service)[0])
     press(page, "sweep_cancel")
     assert [job.state for job in jobs(service)] == [State.DONE, *[State.CANCELLED] * 8]
     run(page)
     assert page.button(key="sweep_cancel").disabled
-    assert page.button(key="sweep_again").label == "Run the 8 missing again"
+    assert page.button(key="sweep_again").label == "Run 8 missing videos"
     press(page, "sweep_again")
     assert [job.state for job in jobs(service)] == [State.DONE, *[State.WAITING] * 8]
 
 
-def test_a_cell_is_looked_into_and_its_settings_are_used(page: AppTest, service: FakeService) -> None:
+def test_a_cell_can_be_opened_and_its_settings_used(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
     job = service.finishes(jobs(service)[5])
     run(page)
@@ -191,14 +191,14 @@ def test_a_cell_is_looked_into_and_its_settings_are_used(page: AppTest, service:
     run(page)
     assert "| Flicker (of 255) |" in markdown(page)
     press(page, "sweep_use")
-    assert "Sample has the settings of this video now." in caption(page)
+    assert "Copied the settings of this video to the Sample page." in caption(page)
     kept = json.loads((service.store.home / "tabs" / f"{tab_of(page)}.json").read_text(encoding="utf-8"))
     assert (kept["controls"]["motion_bucket_id"], kept["controls"]["seed"]) == (255, 2)
     press(page, "sweep_close")
     assert len(page.get("video")) == 1
 
 
-def test_what_was_typed_and_what_is_looked_at_outlive_a_reload(page: AppTest) -> None:
+def test_axes_and_the_open_cell_survive_a_reload(page: AppTest) -> None:
     typed(page, 0, "motion_bucket_id", "5, 6")
     press(page, "sweep_start")
     again = opened(tab_of(page))
@@ -228,7 +228,7 @@ def test_downloads_hold_what_is_made(page: AppTest, service: FakeService) -> Non
     assert sheet.reasons() == ["", *["waiting"] * 8]
 
 
-def test_a_sweep_that_is_gone_from_the_store_is_no_fault(page: AppTest, service: FakeService) -> None:
+def test_a_sweep_missing_from_the_store_is_no_error(page: AppTest, service: FakeService) -> None:
     path = service.store.home / "tabs" / f"{tab_of(page)}.json"
     press(page, "sweep_start")
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -237,7 +237,7 @@ def test_a_sweep_that_is_gone_from_the_store_is_no_fault(page: AppTest, service:
     assert said(run(page).error) == ""
 
 
-# What the page keeps
+# Stored state
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def state(home: Path) -> PageState:
     return PageState("0123456789ab", Tab(defaults_of(versions["svd_tiny"])), versions)
 
 
-def test_what_is_kept_is_what_is_read(state: PageState) -> None:
+def test_the_stored_state_is_read_back(state: PageState) -> None:
     what = sweeps_state.Sweep(("seed", NOTHING), ("1, 2", ""), "abc", 3, "stretch")
     sweeps_state.keep(state, what)
     assert sweeps_state.sweep(state) == what
@@ -255,12 +255,12 @@ def test_what_is_kept_is_what_is_read(state: PageState) -> None:
 
 
 @pytest.mark.parametrize("kept", [None, 3, {"names": ["x", "y"], "texts": ["", ""]}, {"names": "seed"}, {"open": "a"}])
-def test_what_cannot_be_used_is_left_at_its_default(state: PageState, kept: object) -> None:
+def test_invalid_stored_values_get_their_defaults(state: PageState, kept: object) -> None:
     state.tab.pages["sweeps"] = kept
     assert sweeps_state.sweep(state) == sweeps_state.Sweep()
 
 
-def test_axes_that_would_be_one_setting_change_places(state: PageState) -> None:
+def test_choosing_the_other_axis_setting_swaps_the_axes(state: PageState) -> None:
     what = sweeps_state.named(state, sweeps_state.Sweep(), 0, "seed")
     assert what.names == ("seed", "motion_bucket_id")
     assert what.texts == ("23, 24, 25", "20, 127, 255")
@@ -270,6 +270,6 @@ def test_axes_that_would_be_one_setting_change_places(state: PageState) -> None:
 
 
 @pytest.mark.parametrize("name", sweeps_state.ORDER)
-def test_the_values_to_begin_with_are_an_axis(state: PageState, name: str) -> None:
+def test_the_initial_values_are_a_valid_axis(state: PageState, name: str) -> None:
     what = sweeps_state.named(state, sweeps_state.Sweep(("fps", NOTHING), ("6", "")), 0, name)
     assert sweeps_state.axes(what)[0].name == name

@@ -1,4 +1,4 @@
-"""The System page: it draws at once, fills in what takes time, and offers a text without anything private."""
+"""The System page: immediate drawing, slow checks in the background, and diagnostics without private data."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ PHOTO = b"a picture"
 
 @pytest.fixture
 def seen(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Pollers:
-    """What there is to see, as the test says; sizes are really counted."""
+    """Pollers with fake results, except for folder sizes."""
     made = Pollers()
     made.cards = Poller(lambda: [Card("NVIDIA GeForce RTX 3060", "551.86", 12 * 10**9, 3 * 10**9, 7, 50)], every=3600)
     made.doctor = Poller(lambda: findings(), every=float("inf"))
@@ -32,11 +32,11 @@ def seen(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Pollers:
 
 
 def findings() -> list[Finding]:
-    return [ok("Python", "Python 3.11."), problem("disk: home", "0.1 GB are free.", "Free some space.")]
+    return [ok("Python", "Python 3.11."), problem("disk: home", "0.1 GB free.", "Free some space.")]
 
 
 def page_of_system() -> None:
-    """What streamlit_app.py shows under System."""
+    """Draw the System page of streamlit_app.py."""
     from img2vid.ui.system.page import system
 
     system()
@@ -66,7 +66,7 @@ def open_system(seen: Pollers) -> Callable[[], AppTest]:
 Open = Callable[[], AppTest]
 
 
-def test_it_shows_what_the_computer_is_and_what_lies_where(
+def test_it_shows_the_computer_and_the_folders(
     open_system: Open, seen: Pollers, service: FakeService, home: Path
 ) -> None:
     (home / "svd_tiny").mkdir(parents=True)
@@ -84,10 +84,10 @@ def test_it_shows_what_the_computer_is_and_what_lies_where(
     ):
         assert part in text
     assert "driver 551.86 · 7 % busy · 50 °C" in caption(page)
-    assert "In memory: svd_tiny, engine native, CPU, fp32, 0.1 GB." in caption(page)
+    assert "Model loaded: svd_tiny, engine native, CPU, fp32, 0.1 GB." in caption(page)
 
 
-def test_what_takes_time_is_not_waited_for(open_system: Open, seen: Pollers) -> None:
+def test_slow_checks_do_not_delay_drawing(open_system: Open, seen: Pollers) -> None:
     waiting: list[int] = []
 
     def slow() -> list[Finding]:
@@ -97,28 +97,28 @@ def test_what_takes_time_is_not_waited_for(open_system: Open, seen: Pollers) -> 
 
     seen.doctor = Poller(slow, every=float("inf"))
     page = open_system()
-    assert "Looking at this computer" in caption(page)
+    assert "Checking this computer" in caption(page)
     assert page.button(key="ask_doctor").disabled
     waiting.append(1)
     page = settled(seen, page)
-    assert "Looking at this computer" not in caption(page)
+    assert "Checking this computer" not in caption(page)
     assert "1 problem: disk: home." in markdown(page)
     assert "Free some space." in markdown(page)
     assert not page.button(key="ask_doctor").disabled
 
 
-def test_while_a_video_is_made_the_doctor_looks_only_when_asked(
+def test_the_doctor_runs_only_on_request_while_a_video_is_made(
     open_system: Open, seen: Pollers, service: FakeService
 ) -> None:
     service.begins(service.submit(make_settings({}), EngineChoice(), PHOTO, "dogs", ".png"))
     page = settled(seen, open_system())
     assert seen.doctor.last() is None
-    assert "A video is being made" in caption(page)
+    assert "Not checked while a video is being made" in caption(page)
     page.button(key="ask_doctor").click().run()
     assert "1 problem" in markdown(settled(seen, page))
 
 
-def test_the_text_for_a_report_says_what_failed_and_not_whose_it_was(
+def test_diagnostics_have_the_failure_and_no_private_data(
     open_system: Open, seen: Pollers, service: FakeService, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER", "annabel")
@@ -133,7 +133,7 @@ def test_the_text_for_a_report_says_what_failed_and_not_whose_it_was(
         assert private not in text
 
 
-def test_a_computer_without_a_card_says_where_videos_are_made(open_system: Open, seen: Pollers) -> None:
+def test_without_a_gpu_the_page_names_the_device(open_system: Open, seen: Pollers) -> None:
     seen.cards = Poller(lambda: list[Card](), every=3600)
     page = settled(seen, open_system())
-    assert "No NVIDIA card" in markdown(page)
+    assert "No NVIDIA GPU found" in caption(page)

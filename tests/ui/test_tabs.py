@@ -1,4 +1,4 @@
-"""What a tab keeps on disk, and what is made of files that somebody or something has spoilt."""
+"""Tab files on disk, including damaged and edited ones."""
 
 import json
 import os
@@ -26,12 +26,12 @@ def _home(home: Path) -> None:
 
 
 def full() -> Tab:
-    """A tab in which nothing is as it was at first."""
+    """Return a tab in which every value differs from its default."""
     choice = EngineChoice("sgm", "cuda:1", "bf16", True, "stages", "fp16", True, 3)
     return Tab(dict(OTHER_VALUES), choice, False, "/videos", PICTURE, "job", ("one", "two"))
 
 
-def test_everything_comes_back() -> None:
+def test_all_values_are_read_back() -> None:
     tabs.write("0" * 12, full())
     assert tabs.read("0" * 12, VERSIONS) == full()
     assert set(full().controls) == set(SampleSettings.model_fields)
@@ -45,7 +45,7 @@ def test_an_unknown_tab_is_none_and_a_new_one_has_the_defaults() -> None:
     assert tab.choice == EngineChoice(provider="sgm")
 
 
-def test_a_new_tab_begins_as_the_last_one_but_looks_at_the_newest_result(home: Path) -> None:
+def test_a_new_tab_copies_the_last_one_but_shows_the_newest_result(home: Path) -> None:
     tabs.write("1" * 12, full())
     other = tabs.fresh(VERSIONS)
     tabs.write("2" * 12, other)
@@ -56,7 +56,7 @@ def test_a_new_tab_begins_as_the_last_one_but_looks_at_the_newest_result(home: P
 
 
 def read_with(home: Path, part: str, name: str, value: Any) -> tabs.Tab:
-    """A tab that was kept with something else written in one place."""
+    """Return a tab read from a file with one changed value."""
     tabs.write("1" * 12, full())
     path = home / "tabs" / f"{'1' * 12}.json"
     kept = json.loads(path.read_text())
@@ -83,7 +83,7 @@ def read_with(home: Path, part: str, name: str, value: Any) -> tabs.Tab:
         ("watermark", "perhaps"),
     ],
 )
-def test_a_value_that_no_control_can_show_is_left_at_its_default(home: Path, name: str, value: Any) -> None:
+def test_an_invalid_control_value_gets_its_default(home: Path, name: str, value: Any) -> None:
     tab = read_with(home, "controls", name, value)
     version = find_version("svd_tiny" if name == "version" else "svd_xt")
     assert tab.controls[name] == getattr(version.settings({}), name)
@@ -103,7 +103,7 @@ def test_a_value_that_no_control_can_show_is_left_at_its_default(home: Path, nam
         ("provider", 7),
     ],
 )
-def test_a_choice_that_is_none_is_left_at_its_default(home: Path, name: str, value: Any) -> None:
+def test_an_invalid_engine_option_gets_its_default(home: Path, name: str, value: Any) -> None:
     tab = read_with(home, "choice", name, value)
     assert tab.choice == replace(full().choice, **{name: getattr(EngineChoice(), name)})
 
@@ -112,7 +112,7 @@ def test_a_choice_that_is_none_is_left_at_its_default(home: Path, name: str, val
     "text",
     ["", "{", "[]", "null", '"word"', '{"controls": 3, "choice": [], "picture": "x", "dismissed": 1}', "\udcff", "{}"],
 )
-def test_a_spoilt_file_never_stops_the_page(home: Path, text: str) -> None:
+def test_a_damaged_file_never_stops_the_page(home: Path, text: str) -> None:
     (home / "tabs").mkdir()
     (home / "tabs" / f"{'1' * 12}.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     tab = tabs.read("1" * 12, VERSIONS)
@@ -120,7 +120,7 @@ def test_a_spoilt_file_never_stops_the_page(home: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("file", ["../../etc/passwd", "..", "", "a" * 64 + "/../x.jpg", "b" * 64 + ".jpg", 3, None])
-def test_an_input_that_is_not_among_the_inputs_is_forgotten(home: Path, file: Any) -> None:
+def test_an_input_outside_the_inputs_folder_is_dropped(home: Path, file: Any) -> None:
     tabs.write("1" * 12, full())
     path = home / "tabs" / f"{'1' * 12}.json"
     kept = json.loads(path.read_text())
@@ -132,7 +132,7 @@ def test_an_input_that_is_not_among_the_inputs_is_forgotten(home: Path, file: An
 
 
 @pytest.mark.parametrize("name", ["", "../secret", "ABCDEF012345", "0123456789ab\n", "0123456789a", None, ["0" * 12]])
-def test_only_names_that_were_given_are_names(name: Any) -> None:
+def test_invalid_tab_names_are_rejected(name: Any) -> None:
     assert not tabs.is_name(name)
     assert tabs.is_name(tabs.new_name())
     assert tabs.new_name() != tabs.new_name()

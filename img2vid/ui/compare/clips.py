@@ -1,4 +1,4 @@
-"""The clips of a comparison, side by side: those that are made play in step, the others show how far they are."""
+"""Clips of a comparison side by side: finished ones play in step, the others show their progress."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,16 +20,16 @@ from img2vid.ui.shared.composites import Form, composite_of
 from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors
 
 SCOPE = "compare_clips"
-"""Key of the container with the clips."""
+"""Key of the container of the clips."""
 FORMS: tuple[tuple[Form, str], ...] = (
-    ("side by side", "All clips beside each other in one video, under their names"),
-    ("wipe", "Both clips in one place, with an edge that moves to and fro between them"),
+    ("side by side", "All clips side by side in one video with labels"),
+    ("wipe", "Both clips in one frame with a moving dividing line"),
 )
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What one column has come to: its job, its video if that is there, and its name."""
+    """State of a column: its job, its video if it exists, and its label."""
 
     job: Job | None
     entry: Entry | None
@@ -38,13 +38,13 @@ class Clip:
     reused: bool
 
     @property
-    def going_on(self) -> bool:
-        """Whether its video is still to come."""
+    def is_active(self) -> bool:
+        """True while the video is queued or being made."""
         return self.entry is None and self.job is not None and not self.job.state.ended
 
 
 def clips_of(page: PageState, study: Study) -> list[Clip]:
-    """What each column of a study has come to."""
+    """Return the clip of each column of a study."""
     studies = Studies(resources.open_service().store)
     runs = [state.facts(cell.settings, cell.choice) for cell in study.cells]
     names = state.labels(runs, page.versions)
@@ -54,32 +54,32 @@ def clips_of(page: PageState, study: Study) -> list[Clip]:
 
 
 def snapshot(found: Sequence[Clip]) -> object:
-    """What the clips were drawn from; when that changes, the page is drawn again."""
+    """Return the data that the clips were drawn from; when it changes, the page reruns."""
     return [(place.job and (place.job.id, place.job.state), place.entry and place.entry.number) for place in found]
 
 
-def clips_box(page: PageState, what: Comparison, study: Study) -> None:
-    """Draws the clips, the player of all, what can be downloaded, and what was measured."""
+def clips_box(page: PageState, comparison: Comparison, study: Study) -> None:
+    """Draw the clips, the player, the downloads and the measurements."""
     found = clips_of(page, study)
     page.seen = snapshot(found)
-    going_on = [index for index, place in enumerate(found) if place.going_on]
+    active = [index for index, place in enumerate(found) if place.is_active]
     with st.container(key=SCOPE):
         for index, (column, place) in enumerate(zip(st.columns(len(found), gap="small"), found, strict=True)):
             with column, st.container(key=f"clip_{index}"), report_drawing_errors(f"Column {index + 1}"):
-                _clip(study, index, place, first=going_on[:1] == [index])
+                _clip(study, index, place, first=active[:1] == [index])
     made = [(place.label, place.entry) for place in found if place.entry is not None]
     if not made:
         return
     labels, entries = [label for label, _ in made], [entry for _, entry in made]
     with st.container(key="compare_player"), report_drawing_errors("The player"):
         known = [player.Playing(label, entry.settings.file_fps) for label, entry in made]
-        player.controls(SCOPE, difference=len(made) > 1, clips=known, align=what.align, on_align=_align)
+        player.controls(SCOPE, difference=len(made) > 1, clips=known, align=comparison.align, on_align=_align)
     with st.container(key="compare_downloads"), report_drawing_errors("The downloads"):
         if len(made) > 1:
-            _downloads(study, what, labels, entries)
+            _downloads(study, comparison, labels, entries)
     with st.container(key="compare_measured"):
-        to_come = measuring.ask(entries)
-        st.fragment(_measured, run_every=BUSY if to_come else None)(study.id, looking=to_come)
+        pending = measuring.ask(entries)
+        st.fragment(_measured, run_every=BUSY if pending else None)(study.id, polling=pending)
 
 
 def _clip(study: Study, index: int, place: Clip, *, first: bool) -> None:
@@ -91,29 +91,29 @@ def _clip(study: Study, index: int, place: Clip, *, first: bool) -> None:
     with st.container(key=f"clip_body_{index}"):
         if place.entry is not None:
             video = place.entry.result.video
-            # The player starts it: two columns may show the same video, and only one of the same may start by itself.
+            # No autoplay: the player starts the clips, and Streamlit autoplays only one of two identical videos.
             st.video(video, muted=True, alt=place.label)
             if place.job is not None and place.job.notice:
                 st.info(formatting.plain(formatting.sentence(place.job.notice)))
-        elif place.going_on:
+        elif place.is_active:
             st.fragment(_coming, run_every=BUSY)(study.id, index, first=first)
         else:
             _ended(study, index, place.job)
     with st.container(key=f"clip_about_{index}", gap="xsmall"):
         if index and place.about:
             badges = " ".join(f":primary-badge[{formatting.plain(text)}]" for text in place.about)
-            st.markdown(f"Differs from the first: {badges}")
+            st.markdown(f"Differs from column 1: {badges}")
         if place.entry is not None:
-            before = "Made before: " if place.reused else ""
-            st.caption(f"{before}{formatting.plain(place.entry.result.video.name)}")
+            prefix = "Reused: " if place.reused else ""
+            st.caption(f"{prefix}{formatting.plain(place.entry.result.video.name)}")
 
 
 def _coming(study_id: str, index: int, *, first: bool) -> None:
-    """Looks every second how far a column is, and has the page drawn again when anything has ended.
+    """Poll the progress of a column every second and rerun the page when any clip ends.
 
-    The first one also says what is the matter with the workers.
+    The first active column also shows the worker status.
     """
-    with report_drawing_errors("What is going on"):
+    with report_drawing_errors("The progress"):
         page = current()
         service = resources.open_service()
         study = Studies(service.store).study(study_id)
@@ -125,21 +125,21 @@ def _coming(study_id: str, index: int, *, first: bool) -> None:
             running_box(service.store, job, several=False)
         elif job is not None:
             _waiting(job, [other.id for other in service.store.queue()])
-        trouble = service.status() if first else None
-        if trouble:
-            st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
+        status = service.status() if first else None
+        if status:
+            st.caption(f":material/info: {formatting.plain(formatting.sentence(status))}")
 
 
 def _waiting(job: Job, queue: Sequence[str]) -> None:
-    before = queue.index(job.id) if job.id in queue else 0
-    st.progress(0.0, text=f"Waits, {before} before it in the queue" if before else "Waits, the next to run")
+    ahead = queue.index(job.id) if job.id in queue else 0
+    st.progress(0.0, text=f"Queued, {ahead} ahead" if ahead else "Queued, next to run")
     st.skeleton(height=120)
 
 
 def _ended(study: Study, index: int, job: Job | None) -> None:
-    """A column that has no video and will not get one by itself."""
+    """Draw a column whose job ended without a video."""
     if job is None or job.state is State.DONE:
-        st.warning("The video is not there any more.")
+        st.warning("The video no longer exists.")
     elif job.state is State.CANCELLED:
         st.info("Cancelled.")
     else:
@@ -152,38 +152,38 @@ def _ended(study: Study, index: int, job: Job | None) -> None:
             st.code(job.details, language=None, wrap_lines=True)
 
 
-def _downloads(study: Study, what: Comparison, labels: list[str], entries: list[Entry]) -> None:
+def _downloads(study: Study, comparison: Comparison, labels: list[str], entries: list[Entry]) -> None:
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         for form, help_text in FORMS:
             if form == "wipe" and len(entries) != 2:
                 continue
             st.download_button(
                 form.capitalize(),
-                partial(composite_of, labels, entries, form, what.align),
+                partial(composite_of, labels, entries, form, comparison.align),
                 file_name=f"{study.picture_name}_compare_{form.replace(' ', '_')}.mp4",
                 mime="video/mp4",
                 key=f"composite_{form.replace(' ', '_')}",
                 icon=":material/download:",
-                help=f"{help_text}; aligned as they play here. It is made when you press.",
+                help=f"{help_text}, aligned as in the player. Created when you press the button.",
                 on_click="ignore",
             )
 
 
-def _measured(study_id: str, *, looking: bool) -> None:
-    """The table and the plots; looks every second as long as numbers are to come, and then no more."""
-    with report_drawing_errors("What was measured"):
+def _measured(study_id: str, *, polling: bool) -> None:
+    """Draw the table and the plots, polling every second while measurements are pending."""
+    with report_drawing_errors("The measurements"):
         page = current()
         study = Studies(resources.open_service().store).study(study_id)
         made = [(place.label, place.entry) for place in clips_of(page, study) if place.entry is not None]
         labels, entries = [label for label, _ in made], [entry for _, entry in made]
-        to_come = measuring.ask(entries)
-        if looking and not to_come:
+        pending = measuring.ask(entries)
+        if polling and not pending:
             st.rerun()
         measured.table(labels, entries)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             _csv(study, labels, entries)
-            if to_come:
-                st.caption(":material/hourglass_empty: Being measured; the numbers appear here.")
+            if pending:
+                st.caption(":material/hourglass_empty: Measuring. Results appear here.")
         if any(entry.measurement is not None for entry in entries):
             axis = state.comparison(page).axis
             measured.plots(labels, entries, key="compare_plots", axis=axis, on_axis=_axis)
@@ -197,13 +197,13 @@ def _csv(study: Study, labels: list[str], entries: list[Entry]) -> None:
         mime="text/csv",
         key="compare_csv",
         icon=":material/download:",
-        help="The table as a file for spreadsheets, with all settings",
+        help="The table as a spreadsheet file, with all settings",
         on_click="ignore",
     )
 
 
 def csv_of(labels: Sequence[str], entries: Sequence[Entry]) -> str:
-    """What was measured of the clips, a line for each."""
+    """Return the measurements as CSV, one row per clip."""
     return as_csv([csv_row({"column": label}, entry) for label, entry in zip(labels, entries, strict=True)])
 
 

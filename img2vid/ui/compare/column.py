@@ -1,4 +1,4 @@
-"""One column of the Compare page: its version and its settings, with what differs from the first column marked."""
+"""Column of the Compare page: version and settings, with differences from the first column marked."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,39 +18,39 @@ from img2vid.ui.state import PageState, callback_state, report_errors, widget_va
 
 _OPTIONS = {"provider": PROVIDERS, "precision": PRECISIONS, "decoder_precision": PRECISIONS}
 _ENGINE_HELP = {
-    "provider": "Who computes in this column; device, memory and threads are those of the Sample page.",
+    "provider": "Inference engine of this column. Device, memory and threads come from the Sample page.",
     "precision": "Number format of the network in this column.",
     "decoder_precision": "Number format of the decoder in this column.",
 }
 
 
-def column_box(page: PageState, what: Comparison, index: int) -> None:
-    """Draws it."""
-    column = what.columns[index]
-    first = state.facts_of(what.columns[0])
+def column_box(page: PageState, comparison: Comparison, index: int) -> None:
+    """Draw a column."""
+    column = comparison.columns[index]
+    first = state.facts_of(comparison.columns[0])
     differing = state.differing(first, state.facts_of(column))
-    _head(what, index)
+    _head(comparison, index)
     choose, length = st.columns([5, 3], gap="small", vertical_alignment="bottom")
     with choose:
         _version(page, column, index, marked="version" in differing)
     with length:
         _setting(page, column, index, "num_frames", differing)
-    abreast = 2 if len(what.columns) < MOST else 1  # four columns are too narrow for two labels beside each other
+    abreast = 2 if len(comparison.columns) < MOST else 1  # four columns are too narrow for two labels side by side
     _settings(page, column, index, state.visible(column.controls), differing, abreast)
-    rest = state.hidden(column.controls)
-    out_of_sight = [name for name in differing if name in (*rest, *state.ENGINE)]
-    named = ", ".join(state.ENGINE_LABELS.get(name) or label_of(name) for name in out_of_sight)
+    hidden = state.hidden(column.controls)
+    hidden_differing = [name for name in differing if name in (*hidden, *state.ENGINE)]
+    named = ", ".join(state.ENGINE_LABELS.get(name) or label_of(name) for name in hidden_differing)
     with st.expander(f"More: {named}" if named else "More", key=f"more_{index}"):
-        _settings(page, column, index, rest, differing, abreast)
+        _settings(page, column, index, hidden, differing, abreast)
         for name in state.ENGINE:
-            _of_engine(column, index, name, marked=name in differing)
+            _engine_setting(column, index, name, marked=name in differing)
     _differences(column, index, differing)
     if problem := column_problem(page, column):
         st.caption(f":orange[:material/info:] {formatting.plain(problem)}")
 
 
 def column_problem(page: PageState, column: Column) -> str:
-    """Why a column cannot be run, as a sentence, or nothing."""
+    """Return the reason why a column cannot run, or ""."""
     try:
         check_provider(state.settings_of(page, column), column.provider)
     except BadInput as error:
@@ -58,14 +58,14 @@ def column_problem(page: PageState, column: Column) -> str:
     return missing_checkpoint(page.versions[column.version])
 
 
-def _head(what: Comparison, index: int) -> None:
-    count = len(what.columns)
+def _head(comparison: Comparison, index: int) -> None:
+    count = len(comparison.columns)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(f"**Column {index + 1}**")
         with st.container(horizontal=True, gap="xsmall", width="content"):
             full, few = count >= MOST, count <= FEWEST
-            _small("Copy", f"copy_{index}", "Another column like this one, beside it", full, _copy, index)
-            _small("Remove", f"remove_column_{index}", "Takes this column away", few, _remove, index)
+            _small("Copy", f"copy_{index}", "Duplicate this column", full, _copy, index)
+            _small("Remove", f"remove_column_{index}", "Remove this column", few, _remove, index)
 
 
 def _small(label: str, key: str, help_text: str, disabled: bool, act: Any, index: int) -> None:
@@ -75,7 +75,7 @@ def _small(label: str, key: str, help_text: str, disabled: bool, act: Any, index
 def _version(page: PageState, column: Column, index: int, *, marked: bool) -> None:
     key = _key(index, "version")
     label = mark("Model Version", marked)
-    help_text = "Which model makes this column's video; what suits it is taken over, the rest of the settings stays."
+    help_text = "Model for this column's video. Settings whose default differs change with it; the others stay."
     select(label, list(page.versions), column.version, key, help_text, _switch, index)
 
 
@@ -95,7 +95,7 @@ def _setting(page: PageState, column: Column, index: int, name: str, differing: 
     setting(name, value, version, key=key, on_change=_keep, args=(index, name), marked=marked)
 
 
-def _of_engine(column: Column, index: int, name: str, *, marked: bool) -> None:
+def _engine_setting(column: Column, index: int, name: str, *, marked: bool) -> None:
     key, value, options = _key(index, name), getattr(column, name), _OPTIONS[name]
     label = state.ENGINE_LABELS[name].capitalize()
     select(mark(label, marked), options, value, key, _ENGINE_HELP[name], _keep_engine, index, name)
@@ -104,9 +104,9 @@ def _of_engine(column: Column, index: int, name: str, *, marked: bool) -> None:
 def _differences(column: Column, index: int, differing: Sequence[str]) -> None:
     with st.container(key=f"differences_{index}"):
         if index == 0:
-            st.caption("The others are compared with this one.")
+            st.caption("The other columns are compared with this one.")
         elif not differing:
-            st.caption("The same as column 1.")
+            st.caption("Same as column 1.")
         else:
             facts = state.facts_of(column)
             texts = [formatting.plain(state.fact_text(name, facts[name])) for name in differing]
@@ -120,37 +120,37 @@ def _key(index: int, name: str) -> str:
 def _keep(index: int, name: str) -> None:
     page = callback_state()
     with report_errors(page, "compare"):
-        what, value = state.comparison(page), widget_value(_key(index, name))
-        if index < len(what.columns) and (value is not None or name == "saving_fps"):
-            state.set_columns(page, what, state.change(what, index, **{name: value}))
+        comparison, value = state.comparison(page), widget_value(_key(index, name))
+        if index < len(comparison.columns) and (value is not None or name == "saving_fps"):
+            state.set_columns(page, comparison, state.change(comparison, index, **{name: value}))
 
 
 def _keep_engine(index: int, name: str) -> None:
     page = callback_state()
     with report_errors(page, "compare"):
-        what = state.comparison(page)
-        changed = [*what.columns]
+        comparison = state.comparison(page)
+        changed = [*comparison.columns]
         changed[index] = replace(changed[index], **{name: widget_value(_key(index, name))})
-        state.set_columns(page, what, changed)
+        state.set_columns(page, comparison, changed)
 
 
 def _switch(index: int) -> None:
     page = callback_state()
     with report_errors(page, "compare"):
-        what = state.comparison(page)
+        comparison = state.comparison(page)
         version = widget_value(_key(index, "version"))
-        state.set_columns(page, what, state.switch(what, index, page.versions, version))
+        state.set_columns(page, comparison, state.switch(comparison, index, page.versions, version))
 
 
 def _copy(index: int) -> None:
     page = callback_state()
     with report_errors(page, "compare"):
-        what = state.comparison(page)
-        state.set_columns(page, what, state.copied(what.columns, index))
+        comparison = state.comparison(page)
+        state.set_columns(page, comparison, state.copied(comparison.columns, index))
 
 
 def _remove(index: int) -> None:
     page = callback_state()
     with report_errors(page, "compare"):
-        what = state.comparison(page)
-        state.set_columns(page, what, state.removed(what.columns, index))
+        comparison = state.comparison(page)
+        state.set_columns(page, comparison, state.removed(comparison.columns, index))

@@ -1,4 +1,4 @@
-"""The Compare page: one picture, two to four columns of settings, and what they make of it side by side."""
+"""The Compare page: one image, two to four columns of settings, and the clips side by side."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,36 +30,36 @@ from img2vid.ui.state import (
 
 
 def compare() -> None:
-    """Draws the page; nothing here takes long, for all work is the service's and the measurer's."""
+    """Draw the page. Nothing here is slow: all work is done by the job service and the measurer."""
     with report_drawing_errors("The page"):
         page = current()
-        trouble_box = st.container(key="compare_trouble")
+        errors = st.container(key="compare_trouble")
         _parts(page)
-        with trouble_box, report_drawing_errors("The workers' state"):
+        with errors, report_drawing_errors("The worker status"):
             resources.start()
 
 
 def _parts(page: PageState) -> None:
-    what = state.comparison(page)
-    study = study_of(what.study)
+    comparison = state.comparison(page)
+    study = study_of(comparison.study)
     with st.container(key="input"), report_drawing_errors("Input"):
         left, right = st.columns([11, 10], gap="medium")
         with left:
             input_box(page)
         with right, st.container(key="compare_run"), report_drawing_errors("Run"):
-            _run_box(page, what, study)
+            _run_box(page, comparison, study)
     with st.container(key="compare_columns"), report_drawing_errors("The columns"):
-        _columns(page, what)
+        _columns(page, comparison)
     with st.container(key="compare_clips_box"), report_drawing_errors("The clips"):
         if study is not None:
-            clips_box(page, what, study)
+            clips_box(page, comparison, study)
 
 
-def _run_box(page: PageState, what: Comparison, study: Study | None) -> None:
-    """Run and Cancel, and what is known before."""
-    problem = _problem(page, what)
+def _run_box(page: PageState, comparison: Comparison, study: Study | None) -> None:
+    """Draw Run and Cancel with the estimate or the reason why Run is disabled."""
+    problem = _problem(page, comparison)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        label = f"Run all {len(what.columns)}" if len(what.columns) > 2 else "Run both"
+        label = f"Run all {len(comparison.columns)}" if len(comparison.columns) > 2 else "Run both"
         st.button(
             label,
             key="compare_start",
@@ -68,90 +68,90 @@ def _run_box(page: PageState, what: Comparison, study: Study | None) -> None:
             disabled=bool(problem),
             on_click=after_entry(_run),
         )
-        st.button("Cancel", key="compare_cancel", disabled=not _going(study), on_click=_cancel)
-    st.caption(formatting.plain(problem) if problem else _outlook(page, what))
+        st.button("Cancel", key="compare_cancel", disabled=not _active_jobs(study), on_click=_cancel)
+    st.caption(formatting.plain(problem) if problem else _outlook(page, comparison))
     if page.note is not None and page.note.place == "compare":
         show_note(page.note)
-    if study is not None and not problem and _differs(page, what, study):
-        st.caption(":orange[:material/info:] The clips below were made of something else; Run makes those of now.")
+    if study is not None and not problem and _differs(page, comparison, study):
+        st.caption(":orange[:material/info:] These clips use older settings. Run to update.")
     with report_drawing_errors("Earlier comparisons"):
-        history_box("Earlier comparisons", "compare", what.study, title, _open)
+        history_box("Earlier comparisons", "compare", comparison.study, title, _open)
 
 
-def _problem(page: PageState, what: Comparison) -> str:
-    """Why Run cannot be pressed, as a sentence, or nothing."""
-    for index, column in enumerate(what.columns):
+def _problem(page: PageState, comparison: Comparison) -> str:
+    """Return the reason why Run is disabled, or ""."""
+    for index, column in enumerate(comparison.columns):
         if found := column_problem(page, column):
             return f"Column {index + 1}: {found}"
-    return "" if page.tab.picture is not None else "Drop a picture into Input first."
+    return "" if page.tab.picture is not None else "Add an image first."
 
 
-def _wanted(page: PageState, what: Comparison) -> list[Wanted]:
-    return [(state.settings_of(page, column), state.choice_of(page, column)) for column in what.columns]
+def _wanted(page: PageState, comparison: Comparison) -> list[Wanted]:
+    return [(state.settings_of(page, column), state.choice_of(page, column)) for column in comparison.columns]
 
 
-def _differs(page: PageState, what: Comparison, study: Study) -> bool:
-    """Whether the columns or the picture have changed since the clips that are shown were asked for."""
+def _differs(page: PageState, comparison: Comparison, study: Study) -> bool:
+    """Return whether the columns or the input differ from those of the shown clips."""
     assert page.tab.picture is not None
-    now = [likeness(*one, page.tab.picture.file) for one in _wanted(page, what)]
+    now = [likeness(*one, page.tab.picture.file) for one in _wanted(page, comparison)]
     return now != [likeness(cell.settings, cell.choice, study.picture.name) for cell in study.cells]
 
 
-def _outlook(page: PageState, what: Comparison) -> str:
-    """How many of the videos are there, and how long the others will take."""
+def _outlook(page: PageState, comparison: Comparison) -> str:
+    """Return the number of reusable videos and the estimated time of the others."""
     assert page.tab.picture is not None
-    wanted = _wanted(page, what)
+    wanted = _wanted(page, comparison)
     found = Studies(resources.open_service().store).outlook(wanted, page.tab.picture.file)
     return outlook_text(found)
 
 
 def outlook_text(found: Outlook) -> str:
-    """What is there, what is to be made, and how long that takes, in a line."""
+    """Return the numbers of reusable and new videos and the estimated time, in one line."""
     if not found.to_make:
-        return "All of them are there already, or being made."
-    there = f"{found.reused} of {found.reused + found.to_make} there already, " if found.reused else ""
+        return "All clips are already made or queued."
+    reused = f"{found.reused} of {found.reused + found.to_make} already made or queued, " if found.reused else ""
     videos = "1 video" if found.to_make == 1 else f"{found.to_make} videos"
-    time_text = "time known after the first run" if found.seconds is None else f"about {formatting.span(found.seconds)}"
-    return f"{there}{videos} to make, {time_text}"
+    seconds = found.seconds
+    estimate = "estimate available after the first run" if seconds is None else f"about {formatting.span(seconds)}"
+    return f"{reused}{videos} to make, {estimate}"
 
 
-def _columns(page: PageState, what: Comparison) -> None:
-    """The settings, or, where they are out of sight, a button that brings them back."""
+def _columns(page: PageState, comparison: Comparison) -> None:
+    """Draw the columns with a button that hides or shows them."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        shown = "Show the settings" if what.folded else "Hide the settings"
-        icon = ":material/expand_more:" if what.folded else ":material/expand_less:"
+        shown = "Show settings" if comparison.folded else "Hide settings"
+        icon = ":material/expand_more:" if comparison.folded else ":material/expand_less:"
         st.button(shown, key="compare_fold", type="tertiary", icon=icon, on_click=_fold)
-        if not what.folded:
-            _tools(what)
-    if what.folded:
+        if not comparison.folded:
+            _tools(comparison)
+    if comparison.folded:
         return
-    for index, place in enumerate(st.columns(len(what.columns), gap="small", border=True)):
+    for index, place in enumerate(st.columns(len(comparison.columns), gap="small", border=True)):
         with place, st.container(key=f"column_{index}"), report_drawing_errors(f"Column {index + 1}"):
-            column_box(page, what, index)
+            column_box(page, comparison, index)
 
 
-def _tools(what: Comparison) -> None:
+def _tools(comparison: Comparison) -> None:
     st.checkbox(
         "Same seed in all",
-        set_widget("same_seed", what.same_seed, False),
+        set_widget("same_seed", comparison.same_seed, False),
         key="same_seed",
-        help="A seed that is set in one column is set in all: what differs then comes of the settings alone. "
-        "Default: on.",
+        help="Setting the seed in one column sets it in all, so that only the settings make a difference. Default: on.",
         on_change=_same_seed,
     )
-    st.button("Dice", key="compare_dice", icon=":material/casino:", help="Another seed, by chance", on_click=_dice)
+    st.button("Dice", key="compare_dice", icon=":material/casino:", help="Random seed", on_click=_dice)
     st.button(
-        "Add a column",
+        "Add column",
         key="add_column",
         icon=":material/add:",
-        help="It begins as a copy of the last one.",
-        disabled=len(what.columns) >= MOST,
+        help="Adds a copy of the last column.",
+        disabled=len(comparison.columns) >= MOST,
         on_click=_add,
     )
 
 
-def _going(study: Study | None) -> list[str]:
-    """The jobs of a study that have not ended."""
+def _active_jobs(study: Study | None) -> list[str]:
+    """Return the ids of a study's unfinished jobs."""
     if study is None:
         return []
     found = Studies(resources.open_service().store).jobs(study)
@@ -159,7 +159,7 @@ def _going(study: Study | None) -> list[str]:
 
 
 def title(study: Study) -> str:
-    """What a comparison is called in a list: its versions, or, where they are the same, their number and name."""
+    """Return a comparison's title: its versions, or their number and name if they are all the same."""
     names: Sequence[str] = [cell.settings.version for cell in study.cells]
     different = list(dict.fromkeys(names))
     return " · ".join(different) if len(different) > 1 else f"{len(names)} x {names[0]}"
@@ -170,58 +170,60 @@ def _run() -> None:
     with report_errors(page, "compare"):
         picture = page.tab.picture
         if picture is None:
-            raise BadInput("there is no input; drop a picture into Input first")
-        what = state.comparison(page)
+            raise BadInput("there is no input; add an image first")
+        comparison = state.comparison(page)
         service = resources.open_service()
         data = picture.path.read_bytes()
         name, suffix = picture.name, picture.path.suffix
-        wanted = _wanted(page, what)
+        wanted = _wanted(page, comparison)
         study = Studies(service.store).begin(service, "compare", wanted, data, name, suffix, page.tab.folder)
-        state.keep(page, replace(what, touched=True, ran=True, sent=0, study=study.id, folded=True))
+        state.keep(page, replace(comparison, touched=True, ran=True, sent=0, study=study.id, folded=True))
 
 
 def _cancel() -> None:
     page = callback_state()
     with report_errors(page, "compare"):
         service = resources.open_service()
-        for job_id in _going(study_of(state.comparison(page).study)):
+        for job_id in _active_jobs(study_of(state.comparison(page).study)):
             service.cancel(job_id)
 
 
 def _fold() -> None:
     page = callback_state()
     with report_errors(page, "compare"):
-        what = state.comparison(page)
-        state.keep(page, replace(what, folded=not what.folded))
+        comparison = state.comparison(page)
+        state.keep(page, replace(comparison, folded=not comparison.folded))
 
 
 def _same_seed() -> None:
     page = callback_state()
     with report_errors(page, "compare"):
-        what = replace(state.comparison(page), same_seed=bool(widget_value("same_seed")))
-        seed = what.columns[0].controls["seed"]
-        changed = state.change(what, 0, seed=seed)
-        if changed == what.columns:
-            state.keep(page, what)
+        comparison = replace(state.comparison(page), same_seed=bool(widget_value("same_seed")))
+        seed = comparison.columns[0].controls["seed"]
+        changed = state.change(comparison, 0, seed=seed)
+        if changed == comparison.columns:
+            state.keep(page, comparison)
         else:
-            state.set_columns(page, what, changed)
+            state.set_columns(page, comparison, changed)
 
 
 def _dice() -> None:
-    """One seed for all, or one for each."""
+    """Set one random seed for all columns, or one for each."""
     page = callback_state()
     with report_errors(page, "compare"):
-        what = state.comparison(page)
+        comparison = state.comparison(page)
         seed = random_seed()
-        thrown = [one.with_controls(seed=seed if what.same_seed else random_seed()) for one in what.columns]
-        state.set_columns(page, what, thrown)
+        columns = [
+            one.with_controls(seed=seed if comparison.same_seed else random_seed()) for one in comparison.columns
+        ]
+        state.set_columns(page, comparison, columns)
 
 
 def _add() -> None:
     page = callback_state()
     with report_errors(page, "compare"):
-        what = state.comparison(page)
-        state.set_columns(page, what, state.copied(what.columns, len(what.columns) - 1))
+        comparison = state.comparison(page)
+        state.set_columns(page, comparison, state.copied(comparison.columns, len(comparison.columns) - 1))
 
 
 def _open(study_id: str) -> None:

@@ -1,6 +1,6 @@
-"""The columns of the Compare page: what each of them is, how they are kept, and in what they differ.
+"""State of the Compare page: its columns, their storage and their differences.
 
-A column is a model version with its own settings. The picture, and which part of it is seen, is one for all: the tab's.
+A column is a model version with its own settings. All columns share the tab's input and crop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 FEWEST, MOST = 2, 4
 PAGE = "compare"
 PAIRS = (("svd", "svd_xt"), ("svd_tiny", "svd_tiny_xt"))
-"""What the page begins with: the first pair whose checkpoints are there."""
+"""Initial versions: the first pair whose checkpoints are installed."""
 OF_THE_PICTURE = ("fitting", "crop_offset")
 ENGINE = ("provider", "precision", "decoder_precision")
-"""How a column's model is run; all else of an EngineChoice is the machine's business and one for all columns."""
+"""Engine options of a column; the rest of EngineChoice depends on the machine and is shared by all columns."""
 ENGINE_LABELS = {"provider": "engine", "precision": "precision", "decoder_precision": "decoder precision"}
 CHOICES = ("sampler", "discretization", "guider")
-"""Settings with parameters of their own."""
+"""Settings that have their own parameters."""
 SHOWN = ("seed", "num_steps", "fps", "motion_bucket_id", "cond_aug")
-"""Settings that matter most; with the version, T and the guidance they are always in sight."""
+"""Most important settings, always visible together with the version, T and guidance."""
 GUIDANCE = ("max_scale", "scale")
 _ORDER = (*SampleSettings.model_fields, *ENGINE)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A version with its settings: `controls` has a value for every field of SampleSettings."""
+    """Version with its settings; `controls` has a value for every field of SampleSettings."""
 
     controls: dict[str, Any]
     provider: str = "auto"
@@ -50,36 +50,36 @@ class Column:
 
     @property
     def version(self) -> str:
-        """The name of its model version."""
+        """Name of the model version."""
         return self.controls["version"]
 
     def with_controls(self, **values: Any) -> "Column":
-        """The same with some settings changed."""
+        """Return a copy with some settings changed."""
         return replace(self, controls={**self.controls, **values})
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that the Compare page keeps."""
+    """Stored state of the Compare page."""
 
     columns: tuple[Column, ...]
     touched: bool = False
-    """Whether anything was set; before that the columns follow the Sample page."""
+    """True once the user has changed a column; until then the columns follow the Sample page."""
     ran: bool = False
-    """Whether the columns are still those that Run was pressed with."""
+    """True while the columns are unchanged since Run was pressed."""
     sent: int = 0
-    """How many of the columns the gallery has sent, as long as there is none of another kind."""
+    """1 after the gallery has sent one video to fresh columns, else 0."""
     same_seed: bool = True
     study: str = ""
-    """What is looked at; empty before the first run."""
+    """Id of the shown study; empty before the first run."""
     folded: bool = False
-    """Whether the settings are out of sight."""
+    """True while the settings are hidden."""
     align: Align = "time"
     axis: Axis = "seconds"
 
 
 def comparison(page: PageState) -> Comparison:
-    """What the tab has kept, or what the page begins with; what cannot be used is left at its default."""
+    """Return the tab's comparison or the initial one; invalid stored values get their defaults."""
     kept = page.tab.pages.get(PAGE)
     values = cast("dict[str, Any]", kept) if isinstance(kept, dict) else {}
     columns = _columns(values.get("columns"), page.versions) if values.get("touched") is True else ()
@@ -97,117 +97,117 @@ def comparison(page: PageState) -> Comparison:
     )
 
 
-def keep(page: PageState, what: Comparison) -> None:
-    """Keeps it with the tab."""
-    page.tab.pages[PAGE] = asdict(what)
+def keep(page: PageState, value: Comparison) -> None:
+    """Save the comparison with the tab."""
+    page.tab.pages[PAGE] = asdict(value)
     page.save()
 
 
-def set_columns(page: PageState, what: Comparison, columns: Sequence[Column]) -> None:
-    """Keeps other columns; the clips that are looked at stay until Run is pressed.
+def set_columns(page: PageState, stored: Comparison, columns: Sequence[Column]) -> None:
+    """Save other columns; the shown clips stay until Run is pressed.
 
-    Streamlit may tell of a change twice: the same columns again change nothing.
+    Setting the same columns again has no effect, because Streamlit may report a change twice.
     """
-    if not what.touched or tuple(columns) != what.columns:
-        keep(page, replace(what, columns=tuple(columns), touched=True, ran=False, sent=0))
+    if not stored.touched or tuple(columns) != stored.columns:
+        keep(page, replace(stored, columns=tuple(columns), touched=True, ran=False, sent=0))
 
 
 def first_columns(page: PageState) -> tuple[Column, ...]:
-    """The Sample page's settings with two versions: a pair that is here, or else as much of one as there is."""
+    """Return the Sample page's settings with the pair of versions that has the most checkpoints installed."""
     base, old, versions = page.tab.controls, page.version, page.versions
-    elsewhere = resources.open_service().is_remote()  # on machines with checkpoints of their own
+    remote = resources.open_service().is_remote()  # remote workers have their own checkpoints
     known = [pair for pair in PAIRS if all(name in versions for name in pair)] or [(old.name, old.name)]
 
-    def here(pair: tuple[str, str]) -> int:
-        return sum(elsewhere or versions[name].checkpoint_path is not None for name in pair)
+    def installed(pair: tuple[str, str]) -> int:
+        return sum(remote or versions[name].checkpoint_path is not None for name in pair)
 
-    pair = max(known, key=here)
+    pair = max(known, key=installed)
     return tuple(_column(switched(base, old, versions[name]), page.tab.choice) for name in pair)
 
 
-def change(what: Comparison, index: int, **values: Any) -> tuple[Column, ...]:
-    """The columns with settings of one changed; a seed is one for all where that is wanted."""
-    columns = list(what.columns)
+def change(stored: Comparison, index: int, **values: Any) -> tuple[Column, ...]:
+    """Return the columns with settings of one changed; a seed changes in all columns if `same_seed` is set."""
+    columns = list(stored.columns)
     columns[index] = columns[index].with_controls(**values)
-    if what.same_seed and "seed" in values:
+    if stored.same_seed and "seed" in values:
         columns = [column.with_controls(seed=values["seed"]) for column in columns]
     return tuple(columns)
 
 
-def switch(what: Comparison, index: int, versions: Mapping[str, ModelVersion], name: str) -> tuple[Column, ...]:
-    """The columns with another version in one of them, which takes over what suits it."""
-    old = what.columns[index]
-    return change(what, index, **switched(old.controls, versions[old.version], versions[name]))
+def switch(stored: Comparison, index: int, versions: Mapping[str, ModelVersion], name: str) -> tuple[Column, ...]:
+    """Return the columns with another version in one of them, whose settings are adapted to it."""
+    old = stored.columns[index]
+    return change(stored, index, **switched(old.controls, versions[old.version], versions[name]))
 
 
 def copied(columns: Sequence[Column], index: int) -> tuple[Column, ...]:
-    """The columns with a copy of one beside it; raises BadInput where there are as many as there can be."""
+    """Return the columns with one duplicated. Raise BadInput if there are MOST columns already."""
     if len(columns) >= MOST:
-        raise BadInput(f"there can be {MOST} columns at most; remove one first")
+        raise BadInput(f"a comparison can have at most {MOST} columns; remove one first")
     return (*columns[: index + 1], columns[index], *columns[index + 1 :])
 
 
 def removed(columns: Sequence[Column], index: int) -> tuple[Column, ...]:
-    """The columns without one; raises BadInput where only two are left."""
+    """Return the columns without one. Raise BadInput if only FEWEST columns are left."""
     if len(columns) <= FEWEST:
-        raise BadInput(f"a comparison needs {FEWEST} columns at least; change one of them instead")
+        raise BadInput(f"a comparison needs at least {FEWEST} columns; change one instead")
     return (*columns[:index], *columns[index + 1 :])
 
 
 def settings_of(page: PageState, column: Column) -> SampleSettings:
-    """A column's settings with the tab's view of the picture; raises BadInput where they do not fit together."""
+    """Return a column's settings with the tab's crop. Raise BadInput if they are incompatible."""
     shared = {name: page.tab.controls[name] for name in OF_THE_PICTURE}
     return page.versions[column.version].settings({**column.controls, **shared, "num_samples": 1})
 
 
 def choice_of(page: PageState, column: Column) -> EngineChoice:
-    """How a column's model is run on this machine."""
+    """Return a column's engine choice on this machine."""
     return replace(page.tab.choice, **{name: getattr(column, name) for name in ENGINE})
 
 
 def send(page: PageState, entry: "Entry") -> None:
-    """Puts a video's settings into a column and makes its picture the input; the next video goes beside it.
+    """Put a video's settings into a column and its image into the input; the next video goes beside it.
 
-    Columns that nobody has changed since they were run make room, for they can be opened again.
+    Columns that are unchanged since they ran are replaced: they can be opened again from the history.
     """
-    what = comparison(page)
+    stored = comparison(page)
     sent = _column(entry.settings.model_dump(), entry.job.choice)
-    if not what.touched or what.ran:
+    if not stored.touched or stored.ran:
         columns, count = (sent, sent), 1
-    elif what.sent == 1:
-        columns, count = (what.columns[0], sent), 0
+    elif stored.sent == 1:
+        columns, count = (stored.columns[0], sent), 0
     else:
-        columns, count = (*what.columns[: MOST - 1], sent), 0
+        columns, count = (*stored.columns[: MOST - 1], sent), 0
     same = len({column.controls["seed"] for column in columns}) == 1
-    keep(page, replace(what, columns=columns, touched=True, ran=False, sent=count, same_seed=same, folded=False))
+    keep(page, replace(stored, columns=columns, touched=True, ran=False, sent=count, same_seed=same, folded=False))
     page.set(**{name: getattr(entry.settings, name) for name in OF_THE_PICTURE})
     if entry.job.picture.is_file():
         page.set_picture(Picture(entry.job.picture.name, entry.job.picture_name))
     place = "both columns" if count == 1 else f"column {len(columns)}"
-    text = f"{entry.job.picture_name}, {entry.settings.version}, seed {entry.settings.seed} is in {place} of Compare."
+    text = f"Sent {entry.job.picture_name}, {entry.settings.version}, seed {entry.settings.seed} to {place}."
     page.note = Note("done", text, place=PAGE)
 
 
 def opened(page: PageState, study: "Study") -> None:
-    """Shows an earlier comparison: its columns, its picture and its clips."""
-    what = comparison(page)
+    """Open an earlier comparison: its columns, its input and its clips."""
+    stored = comparison(page)
     columns = tuple(_column(cell.settings.model_dump(), cell.choice) for cell in study.cells)
     same = len({column.controls["seed"] for column in columns}) == 1
     known = all(column.version in page.versions for column in columns) and FEWEST <= len(columns) <= MOST
     changed = {"columns": columns, "touched": True, "ran": True, "sent": 0, "same_seed": same} if known else {}
-    keep(page, replace(what, study=study.id, folded=True, **changed))
+    keep(page, replace(stored, study=study.id, folded=True, **changed))
     page.set(**{name: getattr(study.cells[0].settings, name) for name in OF_THE_PICTURE})
     if study.picture.is_file():
         page.set_picture(Picture(study.picture.name, study.picture_name))
 
 
 def visible(controls: Mapping[str, Any]) -> list[str]:
-    """The settings of a column that are always in sight, beside version and T."""
+    """Return the settings of a column that are always visible, besides version and T."""
     return [*SHOWN, *(name for name in PARAMS[controls["guider"]] if name in GUIDANCE)]
 
 
 def hidden(controls: Mapping[str, Any]) -> list[str]:
-    """The other settings, in the order in which they are drawn."""
+    """Return the other settings in display order."""
     shown = {*visible(controls), *OF_THE_PICTURE}
     grouped = [name for kind in CHOICES for name in (kind, *PARAMS[controls[kind]])]
     order = ["height", "width", *grouped, *APPROXIMATIONS, "decode_t", "saving_fps", "watermark"]
@@ -215,23 +215,23 @@ def hidden(controls: Mapping[str, Any]) -> list[str]:
 
 
 def facts(settings: SampleSettings, choice: EngineChoice) -> dict[str, Any]:
-    """All that columns can differ in, by its name."""
+    """Return all settings and engine options by name, for finding differences."""
     return {**settings.model_dump(), **{name: getattr(choice, name) for name in ENGINE}}
 
 
 def facts_of(column: Column) -> dict[str, Any]:
-    """The same of a column, whether or not its settings fit together."""
+    """Return a column's facts; its settings may be incompatible."""
     return {**column.controls, **{name: getattr(column, name) for name in ENGINE}}
 
 
 def differing(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Names of the facts in which two differ, of those that a run depends on."""
+    """Return the names of the facts that differ, ignoring those that neither run uses."""
     used = {*_in_use(first), *_in_use(other)}
     return [name for name in _ORDER if name in used and first[name] != other[name]]
 
 
 def fact_text(name: str, value: object) -> str:
-    """A setting with its value, in words: "steps 30", "watermark off"; a version by its name alone."""
+    """Return a setting and its value as text: "steps 30", "watermark off"; a version is its name only."""
     if name == "version":
         return str(value)
     if value is None:
@@ -243,13 +243,10 @@ def fact_text(name: str, value: object) -> str:
 
 
 def labels(runs: Sequence[Mapping[str, Any]], versions: Mapping[str, ModelVersion]) -> list[str]:
-    """A short name for each of several runs: the version, and in what they differ other than by versions' defaults.
-
-    No two are alike.
-    """
+    """Return a unique short label for each run: its version, and differences other than the versions' defaults."""
     names = {name for other in runs[1:] for name in differing(runs[0], other)} - {"version"}
-    telling = [name for name in _ORDER if name in names and any(not _is_default(run, name, versions) for run in runs)]
-    plain = [", ".join([run["version"], *(fact_text(name, run[name]) for name in telling)]) for run in runs]
+    unusual = [name for name in _ORDER if name in names and any(not _is_default(run, name, versions) for run in runs)]
+    plain = [", ".join([run["version"], *(fact_text(name, run[name]) for name in unusual)]) for run in runs]
     return [
         label if plain.count(label) == 1 else f"{label} ({plain[:index].count(label) + 1})"
         for index, label in enumerate(plain)
@@ -257,7 +254,7 @@ def labels(runs: Sequence[Mapping[str, Any]], versions: Mapping[str, ModelVersio
 
 
 def _in_use(run: Mapping[str, Any]) -> list[str]:
-    """What a run depends on: not the parameters of what was not chosen, nor the number of videos."""
+    """Return the facts that a run uses: no parameters of unselected choices, and not the number of videos."""
     parameters = {name for names in PARAMS.values() for name in names}
     chosen = {name for kind in CHOICES for name in PARAMS[run[kind]]}
     return [name for name in run if name != "num_samples" and (name not in parameters or name in chosen)]
@@ -275,7 +272,7 @@ def _column(controls: Mapping[str, Any], choice: EngineChoice) -> Column:
 
 
 def _columns(kept: object, versions: Mapping[str, ModelVersion]) -> tuple[Column, ...]:
-    """The columns of a file, those whose version is still there."""
+    """Return the stored columns whose version still exists."""
     found: list[Column] = []
     for one in cast("list[object]", kept) if isinstance(kept, (list, tuple)) else ():
         values = cast("dict[str, Any]", one) if isinstance(one, dict) else {}

@@ -1,4 +1,4 @@
-"""One video of the gallery: playing, with its settings, measurements and log, and what can be done with it."""
+"""One video of the gallery with its actions, settings, measurements and log."""
 
 import time
 from collections.abc import Mapping
@@ -29,23 +29,23 @@ from img2vid.ui.state import (
 from img2vid.ui.tabs import Picture
 from img2vid.versions import ModelVersion
 
-LOOK = 1.0
-"""Seconds between two looks at whether it is measured."""
+POLL_INTERVAL = 1.0
+"""Seconds between checks for the measurements."""
 FIRST = ("version", "seed")
-"""Settings that are told in any case."""
+"""Settings that are always listed."""
 
 
 def entry_box(page: PageState, entries: Entries, entry: Entry) -> None:
-    """Draws all of it."""
+    """Draw the video with its rating, actions, settings, log and measurements."""
     with st.container(key="entry_turn"):
         _turn(page, entries, entry)
     left, right = st.columns([11, 9], gap="medium")
     with left, st.container(key="entry_video"), report_drawing_errors("The video"):
         _video(entry)
     with right:
-        with st.container(key="entry_said"), report_drawing_errors("What is said about it"):
-            _said(entries, entry)
-        with st.container(key="entry_next"), report_drawing_errors("What can be done"):
+        with st.container(key="entry_said"), report_drawing_errors("The rating, tags and note"):
+            _annotations(entries, entry)
+        with st.container(key="entry_next"), report_drawing_errors("The actions"):
             _next_steps(entry)
         with st.container(key="entry_settings"), report_drawing_errors("The settings"):
             _settings(page, entry)
@@ -62,8 +62,8 @@ def _turn(page: PageState, entries: Entries, entry: Entry) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("All videos", key="close_entry", icon=":material/grid_view:", on_click=_open, args=(0, at))
         for label, icon, step in (("Newer", "chevron_left", -1), ("Older", "chevron_right", 1)):
-            there = 0 <= at + step < count
-            beside = entries.find(wanted, 1, at + step) if there else []
+            exists = 0 <= at + step < count
+            beside = entries.find(wanted, 1, at + step) if exists else []
             st.button(
                 label,
                 key=f"{label.lower()}_entry",
@@ -81,7 +81,7 @@ def _video(entry: Entry) -> None:
     if video.is_file():
         looping_video(video, f"The video made of {entry.job.picture_name}", "entry")
     else:
-        st.warning(f"{formatting.plain(str(video))} is not there any more; **Delete** takes it out of the gallery.")
+        st.warning(f"{formatting.plain(str(video))} no longer exists. **Delete** removes it from the gallery.")
     facts = [
         formatting.plain(entry.job.picture_name),
         formatting.plain(settings.version),
@@ -97,20 +97,20 @@ def _video(entry: Entry) -> None:
     st.code(str(video), language=None, wrap_lines=True)
 
 
-def _said(entries: Entries, entry: Entry) -> None:
+def _annotations(entries: Entries, entry: Entry) -> None:
     number = entry.number
     rate, note, tag = f"rate_{number}", f"note_{number}", f"tags_{number}"
     stars = set_widget(rate, entry.rating - 1 if entry.rating else None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.feedback("stars", key=rate, default=stars, on_change=_rate, args=(number,))
-        st.caption("your rating" if entry.rating else "not rated yet", width="content")
+        st.caption("Your rating" if entry.rating else "Not rated", width="content")
     st.multiselect(
         "Tags",
         sorted({*entries.tags(), *entry.tags}, key=str.casefold),
         set_widget(tag, list(entry.tags)),
         key=tag,
         accept_new_options=True,
-        placeholder="type one and press Enter",
+        placeholder="Type a tag and press Enter",
         on_change=_tag,
         args=(number,),
     )
@@ -118,7 +118,7 @@ def _said(entries: Entries, entry: Entry) -> None:
 
 
 def _next_steps(entry: Entry) -> None:
-    there = entry.result.video.is_file()
+    exists = entry.result.video.is_file()
     with st.container(horizontal=True, gap="xsmall"):
         _button("Use these settings", "use_entry", ":material/tune:", _use, entry)
         _button("Send to Compare", "compare_entry", ":material/compare:", _compare, entry)
@@ -126,7 +126,7 @@ def _next_steps(entry: Entry) -> None:
             _button("Delete", "delete_entry", ":material/delete:", _delete, entry)
         else:
             _button("Restore", "restore_entry", ":material/restore_from_trash:", _restore, entry)
-    if there:
+    if exists:
         download_buttons(entry.job, entry.result, "entry_downloads")
 
 
@@ -143,7 +143,7 @@ def _settings(page: PageState, entry: Entry) -> None:
     other = [name for name in values if name in FIRST or values[name] != usual.get(name)]
     st.markdown("\n".join([*_HEAD, *(_row(name, values, usual) for name in other)]))
     rest = [name for name in values if name not in other]
-    with st.expander(f"{len(rest)} settings at their defaults", key=f"defaults_{entry.number}"):
+    with st.expander(f"{len(rest)} settings at default values", key=f"defaults_{entry.number}"):
         st.markdown("\n".join([*_HEAD[:2], *(_row(name, values, usual) for name in rest)]))
     made_by = [f"{name} {entry.result.metadata[name]}" for name in _ENGINE if entry.result.metadata.get(name)]
     st.caption(formatting.plain(" · ".join(made_by)))
@@ -154,7 +154,7 @@ _ENGINE = ("program", "checkpoint", "provider", "device", "precision", "decoder_
 
 
 def defaults(versions: Mapping[str, ModelVersion], settings: SampleSettings) -> dict[str, Any]:
-    """What a version's controls are set to before anybody touches them; of an unknown version the program's own."""
+    """Return the default settings of the version, or the program's defaults if the version is unknown."""
     version = versions.get(settings.version)
     return SampleSettings().model_dump() if version is None else version.settings({}).model_dump()
 
@@ -167,7 +167,7 @@ def _row(name: str, values: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
 
 def _facts(value: object) -> str:
     if value is None:
-        return "as fps"
+        return "same as fps"
     if isinstance(value, bool):
         return "on" if value else "off"
     return formatting.plain(f"{value:g}" if isinstance(value, float) else str(value))
@@ -182,13 +182,13 @@ def _measurements(entry: Entry) -> None:
     pending = entry.measurement is None and measuring.ask([entry])
     number = entry.number
 
-    def look() -> None:
+    def poll() -> None:
         fresh = Entries(resources.open_service().store).entry(number)
         if pending and (fresh.measurement is not None or not measuring.ask([fresh])):
             st.rerun()
         _measured(fresh, pending)
 
-    st.fragment(look, run_every=LOOK if pending else None)()
+    st.fragment(poll, run_every=POLL_INTERVAL if pending else None)()
 
 
 def _measured(entry: Entry, pending: bool) -> None:
@@ -196,7 +196,7 @@ def _measured(entry: Entry, pending: bool) -> None:
 
     st.markdown("**Measurements**")
     if entry.measurement is None:
-        st.caption("Measuring ..." if pending else "This video cannot be measured.")
+        st.caption("Measuring..." if pending else "This video cannot be measured.")
         return
     label = f"{entry.settings.version}, seed {entry.settings.seed}"
     measured.table([label], [entry])
@@ -204,21 +204,21 @@ def _measured(entry: Entry, pending: bool) -> None:
 
 
 def _log(job: Job) -> None:
-    with st.expander("Log of its job", key=f"log_{job.id}"):
+    with st.expander("Job log", key=f"log_{job.id}"):
         lines = [
             f"job {job.id}: {job.state.value}{', imported' if job.imported else ''}",
             *(f"{what} {_moment(when)}" for what, when in _times(job)),
         ]
         if job.attempts > 1:
-            lines.append(f"given to a worker {job.attempts} times")
+            lines.append(f"attempts: {job.attempts}")
         if job.worker:
             lines.append(f"worker {job.worker}")
-        lines += [formatting.sentence(said) for said in (job.notice, job.error) if said]
+        lines += [formatting.sentence(message) for message in (job.notice, job.error) if message]
         st.code("\n".join([*lines, *([job.details] if job.details else [])]), language=None, wrap_lines=True)
 
 
 def _times(job: Job) -> list[tuple[str, float]]:
-    times = (("asked for", job.created), ("begun", job.started), ("ended", job.finished))
+    times = (("created", job.created), ("started", job.started), ("ended", job.finished))
     return [(what, when) for what, when in times if when is not None]
 
 
@@ -226,7 +226,7 @@ def _moment(when: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
-# What a user does
+# Callbacks
 
 
 def _open(number: int, at: int) -> None:
@@ -262,18 +262,18 @@ def _restore(number: int) -> None:
     with report_errors(page, "gallery"):
         Trash(resources.open_service().store).restore([number])
         state.change(page, open=0, undo=[])
-        page.note = Note("done", "1 video brought back.", place="gallery")
+        page.note = Note("done", "1 video restored.", place="gallery")
 
 
 def _use(number: int) -> None:
-    """Sets the Sample page's controls and input to those of the video; the page goes there when it is drawn."""
+    """Copy the video's settings and input to the Sample page, and request that page."""
     page = callback_state()
     with report_errors(page, "gallery"):
         entry = _with_known_version(page, number)
         settings, name = entry.settings, entry.job.picture_name
         page.set(**settings.model_dump())
         page.set_picture(Picture(entry.job.picture.name, name))
-        text = f"The settings and the input of {name}, seed {settings.seed}, are back."
+        text = f"Restored settings and image from {name}, seed {settings.seed}."
         page.note = Note("done", text, place="input")
         navigation.request_page(page, "sample")
 
@@ -288,5 +288,5 @@ def _compare(number: int) -> None:
 def _with_known_version(page: PageState, number: int) -> Entry:
     entry = Entries(resources.open_service().store).entry(number)
     if entry.settings.version not in page.versions:
-        raise BadInput(f"there is no model version {entry.settings.version!r} here; add it, or choose another video")
+        raise BadInput(f"there is no model version {entry.settings.version!r} here; add it or choose another video")
     return entry

@@ -1,4 +1,4 @@
-"""What the gallery looks for: text, version, date, rating, tags; and the way into the trash."""
+"""Gallery filters: text, version, date, rating, tags, and the switch to deleted videos."""
 
 import datetime
 from typing import Any, cast
@@ -10,29 +10,29 @@ from img2vid.ui.gallery import state
 from img2vid.ui.gallery.state import GalleryState
 from img2vid.ui.state import PageState, callback_state, report_errors, set_widget, widget_value
 
-STARS = {0: "any", 1: "★ or more", 2: "★★ or more", 3: "★★★ or more", 4: "★★★★ or more", 5: "★★★★★"}
-_TEXT_HELP = "Words in the picture's name, the version, the note or the tags. All of them have to be there."
+STARS = {0: "Any", 1: "★ or more", 2: "★★ or more", 3: "★★★ or more", 4: "★★★★ or more", 5: "★★★★★"}
+_TEXT_HELP = "Searches image name, version, note and tags for videos that contain every word."
 
 
 def filter_box(page: PageState, entries: Entries) -> None:
-    """Draws the filters; each is kept as soon as it is changed."""
+    """Draw the filters; changes are saved at once."""
     now = state.read(page)
     set_widget(_key("text", now), now.text)
     st.text_input("Search", key=_key("text", now), help=_TEXT_HELP, icon=":material/search:", on_change=_keep)
     set_widget(_key("versions", now), now.versions)
     versions = sorted({*entries.versions(), *now.versions})
-    st.multiselect("Model Version", versions, key=_key("versions", now), placeholder="any", on_change=_keep)
+    st.multiselect("Model Version", versions, key=_key("versions", now), placeholder="Any", on_change=_keep)
     first, last = st.columns(2, gap="small")
     with first:
         _date("From", _key("since", now), now.since)
     with last:
         _date("To", _key("until", now), now.until)
     set_widget(_key("rating", now), now.least_rating)
-    # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
+    # Cast: Streamlit's option types are unknown if its optional dependencies are not installed.
     cast(Any, st).selectbox("Rating", list(STARS), key=_key("rating", now), format_func=_stars, on_change=_keep)
     set_widget(_key("tags", now), now.tags)
     tags = sorted({*entries.tags(), *now.tags}, key=str.casefold)
-    st.multiselect("Tags", tags, key=_key("tags", now), placeholder="any", on_change=_keep)
+    st.multiselect("Tags", tags, key=_key("tags", now), placeholder="Any", on_change=_keep)
     st.button(
         "Clear filters",
         key="find_nothing",
@@ -65,7 +65,7 @@ def _trash(now: GalleryState, entries: Entries) -> None:
         f"Deleted ({deleted})" if deleted else "Deleted",
         key=_key("deleted", now),
         disabled=not deleted and not now.deleted,
-        help="Videos that were deleted and can still be brought back; after 30 days they go for good.",
+        help="Deleted videos can be restored for 30 days.",
         on_change=_open_trash,
     )
 
@@ -90,15 +90,15 @@ def _keep() -> None:
 def _clear() -> None:
     page = callback_state()
     with report_errors(page, "gallery"):
-        nothing = GalleryState()
+        unset = GalleryState()
         state.change(
             page,
-            text=nothing.text,
-            versions=nothing.versions,
-            tags=nothing.tags,
-            least_rating=nothing.least_rating,
-            since=nothing.since,
-            until=nothing.until,
+            text=unset.text,
+            versions=unset.versions,
+            tags=unset.tags,
+            least_rating=unset.least_rating,
+            since=unset.since,
+            until=unset.until,
             open=0,
             filters=state.read(page).filters + 1,
         )

@@ -1,4 +1,4 @@
-"""A page of the gallery: thumbnails to choose and to open, and what can be done with those that are chosen."""
+"""Page of the gallery: thumbnails to select and open, and actions for the selection."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from img2vid.ui.shared import pictures
 from img2vid.ui.state import Note, PageState, callback_state, report_errors, widget_value
 
 CARD_WIDTH = 204
-"""In pixels; as many cards stand in a row as the window has room for."""
+"""Width of a card in pixels; cards wrap to the window."""
 EXPORT = "export"
 DAY = 24 * 3600
 
 
 def grid_box(page: PageState, entries: Entries) -> None:
-    """Draws the page of entries that the tab is at."""
+    """Draw the tab's current page of entries, with its toolbar and page buttons."""
     now = state.read(page)
     wanted = now.filter()
     count = entries.count(wanted)
@@ -49,24 +49,24 @@ def grid_box(page: PageState, entries: Entries) -> None:
 
 
 def stars(rating: int) -> str:
-    """A rating as people draw it."""
+    """Return a rating as star characters."""
     return "★" * rating
 
 
 def made_on(moment: float) -> str:
-    """A time as the gallery tells it, in the user's own time zone."""
+    """Return a timestamp as local date and time."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
 def _nothing(now: GalleryState) -> None:
     if now.filtered:
-        words_of_it = "No video is like that; **Clear filters** shows all of them."
+        message = "No videos match. **Clear filters** shows all videos."
     elif now.deleted:
-        words_of_it = "Nothing is deleted."
+        message = "No deleted videos."
     else:
-        words_of_it = "Videos appear here as soon as they are made."
+        message = "Your videos appear here."
     with st.container(border=True, height=200, vertical_alignment="center", horizontal_alignment="center"):
-        st.caption(words_of_it, text_alignment="center")
+        st.caption(message, text_alignment="center")
 
 
 def _pager(at: int, last: int, where: str) -> None:
@@ -75,7 +75,7 @@ def _pager(at: int, last: int, where: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for label, icon, to in (("First", "first_page", 1), ("Newer", "chevron_left", at - 1)):
             _turn(label, icon, to, at, last, where)
-        st.markdown(f"page **{at}** of {last}", width="content")
+        st.markdown(f"Page **{at}** of {last}", width="content")
         for label, icon, to in (("Older", "chevron_right", at + 1), ("Last", "last_page", last)):
             _turn(label, icon, to, at, last, where)
 
@@ -97,9 +97,9 @@ def _card(entry: Entry, now: GalleryState) -> None:
         st.image(_thumbnail(entry.result.still), width="stretch", alt=f"The first frame of video {entry.number}")
     else:
         with st.container(border=True, height=122, vertical_alignment="center", horizontal_alignment="center"):
-            st.caption(":material/videocam_off: Not on disk any more", text_alignment="center")
+            st.caption(":material/videocam_off: File missing", text_alignment="center")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        label = f"Choose {entry.job.picture_name}, seed {entry.settings.seed}"
+        label = f"Select {entry.job.picture_name}, seed {entry.settings.seed}"
         st.checkbox(
             label,
             entry.number in now.chosen,
@@ -121,14 +121,14 @@ def _card(entry: Entry, now: GalleryState) -> None:
 
 
 def _box(number: int, now: GalleryState) -> str:
-    """The key of an entry's box."""
+    """Return the widget key of an entry's checkbox."""
     return f"choose_{number}_{now.boxes}"
 
 
 def _thumbnail(still: Path) -> bytes:
     try:
         return pictures.thumbnail(still, still.stat().st_mtime)
-    except (OSError, BadInput):  # it is gone or damaged; the video is not
+    except (OSError, BadInput):  # only the still is missing or damaged
         return pictures.no_still()
 
 
@@ -140,12 +140,12 @@ def _about(entry: Entry) -> str:
         parts.append("imported")
     if entry.deleted is not None:
         left = max(round((entry.deleted + KEPT_SECONDS - time.time()) / DAY), 0)
-        parts.append(f"goes for good in {left} day{'' if left == 1 else 's'}")
+        parts.append(f"deleted permanently in {left} day{'' if left == 1 else 's'}")
     parts += [formatting.plain(tag) for tag in entry.tags[:2]]
     return " · ".join(parts)
 
 
-# What is chosen
+# Selection
 
 
 def _bar(now: GalleryState, found: Sequence[Entry], count: int) -> None:
@@ -154,7 +154,7 @@ def _bar(now: GalleryState, found: Sequence[Entry], count: int) -> None:
         st.markdown(f"**{_counted(count)}**{' found' if now.filtered else ''}", width="content")
         here = [entry.number for entry in found]
         everything = bool(here) and set(here) <= set(now.chosen)
-        label = "Choose none" if everything or chosen else "Choose this page"
+        label = "Clear selection" if everything or chosen else "Select page"
         st.button(
             label,
             key="choose_page",
@@ -164,7 +164,7 @@ def _bar(now: GalleryState, found: Sequence[Entry], count: int) -> None:
             args=([] if everything or chosen else here,),
         )
         if chosen:
-            st.markdown(f"{chosen} chosen", width="content")
+            st.markdown(f"{chosen} selected", width="content")
         if now.deleted:
             _trash_buttons(chosen)
         else:
@@ -178,23 +178,23 @@ def _buttons(chosen: int) -> None:
         st.text_input(
             "Tag",
             key="new_tag",
-            placeholder="good, for the show",
-            help="Several are separated by commas.",
+            placeholder="favorite, for the demo",
+            help="Separate several tags with commas.",
             max_chars=200,
         )
         with st.container(horizontal=True, gap="small"):
             _act("Add", "add_tag", None, False, _tag)
-            _act("Take away", "take_tag", None, False, _untag)
+            _act("Remove", "take_tag", None, False, _untag)
 
 
 def _trash_buttons(chosen: int) -> None:
     _act("Restore", "restore_chosen", ":material/restore_from_trash:", not chosen, _restore)
-    with st.popover("Delete for good", icon=":material/delete_forever:", disabled=not chosen, key="purge_popover"):
-        st.markdown(f"Deletes {_counted(chosen)} for good. This cannot be undone.")
-        _act("Delete for good", "purge_chosen", None, False, _purge)
-    with st.popover("Empty", icon=":material/delete_sweep:", key="empty_popover"):
-        st.markdown("Deletes everything here for good. This cannot be undone.")
-        _act("Empty", "empty_trash", None, False, _empty)
+    with st.popover("Delete permanently", icon=":material/delete_forever:", disabled=not chosen, key="purge_popover"):
+        st.markdown(f"Permanently deletes {_counted(chosen)}. This cannot be undone.")
+        _act("Delete permanently", "purge_chosen", None, False, _purge)
+    with st.popover("Empty trash", icon=":material/delete_sweep:", key="empty_popover"):
+        st.markdown("Permanently deletes all videos in the trash. This cannot be undone.")
+        _act("Empty trash", "empty_trash", None, False, _empty)
 
 
 def _act(label: str, key: str, icon: str | None, disabled: bool, act: Callable[[], None]) -> None:
@@ -215,7 +215,7 @@ def _undo(now: GalleryState) -> None:
 
 
 def _existing(numbers: Sequence[int], *, deleted: bool) -> list[Entry]:
-    """Those that are still there, in the trash or out of it; another tab may have been quicker."""
+    """Return the entries that still exist in or outside the trash; another tab may have removed some."""
     entries = Entries(resources.open_service().store)
     found: list[Entry] = []
     for number in numbers:
@@ -229,7 +229,7 @@ def _numbers(found: Sequence[Entry]) -> list[int]:
 
 
 def delete(page: PageState, numbers: Sequence[int]) -> None:
-    """Puts videos into the trash; from then on Undo is about them."""
+    """Move videos to the trash and make them the target of Undo."""
     Trash(resources.open_service().store).put(numbers)
     state.change(page, chosen=[], open=0, undo=list(numbers))
 
@@ -251,7 +251,7 @@ def _choose(number: int, key: str) -> None:
     with report_errors(page, "gallery"):
         now = state.read(page)
         if key != _box(number, now):
-            return  # the browser still tells of a box that is not on the page any more
+            return  # event of a stale checkbox
         others = [one for one in now.chosen if one != number]
         state.change(page, own_box=True, chosen=[*others, number] if widget_value(key) else others)
 
@@ -274,7 +274,7 @@ def _undo_delete() -> None:
         numbers = _numbers(_existing(state.read(page).undo, deleted=True))
         Trash(resources.open_service().store).restore(numbers)
         state.change(page, undo=[])
-        page.note = Note("done", f"{_counted(len(numbers))} brought back.", place="gallery")
+        page.note = Note("done", f"{_counted(len(numbers))} restored.", place="gallery")
 
 
 def _restore() -> None:
@@ -283,7 +283,7 @@ def _restore() -> None:
         numbers = _numbers(_existing(state.read(page).chosen, deleted=True))
         back = Trash(resources.open_service().store).restore(numbers)
         state.change(page, chosen=[], undo=[])
-        page.note = Note("done", f"{_counted(len(back))} brought back.", place="gallery")
+        page.note = Note("done", f"{_counted(len(back))} restored.", place="gallery")
 
 
 def _purge() -> None:
@@ -292,7 +292,7 @@ def _purge() -> None:
         numbers = _numbers(_existing(state.read(page).chosen, deleted=True))
         Trash(resources.open_service().store).purge(numbers)
         state.change(page, chosen=[], undo=[])
-        page.note = Note("done", f"{_counted(len(numbers))} deleted for good.", place="gallery")
+        page.note = Note("done", f"{_counted(len(numbers))} permanently deleted.", place="gallery")
 
 
 def _empty() -> None:
@@ -301,7 +301,7 @@ def _empty() -> None:
         count = Trash(resources.open_service().store).empty()
         now = state.read(page)
         state.change(page, chosen=[], undo=[], deleted=False, filters=now.filters + 1)
-        page.note = Note("done", f"{_counted(count)} deleted for good.", place="gallery")
+        page.note = Note("done", f"{_counted(count)} permanently deleted.", place="gallery")
 
 
 def _tag() -> None:
@@ -332,6 +332,4 @@ def _export() -> None:
             return export(chosen, home, on_progress)
 
         if not tasks.open_background_tasks().start(EXPORT, work):
-            page.note = Note(
-                "info", "Another export is being written; this one can begin when it is done.", place="gallery"
-            )
+            page.note = Note("info", "Another export is running. Try again when it has finished.", place="gallery")

@@ -1,4 +1,4 @@
-"""The Gallery page: everything that was ever made, newest first; to find, look at, rate, tag, delete, bring back."""
+"""Gallery page: all videos, newest first, with search, ratings, tags, deletion and restore."""
 
 import streamlit as st
 
@@ -13,11 +13,11 @@ from img2vid.ui.gallery.task_list import active, import_box, task_list
 from img2vid.ui.state import PageState, current, report_drawing_errors, show_note
 
 BUSY, IDLE = 1.0, 3.0
-"""Seconds between two looks, while something is going on and while nothing is."""
+"""Poll intervals in seconds, with and without a running task."""
 
 
 def gallery() -> None:
-    """Draws the page; nothing here takes long, for files are packed and taken in by threads."""
+    """Draw the page. Exports and imports run in background threads."""
     with report_drawing_errors("The page"):
         page = current()
         navigation.follow_request(page)
@@ -27,19 +27,19 @@ def gallery() -> None:
             filter_box(page, entries)
             import_box()
         with st.container(key="gallery_chores"):
-            page.seen = _seen(page)
-            st.fragment(_news, run_every=BUSY if active() else IDLE)()
+            page.seen = _snapshot(page)
+            st.fragment(_poll, run_every=BUSY if active() else IDLE)()
         with st.container(key="gallery_note"):
             if page.note is not None and page.note.place == "gallery":
                 show_note(page.note)
         _shown(page, entries)
-        with report_drawing_errors("The workers' state"):
+        with report_drawing_errors("The worker status"):
             resources.start()
 
 
 def _shown(page: PageState, entries: Entries) -> None:
     entry = _opened(page, entries)
-    # Two containers: where one thing took the other's place, the browser would mix up what it keeps of both.
+    # Two containers, so that the browser does not reuse element state between entry and grid.
     with st.container(key="gallery_entry"):
         if entry is not None:
             with report_drawing_errors("The video"):
@@ -54,21 +54,21 @@ def _opened(page: PageState, entries: Entries) -> Entry | None:
     number = state.read(page).open
     try:
         return entries.entry(number) if number else None
-    except BadInput:  # it was deleted for good, in another tab perhaps
+    except BadInput:  # permanently deleted, for example in another tab
         return None
 
 
-def _seen(page: PageState) -> object:
-    """What the page was drawn from; when that changes, it is drawn again."""
+def _snapshot(page: PageState) -> object:
+    """Return the state the page depends on; a change triggers a rerun."""
     entries = Entries(resources.open_service().store)
     now = state.read(page)
     found = entries.find(now.filter(), 1)
     return entries.count(now.filter()), found[0].number if found else 0, active()
 
 
-def _news() -> None:
-    with report_drawing_errors("What is going on"):
+def _poll() -> None:
+    with report_drawing_errors("The tasks"):
         page = current()
-        if _seen(page) != page.seen:
+        if _snapshot(page) != page.seen:
             st.rerun()
         task_list()

@@ -1,4 +1,4 @@
-"""What the gallery shows in a tab: filters, page, the open video, what is chosen. Kept with the tab, as all else."""
+"""Gallery state of a tab: filters, page, open video and selection. Saved with the tab."""
 
 import datetime
 import math
@@ -14,7 +14,7 @@ PER_PAGE = 24
 
 @dataclass
 class GalleryState:
-    """Dates are ISO dates of the user's own time zone, or nothing."""
+    """State of the gallery page. Dates are local ISO dates, or empty."""
 
     text: str = ""
     versions: list[str] = field(default_factory=list[str])
@@ -23,26 +23,25 @@ class GalleryState:
     since: str = ""
     until: str = ""
     deleted: bool = False
-    """Whether the trash is looked into."""
+    """Show deleted videos."""
     page: int = 1
     open: int = 0
-    """The number of the video that is looked at, or 0."""
+    """Number of the open video, or 0."""
     chosen: list[int] = field(default_factory=list[int])
     undo: list[int] = field(default_factory=list[int])
-    """What was deleted last."""
+    """Numbers of the videos deleted last."""
     boxes: int = 0
-    """Raised whenever boxes change by themselves, and `filters` likewise.
+    """Generation of the checkboxes, increased when the program changes them; `filters` likewise.
 
-    It is part of the widgets' keys, so that they are new ones then: with every click the browser sends what all widgets
-    hold as it knows them, and an old value of a box or a filter would be taken for something that the user has done.
-    What is told of an old one is not heeded.
+    It is part of the widget keys, so a change creates new widgets. The browser sends the values of all widgets with
+    every click, and a stale value would look like a user action. Events from stale widgets are ignored.
     """
     filters: int = 0
     tab: str = ""
-    """The tab that it belongs to."""
+    """Name of the tab that saved the state."""
 
     def filter(self) -> Filter:
-        """As the store wants it; the last day counts to its end."""
+        """Return the filter for store queries; `until` includes the whole day."""
         first, last = day(self.since), day(self.until)
         return Filter(
             versions=tuple(self.versions),
@@ -56,33 +55,33 @@ class GalleryState:
 
     @property
     def filtered(self) -> bool:
-        """Whether anything is left out."""
+        """True if any filter besides `deleted` is set."""
         return replace(self.filter(), deleted=False) != Filter()
 
 
 def read(page: PageState) -> GalleryState:
-    """What the tab has kept; what cannot be used is left at its default."""
+    """Return the tab's saved state; invalid values get their defaults."""
     kept: object = page.tab.pages.get(NAME)
     values = cast("dict[str, Any]", kept) if isinstance(kept, dict) else {}
     known: dict[str, Any] = {}
     for one in fields(GalleryState):
-        usual = getattr(GalleryState(), one.name)
+        default = getattr(GalleryState(), one.name)
         value = values.get(one.name)
-        if type(value) is not type(usual):
+        if type(value) is not type(default):
             continue
         if isinstance(value, list):
             kind = int if one.name in ("chosen", "undo") else str
             value = [item for item in cast("list[object]", value) if type(item) is kind]
         known[one.name] = value
     found = GalleryState(**known)
-    # A new tab begins as the last one was left, without what that was looking at.
+    # A new tab inherits the filters of the last one, but not its page, open video or selection.
     return found if found.tab == page.name else replace(found, tab=page.name, page=1, open=0, chosen=[], undo=[])
 
 
 def change(page: PageState, /, *, own_box: bool = False, **values: Any) -> GalleryState:
-    """Changes some of it and keeps it on disk; another filter begins at the first page again.
+    """Change values and save the state. Another filter resets page and selection.
 
-    own_box: whether another choice came of a box that the user clicked, which shows it already.
+    own_box: the selection was changed by the clicked checkbox itself, so no new widgets are needed.
     """
     before = read(page)
     after = replace(before, **values)
@@ -96,12 +95,12 @@ def change(page: PageState, /, *, own_box: bool = False, **values: Any) -> Galle
 
 
 def pages_of(count: int) -> int:
-    """How many pages there are for so many videos; at least one."""
+    """Return the number of pages for a number of videos; at least 1."""
     return max(math.ceil(count / PER_PAGE), 1)
 
 
 def place_of(entries: Entries, wanted: Filter, entry: Entry) -> int:
-    """How many of the videos that are looked for come before this one."""
+    """Return the index of an entry among the videos that match the filter."""
     later = math.nextafter(entry.created, math.inf)
     newer = entries.count(replace(wanted, since=max(later, wanted.since or later)))
     same_moment = replace(
@@ -114,7 +113,7 @@ def place_of(entries: Entries, wanted: Filter, entry: Entry) -> int:
 
 
 def day(text: str) -> datetime.date | None:
-    """An ISO date, or None for whatever is none."""
+    """Parse an ISO date; None if invalid."""
     try:
         return datetime.date.fromisoformat(text)
     except ValueError:
@@ -122,8 +121,8 @@ def day(text: str) -> datetime.date | None:
 
 
 def _start(first: datetime.date) -> float:
-    """The first moment of a day here."""
+    """Return the timestamp of local midnight."""
     try:
         return datetime.datetime.combine(first, datetime.time()).timestamp()
-    except (OverflowError, OSError, ValueError):  # Windows knows no moments before 1970
+    except (OverflowError, OSError, ValueError):  # Windows rejects dates before 1970
         return 0.0

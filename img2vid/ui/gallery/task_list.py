@@ -1,4 +1,4 @@
-"""What takes a while in the gallery: importing a folder, writing a zip; how far each is, and what came of it."""
+"""Background tasks of the gallery, folder import and zip export, with their progress and results."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ from img2vid.ui.gallery.grid import EXPORT
 from img2vid.ui.state import Note, callback_state, report_errors, widget_value
 
 IMPORT = "import"
-DOING = {IMPORT: "Importing", EXPORT: "Writing the zip"}
+DOING = {IMPORT: "Importing", EXPORT: "Writing the zip file"}
 _FOLDER_HELP = (
-    "Takes in every MP4 of the folder, and of those below it, that img2vid made, with the settings that it carries. "
-    "Nothing in the folder is changed."
+    "Imports all img2vid MP4 files of the folder and its subfolders, with their embedded settings. "
+    "The folder is not changed."
 )
 
 
 def import_box() -> None:
-    """A folder to import, and the button for it."""
+    """Draw the folder field and the Import button."""
     with st.expander("Import a folder", icon=":material/drive_folder_upload:", key="import_box"):
         st.text_input("Folder", key="import_folder", placeholder=str(Path.home() / "videos"), help=_FOLDER_HELP)
         task = tasks.open_background_tasks().get(IMPORT)
@@ -29,13 +29,13 @@ def import_box() -> None:
 
 
 def active() -> bool:
-    """Whether anything goes on."""
+    """Return whether a task is running."""
     found = (tasks.open_background_tasks().get(name) for name in DOING)
     return any(task is not None and task.active for task in found)
 
 
 def task_list() -> None:
-    """Draws what goes on and what came of the last ones."""
+    """Draw running tasks and the results of the last ones."""
     for name in DOING:
         task = tasks.open_background_tasks().get(name)
         with st.container(key=f"chore_{name}"):
@@ -58,7 +58,7 @@ def _task(name: str, task: BackgroundTask) -> None:
     else:
         st.info(text, icon=":material/check_circle:" if task.state == "done" else ":material/info:")
     if outcome.details:
-        with st.expander("What was left out", key=f"details_{name}"):
+        with st.expander("Skipped files", key=f"details_{name}"):
             st.code("\n".join(outcome.details), language=None, wrap_lines=True)
     with st.container(horizontal=True, gap="small"):
         if outcome.file is not None and outcome.file.is_file():
@@ -84,9 +84,7 @@ def _import() -> None:
             return import_folder(store, folder, on_progress)
 
         if not tasks.open_background_tasks().start(IMPORT, work):
-            page.note = Note(
-                "info", "Another folder is being imported; this one can begin when it is done.", place="gallery"
-            )
+            page.note = Note("info", "Another import is running. Try again when it has finished.", place="gallery")
 
 
 def _cancel(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The imports and exports of this program, shared by all tabs."""
+"""Background imports and exports, shared by all tabs."""
 
 import logging
 import threading
@@ -20,19 +20,19 @@ def _background_tasks() -> BackgroundTasks:
 
 
 def open_background_tasks() -> BackgroundTasks:
-    """What goes on; pages ask for it here and nowhere else. It outlives reloads and closed tabs."""
+    """Return the shared background tasks, which survive reloads and closed tabs."""
     return _background_tasks()
 
 
 def tidy() -> None:
-    """Once in a program's life, in the background: mends the trash, and empties it of what is older than 30 days."""
+    """Repair the trash and delete videos older than 30 days, once per process and in the background."""
     store = resources.open_service().store
     _tidied(store, str(store.path))
 
 
 @st.cache_resource(show_spinner=False)
 def _tidied(_store: Store, home: str) -> bool:
-    """Streamlit does not look at arguments that begin with an underscore."""
+    """Start the cleanup thread once per home; Streamlit does not hash arguments with a leading underscore."""
     threading.Thread(target=_tidy, args=(_store,), name="img2vid trash", daemon=True).start()
     return True
 
@@ -41,4 +41,4 @@ def _tidy(store: Store) -> None:
     try:
         Trash(store).remove_expired()
     except Img2VidError as error:
-        log.warning("The trash could not be tidied: %s", error)
+        log.warning("The trash could not be cleaned up: %s", error)

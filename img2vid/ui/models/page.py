@@ -1,4 +1,4 @@
-"""The Models page: every model version, whether its checkpoint is there, and what gets, checks or deletes it."""
+"""Models page: model versions and their checkpoints, with download, verification and removal."""
 
 import shutil
 
@@ -10,20 +10,18 @@ from img2vid.ui.models.version import version_box
 from img2vid.ui.state import PageState, current, report_drawing_errors, show_note
 
 BUSY, IDLE = 1.0, 3.0
-"""Seconds between two looks, while something is going on and while nothing is."""
+"""Poll intervals in seconds, with and without a running task."""
 _TOKEN_HELP = (
-    "For models whose conditions have to be accepted first, as those of svd_xt_1_1: a token of the kind Read, from "
-    "huggingface.co/settings/tokens. It is forgotten with the page. Default: the variable HF_TOKEN, or what "
-    "`hf auth login` has stored."
+    "Access token of type Read from huggingface.co/settings/tokens, for models with conditions to accept, such as "
+    "svd_xt_1_1. Not saved; default: HF_TOKEN, or the token stored by `hf auth login`."
 )
 _MIRROR_HELP = (
-    "A web address that stands for https://huggingface.co. It gets the token above, if there is one. Default: the "
-    "variable HF_ENDPOINT."
+    "Web address used instead of https://huggingface.co. It receives the token above, if set; default: HF_ENDPOINT."
 )
 
 
 def models() -> None:
-    """Draws the page; nothing here takes long, for downloads have threads of their own."""
+    """Draw the page. Downloads run in background threads."""
     with report_drawing_errors("The page"):
         page = current()
         with st.sidebar, report_drawing_errors("The sidebar"):
@@ -31,7 +29,7 @@ def models() -> None:
         active = checkpoint_tasks.open_tasks().active()
         page.seen = active
         st.fragment(_versions, run_every=BUSY if active else IDLE)()
-        with report_drawing_errors("The workers' state"):
+        with report_drawing_errors("The worker status"):
             resources.start()
 
 
@@ -41,7 +39,7 @@ def _sidebar() -> None:
     for folder in paths.checkpoint_folders():
         if folder.is_dir():
             free = formatting.size(shutil.disk_usage(folder).free)
-            st.caption(f"Checkpoints are in {formatting.plain(str(folder))}, with {free} free.")
+            st.caption(f"Checkpoint folder: {formatting.plain(str(folder))}, {free} free")
 
 
 def _versions() -> None:

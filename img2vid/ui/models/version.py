@@ -1,4 +1,4 @@
-"""One model version on the Models page: what it is, the state of its checkpoint, and the buttons that change it."""
+"""Model version on the Models page: description, state of its checkpoint, and actions."""
 
 from collections.abc import Callable
 
@@ -13,11 +13,11 @@ from img2vid.ui import checkpoint_tasks, formatting
 from img2vid.ui.state import Note, callback_state, report_errors, widget_value
 from img2vid.versions import ModelVersion
 
-STAGES = {"check": "Reading what is there", "download": "Downloading", "wait": "Waiting", "convert": "Converting"}
+STAGES = {"check": "Checking existing data", "download": "Downloading", "wait": "Waiting", "convert": "Converting"}
 
 
 def version_box(version: ModelVersion) -> None:
-    """Draws it."""
+    """Draw a model version with its actions and its running or last task."""
     task = checkpoint_tasks.open_tasks().get(version.name)
     about, buttons = st.columns([7, 3], vertical_alignment="center", gap="medium")
     with about, st.container(gap="xsmall"):
@@ -35,12 +35,13 @@ def version_box(version: ModelVersion) -> None:
 def _state(version: ModelVersion) -> str:
     path = version.checkpoint_path
     if path is not None:
-        return f":green[:material/check_circle: {formatting.size(path.stat().st_size)}, here]"
+        return f":green[:material/check_circle: Installed, {formatting.size(path.stat().st_size)}]"
     part = arrived(version)
     if part is not None:
         whole = f" of {formatting.size(version.bytes)}" if version.bytes else ""
-        return f":orange[:material/downloading: {formatting.size(part.stat().st_size)}{whole} have arrived]"
-    return f":gray[:material/cloud: {formatting.size(version.bytes)}, not here]" if version.bytes else ":gray[not here]"
+        return f":orange[:material/downloading: Downloaded {formatting.size(part.stat().st_size)}{whole}]"
+    size = f", {formatting.size(version.bytes)}" if version.bytes else ""
+    return f":gray[:material/cloud: Not installed{size}]"
 
 
 def _figures(version: ModelVersion) -> str:
@@ -58,22 +59,21 @@ def _buttons(version: ModelVersion, task: Task | None) -> None:
     if task is not None and task.active:
         _button("Cancel", "cancel", version, _cancel, disabled=task.state == "stopping")
         return
-    there = version.checkpoint_path is not None
-    if there:
+    if version.checkpoint_path is not None:
         _button("Verify", "verify", version, _verify, icon=":material/fact_check:")
     elif can_be_downloaded(version):
-        label = "Go on" if arrived(version) is not None else "Download"
+        label = "Resume" if arrived(version) is not None else "Download"
         _button(label, "download", version, _download, icon=":material/download:")
     _removal(version, name)
 
 
 def _removal(version: ModelVersion, name: str) -> None:
-    """Remove, which asks before it does."""
+    """Draw Remove, which asks for confirmation."""
     if version.source == SHIPPED:
         return
     try:
         removal = plan_removal(version)
-    except BadInput:  # there is nothing to remove
+    except BadInput:  # nothing to remove
         return
     with st.popover("Remove", icon=":material/delete:", key=f"removal_{name}"):
         st.markdown(formatting.plain(formatting.sentence(removal.sentence())))
@@ -90,14 +90,14 @@ def _task(version: ModelVersion, task: Task) -> None:
     elif task.state == "done":
         st.caption(f":green[:material/check_circle:] {formatting.plain(formatting.sentence(task.text))}")
     elif task.kind == "download" and arrived(version) is not None:
-        st.caption("Cancelled; what has arrived is kept, and the download can go on from there.")
+        st.caption("Cancelled. Press Resume to continue the download.")
     else:
         st.caption("Cancelled.")
 
 
 def _progress(task: Task) -> str:
     if task.state == "stopping":
-        return "Stopping"
+        return "Cancelling..."
     progress = task.progress
     if progress is None:
         return "Starting"
@@ -114,7 +114,7 @@ def _progress(task: Task) -> str:
 
 
 def _linked(text: str) -> str:
-    """The same; Streamlit makes links of the addresses in it once they are spelled without escapes."""
+    """Unescape URLs in the text, so that Streamlit renders them as links."""
     return " ".join(_address(word) if word.startswith("https\\://") else word for word in text.split(" "))
 
 
@@ -158,4 +158,4 @@ def _remove(version: ModelVersion) -> None:
     with report_errors(page, "models"):
         remove(plan_removal(version))
         checkpoint_tasks.open_tasks().dismiss(version.name)
-        page.note = Note("done", f"The checkpoint of {version.name} was deleted.", place="models")
+        page.note = Note("done", f"Deleted the checkpoint of {version.name}.", place="models")

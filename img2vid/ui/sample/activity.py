@@ -1,4 +1,4 @@
-"""What is going on: the running jobs with a live preview, and the queue. A fragment of its own looks every second."""
+"""Running jobs with a live preview, and the queue; a fragment that polls the store every second while jobs exist."""
 
 import time
 from base64 import b64encode
@@ -9,17 +9,17 @@ import streamlit as st
 
 from img2vid.jobs.job import Job, JobProgress, State
 from img2vid.jobs.store import Store
-from img2vid.ui import formatting, peaks, resources
+from img2vid.ui import formatting, resources
 from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors
 
 BUSY, IDLE = 1.0, 3.0
-"""Seconds between two looks, while something is going on and while nothing is."""
+"""Polling intervals in seconds, with and without active jobs or model loads."""
 LISTED = 20
-"""Waiting jobs that are listed one by one."""
+"""Maximum number of queued jobs that are listed."""
 
 
 def pace(page: PageState) -> float:
-    """Seconds between two looks at the store."""
+    """Return the polling interval in seconds."""
     store = resources.open_service().store
     model = store.model()
     loading = model.state == "loading" or (model.wanted and model.version != model.wanted_version)
@@ -27,7 +27,7 @@ def pace(page: PageState) -> float:
 
 
 def snapshot(page: PageState) -> object:
-    """What the page outside of this fragment was drawn from; when it changes, the whole page is drawn again."""
+    """Return the data that the rest of the page depends on; when it changes, the whole page reruns."""
     service = resources.open_service()
     store = service.store
     jobs = [(job.id, job.state, len(job.results)) for job in store.jobs(limit=30)]
@@ -35,22 +35,22 @@ def snapshot(page: PageState) -> object:
 
 
 def activity_box(page: PageState) -> None:
-    """Draws the fragment."""
+    """Draw the fragment."""
     page.seen = snapshot(page)
     st.fragment(_activity, run_every=pace(page))()
 
 
 def _activity() -> None:
-    with report_drawing_errors("What is going on"):
+    with report_drawing_errors("Activity"):
         page = current()
         if snapshot(page) != page.seen:
             st.rerun()
         service = resources.open_service()
         running = list(reversed(service.store.jobs(states=[State.RUNNING])))
         queue = service.store.queue()
-        trouble = service.status() if running or queue else None
-        if trouble:
-            st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
+        status = service.status() if running or queue else None
+        if status:
+            st.caption(f":material/info: {formatting.plain(formatting.sentence(status))}")
         for job in running:
             running_box(service.store, job, several=len(running) > 1)
         if queue:
@@ -60,10 +60,8 @@ def _activity() -> None:
 
 
 def running_box(store: Store, job: Job, *, several: bool) -> None:
-    """Draws how far a running job is; where there are several, each can be cancelled by itself."""
+    """Draw the progress of a running job, with its own cancel button if there are several."""
     event = by_now(job, store.progress(job.id), time.time())
-    if event is not None:
-        peaks.record_peak(store, job, event.memory)
     with st.container(border=True, key=f"running_{job.id}"):
         st.markdown(f"**{formatting.title(job)}**")
         if event is None:
@@ -73,21 +71,21 @@ def running_box(store: Store, job: Job, *, several: bool) -> None:
             share = min(event.step / event.total, 1.0) if event.total else 0.0
             st.progress(share, text=formatting.progress(event))
             if event.preview:
-                st.image(_as_address(event.preview), width="stretch", alt="What the video looks like so far")
+                st.image(_data_url(event.preview), width="stretch", alt="Preview of the video in progress")
             st.caption(_figures(event))
         if job.id in store.to_cancel():
-            st.caption("Stops after this step.")
+            st.caption("Cancelling after this step...")
         elif several:
             st.button("Cancel this one", key=f"stop_{job.id}", on_click=_stop, args=(job.id,))
 
 
-def _as_address(preview: bytes) -> str:
-    """The picture itself in place of its address: a file that lasts a second may be gone before the browser asks."""
+def _data_url(preview: bytes) -> str:
+    """Return the GIF as a data URL: a media file may be replaced before the browser requests it."""
     return f"data:image/gif;base64,{b64encode(preview).decode()}"
 
 
 def by_now(job: Job, event: JobProgress | None, now: float) -> JobProgress | None:
-    """An event with its times as they are now: a step of a large model takes long, and the clock goes on meanwhile."""
+    """Return an event with its times advanced to `now`, as steps of large models take long."""
     if event is None or job.started is None:
         return event
     since = max(now - job.started - event.elapsed, 0.0)
@@ -96,7 +94,7 @@ def by_now(job: Job, event: JobProgress | None, now: float) -> JobProgress | Non
 
 
 def _figures(event: JobProgress) -> str:
-    parts = [f"{formatting.span(event.elapsed)} so far"]
+    parts = [f"{formatting.span(event.elapsed)} elapsed"]
     if event.sigma is not None:
         parts.append(f"noise level {event.sigma:.3g}")
     if event.memory:
@@ -115,7 +113,7 @@ def _queue(queue: list[Job]) -> None:
                 _small("Remove", f"remove_{job.id}", False, _stop, job.id)
         if len(queue) > LISTED:
             st.caption(f"and {len(queue) - LISTED} more")
-        _small("Empty queue", "empty_queue", False, _empty)
+        _small("Clear queue", "empty_queue", False, _clear)
 
 
 def _small(label: str, key: str, disabled: bool, act: Callable[..., None], *args: object) -> None:
@@ -132,6 +130,6 @@ def _stop(job_id: str) -> None:
         resources.open_service().cancel(job_id)
 
 
-def _empty() -> None:
+def _clear() -> None:
     with report_errors(callback_state()):
         resources.open_service().clear_queue()

@@ -1,4 +1,4 @@
-"""Model Version and Load Model: which model, and what is in memory."""
+"""Model Version and Load Model: model selection and the model in memory."""
 
 import streamlit as st
 
@@ -11,13 +11,12 @@ from img2vid.version_defaults import switched
 from img2vid.versions import ModelVersion
 
 LOAD_HELP = (
-    "Puts the model into memory now, so that the first video need not wait for it; unticking lets go of it. "
-    "Sample also loads what it needs by itself."
+    "Loads the model now, so that the first video starts sooner; untick to unload. Sample also loads it when needed."
 )
 
 
 def model_row(page: PageState, *, every: float) -> None:
-    """Draws the row; what is in memory is looked up every few seconds, without drawing the rest of the page again."""
+    """Draw the row; a fragment polls the model status every `every` seconds."""
     choose, load = st.columns([2, 5], vertical_alignment="bottom")
     with choose:
         about = formatting.sentence(f"{page.version.name}: {page.version.note}") if page.version.note else ""
@@ -28,7 +27,7 @@ def model_row(page: PageState, *, every: float) -> None:
 
 
 def _in_memory() -> None:
-    with report_drawing_errors("The model's state"):
+    with report_drawing_errors("The model status"):
         page = current()
         version = page.version
         status = resources.open_service().store.model()
@@ -50,7 +49,7 @@ def _in_memory() -> None:
 
 
 def is_requested(status: ModelStatus, version: ModelVersion) -> bool:
-    """Whether Load Model is ticked: the chosen version is in memory, or was asked for and has not failed."""
+    """Return whether the version is in memory, or requested and not failed; then Load Model is ticked."""
     here = status.version == version.name
     if here and status.state in ("loading", "ready"):
         return True
@@ -60,15 +59,13 @@ def is_requested(status: ModelStatus, version: ModelVersion) -> bool:
 def _state(status: ModelStatus, version: ModelVersion) -> None:
     here = status.version == version.name
     if missing_checkpoint(version):
-        st.caption("The checkpoint is not there yet; the page notices when it comes.")
+        st.caption("Not installed. This page updates when the file is added.")
     elif status.state == "loading":
         share = min(status.done / status.total, 1.0) if status.total else 0.0
         amount = f", {formatting.size(status.done)} of {formatting.size(status.total)}" if status.total > 1 else ""
         st.progress(share, text=f"Loading {formatting.plain(status.version)}{amount}")
     elif is_requested(status, version) and not here:
-        st.caption(
-            f":material/hourglass_empty: {formatting.plain(version.name)} is loaded as soon as the worker is free."
-        )
+        st.caption(f":material/hourglass_empty: {formatting.plain(version.name)} loads when the worker is ready.")
     elif status.state == "ready":
         where = f"{formatting.device(status.device)}, {formatting.size(status.memory)}"
         st.caption(f":green[:material/check_circle:] {formatting.plain(status.version)} on {where}, ready")
@@ -77,13 +74,13 @@ def _state(status: ModelStatus, version: ModelVersion) -> None:
     elif status.state == "failed" and here:
         st.caption(f":red[:material/error: {formatting.plain(formatting.sentence(status.error))}]")
     else:
-        st.caption("No model in memory; Sample loads it.")
+        st.caption("No model loaded. It loads when you press Sample.")
 
 
 def missing_checkpoint(version: ModelVersion) -> str:
-    """Which file to put where, its size and its source, as a sentence; nothing where the checkpoint is there.
+    """Return the error text for a missing checkpoint (file, folder, size and source), or "" if it is present.
 
-    Machines of the user's own cluster have checkpoints of their own, of which this one knows nothing.
+    Remote workers have their own checkpoints, which are not checked here.
     """
     if resources.open_service().is_remote():
         return ""
@@ -110,7 +107,7 @@ def _load_or_unload(key: str) -> None:
     with report_errors(page):
         ticked = widget_value(key)
         if key != page.load_model_key or ticked == page.ticked:
-            return  # nobody has clicked
+            return  # stale widget or no change
         page.ticked, page.unloading = ticked, not ticked
         service = resources.open_service()
         if ticked:

@@ -1,4 +1,4 @@
-"""The Sample page: a picture, the controls, the result beside them; in the reference demo's order, under its labels."""
+"""The Sample page: input, controls and result, in the reference demo's order and with its labels."""
 
 import streamlit as st
 
@@ -14,24 +14,24 @@ from img2vid.ui.shared.sidebar import ON_THE_PAGE, sidebar
 from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, set_widget, widget_value
 
 WIDTHS = (5, 6, 8)
-"""Of three controls in a row: "Conditioning augmentation" needs most."""
+"""Column widths of three controls in a row; "Conditioning augmentation" has the longest label."""
 
 
 def sample() -> None:
-    """Draws the page; nothing here takes long, for all work is the service's."""
+    """Draw the page. Nothing here is slow: all work is done by the job service."""
     with report_drawing_errors("The page"):
         page = current()
-        trouble = st.container(key="trouble")
+        errors = st.container(key="trouble")
         _parts(page)
-        with trouble, report_drawing_errors("The workers' state"):
+        with errors, report_drawing_errors("The worker status"):
             resources.start()
 
 
 def _parts(page: PageState) -> None:
-    """Each part by itself: one that cannot be drawn leaves the others alone.
+    """Draw each part on its own, so that an error in one leaves the others intact.
 
-    What comes and goes has containers of its own: where a video moved to another place among its neighbours, the
-    browser would load it anew and stop playing it.
+    Optional elements have their own containers: if a video's position among its siblings changed, the browser would
+    reload it and stop playback.
     """
     with st.sidebar, report_drawing_errors("The sidebar"):
         sidebar(page)
@@ -47,9 +47,9 @@ def _parts(page: PageState) -> None:
             _controls(page)
         with st.container(key="start"), report_drawing_errors("Sample"):
             start_box(page)
-    # Without a gap, for the containers are there also where nothing is in them.
+    # No gap: empty containers would add space.
     with right, st.container(gap=None):
-        with st.container(key="activity"), report_drawing_errors("What is going on"):
+        with st.container(key="activity"), report_drawing_errors("Activity"):
             activity_box(page)
         with report_drawing_errors("The result"):
             result_box(page)
@@ -72,7 +72,7 @@ def _decoding(page: PageState) -> None:
             "Overwrite fps in mp4 generator",
             set_widget("overwrite_fps", overwritten, False),
             key="overwrite_fps",
-            help="Gives the file another frame rate than the one that the model is told. Default: off.",
+            help="Sets the file's frame rate separately from the one the model is conditioned on. Default: off.",
             on_change=_overwrite,
         )
         if overwritten:

@@ -1,4 +1,4 @@
-"""Result: the video, its downloads and what can be done with it, its frames; what went wrong; earlier results."""
+"""Result: the video with downloads, actions and frames, unfinished jobs and earlier results."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from img2vid.ui.tabs import Picture
 from img2vid.ui.uploads import keep_picture
 
 LISTED = 8
-"""Earlier results that can be looked at again."""
-TOLD = 4
-"""Jobs that did not finish and are told of at once; when these are settled, the next come."""
+"""Maximum number of earlier results that are listed."""
+UNFINISHED_LISTED = 4
+"""Maximum number of unfinished jobs that are shown at once."""
 UNFINISHED = (State.FAILED, State.INTERRUPTED)
 
 
 def result_box(page: PageState) -> None:
-    """Draws what went wrong, the result that is looked at, and the earlier ones."""
+    """Draw the unfinished jobs, the selected result and the earlier ones."""
     jobs = resources.open_service().store.jobs(limit=60)
     with st.container(key="unfinished"):
-        for job in unfinished(jobs, page.tab.dismissed)[:TOLD]:
+        for job in unfinished(jobs, page.tab.dismissed)[:UNFINISHED_LISTED]:
             _unfinished(job)
             st.space("small")
     made = [job for job in jobs if job.results]
@@ -48,14 +48,14 @@ def result_box(page: PageState) -> None:
 
 
 def unfinished(jobs: Sequence[Job], dismissed: Collection[str]) -> list[Job]:
-    """The jobs, of `jobs` from new to old, that did not finish and were neither run again since nor dismissed."""
+    """Return the unfinished jobs that were neither run again nor dismissed; `jobs` is sorted newest first."""
     found: list[Job] = []
     since: list[tuple[object, ...]] = []
     for job in jobs:
-        what = (job.settings, job.picture, job.picture_name, job.folder)
-        if job.state in UNFINISHED and job.id not in dismissed and what not in since:
+        request = (job.settings, job.picture, job.picture_name, job.folder)
+        if job.state in UNFINISHED and job.id not in dismissed and request not in since:
             found.append(job)
-        since.append(what)
+        since.append(request)
     return found
 
 
@@ -72,7 +72,7 @@ def _unfinished(job: Job) -> None:
             st.button("Run again", key=f"again_{job.id}", icon=":material/replay:", on_click=_again, args=(job.id,))
             st.button("Dismiss", key=f"dismiss_{job.id}", type="tertiary", on_click=_dismiss, args=(job.id,))
         if LatentCache(resources.open_service().store.home).has(latents_key(job, job.made)):
-            st.caption("What was sampled is kept: run again, it is only decoded.")
+            st.caption("Sampling is finished and saved. Run again only decodes the video.")
         if job.details:
             with st.expander("Details"):
                 st.code(job.details, language=None, wrap_lines=True)
@@ -81,9 +81,9 @@ def _unfinished(job: Job) -> None:
 def _result(job: Job) -> None:
     result = _chosen(job)
     if not result.video.is_file():
-        st.warning(f"{formatting.plain(str(result.video))} is not there any more.")
+        st.warning(f"{formatting.plain(str(result.video))} no longer exists.")
         return
-    looping_video(result.video, f"The video made of {job.picture_name}", "result")
+    looping_video(result.video, f"Video made from {job.picture_name}", "result")
     st.caption(_about(job, result))
     if job.notice:
         st.info(formatting.plain(formatting.sentence(job.notice)))
@@ -101,7 +101,7 @@ def _chosen(job: Job) -> StoredResult:
         return job.results[0]
     by_seed = {result.seed: result for result in job.results}
     seed = st.segmented_control(
-        "seed of the video", list(by_seed), default=next(iter(by_seed)), required=True, key=f"seed_of_{job.id}"
+        "Seed of the video", list(by_seed), default=next(iter(by_seed)), required=True, key=f"seed_of_{job.id}"
     )
     return by_seed[seed] if seed in by_seed else job.results[0]
 
@@ -120,7 +120,7 @@ def _about(job: Job, result: StoredResult) -> str:
 
 @dataclass(frozen=True)
 class Offer:
-    """A file to download; `make` is called when the button is pressed, not before."""
+    """Downloadable file; `make` is called only when the button is pressed."""
 
     suffix: str
     mime: str
@@ -129,24 +129,24 @@ class Offer:
 
 
 def offers(job: Job, result: StoredResult) -> dict[str, Offer]:
-    """The kinds of file that a result can be had as, by the labels of their buttons."""
+    """Return the downloads of a result by button label."""
     video, fps = result.video, job.settings.file_fps
     gif, webp = (partial(animation_of, video, kind, fps=fps) for kind in ("gif", "webp"))
     frames = partial(frames_as_zip, video)
     found = {
-        "MP4": Offer(".mp4", "video/mp4", video.read_bytes, "The video, with its settings inside"),
-        "GIF": Offer(".gif", "image/gif", gif, "A moving picture of 256 colours a frame"),
-        "WebP": Offer(".webp", "image/webp", webp, "A moving picture of all colours"),
-        "PNG": Offer(".zip", "application/zip", frames, "All frames as PNG files, in a zip"),
+        "MP4": Offer(".mp4", "video/mp4", video.read_bytes, "Video with its settings as metadata"),
+        "GIF": Offer(".gif", "image/gif", gif, "Animation with 256 colors per frame"),
+        "WebP": Offer(".webp", "image/webp", webp, "Animation with full color"),
+        "PNG": Offer(".zip", "application/zip", frames, "All frames as PNG files in a zip"),
     }
-    if result.sidecar.is_file():  # a video that was imported may have come without
-        settings = "The settings; Input takes them again"
+    if result.sidecar.is_file():  # imported videos may have none
+        settings = "Settings; add the file to Input to restore them"
         found["JSON"] = Offer(".json", "application/json", result.sidecar.read_bytes, settings)
     return found
 
 
 def download_buttons(job: Job, result: StoredResult, key: str) -> None:
-    """Draws a button for each kind of file; `key` is what no other row of such buttons on the page has."""
+    """Draw a button for each download; `key` is unique on the page."""
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key=key):
         for label, offer in offers(job, result).items():
             st.download_button(
@@ -167,7 +167,7 @@ def _next_steps(job: Job, result: StoredResult) -> None:
             "Same settings, new seed",
             key="new_seed",
             icon=":material/casino:",
-            help="Makes another video of the same picture with the settings of this one.",
+            help="Makes another video from the same image with these settings.",
             on_click=_new_seed,
             args=(job.id,),
         )
@@ -175,7 +175,7 @@ def _next_steps(job: Job, result: StoredResult) -> None:
             "Use the last frame as the next input",
             key="last_frame",
             icon=":material/last_page:",
-            help="To go on where this video ends; each time some colour and sharpness is lost.",
+            help="Continues where this video ends. Each pass loses some color and sharpness.",
             on_click=_continue,
             args=(job.id, result.video),
         )
@@ -183,7 +183,7 @@ def _next_steps(job: Job, result: StoredResult) -> None:
             "Use these settings",
             key="these_settings",
             icon=":material/tune:",
-            help="Sets the controls and the input to those of this video.",
+            help="Restores this video's settings and image.",
             on_click=_take_over,
             args=(job.id, result.seed),
         )
@@ -239,7 +239,7 @@ def _continue(job_id: str, video: Path) -> None:
     with report_errors(page):
         job = resources.open_service().store.job(job_id)
         page.set_picture(keep_picture(last_frame(video), f"{job.picture_name}_last.png"))
-        page.note = Note("done", f"The last frame of {job.picture_name} is the input now.", place="input")
+        page.note = Note("done", "The last frame is now the input.", place="input")
 
 
 def _take_over(job_id: str, seed: int) -> None:
@@ -248,5 +248,5 @@ def _take_over(job_id: str, seed: int) -> None:
         job = resources.open_service().store.job(job_id)
         page.set(**{**job.settings.model_dump(), "seed": seed, "num_samples": 1})
         page.set_picture(Picture(job.picture.name, job.picture_name))
-        text = f"The settings and the input of {job.picture_name}, seed {seed}, are back."
+        text = f"Restored settings and image from {job.picture_name}, seed {seed}."
         page.note = Note("done", text, place="input")

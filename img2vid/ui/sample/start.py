@@ -1,4 +1,4 @@
-"""Sample and Cancel, and what is known before: the clip's length, the expected time and memory, gentle warnings."""
+"""Sample and Cancel buttons with the clip's length, the estimated time and memory, and warnings."""
 
 from pathlib import Path
 
@@ -8,9 +8,10 @@ from img2vid import paths
 from img2vid.errors import BadInput
 from img2vid.inference import EngineChoice
 from img2vid.jobs.job import Job, State
+from img2vid.jobs.peaks import expected_peak
 from img2vid.jobs.store import Store
 from img2vid.settings import SampleSettings, check_provider
-from img2vid.ui import formatting, peaks, resources
+from img2vid.ui import formatting, resources
 from img2vid.ui.sample.model import missing_checkpoint
 from img2vid.ui.state import Note, PageState, after_entry, callback_state, report_errors, show_note
 from img2vid.versions import ModelVersion
@@ -19,10 +20,10 @@ ACTIVE = (State.RUNNING, State.WAITING)
 
 
 def start_box(page: PageState) -> None:
-    """Draws the buttons with what stands in their way, and what the run will be."""
+    """Draw the buttons with the estimate, or the reason why Sample is disabled."""
     store = resources.open_service().store
     settings, problem = _checked(page)
-    going = cancellable_job(store)
+    active = cancellable_job(store)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Sample",
@@ -35,7 +36,7 @@ def start_box(page: PageState) -> None:
         st.button(
             "Cancel",
             key="cancel",
-            disabled=going is None,
+            disabled=active is None,
             on_click=_cancel,
         )
         st.caption(problem or (estimate(store, page.version, settings, page.tab.choice) if settings else ""))
@@ -46,52 +47,52 @@ def start_box(page: PageState) -> None:
 
 
 def cancellable_job(store: Store) -> Job | None:
-    """The job that Cancel is about: the one that has run longest, else the next to run."""
+    """Return the job that Cancel applies to: the longest-running one, else the next in the queue."""
     running = store.jobs(states=[State.RUNNING])
     return running[-1] if running else next(iter(store.queue(1)), None)
 
 
 def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice: EngineChoice) -> str:
-    """What such runs took; before the first one what the loaded model takes, or else the size of its file."""
-    peak = peaks.expected_peak(store, settings, choice)
+    """Return the peak memory of similar runs; before the first one, the loaded model's memory or its file size."""
+    peak = expected_peak(store, settings, choice)
     if peak is not None:
-        return formatting.size(peak)
+        return f"about {formatting.size(peak)} of memory"
     status = store.model()
     if status.state == "ready" and status.version == version.name and status.memory:
-        return formatting.size(status.memory)
+        return f"about {formatting.size(status.memory)} of memory"
     path = version.checkpoint_path
-    return "" if path is None else f"a model of {formatting.size(path.stat().st_size)}"
+    return "" if path is None else f"{formatting.size(path.stat().st_size)} model"
 
 
 def estimate(store: Store, version: ModelVersion, settings: SampleSettings, choice: EngineChoice) -> str:
-    """The clip's length, and time and memory as past runs on this machine suggest."""
+    """Return the clip's length, and time and memory estimated from past runs on this machine."""
     seconds = store.expected_seconds(settings, choice)
-    parts = [formatting.length(settings)]
-    parts.append("time known after the first run" if seconds is None else f"about {formatting.span(seconds)}")
+    time = "estimate available after the first run" if seconds is None else f"about {formatting.span(seconds)} to make"
+    parts = (formatting.length(settings), time)
     return ", ".join(filter(None, (*parts, memory(store, version, settings, choice))))
 
 
 def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
-    """The settings where they fit together, and why Sample cannot be pressed, or nothing."""
+    """Return the settings, or None if incompatible, and the reason why Sample is disabled, or ""."""
     try:
         settings = page.settings()
         check_provider(settings, page.tab.choice.provider)
     except BadInput as error:
         return None, formatting.plain(formatting.sentence(error))
     if missing_checkpoint(page.version):
-        return settings, f"The checkpoint of {formatting.plain(page.version.name)} is missing."
+        return settings, f"{formatting.plain(page.version.name)} is not installed."
     if page.tab.picture is None:
-        return settings, "Drop a picture into Input first."
+        return settings, "Add an image first."
     return settings, ""
 
 
 def submit(page: PageState, settings: SampleSettings, choice: EngineChoice, picture: Path, name: str) -> None:
-    """Puts a job into the queue, unless the very same is in it already, and shows what is newest from now on."""
+    """Queue a job, unless an identical one is queued or running, and show the newest result from now on."""
     service = resources.open_service()
     folder = (page.tab.folder or paths.home() / settings.version).absolute()
-    asked = (settings, choice, picture, folder)
-    if any((job.settings, job.choice, job.picture, job.folder) == asked for job in service.store.jobs(states=ACTIVE)):
-        page.note = Note("info", "This video is being made already; another seed gives another one.")
+    request = (settings, choice, picture, folder)
+    if any((job.settings, job.choice, job.picture, job.folder) == request for job in service.store.jobs(states=ACTIVE)):
+        page.note = Note("info", "Already in the queue. Change the seed for a new video.")
         return
     service.submit(settings, choice, picture.read_bytes(), name, picture.suffix, folder=folder)
     page.show("")
@@ -101,7 +102,7 @@ def _sample() -> None:
     page = callback_state()
     with report_errors(page):
         if page.tab.picture is None:
-            raise BadInput("there is no input; drop a picture into Input first")
+            raise BadInput("there is no input; add an image first")
         submit(page, page.settings(), page.tab.choice, page.tab.picture.path, page.tab.picture.name)
 
 

@@ -1,4 +1,4 @@
-"""One labelled video of several: made when it is asked for, as the contents of an MP4 file."""
+"""Composite videos: several labeled clips in one MP4 file, made on download."""
 
 import tempfile
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ Form = Literal["side by side", "wipe"]
 
 
 def composite_of(labels: Sequence[str], entries: Sequence["Entry"], form: Form, align: "Align") -> bytes:
-    """The videos of the entries in one, under their labels; a wipe is of two. The settings of all are inside.
+    """Return an MP4 file of the entries' videos with their labels; a wipe takes exactly two.
 
-    Raises BadInput where a video cannot be read, MediaError where encoding fails.
+    The file's metadata has the settings of all videos. Raise BadInput if a video cannot be read, MediaError if
+    encoding fails.
     """
     from img2vid.media import composites
 

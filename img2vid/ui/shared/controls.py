@@ -1,4 +1,4 @@
-"""One widget for a field of SampleSettings, drawn from what settings.py says about it: label, help, range, choices."""
+"""Widgets for fields of SampleSettings; label, help, range and choices come from settings.py."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast, get_args
@@ -27,11 +27,11 @@ STEPS = {
     "guidance_sigma_max": 10.0,
     "saving_fps": 1.0,
 }
-"""How far one press on plus or minus goes; 1 for whole numbers."""
+"""Steps of number inputs; integers have step 1."""
 
 
 def control(page: PageState, name: str) -> None:
-    """Draws the widget of one of the tab's settings, under the setting's own name as its key."""
+    """Draw the widget of a setting of the tab; its key is the setting's name."""
     setting(name, page.tab.controls[name], page.version, key=name, on_change=store_control, args=(name,))
 
 
@@ -45,7 +45,7 @@ def setting(
     args: tuple[object, ...],
     marked: bool = False,
 ) -> None:
-    """Draws the widget of a setting with that value, wherever it is kept; one that is marked differs from another."""
+    """Draw the widget of a setting with a value from anywhere; `marked` marks it as different."""
     annotation = SampleSettings.model_fields[name].annotation
     label = mark(label_of(name), marked)
     if annotation is bool:
@@ -58,12 +58,12 @@ def setting(
 
 
 def mark(label: str, marked: bool) -> str:
-    """A label that says by itself that something differs: colours would be read out letter by letter."""
+    """Return the label, marked with an unequal sign: screen readers would spell out Markdown colors."""
     return f"\u2260 {label}" if marked else label
 
 
 def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = None) -> None:
-    """Draws several settings side by side; on a narrow window they stand below each other."""
+    """Draw settings side by side, or stacked in a narrow window."""
     places = st.columns(widths or len(names), gap="small", vertical_alignment="bottom")
     for place, name in zip(places, names, strict=True):
         with place:
@@ -71,7 +71,7 @@ def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = 
 
 
 def store_control(name: str) -> None:
-    """Takes over what the user did to a widget."""
+    """Store the value of a changed widget."""
     value = widget_value(name)
     page = callback_state()
     page.note = None
@@ -94,7 +94,7 @@ def _number(
     kind: Callable[[float], Any] = int if whole else float
     step: Any = version.size_step if name in ("height", "width") else 1 if whole else STEPS[name]
     shown = None if value is None else kind(value)
-    unset = None if type(None) in get_args(annotation) else "min"  # None can be left out
+    unset = None if type(None) in get_args(annotation) else "min"  # only optional numbers can be empty
     st.number_input(
         label,
         min_value=kind(limits["ge"]),
@@ -118,7 +118,7 @@ def select(
     on_change: Callable[..., None],
     *args: object,
 ) -> None:
-    """A selectbox of names, `value` among them."""
+    """Draw a selectbox; `value` is one of the options."""
     default = options.index(set_widget(key, value, options[0]))
-    # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
+    # Streamlit's option types come from optional packages and are unknown without them.
     cast(Any, st).selectbox(label, options, default, key=key, help=help_text, on_change=on_change, args=args)

@@ -1,4 +1,4 @@
-"""A button that puts a text into the clipboard with one click, which Streamlit has only for blocks of code."""
+"""Copy-to-clipboard button; Streamlit has one only for code blocks."""
 
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ button {
 button:hover { filter: brightness(1.1); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
 """
-# Where the page was not reached safely, browsers have no clipboard for it, and a selection has to do.
+# On pages without HTTPS, browsers have no clipboard API; copying a selection is the fallback.
 JS = """
 export default function ({ data, parentElement }) {
     const button = parentElement.querySelector('button')
@@ -41,7 +41,7 @@ export default function ({ data, parentElement }) {
             else select()
             say('Copied')
         } catch {
-            say('The browser does not allow it')
+            say('Blocked by the browser')
         }
         setTimeout(() => say(data.label), 2500)
     }
@@ -50,7 +50,7 @@ export default function ({ data, parentElement }) {
 
 
 def copy_button(label: str, text: str, key: str) -> None:
-    """Draws the button."""
-    # Streamlit keeps components by their names; one that is the same as before costs nothing.
+    """Draw a button that copies `text`."""
+    # Streamlit registers components by name; registering the same one again is free.
     component = cast(Any, st).components.v2.component("img2vid_copy", html=HTML, css=CSS, js=JS)
     component(data={"label": label, "text": text}, key=key, width="content")

@@ -1,4 +1,4 @@
-"""Comparisons and sweeps of earlier, to be opened again."""
+"""Menu of earlier comparisons or sweeps."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from img2vid.ui import formatting, resources
 from img2vid.ui.shared import pictures
 
 LISTED = 8
-"""Those that are listed, the newest."""
+"""Number of entries in the menu, newest first."""
 
 
 def study_of(study_id: str) -> Study | None:
-    """A study that is looked at; nothing where it is not in the store any more."""
+    """Return the study with this id, or None if the id is empty or no longer in the store."""
     try:
         return Studies(resources.open_service().store).study(study_id) if study_id else None
     except BadInput:
@@ -25,7 +25,7 @@ def study_of(study_id: str) -> Study | None:
 def history_box(
     label: str, kind: Kind, shown: str, title: Callable[[Study], str], on_open: Callable[[str], None]
 ) -> None:
-    """Draws a list of all but the one that is shown, where there are any; `title` is what each is called."""
+    """Draw a menu of the latest studies except the shown one, or nothing if there are no others."""
     found = [one for one in Studies(resources.open_service().store).studies(kind, LISTED + 1) if one.id != shown]
     if not found:
         return

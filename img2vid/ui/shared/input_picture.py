@@ -1,4 +1,4 @@
-"""Input: a drop zone, the frame as the model will get it, and example pictures to begin with."""
+"""Input: file uploader, preview of the frame as the model sees it, and example images."""
 
 from pathlib import Path
 
@@ -23,15 +23,15 @@ from img2vid.ui.uploads import keep_picture, take_upload
 
 EXAMPLES = paths.PROJECT / "assets"
 OFFERED, EXAMPLE_WIDTH = 4, 100
-"""How many of them are offered, and their width in pixels."""
+"""Number of examples, and their width in pixels."""
 HELP = (
-    "A picture: JPEG, PNG, WebP and more, any size. A video or settings file made by img2vid brings its settings and "
-    "its input back."
+    "An image of any size: JPEG, PNG, WebP and others. A video or settings file made by img2vid restores its settings "
+    "and image."
 )
 
 
 def input_box(page: PageState) -> None:
-    """Draws the drop zone, and beside it the input or, as long as there is none, the examples."""
+    """Draw the uploader, and beside it the input's preview, or examples if no input is set."""
     drop, show = st.columns([1, 1], gap="small")
     with drop:
         key = f"input_{page.uploads}"
@@ -53,7 +53,7 @@ def _dropped(key: str) -> None:
         given = widget_value(key)
         if given is None:
             return
-        page.uploads += 1  # the drop zone is empty again, for the input is shown beside it
+        page.uploads += 1  # clears the uploader; the input is shown beside it
         found = take_upload(given.getvalue(), given.name, resources.open_service().store.jobs(limit=500))
         _use(page, found)
 
@@ -100,9 +100,9 @@ def _preview(page: PageState) -> None:
     width, height = controls["width"], controls["height"]
     with report_drawing_errors("The input"):
         frame = pictures.framed(picture.path, width, height, controls["fitting"], controls["crop_offset"])
-        st.image(frame, width="stretch", alt=f"The input, {picture.name}, as the model gets it")
+        st.image(frame, width="stretch", alt=f"The input, {picture.name}, as the model sees it")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.caption(f"{formatting.plain(picture.name)}, as the model gets it")
+        st.caption(f"{formatting.plain(picture.name)}, as the model sees it")
         st.button("Remove", key="remove_input", type="tertiary", on_click=_remove)
 
 
@@ -116,7 +116,7 @@ def _examples() -> None:
     found = list_pictures([EXAMPLES]) if EXAMPLES.is_dir() else []
     if not found:
         return
-    st.caption("Or begin with an example")
+    st.caption("Or try an example")
     with st.container(horizontal=True, gap="small", key="examples"):
         for path in found[:OFFERED]:
             with st.container(width=EXAMPLE_WIDTH, gap="xsmall"):

@@ -1,7 +1,7 @@
-"""A video that plays by itself, in a loop and silent.
+"""Muted, looping video with autoplay.
 
-Streamlit lets a video begin by itself only when it is put onto the page for the first time. Where the page is drawn
-twice in a hurry, as after a reload on a busy computer, it is put there anew, and would stand still for ever.
+Streamlit autoplays a video only when it is first added to the page. If the page is drawn twice in quick succession, as
+after a reload on a busy computer, the video is added again and would never start. A script starts it instead.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ export default function ({ data }) {
 
 
 def looping_video(video: Path, alt: str, key: str) -> None:
-    """Draws it; `key` is of letters, digits and `_`, and no other film on the page has it."""
+    """Draw the video; `key` consists of letters, digits and `_` and is unique on the page."""
     scope = f"film_{key}"
     with st.container(key=scope, gap=None):
         st.video(video, loop=True, autoplay=True, muted=True, alt=alt)

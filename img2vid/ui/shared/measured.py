@@ -1,4 +1,4 @@
-"""What was measured of several videos: a table with a row for each, and plots of how it runs along the clips."""
+"""Measurements of several videos: a table with a row per video, and plots along the clips."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ AXES: tuple[Axis, ...] = ("seconds", "frames")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A column of the table: `value` gives its number, or None where that is not known."""
+    """Table column; `value` returns its number, or None if it is unknown."""
 
     heading: str
     help_text: str
@@ -29,7 +29,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Course:
-    """A plot: what is measured along a clip. `begin` is the frame that the first value belongs to, counted from 1."""
+    """Plot of a measurement along a clip; `begin` is the frame number of the first value, counted from 1."""
 
     title: str
     unit: str
@@ -39,7 +39,7 @@ class Course:
 
 
 def _of(get: Callable[["Measurement"], float | None], factor: float = 1.0) -> Callable[["Entry"], float | None]:
-    """The same of an entry, which need not have been measured."""
+    """Return a getter for entries, whose measurement may be missing."""
 
     def value(entry: "Entry") -> float | None:
         number = None if entry.measurement is None else get(entry.measurement)
@@ -51,82 +51,81 @@ def _of(get: Callable[["Measurement"], float | None], factor: float = 1.0) -> Ca
 QUANTITIES = (
     Quantity(
         "Time (s)",
-        "How long the video took on this machine, without loading the model. Less is better.",
+        "Time to make the video on this machine, without loading the model. Less is better.",
         lambda entry: entry.result.seconds or None,
     ),
     Quantity(
         "Memory (GB)",
-        "The most memory that was in use while it was made, on the graphics card where there is one. Less is better.",
+        "Peak memory while the video was made, on the GPU if there is one. Less is better.",
         lambda entry: entry.result.memory / 1e9 if entry.result.memory else None,
         "%.2f",
     ),
     Quantity(
         "Motion (px)",
-        "How far things move from each frame to the next, in pixels, on average over the picture, by optical flow. "
-        "Neither more nor less is better: at 0 all stands still, and far more than was wanted may be a picture that "
-        "falls apart.",
+        "Mean optical flow from each frame to the next, in pixels. Neither more nor less is better: 0 is a still "
+        "image, and far more than expected may mean that the video loses coherence.",
         _of(lambda found: found.mean_motion),
         "%.2f",
     ),
     Quantity(
         "PSNR 1st (dB)",
-        "How near the first frame is to the input, pixel by pixel. More is nearer; above 30 is hard to tell apart.",
+        "Similarity of the first frame to the input, pixel by pixel. More is closer; above 30 is hard to tell apart.",
         _of(lambda found: found.psnr),
     ),
     Quantity(
         "SSIM 1st",
-        "How near the first frame is to the input in its structure: 1 is the same. More is nearer.",
+        "Structural similarity of the first frame to the input; 1 is identical. More is closer.",
         _of(lambda found: found.ssim),
         "%.3f",
     ),
     Quantity(
         "Flicker (of 255)",
-        "How unsteadily brightness changes from frame to frame; what changes evenly has none. Less is steadier, but "
-        "more motion brings more of it.",
+        "Uneven change of brightness from frame to frame; steady change counts as none. Less is better, but more "
+        "motion causes more of it.",
         _of(lambda found: found.mean_flicker),
         "%.2f",
     ),
     Quantity(
         "Sharpness",
-        "How much fine detail the frames have: the variance of the Laplacian. More is sharper; noise counts too.",
+        "Fine detail of the frames: the variance of the Laplacian. More is sharper, but noise counts too.",
         _of(lambda found: found.mean_sharpness),
         "%.0f",
     ),
     Quantity(
         "Sharpness drift (%)",
-        "How much sharpness changes from the first frame to the last. Near 0 is better: what is below blurs, what is "
-        "above gathers noise.",
+        "Change of sharpness from the first frame to the last. Near 0 is better: negative means blur, positive means "
+        "added noise.",
         _of(lambda found: found.sharpness_drift, 100),
         "%+.0f",
     ),
     Quantity(
         "Contrast drift (%)",
-        "How much contrast changes from the first frame to the last. Near 0 is better: what is below fades, what is "
-        "above hardens.",
+        "Change of contrast from the first frame to the last. Near 0 is better: negative means fading, positive means "
+        "harsher contrast.",
         _of(lambda found: found.contrast_drift, 100),
         "%+.0f",
     ),
 )
 COURSES = (
-    Course("Motion", "pixels/frame", "Optical flow from each frame to the next.", lambda found: found.motion, 2),
+    Course("Motion", "pixels/frame", "Mean optical flow from each frame to the next.", lambda found: found.motion, 2),
     Course("Sharpness", "levels squared", "Fine detail of each frame.", lambda found: found.sharpness),
     Course("Contrast", "of 255", "Spread of each frame's brightness.", lambda found: found.contrast),
-    Course("Flicker", "of 255", "Uneven change around each frame.", lambda found: found.flicker, 2),
+    Course("Flicker", "of 255", "Uneven change of brightness around each frame.", lambda found: found.flicker, 2),
 )
 _HEIGHT, _NAME_HEIGHT = 220, 22
-"""Pixels of a plot without the names of its lines, and of a row of names."""
+"""Heights in pixels of a plot without its legend, and of a legend row."""
 _SHORT = 26
-"""Letters up to which two names fit beside each other."""
+"""Labels shorter than this fit two to a legend row."""
 
 
 def table(labels: Sequence[str], entries: Sequence["Entry | None"]) -> None:
-    """Draws a row for each video that is there; a number that is not known yet stays empty."""
+    """Draw a table with a row for each video that exists; unknown numbers are empty."""
     rows = [
         {"Video": label, **{quantity.heading: quantity.value(entry) for quantity in QUANTITIES}}
         for label, entry in zip(labels, entries, strict=True)
         if entry is not None
     ]
-    # Streamlit's types of tables reach into packages that are unknown here.
+    # Streamlit's table types come from packages without type information.
     drawn = cast(Any, st)
     numbers = {one.heading: drawn.column_config.NumberColumn(help=one.help_text, format=one.form) for one in QUANTITIES}
     longest = max((len(label) for label in labels), default=0)
@@ -142,15 +141,15 @@ def plots(
     axis: Axis | None = None,
     on_axis: Callable[[Axis], None] | None = None,
 ) -> None:
-    """Draws how motion, sharpness, contrast and flicker run along the clips, a line for each video that was measured.
+    """Plot motion, sharpness, contrast and flicker along the clips, with a line for each measured video.
 
-    axis: what stands below the plots, where the page keeps that by itself; on_axis: for what the user chooses.
+    axis: unit of the horizontal axis, if the page stores it; on_axis: callback for the user's choice.
     """
     widget = f"{key}_axis"
     if axis is not None:
         set_widget(widget, axis)
     chosen = st.segmented_control(
-        "Along the clip in", AXES, default=None if axis else AXES[0], required=True, key=widget, on_change=_chosen,
+        "Horizontal axis", AXES, default=None if axis else AXES[0], required=True, key=widget, on_change=_chosen,
         args=(widget, on_axis),
     )  # fmt: skip
     shown: Axis = "frames" if chosen == "frames" else "seconds"
@@ -172,7 +171,7 @@ def _chosen(widget: str, on_axis: Callable[[Axis], None] | None) -> None:
 def points(
     course: Course, labels: Sequence[str], entries: Sequence["Entry | None"], axis: Axis
 ) -> list[dict[str, str | float]]:
-    """What a plot shows: a point for each value of each video that was measured."""
+    """Return the data of a plot: a point for each value of each measured video."""
     found: list[dict[str, str | float]] = []
     for label, entry in zip(labels, entries, strict=True):
         if entry is None or entry.measurement is None:
@@ -185,8 +184,8 @@ def points(
 
 
 def chart(course: Course, labels: Sequence[str], entries: Sequence["Entry | None"], axis: Axis) -> Any:
-    """A plot; what the pointer is at is told, and a click on a name in the legend brings its line to the front."""
-    import altair  # only here: it takes a while to import
+    """Return an Altair line chart with tooltips; a click on a legend entry highlights its line."""
+    import altair  # slow to import
 
     alt = cast(Any, altair)
     abreast = 2 if max(map(len, labels), default=0) < _SHORT else 1

@@ -1,4 +1,4 @@
-"""Has videos measured in the background: pages ask, go on, and find the numbers in the store when they look again."""
+"""Background measurement of videos; pages request it and read the results from the store later."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Measurer:
-    """One thread that measures what it is asked for, each video once."""
+    """Background thread that measures each requested video once."""
 
     def __init__(self, store: Store) -> None:
         self._entries = Entries(store)
@@ -26,7 +26,7 @@ class Measurer:
         self._thread: threading.Thread | None = None
 
     def ask(self, entries: Sequence[Entry]) -> bool:
-        """Takes those that nobody measured or asked for yet; returns whether numbers of any of them are to come."""
+        """Queue the entries that are not measured or queued yet; return whether any result is pending."""
         for entry in entries:
             if entry.measurement is None and entry.number not in self._asked:
                 self._asked.add(entry.number)
@@ -43,18 +43,18 @@ class Measurer:
                 self._entries.measured(entry)
             except Img2VidError as error:
                 log.warning("Video %d could not be measured: %s", entry.number, error)
-            except Exception:  # whatever a damaged file does to the codec; the next one may be well
+            except Exception:  # a damaged file must not stop the thread
                 log.exception("Video %d could not be measured", entry.number)
             self._settled.add(entry.number)
 
 
 @st.cache_resource(show_spinner=False)
 def _measurer(_store: Store, home: str) -> Measurer:
-    """The one of a home; Streamlit does not look at arguments that begin with an underscore."""
+    """Return the measurer of a home; Streamlit does not hash arguments with a leading underscore."""
     return Measurer(_store)
 
 
 def ask(entries: Sequence[Entry]) -> bool:
-    """Has the videos measured that were not; returns whether numbers are still to come."""
+    """Measure the entries in the background; return whether any result is pending."""
     store = resources.open_service().store
     return _measurer(store, str(store.path)).ask(entries)

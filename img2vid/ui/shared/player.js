@@ -1,15 +1,15 @@
-// Plays all clips of a part of the page in step, and draws where two of them differ.
+// Plays all clips of a container in step and draws the difference between two of them.
 //
-// The clip that lasts longest leads: it plays as the browser plays it, and the others are steered to where it is, gently
-// by their speed, or, when they are far off, by a jump. A moment is counted in seconds of the leader.
+// The longest clip leads and plays freely. The others are kept in sync with it: by playback rate if they are slightly
+// off, by seeking if they are far off. A moment is a time in seconds of the leader.
 
-const GENTLE = 0.008 // seconds off at which a clip is left alone
-const FAR = 0.12 // seconds off at which it jumps instead of hurrying
-const SETTLED = 0.002 // seconds that a paused clip may be off
+const GENTLE = 0.008 // offset in seconds below which a clip is not corrected
+const FAR = 0.12 // offset in seconds above which a clip seeks instead of changing its rate
+const SETTLED = 0.002 // tolerated offset of a paused clip in seconds
 const BEFORE_END = 0.001 // seconds before its end at which a clip holds its last frame
-const LOOK = 250 // milliseconds between two looks for clips that came or went
-const PATIENCE = 1500 // milliseconds to wait for clips to come to a moment
-const FRAME = 1 / 10 // seconds of a frame as long as they are not known
+const LOOK = 250 // interval in milliseconds of checks for added or removed clips
+const PATIENCE = 1500 // timeout in milliseconds for clips to reach a moment
+const FRAME = 1 / 10 // frame duration in seconds until it is known
 
 export default function (component) {
   const root = component.parentElement
@@ -27,7 +27,7 @@ class Player {
     this.data = { scope: "", clips: [], align: "time", difference: false }
     this.clips = []
     this.playing = !matchMedia("(prefers-reduced-motion: reduce)").matches
-    this.running = false // whether the clips play by themselves; not while they come to a moment
+    this.running = false // true while the clips play; false while they seek to a moment
     this.moment = 0
     this.turn = 0
     this.looked = -Infinity
@@ -57,7 +57,7 @@ class Player {
     return this.box.querySelector(selector)
   }
 
-  // What the user does
+  // User actions
 
   listen() {
     const signal = this.listeners.signal
@@ -73,7 +73,7 @@ class Player {
       button.addEventListener("click", () => this.alignBy(button.dataset.align), { signal })
     }
     this.box.addEventListener("keydown", (event) => this.key(event), { signal })
-    // A clip that ends would begin anew by itself.
+    // Without this, a clip restarts by itself when it ends.
     const stay = (event) => this.clips.some((clip) => clip.video === event.target) && event.stopImmediatePropagation()
     document.addEventListener("ended", stay, { signal, capture: true })
     document.addEventListener("fullscreenchange", () => this.clips.forEach((clip) => clip.dress()), { signal })
@@ -122,7 +122,7 @@ class Player {
     this.begin(this.moment >= this.length - this.frame ? 0 : this.moment)
   }
 
-  // Halts in the middle of a frame, where no rounding leads into the next one.
+  // Pauses in the middle of a frame, so that rounding cannot lead into the next one.
   pause() {
     this.playing = false
     this.goTo((this.index(this.moment) + 0.5) * this.frame)
@@ -135,7 +135,7 @@ class Player {
     this.goTo((((wanted % frames) + frames) % frames + 0.5) * this.frame)
   }
 
-  // Where the clips are
+  // Clip positions
 
   get ready() {
     return this.clips.filter((clip) => clip.length > 0)
@@ -149,7 +149,7 @@ class Player {
     return this.leader?.length ?? 0
   }
 
-  // Frames that can be told apart: those of the clip that has most of them, or, by time, that follow fastest.
+  // Number of steps: by time, at the shortest frame duration; stretched, the frames of the clip that has the most.
   get frames() {
     if (this.align === "time") return Math.max(1, Math.round(this.length / this.frame))
     return Math.max(1, ...this.ready.map((clip) => Math.round(clip.length / clip.frame)))
@@ -165,7 +165,7 @@ class Player {
     return Math.min(Math.max(Number.isFinite(index) ? index : 0, 0), this.frames - 1)
   }
 
-  // Where a clip belongs at a moment.
+  // Target time of a clip at a moment.
   place(clip, moment) {
     const there = this.align === "stretch" ? (moment / this.length) * clip.length : moment
     return Math.min(Math.max(there, 0), clip.length - BEFORE_END)
@@ -175,7 +175,7 @@ class Player {
     return this.align === "stretch" ? Math.max(clip.length / this.length, 0.0625) : 1
   }
 
-  // Brings all clips to a moment, where they stay.
+  // Seeks all clips to a moment and pauses there.
   goTo(moment) {
     this.turn += 1
     this.running = false
@@ -188,7 +188,7 @@ class Player {
     this.map.dirty()
   }
 
-  // Brings all clips to a moment and lets them play from there, together.
+  // Seeks all clips to a moment, waits until they are there and plays them together.
   async begin(moment) {
     this.goTo(moment)
     const turn = this.turn
@@ -208,7 +208,7 @@ class Player {
     if (this.playing) this.pause()
   }
 
-  // Many times a second
+  // Animation loop
 
   tick(now) {
     this.request = requestAnimationFrame(this.tick)
@@ -256,7 +256,7 @@ class Player {
     }
   }
 
-  // What is seen
+  // Display
 
   showChoices() {
     for (const button of this.box.querySelectorAll("[data-align]")) {
@@ -285,7 +285,7 @@ class Player {
   }
 }
 
-// One video of the page. `aim` is where it was sent last, in its own seconds.
+// One video of the page. `aim` is its last target time in its own seconds.
 class Clip {
   constructor(video, player) {
     this.video = video
@@ -314,7 +314,7 @@ class Clip {
     else if (!this.watched) this.watch()
   }
 
-  // Finds out how long a frame lasts by looking on.
+  // Measures the frame duration during playback.
   watch() {
     this.watched = true
     let last = -1
@@ -334,7 +334,7 @@ class Clip {
     this.video.removeAttribute("title")
   }
 
-  // In full screen a clip has the browser's own controls, which then act on all clips; on the page they would cover it.
+  // Native controls are shown only in full screen, where they act on all clips; on the page they would cover the clip.
   dress() {
     this.video.controls = this.isWhole
   }
@@ -343,7 +343,7 @@ class Clip {
     return document.fullscreenElement === this.video
   }
 
-  // Known when there is a frame: sent to a moment before that, a browser may look for it for ever.
+  // Zero until a frame is loaded: seeking before that may never finish in some browsers.
   get length() {
     this.loaded ||= this.video.readyState >= 2
     return this.loaded && Number.isFinite(this.video.duration) ? this.video.duration : 0
@@ -354,7 +354,7 @@ class Clip {
     return !video.seeking && video.readyState >= 2 && Math.abs(video.currentTime - this.aim) <= SETTLED
   }
 
-  // Goes to where it was sent, unless it is on its way.
+  // Seeks to the target time unless a seek is in progress.
   settle() {
     if (this.video.seeking || Math.abs(this.video.currentTime - this.aim) <= SETTLED) return
     this.video.currentTime = this.aim
@@ -367,7 +367,7 @@ class Clip {
   }
 
   play(refused) {
-    // AbortError only says that it was paused again meanwhile.
+    // AbortError only means that the clip was paused before it started.
     this.video.play().catch((error) => error.name === "NotAllowedError" && refused?.())
   }
 
@@ -384,7 +384,7 @@ class Clip {
     const off = video.currentTime - place
     if (Math.abs(off) > FAR && now - this.jumped > PATIENCE / 4) {
       this.jumped = now
-      this.aim = place + 0.02 // the leader goes on while this one jumps
+      this.aim = place + 0.02 // the leader keeps playing during the seek
       video.currentTime = this.aim
     }
     const hurry = Math.abs(off) > GENTLE ? Math.min(Math.max(-4 * off, -0.5), 0.5) : 0
@@ -407,7 +407,7 @@ class Clip {
   }
 }
 
-// The absolute difference of two clips, as bright as the gain makes it.
+// Absolute difference of two clips, multiplied by the gain.
 class DifferenceMap {
   constructor(box) {
     this.box = box
@@ -439,7 +439,7 @@ class DifferenceMap {
     this.dirty()
   }
 
-  // The browser paints a frame only a little after it says that it has it.
+  // The browser paints a frame slightly after it reports it, so several redraws are needed.
   dirty() {
     this.wanted = 6
   }
@@ -480,7 +480,7 @@ class DifferenceMap {
 
   clear() {
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height)
-    this.box.querySelector(".mean").textContent = "both clips have to be there"
+    this.box.querySelector(".mean").textContent = "both clips are needed"
   }
 }
 

@@ -1,6 +1,6 @@
-"""The player: plays all clips of a part of the page in step, and shows where two of them differ.
+"""Synchronized player: plays all clips of a container in step and shows the difference between two of them.
 
-It is a component of Streamlit's second kind: its three files are handed to the browser as they are, nothing is fetched.
+It is a Streamlit v2 component: its three files are sent to the browser unchanged and load nothing else.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ _FILES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Playing:
-    """What the player has to know of a clip; `fps` are the frames per second of its file."""
+    """Clip of the player; `fps` is the frame rate of its file."""
 
     label: str
     fps: float
@@ -33,11 +33,10 @@ def controls(
     align: Align = "time",
     on_align: Callable[[Align], None] | None = None,
 ) -> None:
-    """Draws the controls of all videos inside the container with the key `scope`, of letters, digits and `_`.
+    """Draw the controls of all videos inside the container with the key `scope` (letters, digits and `_`).
 
-    clips: in the order in which they are drawn; without them the length of a frame is found out while they play, and
-    the difference map has nothing to choose from. difference: offers that map. on_align: a callback, for what the user
-    chooses.
+    clips: in drawing order; without them the frame duration is measured during playback, and the difference map has
+    no clips to select. difference: offer that map. on_align: callback for the user's choice of alignment.
     """
     key = f"player_of_{scope}"
     data = {"scope": scope, "difference": difference, "clips": [asdict(clip) for clip in clips], "align": align}
@@ -46,9 +45,9 @@ def controls(
 
 @lru_cache(maxsize=1)
 def _component() -> Callable[..., Any]:
-    """Made at the first use, for Streamlit cannot take it before it runs."""
+    """Register the component at first use: Streamlit must be running."""
     html, css, js = ((_FILES / f"player.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
-    # Streamlit's types of components reach into packages that need not be installed.
+    # Streamlit's component types come from optional packages.
     return cast(Any, st).components.v2.component("img2vid_player", html=html, css=css, js=js)
 
 

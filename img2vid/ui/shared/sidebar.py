@@ -1,4 +1,4 @@
-"""The sidebar: size, seed, where videos go; folded away, sampler, discretization, guider, approximations, engine."""
+"""Sidebar: size, seed and output folder; sampler, discretization, guider, approximations and engine in expanders."""
 
 import secrets
 
@@ -14,14 +14,14 @@ from img2vid.ui.state import PageState, after_entry, callback_state, report_erro
 from img2vid.version_defaults import reset
 
 DICE = 1_000_000
-"""Seeds that the dice throws lie below this: enough of them, and short enough to be read and told."""
+"""Exclusive upper limit of random seeds, low enough to be easy to read and share."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ON_THE_PAGE = ("max_scale", "scale")
-"""Parameters of guiders that stand on the page, as in the reference demo."""
+"""Guider parameters on the main page, as in the reference demo."""
 
 
 def sidebar(page: PageState) -> None:
-    """Draws all of it."""
+    """Draw the sidebar."""
     row(page, ("height", "width", "num_frames"))
     _seed(page)
     _saving(page)
@@ -31,27 +31,27 @@ def sidebar(page: PageState) -> None:
     _approximations(page)
     _engine(page)
     st.button(
-        f"Defaults of {page.version.name}",
+        f"Reset to {page.version.name} defaults",
         key="defaults",
         icon=":material/restart_alt:",
         type="tertiary",
-        help="Sets every control back; the input, the seed and the folder stay.",
+        help="Resets all controls except image, seed and folder.",
         on_click=after_entry(_reset),
     )
 
 
 def random_seed() -> int:
-    """A seed that nobody can foresee."""
+    """Return a random seed below DICE."""
     return secrets.randbelow(DICE)
 
 
 def _seed(page: PageState) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         control(page, "seed")
-        st.button("Dice", key="dice", icon=":material/casino:", help="Another seed, by chance", on_click=_throw_dice)
+        st.button("Dice", key="dice", icon=":material/casino:", help="Random seed", on_click=_roll_dice)
 
 
-def _throw_dice() -> None:
+def _roll_dice() -> None:
     page = callback_state()
     with report_errors(page):
         page.set(seed=random_seed())
@@ -62,8 +62,8 @@ def _saving(page: PageState) -> None:
         "Save images locally",
         set_widget("save_locally", page.tab.save_locally, False),
         key="save_locally",
-        help="Puts the video, its first frame and its settings into a folder of your choice. Switched off, the page "
-        "still shows it: it is then kept among the program's own files. Default: on.",
+        help="Saves the video, its first frame and its settings in a folder of your choice. When off, the video is "
+        "still shown but kept with the program's own files. Default: on.",
         on_change=_keep_saving,
     )
     if page.tab.save_locally:
@@ -72,7 +72,7 @@ def _saving(page: PageState) -> None:
             set_widget("save_path", page.tab.save_path, ""),
             key="save_path",
             placeholder=str(paths.home() / page.version.name),
-            help="The folder for videos; it is made if need be. Left empty, it is the one shown in grey.",
+            help="Output folder; created if missing. Leave empty for the folder shown in gray.",
             on_change=_keep_saving,
         )
 
@@ -88,7 +88,7 @@ def _keep_saving() -> None:
 
 
 def _group(page: PageState, title: str, choice: str) -> None:
-    """A choice and its parameters; the expander's title names what was chosen."""
+    """Draw a choice and its parameters in an expander."""
     chosen: str = page.tab.controls[choice]
     with st.expander(title, key=f"{choice}_group"):
         control(page, choice)
@@ -98,10 +98,10 @@ def _group(page: PageState, title: str, choice: str) -> None:
 
 
 def _approximations(page: PageState) -> None:
-    """What is faster than the exact result and not the same; the title names what is switched on."""
+    """Draw the approximations in an expander whose title lists the enabled ones."""
     on = ", ".join(label_of(name) for name in approximated(page.tab.controls))
     with st.expander(f"Approximations: {on}" if on else "Approximations", key="approximations_group"):
-        st.caption("Faster, and not the same video. docs/approximations.md has what each saves and costs.")
+        st.caption("Faster, but changes the result. docs/approximations.md lists what each one saves and costs.")
         for name in APPROXIMATIONS:
             control(page, name)
 
@@ -109,13 +109,13 @@ def _approximations(page: PageState) -> None:
 def _engine(page: PageState) -> None:
     choice = page.tab.choice
     with st.expander("Engine, precision, memory", key="engine_group"):
-        _of_choice("Engine", "provider", PROVIDERS, choice.provider, _ENGINE_HELP)
-        _of_choice("Device", "device", DEVICES, choice.device, _DEVICE_HELP)
-        _of_choice("Precision", "precision", PRECISIONS, choice.precision, _PRECISION_HELP)
-        _of_choice("Decoder precision", "decoder_precision", PRECISIONS, choice.decoder_precision, _DECODER_HELP)
-        _of_choice("Memory", "memory", MEMORY_PLANS, choice.memory, _MEMORY_HELP)
+        _engine_select("Engine", "provider", PROVIDERS, choice.provider, _ENGINE_HELP)
+        _engine_select("Device", "device", DEVICES, choice.device, _DEVICE_HELP)
+        _engine_select("Precision", "precision", PRECISIONS, choice.precision, _PRECISION_HELP)
+        _engine_select("Decoder precision", "decoder_precision", PRECISIONS, choice.decoder_precision, _DECODER_HELP)
+        _engine_select("Memory", "memory", MEMORY_PLANS, choice.memory, _MEMORY_HELP)
         st.number_input(
-            "Processor threads",
+            "CPU threads",
             min_value=0,
             max_value=MOST_THREADS,
             value=set_widget("threads", choice.threads, "min"),
@@ -124,41 +124,39 @@ def _engine(page: PageState) -> None:
             on_change=_keep_choice,
             args=("threads",),
         )
-        _switch("Compile", "compile", choice.compile, _COMPILE_HELP)
-        _switch("Allow .ckpt files", "allow_pickle", choice.allow_pickle, _PICKLE_HELP)
+        _engine_checkbox("Compile", "compile", choice.compile, _COMPILE_HELP)
+        _engine_checkbox("Allow .ckpt files", "allow_pickle", choice.allow_pickle, _PICKLE_HELP)
         control(page, "watermark")
         for name, host, device in resources.open_service().workers():
             st.caption(f"{name} on {host}, {device}")
 
 
 _ENGINE_HELP = (
-    "Who computes: native is img2vid's own engine, sgm the reference package where it is installed; auto is native."
+    "Inference engine: native is img2vid's own, sgm is the reference package, if installed. auto selects native."
 )
-_DEVICE_HELP = "Where it is computed; auto is the graphics card where torch sees one, else the processor."
-_PRECISION_HELP = "Number format of the network; auto is fp32 on a processor, else fp16, which needs half the memory."
-_DECODER_HELP = "Number format of the decoder, which makes frames of what was sampled; auto is fp32, the most exact."
+_DEVICE_HELP = "Device to run on. auto selects the GPU if PyTorch detects one, otherwise the CPU."
+_PRECISION_HELP = "Number format of the network. auto selects fp32 on a CPU, otherwise fp16 (half the memory)."
+_DECODER_HELP = "Number format of the decoder, which turns latents into frames. auto selects fp32, the most exact."
 _MEMORY_HELP = (
-    "What lies in the graphics card's memory: resident is the whole model, the fastest; stages is the part at work, "
-    "blocks one piece of the network after the other, for small cards. The video is the same. auto takes the first "
-    "that fits into what is free."
+    "Parts of the model in GPU memory: resident is all of it (fastest), stages the part in use, blocks one piece of "
+    "the network at a time (for small GPUs). The result is the same; auto selects the first that fits into free memory."
 )
 _THREADS_HELP = (
-    "How many threads of the processor compute; 0 lets torch choose, one for each core. Fewer are faster where other "
-    "programs keep cores busy. A graphics card hardly minds."
+    "Number of CPU threads; 0 is PyTorch's default, one per core. Fewer can be faster when other programs keep cores "
+    "busy; has little effect on GPU runs."
 )
 _COMPILE_HELP = (
-    "Lets torch build the network for this machine: the first video waits minutes for it, later ones are made faster. "
-    "Default: off."
+    "Compiles the network for this machine: the first video takes minutes longer, later ones are faster. Default: off."
 )
-_PICKLE_HELP = "Also reads checkpoints in the older .ckpt form, as weights alone. Default: off."
+_PICKLE_HELP = "Also loads checkpoints in the older .ckpt format, weights only. Default: off."
 
 
-def _of_choice(label: str, name: str, options: tuple[str, ...], value: str, help_text: str) -> None:
+def _engine_select(label: str, name: str, options: tuple[str, ...], value: str, help_text: str) -> None:
     known = options if value in options else (*options, value)
     select(label, known, value, name, help_text, _keep_choice, name)
 
 
-def _switch(label: str, name: str, value: bool, help_text: str) -> None:
+def _engine_checkbox(label: str, name: str, value: bool, help_text: str) -> None:
     default = set_widget(name, value, False)
     st.checkbox(label, default, key=name, help=help_text, on_change=_keep_choice, args=(name,))
 

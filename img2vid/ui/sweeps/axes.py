@@ -1,4 +1,4 @@
-"""The axes of a sweep: which settings vary, and their values, typed or chosen."""
+"""Axes of a sweep: the settings that vary and their values, typed or selected."""
 
 from functools import partial
 from typing import Any, cast
@@ -10,55 +10,55 @@ from img2vid.ui.state import PageState, callback_state, report_errors, set_widge
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.state import NAMES, NOTHING, Sweep
 
-NONE = "nothing"
-"""Label of no second axis."""
+NONE = "None"
+"""Option for no second axis."""
 TITLES = ("Across", "Down")
 
 
-def axes_box(page: PageState, what: Sweep) -> None:
-    """Draws both axes, one below the other."""
-    for index in range(len(what.names)):
+def axes_box(page: PageState, sweep: Sweep) -> None:
+    """Draw both axes, one below the other."""
+    for index in range(len(sweep.names)):
         setting, values = st.columns([2, 3], gap="small")
         with setting:
-            _setting(what, index)
+            _setting(sweep, index)
         with values, st.container(key=f"axis_values_{index}"):
-            if what.names[index] != NOTHING:
-                _values(page, what, index)
+            if sweep.names[index] != NOTHING:
+                _values(page, sweep, index)
 
 
-def _setting(what: Sweep, index: int) -> None:
+def _setting(sweep: Sweep, index: int) -> None:
     key = f"axis_{index}"
-    name = what.names[index]
+    name = sweep.names[index]
     options = [*([NONE] if index else []), *NAMES]
     default = options.index(set_widget(key, NONE if name == NOTHING else label_of(name), options[0]))
-    # Streamlit's types for options reach into packages that need not be installed, and are unknown without them.
+    # Cast: Streamlit's option types are unknown if its optional dependencies are not installed.
     cast(Any, st).selectbox(
         TITLES[index],
         options,
         default,
         key=key,
-        help="The setting that varies along each row." if index == 0 else "The setting that varies down the rows.",
+        help="Setting that varies along each row." if index == 0 else "Setting that varies down the rows.",
         on_change=partial(_name, index),
     )
 
 
-def _values(page: PageState, what: Sweep, index: int) -> None:
-    """A box to type into, or, where values are names, one to choose from."""
-    name = what.names[index]
-    # A key for each setting: what was typed for one has nothing to do with another.
+def _values(page: PageState, sweep: Sweep, index: int) -> None:
+    """Draw a text box for numbers, or a multiselect for named values."""
+    name = sweep.names[index]
+    # A key per setting keeps text typed for one setting out of another.
     key = f"axis_{index}_{name}"
     label = f"Values of {label_of(name)}"
     options = state.choices(name, page.versions)
     if options:
-        chosen = [part.strip() for part in what.texts[index].split(",")]
+        chosen = [part.strip() for part in sweep.texts[index].split(",")]
         default = set_widget(key, [option for option in options if option in chosen])
         cast(Any, st).multiselect(label, options, default, key=key, on_change=partial(_choose, index, key))
         return
     st.text_input(
         label,
-        set_widget(key, what.texts[index], ""),
+        set_widget(key, sweep.texts[index], ""),
         key=key,
-        help=f"With commas between them; each is {requirement(name)}. Whole numbers may be a range, such as 1..5.",
+        help=f"Separate values with commas; each is {requirement(name)}. Whole numbers can be a range such as 1..5.",
         on_change=partial(_type, index, key),
     )
 

@@ -1,4 +1,4 @@
-"""The grid of a sweep: clips that play in step between the labels of the axes, and the cell that is looked into."""
+"""Grid of a sweep: synchronized clips with axis labels, and details of the open cell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,16 +24,16 @@ from img2vid.ui.sweeps.state import Sweep
 SCOPE = "sweep_clips"
 """Key of the container with the clips."""
 NARROWEST = 120
-"""Pixels of a cell in width; where the window has less, the grid is moved sideways."""
+"""Minimum width of a cell in pixels; narrower windows scroll horizontally."""
 FEW = 3
-"""Columns that fill the page; where there are fewer, cells are no larger than with these."""
+"""Columns that fill the page width; cells of smaller grids do not grow further."""
 ROOM_FOR_LABELS = 0.45
-"""Width of the labels of the rows, in cells."""
+"""Width of the row labels, relative to a cell."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one cell has come to: its job, its video if that is there, and its values in words."""
+    """State of a cell: its job, its video if made, and a label of its values."""
 
     job: Job | None
     entry: Entry | None
@@ -41,88 +41,88 @@ class Cell:
 
     @property
     def going_on(self) -> bool:
-        """Whether its video is still to come."""
+        """True if the video is queued or being made."""
         return self.entry is None and self.job is not None and not self.job.state.ended
 
 
 def cells_of(study: Study) -> list[Cell]:
-    """What each cell of a sweep has come to, row by row."""
+    """Return the cells of a sweep, row by row."""
     studies = Studies(resources.open_service().store)
     names = [", ".join(label_of_value(*pair) for pair in point.items()) for point in points(study.axes)]
     return [Cell(*found) for found in zip(studies.jobs(study), studies.made(study), names, strict=True)]
 
 
 def going_on(study: Study) -> list[Job]:
-    """The jobs of a sweep that have not ended, each once."""
+    """Return the unfinished jobs of a sweep, without duplicates."""
     found = Studies(resources.open_service().store).jobs(study)
     return list({job.id: job for job in found if job is not None and not job.state.ended}.values())
 
 
 def snapshot(found: Sequence[Cell]) -> object:
-    """What the grid was drawn from; when that changes, the page is drawn again."""
-    return [(place.job and (place.job.id, place.job.state), place.entry and place.entry.number) for place in found]
+    """Return the state the grid depends on; a change triggers a rerun."""
+    return [(cell.job and (cell.job.id, cell.job.state), cell.entry and cell.entry.number) for cell in found]
 
 
-def grid_box(page: PageState, what: Sweep, study: Study) -> None:
-    """Draws how far it is, the player of all clips, the grid, downloads, and the cell that is looked into."""
+def grid_box(page: PageState, sweep: Sweep, study: Study) -> None:
+    """Draw progress, player controls, the grid, downloads, the open cell and the measurements."""
     found = cells_of(study)
     page.seen = snapshot(found)
     with st.container(key="sweep_going"):
-        if any(place.going_on for place in found):
+        if any(cell.going_on for cell in found):
             st.fragment(_going, run_every=BUSY)(study.id)
         else:
             _ended_line(study, found)
-    made = [(place.label, place.entry) for place in found if place.entry is not None]
+    made = [(cell.label, cell.entry) for cell in found if cell.entry is not None]
     with st.container(key="sweep_player"), report_drawing_errors("The player"):
         if made:
             known = [player.Playing(label, entry.settings.file_fps) for label, entry in made]
-            player.controls(SCOPE, clips=known, align=what.align, on_align=_align)
+            player.controls(SCOPE, clips=known, align=sweep.align, on_align=_align)
     with st.container(key=SCOPE), report_drawing_errors("The grid"):
-        _grid(what, study, found)
+        _grid(sweep, study, found)
     if not made:
         return
     with st.container(key="sweep_downloads"), report_drawing_errors("The downloads"):
-        _downloads(study, what.align)
+        _downloads(study, sweep.align)
     with st.container(key="sweep_opened"), report_drawing_errors("The cell"):
-        if 0 <= what.open < len(found):
-            _cell_box(found[what.open], what.open)
+        if 0 <= sweep.open < len(found):
+            _cell_box(found[sweep.open], sweep.open)
     with st.container(key="sweep_measured"):
-        to_come = measuring.ask([entry for _, entry in made])
-        st.fragment(_measured, run_every=BUSY if to_come else None)(study.id, looking=to_come)
+        pending = measuring.ask([entry for _, entry in made])
+        st.fragment(_measured, run_every=BUSY if pending else None)(study.id, polling=pending)
 
 
 def _going(study_id: str) -> None:
-    """How far all of it is; looks every second."""
-    with report_drawing_errors("What is going on"):
+    """Draw the progress of the sweep, once per second."""
+    with report_drawing_errors("The progress"):
         page = current()
         service = resources.open_service()
         study = Studies(service.store).study(study_id)
         found = cells_of(study)
         if snapshot(found) != page.seen:
             st.rerun()
-        done = sum(place.entry is not None for place in found)
+        done = sum(cell.entry is not None for cell in found)
         seconds = seconds_left(service.store, going_on(study), len(service.workers()))
-        left = "time known after the first of its kind" if seconds is None else f"about {formatting.span(seconds)} left"
+        left = "estimate available after the first run" if seconds is None else f"about {formatting.span(seconds)} left"
         st.progress(done / len(found), text=f"{done} of {len(found)} videos made · {left}")
-        if trouble := service.status():
-            st.caption(f":material/info: {formatting.plain(formatting.sentence(trouble))}")
+        if status := service.status():
+            st.caption(f":material/info: {formatting.plain(formatting.sentence(status))}")
 
 
 def _ended_line(study: Study, found: Sequence[Cell]) -> None:
-    """What became of it: how many are there, how many were there before, and how many are missing."""
-    missing = sum(place.entry is None for place in found)
+    """Draw the number of videos made and reused, and a button that reruns missing ones."""
+    missing = sum(cell.entry is None for cell in found)
     reused = sum(cell.reused for cell in study.cells)
     parts = [f"{len(found) - missing} of {len(found)} videos of {formatting.plain(study.picture_name)}"]
     if reused:
-        parts.append(f"{reused} of them were there before")
+        parts.append(f"{reused} reused")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(" · ".join(parts))
         if missing:
-            again = f"Run the {missing} missing again" if missing > 1 else "Run the missing one again"
+            again = f"Run {missing} missing videos" if missing > 1 else "Run 1 missing video"
             st.button(again, key="sweep_again", icon=":material/replay:", on_click=_again, args=(study.id,))
 
 
-def _grid(what: Sweep, study: Study, found: Sequence[Cell]) -> None:
+def _grid(sweep: Sweep, study: Study, found: Sequence[Cell]) -> None:
     across, *down = study.axes
     above, beside = labels(across), labels(down[0]) if down else [""]
     count = len(above)
@@ -138,16 +138,16 @@ def _grid(what: Sweep, study: Study, found: Sequence[Cell]) -> None:
             index = row * count + column
             cell = columns[column + bool(room)].container(key=f"sweep_cell_{index}", gap="xxsmall")
             with cell, report_drawing_errors(found[index].label):
-                _cell(study, found[index], index, opened=what.open == index)
+                _cell(study, found[index], index, opened=sweep.open == index)
 
 
 def _widths(count: int, room: float) -> list[float]:
-    """Of the labels, the cells, and what is left empty where there are few of them."""
+    """Return relative widths of the row labels, the cells, and the empty rest of a small grid."""
     return [*([room] if room else []), *([1.0] * count), *([float(FEW - count)] if count < FEW else [])]
 
 
 def _style(count: int, room: float) -> str:
-    """Rows of a grid stay rows on a narrow window too, and what does not fit is reached by moving it sideways."""
+    """Return CSS that keeps rows unwrapped in narrow windows and scrolls the grid horizontally."""
     scope = f".st-key-{SCOPE}"
     width = round(NARROWEST * sum(_widths(count, room)))
     return (
@@ -164,14 +164,14 @@ def _labels_above(above: Sequence[str], room: float) -> None:
             st.markdown(f"**{formatting.plain(name)}**", text_alignment="center")
 
 
-def _cell(study: Study, place: Cell, index: int, *, opened: bool) -> None:
+def _cell(study: Study, cell: Cell, index: int, *, opened: bool) -> None:
     with st.container(key=f"sweep_body_{index}"):
-        if place.entry is not None:
-            st.video(place.entry.result.video, muted=True, alt=place.label)
-        elif place.job is not None and place.job.state is State.RUNNING:
-            st.fragment(_running, run_every=BUSY)(place.job.id)
+        if cell.entry is not None:
+            st.video(cell.entry.result.video, muted=True, alt=cell.label)
+        elif cell.job is not None and cell.job.state is State.RUNNING:
+            st.fragment(_running, run_every=BUSY)(cell.job.id)
         else:
-            _in_its_place(place)
+            _placeholder(cell)
     values = " · ".join(label_of_value("version", value) for value in points(study.axes)[index].values())
     with st.container(key=f"sweep_open_box_{index}", horizontal_alignment="center"):
         st.button(
@@ -179,15 +179,15 @@ def _cell(study: Study, place: Cell, index: int, *, opened: bool) -> None:
             key=f"sweep_open_{index}",
             type="tertiary",
             icon=":material/expand_less:" if opened else ":material/expand_more:",
-            disabled=place.entry is None,
-            help=f"{formatting.plain(place.label)}: settings and measurements",
+            disabled=cell.entry is None,
+            help=f"{formatting.plain(cell.label)}: settings and measurements",
             on_click=_open,
             args=(-1 if opened else index,),
         )
 
 
 def _running(job_id: str) -> None:
-    """The cell that is being made: its picture so far."""
+    """Draw a running cell with its preview."""
     with report_drawing_errors("The cell"):
         store = resources.open_service().store
         job = store.job(job_id)
@@ -195,14 +195,14 @@ def _running(job_id: str) -> None:
             running_box(store, job, several=False)
 
 
-def _in_its_place(place: Cell) -> None:
-    """What stands where a clip is missing."""
-    job = place.job
+def _placeholder(cell: Cell) -> None:
+    """Draw the state of a cell without a clip."""
+    job = cell.job
     with st.container(border=True, height=110, vertical_alignment="center", horizontal_alignment="center"):
         if job is None or job.state is State.DONE:
-            st.caption("The video is not there any more.", text_alignment="center")
+            st.caption("The video no longer exists.", text_alignment="center")
         elif job.state is State.WAITING:
-            st.caption(":material/schedule: Waits", text_alignment="center")
+            st.caption(":material/schedule: Queued", text_alignment="center")
         elif job.state is State.CANCELLED:
             st.caption("Cancelled", text_alignment="center")
         else:
@@ -210,18 +210,18 @@ def _in_its_place(place: Cell) -> None:
             st.caption(f":red[:material/error: {text}]", text_alignment="center")
 
 
-def _cell_box(place: Cell, index: int) -> None:
-    """One cell, larger, with its settings and what it measures."""
-    entry = place.entry
+def _cell_box(cell: Cell, index: int) -> None:
+    """Draw an enlarged cell with its settings and measurements."""
+    entry = cell.entry
     if entry is None:
         return
     settings, result = entry.settings, entry.result
     with st.container(border=True):
         left, right = st.columns([1, 1], gap="medium")
         with left:
-            looping_video(result.video, f"{place.label}, larger", "larger")
+            looping_video(result.video, f"{cell.label}, larger", "larger")
         with right:
-            st.markdown(f"**{formatting.plain(place.label)}**")
+            st.markdown(f"**{formatting.plain(cell.label)}**")
             size = f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps"
             facts = [formatting.plain(settings.version), size, f"seed {settings.seed}", f"{settings.num_steps} steps"]
             if result.seconds:
@@ -232,7 +232,7 @@ def _cell_box(place: Cell, index: int) -> None:
                     "Use these settings",
                     key="sweep_use",
                     icon=":material/tune:",
-                    help="The Sample page takes all settings of this video, and its picture.",
+                    help="Copies the settings and the image of this video to the Sample page.",
                     on_click=_use,
                     args=(index,),
                 )
@@ -243,7 +243,7 @@ def _cell_box(place: Cell, index: int) -> None:
 
 
 def _numbers(entry: Entry) -> str:
-    """What a video measures, as a table in Markdown; what is not known yet is left out."""
+    """Return the known measurements as a Markdown table."""
     known = [(quantity, quantity.value(entry)) for quantity in measured.QUANTITIES]
     rows = [f"| {one.heading} | {one.form % number} |" for one, number in known if number is not None]
     return "\n".join(["| Measured | |", "|---|---:|", *rows]) if rows else ""
@@ -251,9 +251,9 @@ def _numbers(entry: Entry) -> str:
 
 def _downloads(study: Study, align: Align) -> None:
     offers = (
-        ("Contact sheet", ".mp4", "video/mp4", partial(_video, study.id, align), "All clips in one video, labelled"),
-        ("PNG", ".png", "image/png", partial(_still, study.id), "The middle frames of all clips in one picture"),
-        ("CSV", ".csv", "text/csv", partial(_table, study.id), "What was measured, and all settings, as a table"),
+        ("Contact sheet", ".mp4", "video/mp4", partial(_video, study.id, align), "All clips in one labeled video"),
+        ("PNG", ".png", "image/png", partial(_still, study.id), "The middle frames of all clips in one image"),
+        ("CSV", ".csv", "text/csv", partial(_table, study.id), "Measurements and all settings"),
     )
     name = f"{study.picture_name}_sweep_{'_'.join(axis.name for axis in study.axes)}"
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
@@ -265,13 +265,13 @@ def _downloads(study: Study, align: Align) -> None:
                 mime=mime,
                 key=f"sweep_download_{suffix[1:]}",
                 icon=":material/download:",
-                help=f"{help_text}; it is made when you press.",
+                help=f"{help_text}. Created when you press the button.",
                 on_click="ignore",
             )
 
 
 def sheet_of(study_id: str) -> tuple[Study, ContactSheet]:
-    """A sweep as it stands."""
+    """Return a sweep and its contact sheet in their current state."""
     studies = Studies(resources.open_service().store)
     study = studies.study(study_id)
     return study, sweep_sheet(study, studies.jobs(study), studies.made(study))
@@ -286,24 +286,24 @@ def _still(study_id: str) -> bytes:
 
 
 def _table(study_id: str) -> bytes:
-    """Measures first what was not measured yet."""
+    """Return the CSV file, after measuring pending videos."""
     _, sheet = sheet_of(study_id)
     entries = Entries(resources.open_service().store)
     made = [None if entry is None else entries.measured(entry) for entry in sheet.made]
     return replace(sheet, made=made).table().encode()
 
 
-def _measured(study_id: str, *, looking: bool) -> None:
-    """The table; looks every second as long as numbers are to come, and then no more."""
-    with report_drawing_errors("What was measured"):
+def _measured(study_id: str, *, polling: bool) -> None:
+    """Draw the measurements, polling every second until all are available."""
+    with report_drawing_errors("The measurements"):
         study = Studies(resources.open_service().store).study(study_id)
-        made = [(place.label, place.entry) for place in cells_of(study) if place.entry is not None]
-        to_come = measuring.ask([entry for _, entry in made])
-        if looking and not to_come:
+        made = [(cell.label, cell.entry) for cell in cells_of(study) if cell.entry is not None]
+        pending = measuring.ask([entry for _, entry in made])
+        if polling and not pending:
             st.rerun()
         measured.table([label for label, _ in made], [entry for _, entry in made])
-        if to_come:
-            st.caption(":material/hourglass_empty: Being measured; the numbers appear here.")
+        if pending:
+            st.caption(":material/hourglass_empty: Measuring. Results appear here.")
 
 
 def _align(align: Align) -> None:

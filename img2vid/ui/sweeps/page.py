@@ -1,4 +1,4 @@
-"""The Sweeps page: one picture, one or two settings that vary, and the grid of all videos that come of it."""
+"""Sweeps page: one image, one or two varying settings, and the grid of the resulting videos."""
 
 from dataclasses import replace
 
@@ -27,34 +27,34 @@ from img2vid.ui.sweeps.state import Sweep
 
 
 def sweeps() -> None:
-    """Draws the page; nothing here takes long, for all work is the service's and the measurer's."""
+    """Draw the page. Slow work runs in the job service and in the measuring thread."""
     with report_drawing_errors("The page"):
         page = current()
-        trouble = st.container(key="sweeps_trouble")
+        workers = st.container(key="sweeps_trouble")
         _parts(page)
-        with trouble, report_drawing_errors("The workers' state"):
+        with workers, report_drawing_errors("The worker status"):
             resources.start()
 
 
 def _parts(page: PageState) -> None:
-    what = state.sweep(page)
-    study = study_of(what.study)
+    sweep = state.sweep(page)
+    study = study_of(sweep.study)
     left, right = st.columns([10, 11], gap="medium")
     with left, st.container(key="input"), report_drawing_errors("Input"):
         input_box(page)
     with right:
         with st.container(key="axes"), report_drawing_errors("The axes"):
-            axes_box(page, what)
+            axes_box(page, sweep)
         with st.container(key="sweep_run"), report_drawing_errors("Run"):
-            _run_box(page, what, study)
+            _run_box(page, sweep, study)
     with st.container(key="sweep_grid"), report_drawing_errors("The grid"):
         if study is not None:
-            grid_box(page, what, study)
+            grid_box(page, sweep, study)
 
 
-def _run_box(page: PageState, what: Sweep, study: Study | None) -> None:
-    """What all cells have in common, Run and Cancel all, and what is known before."""
-    cells, problem = _checked(page, what)
+def _run_box(page: PageState, sweep: Sweep, study: Study | None) -> None:
+    """Draw Run and Cancel all, the estimate, the common settings and earlier sweeps."""
+    cells, problem = _checked(page, sweep)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             f"Run {len(cells)} videos" if len(cells) != 1 else "Run 1 video",
@@ -67,30 +67,30 @@ def _run_box(page: PageState, what: Sweep, study: Study | None) -> None:
         idle = study is None or not going_on(study)
         st.button("Cancel all", key="sweep_cancel", disabled=idle, on_click=_cancel)
     st.caption(problem or outlook_text(cells, _outlook(page, cells)))
-    st.caption(_rest(page, what))
+    st.caption(_common_settings(page, sweep))
     if page.note is not None and page.note.place == "sweeps":
         show_note(page.note)
-    for sentence in unused_settings(state.axes(what), cells) if cells else []:
+    for sentence in unused_settings(state.axes(sweep), cells) if cells else []:
         st.caption(f":orange[:material/info:] {formatting.plain(formatting.sentence(sentence))}")
-    if study is not None and cells and not _is_of(page, study, cells):
-        st.caption(":orange[:material/info:] The grid below was made with other settings; Run makes another one.")
+    if study is not None and cells and not _is_current(page, study, cells):
+        st.caption(":orange[:material/info:] These clips use older settings. Run to update.")
     with report_drawing_errors("Earlier sweeps"):
-        history_box("Earlier sweeps", "sweep", what.study, title, _open)
+        history_box("Earlier sweeps", "sweep", sweep.study, title, _open)
 
 
-def _checked(page: PageState, what: Sweep) -> tuple[list[SampleSettings], str]:
-    """The settings of the cells where they fit together, and why Run cannot be pressed, or nothing."""
+def _checked(page: PageState, sweep: Sweep) -> tuple[list[SampleSettings], str]:
+    """Return the settings of the cells, empty if invalid, and the reason that Run is disabled, or ""."""
     try:
-        cells = state.cells(page, what)
+        cells = state.cells(page, sweep)
         for cell in cells:
             check_provider(cell, page.tab.choice.provider)
     except BadInput as error:
         return [], formatting.plain(formatting.sentence(error))
     for name in dict.fromkeys(cell.version for cell in cells):
         if page.versions[name].checkpoint_path is None and not resources.open_service().is_remote():
-            return cells, f"The checkpoint of {formatting.plain(name)} is missing; the Models page downloads it."
+            return cells, f"{formatting.plain(name)} is not installed. Download it on the Models page."
     if page.tab.picture is None:
-        return cells, "Drop a picture into Input first."
+        return cells, "Add an image first."
     return cells, ""
 
 
@@ -101,21 +101,23 @@ def _outlook(page: PageState, cells: list[SampleSettings]) -> Outlook:
 
 
 def outlook_text(cells: list[SampleSettings], found: Outlook) -> str:
-    """A plain sentence: how many videos of what length, how many are there, how long the others take."""
+    """Return a sentence with the number and length of the videos, those reused, and the time for the others."""
     lengths = sorted({cell.num_frames for cell in cells})
     frames = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
     parts = [f"{len(cells)} {'video' if len(cells) == 1 else 'videos'} of {frames} frames"]
     if found.reused:
-        parts.append(f"{found.reused} {'is' if found.reused == 1 else 'are'} there already or being made")
+        parts.append(f"{found.reused} already made or queued")
     if found.to_make:
         parts.append(
-            "time known after the first run" if found.seconds is None else f"about {formatting.span(found.seconds)}"
+            "estimate available after the first run"
+            if found.seconds is None
+            else f"about {formatting.span(found.seconds)} to make"
         )
     return ", ".join(parts) + "."
 
 
-def _rest(page: PageState, what: Sweep) -> str:
-    """The settings that all cells have in common, in a line."""
+def _common_settings(page: PageState, sweep: Sweep) -> str:
+    """Return a line with the settings that all cells share."""
     controls = page.tab.controls
     facts = {
         "version": formatting.plain(controls["version"]),
@@ -125,19 +127,19 @@ def _rest(page: PageState, what: Sweep) -> str:
         "motion_bucket_id": f"motion bucket id {controls['motion_bucket_id']}",
         "seed": f"seed {controls['seed']}",
     }
-    common = [text for name, text in facts.items() if name not in what.names]
-    return f"All else as on the Sample page: {', '.join(common)}, ..."
+    common = [text for name, text in facts.items() if name not in sweep.names]
+    return f"All other settings come from the Sample page: {', '.join(common)}, ..."
 
 
-def _is_of(page: PageState, study: Study, cells: list[SampleSettings]) -> bool:
-    """Whether the grid that is looked at is what Run would make."""
+def _is_current(page: PageState, study: Study, cells: list[SampleSettings]) -> bool:
+    """Return whether the study has the settings and the input that Run would use."""
     picture = page.tab.picture
     same = [cell.settings for cell in study.cells] == cells
     return same and picture is not None and picture.file == study.picture.name
 
 
 def title(study: Study) -> str:
-    """What a sweep is called in a list: "motion_bucket_id x seed, 9 videos"."""
+    """Return the name of a sweep in lists, such as "motion_bucket_id x seed, 9 videos"."""
     return f"{' x '.join(axis.name for axis in study.axes)}, {len(study.cells)} videos"
 
 
@@ -146,16 +148,16 @@ def _run() -> None:
     with report_errors(page, "sweeps"):
         picture = page.tab.picture
         if picture is None:
-            raise BadInput("there is no input; drop a picture into Input first")
-        what = state.sweep(page)
-        axes, cells = state.axes(what), state.cells(page, what)
+            raise BadInput("there is no input; add an image first")
+        sweep = state.sweep(page)
+        axes, cells = state.axes(sweep), state.cells(page, sweep)
         service = resources.open_service()
         wanted = [(cell, page.tab.choice) for cell in cells]
         data, suffix = picture.path.read_bytes(), picture.path.suffix
         study = Studies(service.store).begin(
             service, "sweep", wanted, data, picture.name, suffix, page.tab.folder, axes
         )
-        state.keep(page, replace(what, study=study.id, open=-1))
+        state.keep(page, replace(sweep, study=study.id, open=-1))
 
 
 def _cancel() -> None:

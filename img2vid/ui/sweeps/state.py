@@ -1,4 +1,4 @@
-"""What the Sweeps page keeps: the two axes as they were typed, and the sweep that is looked at."""
+"""Saved state of the Sweeps page: the two axes as typed, and the sweep shown."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 PAGE = "sweeps"
 FIRST = ("version", "motion_bucket_id", "seed", "cond_aug", "fps", "num_steps", "max_scale", "sampler")
-"""Settings that are offered first, for they are varied most."""
+"""Settings listed first because they are varied most."""
 ORDER = (*FIRST, *(name for name in AXIS_NAMES if name not in FIRST))
 NAMES = {label_of(name): name for name in ORDER}
-"""The settings by the page's labels, in the order in which they are offered."""
+"""Setting names by their label, in display order."""
 NOTHING = ""
-"""In place of a setting: there is no second axis."""
+"""Setting name that stands for no second axis."""
 SUGGESTED = {
     "motion_bucket_id": "20, 127, 255",
     "cond_aug": "0.02, 0.06, 0.14",
@@ -31,26 +31,26 @@ SUGGESTED = {
     "scale": "1.5, 2.5, 4",
     "watermark": "true, false",
 }
-"""Values to begin with, as they are typed."""
+"""Default values of an axis, as text."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All that the page keeps."""
+    """State of the page, saved with the tab."""
 
     names: tuple[str, ...] = ("motion_bucket_id", "seed")
-    """The settings of the axes, that of the columns first; the second may be `NOTHING`."""
+    """Settings of the axes, columns first; the second may be `NOTHING`."""
     texts: tuple[str, ...] = ("20, 127, 255", "1, 2, 3")
-    """Their values, as they were typed."""
+    """Values of the axes, as typed."""
     study: str = ""
-    """What is looked at; empty before the first run."""
+    """Id of the study shown; empty before the first run."""
     open: int = -1
-    """The cell whose settings are shown, or -1."""
+    """Index of the cell whose settings are shown, or -1."""
     align: Literal["time", "stretch"] = "time"
 
 
 def sweep(page: PageState) -> Sweep:
-    """What the tab has kept, or what the page begins with; what cannot be used is left at its default."""
+    """Return the tab's saved state; missing or invalid values get their defaults."""
     kept = page.tab.pages.get(PAGE)
     values = cast("dict[str, Any]", kept) if isinstance(kept, dict) else {}
     names, texts = _texts(values.get("names")), _texts(values.get("texts"))
@@ -65,51 +65,51 @@ def sweep(page: PageState) -> Sweep:
     )
 
 
-def keep(page: PageState, what: Sweep) -> None:
-    """Keeps it with the tab."""
-    page.tab.pages[PAGE] = asdict(what)
+def keep(page: PageState, after: Sweep) -> None:
+    """Save the state with the tab."""
+    page.tab.pages[PAGE] = asdict(after)
     page.save()
 
 
-def axes(what: Sweep) -> list[Axis]:
-    """The axes as they were typed; raises BadInput where one is none."""
-    pairs = zip(what.names, what.texts, strict=True)
+def axes(given: Sweep) -> list[Axis]:
+    """Parse the typed axes; raise BadInput if one is invalid."""
+    pairs = zip(given.names, given.texts, strict=True)
     return [axis_of(name, text) for name, text in pairs if name != NOTHING]
 
 
-def cells(page: PageState, what: Sweep) -> list[SampleSettings]:
-    """The settings of all cells, with the tab's for what does not vary; raises BadInput where they do not fit."""
-    return cells_from_controls(page.tab.controls, page.versions, axes(what))
+def cells(page: PageState, given: Sweep) -> list[SampleSettings]:
+    """Return the settings of all cells, based on the tab's controls; raise BadInput if a combination is invalid."""
+    return cells_from_controls(page.tab.controls, page.versions, axes(given))
 
 
-def named(page: PageState, what: Sweep, index: int, name: str) -> Sweep:
-    """The same with another setting on an axis, and values to begin with; what the other axis has is exchanged."""
-    names, texts = list(what.names), list(what.texts)
+def named(page: PageState, before: Sweep, index: int, name: str) -> Sweep:
+    """Return the state with another setting on an axis, with default values; swap if the other axis has it."""
+    names, texts = list(before.names), list(before.texts)
     other = 1 - index
     if name == names[other] and name != NOTHING:
         names[other], texts[other] = names[index], texts[index]
-        if other == 0 and names[0] == NOTHING:  # there is always a first axis
+        if other == 0 and names[0] == NOTHING:  # the first axis is required
             names[0] = next(one for one in FIRST if one != name)
             texts[0] = suggestion(names[0], page.tab.controls, page.versions)
     names[index] = name
     texts[index] = "" if name == NOTHING else suggestion(name, page.tab.controls, page.versions)
-    return replace(what, names=tuple(names), texts=tuple(texts))
+    return replace(before, names=tuple(names), texts=tuple(texts))
 
 
-def typed(what: Sweep, index: int, text: str) -> Sweep:
-    """The same with other values on an axis."""
-    return replace(what, texts=tuple(text if place == index else old for place, old in enumerate(what.texts)))
+def typed(before: Sweep, index: int, text: str) -> Sweep:
+    """Return the state with other values on an axis."""
+    return replace(before, texts=tuple(text if place == index else old for place, old in enumerate(before.texts)))
 
 
 def choices(name: str, versions: Mapping[str, ModelVersion]) -> list[str]:
-    """All values of a setting that are names; empty for numbers."""
+    """Return all named values of a setting; empty for numeric settings."""
     if name == "version":
         return list(versions)
     return [choice for choice in get_args(SampleSettings.model_fields[name].annotation) if isinstance(choice, str)]
 
 
 def suggestion(name: str, controls: Mapping[str, Any], versions: Mapping[str, ModelVersion]) -> str:
-    """Values to begin with, as they are typed: what is often compared, or the present one."""
+    """Return default values for an axis as text: commonly compared ones, or the current value."""
     if name == "version":
         return ", ".join(one.name for one in versions.values() if one.checkpoint_path is not None)
     if name == "seed":
@@ -122,7 +122,7 @@ def suggestion(name: str, controls: Mapping[str, Any], versions: Mapping[str, Mo
 
 
 def opened(page: PageState, study: "Study") -> None:
-    """Shows an earlier sweep: its grid, and its axes to be run again or changed. The tab's settings stay."""
+    """Show an earlier sweep and its axes. The tab's other settings stay."""
     texts = [", ".join(_written(value) for value in axis.values) for axis in study.axes]
     names = [axis.name for axis in study.axes]
     missing = MOST_AXES - len(names)
@@ -131,13 +131,13 @@ def opened(page: PageState, study: "Study") -> None:
 
 
 def use(page: PageState, study: "Study", settings: SampleSettings) -> None:
-    """Makes the settings of a cell those of the tab, and the sweep's picture its input."""
+    """Copy the settings of a cell and the sweep's input to the Sample page."""
     if settings.version not in page.versions:
-        raise BadInput(f"there is no model version {settings.version!r} any more; choose another cell")
+        raise BadInput(f"model version {settings.version!r} no longer exists; choose another cell")
     if study.picture.is_file():
         page.set_picture(Picture(study.picture.name, study.picture_name))
     page.set(**settings.model_dump())
-    page.note = Note("done", "Sample has the settings of this video now.", place=PAGE)
+    page.note = Note("done", "Copied the settings of this video to the Sample page.", place=PAGE)
 
 
 def _written(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The System page: what this computer is, what lies where, and one text about all of it for a report of a fault."""
+"""System page: this computer, system checks, storage, and a diagnostics text for bug reports."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +18,16 @@ from img2vid.ui.state import callback_state, current, report_drawing_errors, rep
 from img2vid.ui.system import computer, pollers
 
 LIVE, PENDING = 2.0, 1.0
-"""Seconds between two looks at what changes all the time, and at what is on its way."""
+"""Poll intervals in seconds for live values and for pending results."""
 FAILURES, NAMES = 5, 60
-"""Jobs that failed and are told of, the newest; and jobs whose pictures' names are hidden."""
+"""Number of recent failed jobs to include, and of recent jobs whose image names are redacted."""
 MARKS = {State.OK: ":green[:material/check_circle:]", State.NOTE: ":orange[:material/info:]"}
 PROBLEM = ":red[:material/error:]"
-_COPY_HELP = "Without your folders, names, addresses, tokens and passwords; read it before you show it to others."
+_COPY_HELP = "Folders, names, addresses, tokens and passwords are redacted. Read the text before you share it."
 
 
 def system() -> None:
-    """Draws the page; nothing here takes long, for everything slow is looked at in the background."""
+    """Draw the page. Slow checks run in background threads."""
     with report_drawing_errors("The page"):
         page = current()
         watch = pollers.open_pollers()
@@ -40,17 +40,17 @@ def system() -> None:
         with st.container(key="system_versions"), report_drawing_errors("The versions"):
             st.markdown("#### Versions")
             computer.versions_box()
-        with report_drawing_errors("The workers' state"):
+        with report_drawing_errors("The worker status"):
             resources.start()
 
 
 def _busy() -> bool:
-    """Whether a video is being made, which the doctor's own computations on the card would disturb."""
+    """Return whether a job is running; the doctor's GPU computations would disturb it."""
     return bool(resources.open_service().store.jobs(limit=1, states=[JobState.RUNNING]))
 
 
 def _pending() -> tuple[bool, bool]:
-    """What is on its way: the doctor's findings, the sizes."""
+    """Return whether the doctor's findings and the sizes are pending."""
     watch = pollers.open_pollers()
     return watch.doctor.is_polling, watch.sizes.last() is None
 
@@ -83,11 +83,11 @@ def _report() -> None:
             show_note(page.note)
         watch = pollers.open_pollers()
         findings = watch.doctor.last()
-        st.markdown("#### What the doctor says")
+        st.markdown("#### System checks")
         _copying(findings)
         with st.container(key="system_doctor"):
             _findings(findings)
-        st.markdown("#### Where things are stored")
+        st.markdown("#### Storage")
         with st.container(key="system_places"), report_drawing_errors("The folders"):
             computer.places_box(watch.sizes.last() or pollers.places())
 
@@ -107,20 +107,20 @@ def _copying(findings: Sequence[Finding] | None) -> None:
             on_click="ignore",
         )
         st.button(
-            "Look again",
+            "Check again",
             key="ask_doctor",
             icon=":material/stethoscope:",
             disabled=watch.doctor.is_polling,
-            help="Makes all checks of `img2vid doctor` anew. A check of the card needs some of its memory.",
+            help="Repeats all checks of `img2vid doctor`. The GPU check needs some GPU memory.",
             on_click=_ask,
         )
         st.caption(_COPY_HELP)
-    with st.expander("What will be copied", key="system_text"):
+    with st.expander("Preview", key="system_text"):
         st.code(text, language=None, wrap_lines=True, height=420)
 
 
 def diagnostics_of(findings: Sequence[Finding] | None) -> str:
-    """The text for a report, without anything private."""
+    """Return the redacted diagnostics text."""
     service = resources.open_service()
     failed = service.store.jobs(limit=FAILURES, states=[JobState.FAILED])
     sources = Sources(
@@ -154,14 +154,13 @@ def _about(job: Job) -> str:
 
 def _findings(findings: Sequence[Finding] | None) -> None:
     if pollers.open_pollers().doctor.is_polling:
-        st.caption(":material/hourglass_empty: Looking at this computer; loading torch takes some seconds ...")
+        st.caption(":material/hourglass_empty: Checking this computer. Loading torch takes a few seconds...")
     elif findings is None:
-        st.caption("A video is being made; **Look again** makes the checks all the same.")
+        st.caption("Not checked while a video is being made. **Check again** runs the checks anyway.")
     if findings is None:
         return
     st.markdown(f"**{formatting.plain(summary(findings))}**")
-    told = [one for one in findings if one.state is not State.OK]
-    for finding in told:
+    for finding in (one for one in findings if one.state is not State.OK):
         _finding(finding)
     with st.expander(f"All {len(findings)} checks", key="system_checks"):
         for finding in findings:

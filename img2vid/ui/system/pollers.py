@@ -1,4 +1,4 @@
-"""What this program looks at in the background for the System page, shared by all tabs."""
+"""Background pollers of the System page, shared by all tabs."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from img2vid.jobs.cluster import LOG
 from img2vid.ui import resources
 
 JOBS = 500
-"""Of so many, the newest, it is looked at where their videos are."""
+"""Number of recent jobs that are searched for video folders."""
 NEVER = float("inf")
 
 
 class Pollers:
-    """The cards, the sizes of what is stored, and what the doctor finds."""
+    """Pollers of the GPUs, the sizes of stored files, and the doctor's findings."""
 
     def __init__(self) -> None:
         self.cards: Poller[list[Card]] = Poller(facts.cards, every=3)
@@ -28,7 +28,7 @@ class Pollers:
 
 
 def places() -> list[Place]:
-    """Where everything lies, not counted yet."""
+    """Return all storage locations, not counted yet."""
     store = resources.open_service().store
     folders: set[Path] = {job.folder for job in store.jobs(limit=JOBS) if job.results}
     return facts.places(paths.home(), LOG, folders)
@@ -40,5 +40,5 @@ def _pollers() -> Pollers:
 
 
 def open_pollers() -> Pollers:
-    """What is looked at; the page asks for it here and nowhere else."""
+    """Return the shared pollers."""
     return _pollers()

@@ -1,1 +1,1 @@
-"""`img2vid doctor`: looks at this computer and says for each thing what was found and, where need be, what to do."""
+"""`img2vid doctor`: checks of this computer, each with a finding and, if needed, a remedy."""

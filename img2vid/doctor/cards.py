@@ -1,8 +1,8 @@
-"""torch, its build, the graphics card and the driver: what was found, and whether they go together.
+"""Checks of torch, its build, the GPU and the driver, and of their compatibility.
 
-torch serves a card where its build holds code for the card's compute capability ("sm_86"), or intermediate code for an
-older one that the driver can translate ("compute_80"). A driver serves every CUDA of its own generation and all older
-ones. Which of these is at fault is worked out here; that a card works is known only from a real computation.
+A torch build supports a GPU if it contains binary code for the GPU's compute capability ("sm_86"), or intermediate code
+for an older one that the driver can compile ("compute_80"). A driver supports every CUDA version of its own generation
+and all older ones. This module finds the incompatible part. Only a real computation shows that a GPU works.
 """
 
 import re
@@ -24,22 +24,22 @@ DRIVERS: dict[int, tuple[Version, Version]] = {
     13: ((580,), (580,)),
 }
 OLDEST_OF_ALL, NEWEST_OF_CU118 = (5, 0), (9, 0)
-"""Compute capabilities: Maxwell and Hopper."""
+"""Compute capabilities of Maxwell and Hopper."""
 BUILD = "torch==2.7.1+{tag} torchvision==0.22.1+{tag}"
 INDEX = "https://download.pytorch.org/whl/"
 RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 NEWEST_DRIVER = "install the newest driver from https://www.nvidia.com/drivers"
-RESTART = f"Restart the computer; if that does not help, {NEWEST_DRIVER}."
+RESTART = f"Restart the computer. If that does not help, {NEWEST_DRIVER}."
 LITTLE_CARD_MEMORY, MUCH_CARD_MEMORY = 5.5, 7.5
-"""In GiB: below them full models are hardly of use, or need a smaller decode_t, see docs/performance.md.
+"""GPU memory in GiB below which full models are impractical, or need a smaller decode_t; see docs/performance.md.
 
-Cards of 6 and of 8 GB report a little less than their name says.
+GPUs sold with 6 and 8 GB report slightly less.
 """
 
 
 @dataclass(frozen=True)
 class InstalledCard:
-    """A card as its driver describes it, whatever torch thinks of it."""
+    """GPU as reported by its driver, independent of torch."""
 
     name: str
     driver: str
@@ -48,7 +48,7 @@ class InstalledCard:
 
 @dataclass(frozen=True)
 class SeenCard:
-    """A card as torch sees it: memory and free memory in bytes, and what went wrong when it computed."""
+    """GPU as reported by torch: total and free memory in bytes, and the error of the test computation, if any."""
 
     name: str
     capability: tuple[int, int]
@@ -58,14 +58,14 @@ class SeenCard:
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "SeenCard":
-        """From the form in which it travels."""
+        """Create from the JSON form."""
         whole: dict[str, Any] = {**facts, "capability": tuple(facts["capability"])}
         return cls(**whole)
 
 
 @dataclass(frozen=True)
 class TorchFacts:
-    """`img2vid.engine.probe.torch_facts`, which explains the fields."""
+    """Result of `img2vid.engine.probe.torch_facts`, which documents the fields."""
 
     version: str
     cuda: str | None
@@ -78,20 +78,20 @@ class TorchFacts:
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "TorchFacts":
-        """From the form in which they travel."""
+        """Create from the JSON form."""
         cards = tuple(map(SeenCard.of, facts["cards"]))
         whole: dict[str, Any] = {**facts, "architectures": tuple(facts["architectures"]), "cards": cards}
         return cls(**whole)
 
     @property
     def build(self) -> str:
-        """The version, and what it computes on."""
-        kind = f"CUDA {self.cuda}" if self.cuda else f"ROCm {self.hip}" if self.hip else "for the processor alone"
+        """Version and target platform, such as "torch 2.7.1 (CUDA 11.8)"."""
+        kind = f"CUDA {self.cuda}" if self.cuda else f"ROCm {self.hip}" if self.hip else "CPU only"
         return f"torch {self.version} ({kind})"
 
 
 def installed_cards() -> list[InstalledCard]:
-    """What `nvidia-smi` lists; nothing where there is no such program, no driver or no card."""
+    """Return the GPUs that `nvidia-smi` lists; empty without that program, a driver or a GPU."""
     for fields in ("name,driver_version,compute_cap", "name,driver_version"):  # old drivers do not know compute_cap
         command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
         try:
@@ -103,7 +103,7 @@ def installed_cards() -> list[InstalledCard]:
 
 
 def read_card(line: str) -> InstalledCard | None:
-    """One line of nvidia-smi's list, such as "NVIDIA GeForce RTX 4090, 551.86, 8.9"."""
+    """Parse a line of nvidia-smi output such as "NVIDIA GeForce RTX 4090, 551.86, 8.9"; None if it is malformed."""
     parts = [part.strip() for part in line.split(",")]
     if len(parts) < 2 or not re.match(r"\d+\.", parts[1]):
         return None
@@ -112,56 +112,60 @@ def read_card(line: str) -> InstalledCard | None:
 
 
 def judge_torch(facts: TorchFacts | None, reason: str, installed: Sequence[InstalledCard]) -> Finding:
-    """Whether torch starts and computes at all, and whether its build can use the card that is there."""
+    """Check that torch can be imported and works, and that its build can use the installed GPU."""
     if facts is None:
-        return problem("torch", f"torch, or a package that it needs, does not start: {reason}.", _start_again(reason))
+        return problem(
+            "torch", f"torch or one of its dependencies cannot be imported: {reason}.", _import_remedy(reason)
+        )
     if facts.cpu_fault:
-        found = f"{facts.build} does not compute on the processor: {facts.cpu_fault}."
-        return problem("torch", found, f"Install torch again: {_set_up()}.")
+        found = f"{facts.build} fails on the CPU: {facts.cpu_fault}."
+        return problem("torch", found, f"Reinstall: {_reinstall_steps()}.")
     if installed and not (facts.cuda or facts.hip):
         card = installed[0]
-        found = f"{facts.build} cannot use the {card.name} that is here."
+        found = f"{facts.build} cannot use the {card.name}."
         return problem("torch", found, _install_build(card.capability, card.driver))
-    return ok("torch", f"{facts.build} starts and computes on the processor.")
+    return ok("torch", f"{facts.build} works on the CPU.")
 
 
 def judge_cards(facts: TorchFacts | None, installed: Sequence[InstalledCard], hidden: str | None) -> list[Finding]:
-    """A finding for each card: whether it really computes, and if not, what is at fault.
+    """Return a finding for each GPU: whether it passed the test computation and, if not, the cause.
 
-    hidden: CUDA_VISIBLE_DEVICES, or None where it is not set.
+    hidden: value of CUDA_VISIBLE_DEVICES, or None if it is not set.
     """
     if facts is None or (installed and not (facts.cuda or facts.hip)):
         names = ", ".join(card.name for card in installed)
-        found = f"Not tried: {names}." if names else "Not looked for, as torch does not run."
-        return [note("graphics card", found, "Mend torch first, see above.")]
+        found = f"Not tested: {names}." if names else "Not checked because torch does not work."
+        return [note("graphics card", found, "Fix the torch problem above first.")]
     if facts.cards:
         return [_judge_seen(facts, card, _driver(installed)) for card in facts.cards]
     if not installed:
         return [_no_card(facts)]
     if hidden is not None and hidden.strip() in ("", "-1"):
-        found = f"CUDA_VISIBLE_DEVICES is {hidden!r}, which hides the {installed[0].name}."
-        return [note("graphics card", found, "Unset CUDA_VISIBLE_DEVICES, unless the processor is to be used.")]
+        found = f"CUDA_VISIBLE_DEVICES={hidden!r} hides the {installed[0].name}."
+        return [note("graphics card", found, "Unset CUDA_VISIBLE_DEVICES, unless you want to use the CPU.")]
     return [_unseen(facts, installed[0])]
 
 
 def judge_card_memory(card: SeenCard) -> Finding:
-    """Whether the full models fit on the card, as an estimate."""
+    """Estimate whether the full models fit into the GPU's memory."""
     total = card.memory / GIB
     if card.free is None:
-        return note("card memory", f"{card.name}: {total:.1f} GiB, use unknown.", "Mend the card first, see above.")
-    found = f"{card.name}: {card.free / GIB:.1f} of {total:.1f} GiB are free."
+        return note(
+            "card memory", f"{card.name}: {total:.1f} GiB, free memory unknown.", "Fix the GPU problem above first."
+        )
+    found = f"{card.name}: {card.free / GIB:.1f} of {total:.1f} GiB free."
     if total < LITTLE_CARD_MEMORY:
-        remedy = "Use a small version, or svd with decode_t 3 or less, or a full version at a smaller size."
+        remedy = "Use a small version, svd with decode_t 3 or less, or a full version at a smaller size."
         return note("card memory", found, remedy)
     if card.free < 0.7 * card.memory:
-        return note("card memory", found, "Close other programs that use the card before a full model is loaded.")
+        return note("card memory", found, "Close other programs that use the GPU before you load a full model.")
     if total < MUCH_CARD_MEMORY:
-        return note("card memory", found, "With a full model set decode_t to 7 or less.")
+        return note("card memory", found, "For a full model, set decode_t to 7 or less.")
     return ok("card memory", found)
 
 
 def serves(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
-    """Whether a build with these architectures has code for a card of that compute capability."""
+    """Return whether a build with these architectures has code for a GPU of that compute capability."""
     for name in architectures:
         found = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", name)
         if found is None:
@@ -179,7 +183,7 @@ def serves(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
 
 
 def old_driver(cuda: str, driver: str, windows: bool) -> str | None:
-    """The oldest driver that would do, where this one is older than that."""
+    """Return the oldest sufficient driver version if `driver` is older, else None."""
     generation = re.match(r"\d+", cuda)
     floors = DRIVERS.get(int(generation[0])) if generation else None
     if floors is None:
@@ -195,43 +199,45 @@ def _judge_seen(facts: TorchFacts, card: SeenCard, driver: str) -> Finding:
         return ok("graphics card", f"{name} computes correctly in float16.")
     if facts.cuda and facts.architectures and not serves(facts.architectures, card.capability):
         served = ", ".join(facts.architectures)
-        found = f"{facts.build} has no code for {name}; it serves {served}."
+        found = f"{facts.build} does not support {name}. It supports {served}."
         return problem("graphics card", found, _install_build(card.capability, driver))
-    found = f"{name} does not compute: {card.fault}."
+    found = f"{name} failed a test computation: {card.fault}."
     if "out of memory" in card.fault:
-        return problem("graphics card", found, "Close other programs that use the card.")
+        return problem("graphics card", found, "Close other programs that use the GPU.")
     return problem("graphics card", found, RESTART)
 
 
 def _unseen(facts: TorchFacts, card: InstalledCard) -> Finding:
-    """An NVIDIA card and a build for CUDA, and torch sees nothing."""
+    """Explain why a CUDA build of torch does not detect an installed NVIDIA GPU."""
     floor = old_driver(facts.cuda or "", card.driver, sys.platform == "win32")
     if floor is not None:
-        found = f"The driver {card.driver} of the {card.name} is too old for CUDA {facts.cuda}; it needs {floor}."
+        found = (
+            f"Driver {card.driver} of the {card.name} is too old for CUDA {facts.cuda}, which needs {floor} or newer."
+        )
         return problem("graphics card", found, _newer_driver(card))
     words = f": {facts.unavailable}" if facts.unavailable else ""
-    found = f"torch sees no card, though the {card.name} is here with driver {card.driver}{words}."
+    found = f"torch does not detect the {card.name} (driver {card.driver}){words}."
     return problem("graphics card", found, RESTART)
 
 
 def _newer_driver(card: InstalledCard) -> str:
-    """A newer driver, or, for a driver that older builds can use, one of those."""
+    """Suggest a newer driver, and a build for the present driver if one exists."""
     build = _install_build(card.capability, card.driver)
-    other = f"; where that cannot be done: {build}" if build.startswith("Run") else "."
+    other = f". If that is not possible, r{build[1:]}" if build.startswith("Run") else "."
     return f"{_sentence(NEWEST_DRIVER)}{other}"
 
 
 def _no_card(facts: TorchFacts) -> Finding:
     if facts.mps:
-        return note("graphics card", "An Apple chip is here; it is used only on demand.", "`--device mps` uses it.")
-    remedy = "The small versions need no card; for the full ones use a computer with an NVIDIA card of 8 GB or more."
-    return note("graphics card", "No NVIDIA card was found; videos are computed on the processor.", remedy)
+        return note("graphics card", "Apple GPU found; it is used only on request.", "Pass `--device mps` to use it.")
+    remedy = "The small versions do not need a GPU. The full ones need an NVIDIA GPU with 8 GB or more."
+    return note("graphics card", "No NVIDIA GPU found; videos run on the CPU.", remedy)
 
 
 def _install_build(capability: tuple[int, int] | None, driver: str) -> str:
-    """The command that installs a build for a card, and before it the driver, where it is too old for that."""
+    """Return the remedy that installs a suitable torch build, preceded by a driver update if the driver is too old."""
     if capability is not None and capability < OLDEST_OF_ALL:
-        return "No build for this card exists any more: use another card, or the processor with `--device cpu`."
+        return "No torch build supports this GPU. Use another GPU, or the CPU with `--device cpu`."
     tag = "cu128" if capability is not None and capability > NEWEST_OF_CU118 else "cu118"
     command = f'"{sys.executable}" -m pip install {BUILD.format(tag=tag)} --index-url {INDEX}{tag}'
     floor = old_driver(f"{tag[2:4]}", driver, sys.platform == "win32") if driver else None
@@ -243,22 +249,22 @@ def _sentence(words: str) -> str:
     return words[0].upper() + words[1:]
 
 
-def _start_again(reason: str) -> str:
+def _import_remedy(reason: str) -> str:
     if "DLL" in reason or "WinError 126" in reason or "WinError 1114" in reason:
-        return f"Install Microsoft's Visual C++ runtime ({RUNTIME}) and start again; else set up anew: {_set_up()}."
+        return f"Install Microsoft's Visual C++ runtime ({RUNTIME}). If that does not help, {_reinstall_steps()}."
     if "torchvision::" in reason:
-        return f"torch and torchvision must come from one place; set up anew: {_set_up()}."
+        return f"torch and torchvision come from different builds. Reinstall: {_reinstall_steps()}."
     if "ModuleNotFoundError" in reason:
-        return f"Install what is missing: `{setup_command()}`."
-    return f"Set up anew: {_set_up()}."
+        return f"Install the missing package: run `{setup_command()}`."
+    return f"Reinstall: {_reinstall_steps()}."
 
 
 def setup_command() -> str:
-    """The command that installs what is missing."""
+    """Return the command that installs missing packages."""
     return r"py scripts\run.py --setup-only" if sys.platform == "win32" else "python3 scripts/run.py --setup-only"
 
 
-def _set_up() -> str:
+def _reinstall_steps() -> str:
     again = "run install_windows.ps1" if sys.platform == "win32" else f"run `{setup_command()}`"
     return f"delete the folder .venv and {again}"
 

@@ -1,4 +1,4 @@
-"""The checkpoints, and the reference package sgm."""
+"""Checks of the checkpoints and of the reference package sgm."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,47 +10,47 @@ if TYPE_CHECKING:
     from img2vid.versions import ModelVersion
 
 ROUNDED = 10_000_000
-"""Sizes that are multiples of this are known only roughly, as they stand on a page."""
+"""Published sizes that are multiples of this are rounded."""
 
 
 def judge_checkpoints(versions: Sequence["ModelVersion"]) -> Finding:
-    """Which checkpoints are there and which are not."""
+    """List the installed and the missing checkpoints."""
     there = [version.name for version in versions if version.checkpoint_path is not None]
     missing = [version.name for version in versions if version.checkpoint_path is None]
     if not there:
         remedy = f"Download one, for example with `img2vid models download {missing[0] if missing else 'svd_xt'}`."
-        return problem("checkpoints", "There is no checkpoint at all.", remedy)
-    found = f"Here: {', '.join(there)}."
+        return problem("checkpoints", "No checkpoint is installed.", remedy)
+    found = f"Installed: {', '.join(there)}."
     if missing:
-        remedy = f"Download those you want, for example with `img2vid models download {missing[0]}`."
-        return note("checkpoints", f"{found} Not here: {', '.join(missing)}.", remedy)
+        remedy = f"Download the ones you need, for example with `img2vid models download {missing[0]}`."
+        return note("checkpoints", f"{found} Not installed: {', '.join(missing)}.", remedy)
     return ok("checkpoints", found)
 
 
 def judge_checkpoint(version: "ModelVersion", path: Path, size: int, fault: str | None, reason: str) -> Finding:
-    """One file that is there. fault: what its header tells, empty where it fits, None where it could not be read.
+    """Judge an installed checkpoint file by its header.
 
-    size: bytes. reason: why the header could not be read. A file of another size than the published one is right where
-    its header fits: there are copies in float16.
+    size: bytes. fault: mismatch found in the header, empty if it matches, None if it was not read. reason: why it was
+    not read. A size other than the published one is fine if the header matches; float16 copies exist.
     """
     found = f"{version.name}: {path}, {_words(size)}"
     if version.bytes is not None and not _size_fits(size, version.bytes):
-        found += f" (the published file has {_words(version.bytes)})"
+        found += f" (published size: {_words(version.bytes)})"
     if fault:
-        return problem("checkpoint", f"{version.name}: {fault}.", _again(version))
+        return problem("checkpoint", f"{version.name}: {fault}.", _replacement_remedy(version))
     if path.suffix != ".safetensors":
-        remedy = "Use the .safetensors file if there is one; a pickled file needs `--allow-pickle`."
-        return note("checkpoint", f"{found}, is not a .safetensors file and was not looked into.", remedy)
+        remedy = "Use the .safetensors file if available. A pickled file needs `--allow-pickle`."
+        return note("checkpoint", f"{found}, is not a .safetensors file and was not checked.", remedy)
     if fault is None:
-        remedy = "Mend what the reason names, then look again."
-        return note("checkpoint", f"{found}, could not be compared with its configuration: {reason}.", remedy)
-    return ok("checkpoint", f"{found}, is whole and fits its configuration.")
+        remedy = "Fix the cause, then run the checks again."
+        return note("checkpoint", f"{found}, could not be checked against its configuration: {reason}.", remedy)
+    return ok("checkpoint", f"{found}, is complete and matches its configuration.")
 
 
-def _again(version: "ModelVersion") -> str:
+def _replacement_remedy(version: "ModelVersion") -> str:
     if version.sha256:
         return f"Move the file away and run `img2vid models download {version.name}`."
-    return f"Move the file away and get it again (source: {version.source})."
+    return f"Move the file away and replace it (source: {version.source})."
 
 
 def _words(size: int) -> str:
@@ -64,19 +64,20 @@ def _size_fits(size: int, expected: int) -> bool:
 
 
 def judge_sgm(fault: str | None, reason: str, wanted: bool) -> Finding:
-    """fault: why sgm does not import; empty where it does, None where it is not installed. reason: why that is unknown.
+    """Check the reference package sgm.
 
-    wanted: whether IMG2VID_ENGINE asks for it.
+    fault: its import error, empty if it can be imported, None if it is not installed. reason: why that is unknown.
+    wanted: whether IMG2VID_ENGINE selects it.
     """
     if fault == "" and not reason:
-        return ok("sgm", "The reference package sgm imports.")
+        return ok("sgm", "The reference package sgm can be imported.")
     if reason:
-        found = f"Whether the reference package sgm imports is not known: {reason}."
+        found = f"The reference package sgm could not be checked: {reason}."
     elif fault:
-        found = f"The reference package sgm is installed and does not import: {fault}."
+        found = f"The reference package sgm is installed but cannot be imported: {fault}."
     else:
         found = "The reference package sgm is not installed."
-    remedy = "Only the sgm engine needs it: install it with requirements/sgm.txt, or leave IMG2VID_ENGINE unset."
+    remedy = "Only the sgm engine needs it. Install requirements/sgm.txt, or unset IMG2VID_ENGINE."
     if wanted:
         return problem("sgm", found, remedy)
     if fault is None and not reason:

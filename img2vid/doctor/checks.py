@@ -1,4 +1,4 @@
-"""All checks, in the order of the page. One that fails in a way that nobody thought of is a problem of its own."""
+"""All checks, in report order. An unexpected exception in a check becomes a problem of its own."""
 
 import os
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from img2vid.doctor.report import Finding, problem
 if TYPE_CHECKING:
     from img2vid.versions import ModelVersion
 
-REPORT_IT = "Mend what the reason names; where it names nothing of yours, report it together with this page."
+REPORT_IT = "Fix the cause named above. If it is not part of your setup, report it with this output."
 
 
 @dataclass
 class Found:
-    """What several checks need: the versions, what was answered about torch and them, and the cards of the driver."""
+    """Shared inputs of the checks: versions, probe results for torch and the checkpoints, and the driver's GPUs."""
 
     versions: list["ModelVersion"] = field(default_factory=list["ModelVersion"])
     answers: Answers = field(default_factory=Answers)
@@ -26,13 +26,13 @@ class Found:
 
     @property
     def torch(self) -> cards.TorchFacts | None:
-        """What torch said, where it said anything."""
+        """Probe result for torch, or None if there is no result."""
         facts = self.answers.facts.get("torch")
         return None if facts is None else cards.TorchFacts.of(facts)
 
 
 def run_checks() -> list[Finding]:
-    """Makes every check; raises nothing."""
+    """Run all checks and return their findings; exceptions become findings."""
     found = Found()
     findings: list[Finding] = []
     for name, check in {"versions": _read_versions, "answers": _gather, **CHECKS}.items():
@@ -41,13 +41,13 @@ def run_checks() -> list[Finding]:
 
 
 def guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
-    """The findings of a check, or the one problem that it could not be made."""
+    """Return the findings of a check, or a single problem if it raises."""
     try:
         return check()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - what fails is told, and the other checks go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure becomes a finding, and the other checks run
         reason = " ".join(str(error).split())[:400].rstrip(".")
         remedy = f"Run `{cards.setup_command()}`." if isinstance(error, ModuleNotFoundError) else REPORT_IT
-        return [problem(name, f"This could not be looked at: {type(error).__name__}: {reason}.", remedy)]
+        return [problem(name, f"Check failed: {type(error).__name__}: {reason}.", remedy)]
 
 
 def _read_versions(found: Found) -> list[Finding]:
@@ -57,7 +57,7 @@ def _read_versions(found: Found) -> list[Finding]:
     if found.versions:
         return []
     place = paths.CONFIGS / "versions.yaml"
-    return [problem("versions", f"{place} names no model.", "Get img2vid's own file back, or write a row into it.")]
+    return [problem("versions", f"{place} lists no model.", "Restore img2vid's own file, or add a version to it.")]
 
 
 def _gather(found: Found) -> list[Finding]:
@@ -96,7 +96,7 @@ def _port(found: Found) -> list[Finding]:
 
 def _checkpoints(found: Found) -> list[Finding]:
     if not found.versions:
-        return []  # why there are none was told
+        return []  # already reported by the versions check
     findings = [checkpoints.judge_checkpoints(found.versions)]
     for version in found.versions:
         path, topic = version.checkpoint_path, f"checkpoint {version.name}"
@@ -127,4 +127,4 @@ CHECKS: dict[str, Callable[[Found], list[Finding]]] = {
     "checkpoints": _checkpoints,
     "sgm": _sgm,
 }
-"""Each check by its name on the page."""
+"""Checks by their name in the report."""

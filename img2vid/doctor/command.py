@@ -1,4 +1,4 @@
-"""The subcommand `img2vid doctor`."""
+"""Subcommand `img2vid doctor`."""
 
 import argparse
 import json
@@ -10,16 +10,16 @@ from img2vid.doctor.report import as_json, has_problem, print_page
 
 
 def add_doctor(commands: Any) -> None:
-    """Adds the subcommand to argparse's subparsers."""
-    parser = commands.add_parser("doctor", help="check this computer and say what to do about each problem")
+    """Add the subcommand to argparse's subparsers."""
+    parser = commands.add_parser("doctor", help="check this computer and suggest fixes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(command=examine)
 
 
 def examine(arguments: argparse.Namespace) -> int:
-    """Prints the report; returns 0 where there is no problem, else 1."""
+    """Print the report; return 0 if there is no problem, else 1."""
     if sys.stderr.isatty():
-        sys.stderr.write("Looking at this computer; loading torch takes some seconds ...\n")
+        sys.stderr.write("Checking this computer. Loading torch takes a few seconds...\n")
     findings = run_checks()
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(findings)) + "\n")

@@ -1,6 +1,6 @@
-"""One text for a report of a fault: what this computer is, what the doctor found, what failed last.
+"""Diagnostics text for bug reports: the computer, the doctor's findings and recent failures.
 
-It is meant for strangers' eyes, so that all of it goes through `redaction` at the end.
+The text is meant for publication, so all of it passes through `redaction`.
 """
 
 import os
@@ -15,17 +15,17 @@ from img2vid.doctor.redaction import Redaction
 from img2vid.doctor.report import Finding, summary
 
 SHOWN = ("IMG2VID_", "CUDA_", "PYTORCH_", "OMP_", "STREAMLIT_", "DASK_")
-"""Beginnings of the names of variables whose values are told."""
+"""Prefixes of environment variables whose values are included."""
 NAMED = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "PYTHONPATH")
-"""Variables of which it is only told that they are set."""
+"""Environment variables reported as set, without their values."""
 LINES, LONGEST_LINE = 40, 400
-"""Of the cluster's log, from its end."""
+"""Number of lines quoted from the end of the cluster log, and the length at which they are cut."""
 GB = 1e9
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that failed: its version and size of video, and what was said."""
+    """Failed job: a description (version, video size), its error message and details."""
 
     about: str
     error: str
@@ -34,7 +34,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the text is made of. cards: None where they were not looked at yet; findings: likewise of the doctor."""
+    """Inputs of the text; None as `cards` or `findings` means not available yet."""
 
     cards: Sequence[Card] | None
     findings: Sequence[Finding] | None
@@ -42,24 +42,24 @@ class Sources:
     failures: Sequence[Failure]
     log: Path
     disks: Mapping[str, Path]
-    """Folders by what they are called in the text."""
+    """Folders by their label in the text."""
 
 
 def diagnostics(sources: Sources, redaction: Redaction, environment: Mapping[str, str] = os.environ) -> str:
-    """The text, as Markdown."""
+    """Return the redacted diagnostics as Markdown."""
     parts = [
-        ("img2vid, diagnostics", _listed(_computer(sources))),
+        ("img2vid diagnostics", _listed(_computer(sources))),
         ("Versions", _fenced("\n".join(f"{name}=={version}" for name, version in facts.versions().items()))),
-        ("Variables", _fenced("\n".join(_variables(environment)) or "none of ours is set")),
-        ("What the doctor says", _fenced(_doctor(sources.findings))),
-        ("What failed last", "\n\n".join(map(_failure, sources.failures)) or "Nothing."),
-        ("The end of cluster.log", _fenced("\n".join(last_lines(sources.log)) or "It is empty.")),
+        ("Variables", _fenced("\n".join(_variables(environment)) or "none set")),
+        ("System checks", _fenced(_doctor(sources.findings))),
+        ("Recent failures", "\n\n".join(map(_failure, sources.failures)) or "None."),
+        ("End of cluster.log", _fenced("\n".join(last_lines(sources.log)) or "Empty.")),
     ]
     return redaction("\n\n".join(f"### {title}\n\n{text}" for title, text in parts) + "\n")
 
 
 def last_lines(log: Path, count: int = LINES) -> list[str]:
-    """The end of a text file, long lines cut; nothing where there is none."""
+    """Return the last lines of a text file, long lines cut; empty if it cannot be read."""
     try:
         with log.open(encoding="utf-8", errors="replace") as file:
             return [line.rstrip()[:LONGEST_LINE] for line in deque(file, count)]
@@ -78,17 +78,17 @@ def _computer(sources: Sources) -> list[str]:
         f"Memory: {memory.used / GB:.1f} of {memory.total / GB:.1f} GB in use",
         *_cards(sources.cards),
         *(f"Worker: {worker}" for worker in sources.workers),
-        *(f"Disk of {name}: {_amount(disk.free)} of {_amount(disk.total)} free" for name, disk in disks),
+        *(f"Disk ({name}): {_amount(disk.free)} of {_amount(disk.total)} free" for name, disk in disks),
     ]
 
 
 def _cards(cards: Sequence[Card] | None) -> list[str]:
     if cards is None:
-        return ["Graphics card: not looked at yet"]
+        return ["GPU: not checked yet"]
     if not cards:
-        return ["Graphics card: nvidia-smi lists none"]
+        return ["GPU: no NVIDIA GPU found"]
     return [
-        f"Graphics card: {card.name}, driver {card.driver}, {_amount(card.used)} of {_amount(card.total)} in use"
+        f"GPU: {card.name}, driver {card.driver}, {_amount(card.used)} of {_amount(card.total)} in use"
         for card in cards
     ]
 
@@ -98,14 +98,14 @@ def _amount(count: int | None) -> str:
 
 
 def _variables(environment: Mapping[str, str]) -> list[str]:
-    told = [f"{name}={value}" for name, value in sorted(environment.items()) if name.startswith(SHOWN)]
+    shown = [f"{name}={value}" for name, value in sorted(environment.items()) if name.startswith(SHOWN)]
     named = [f"{name} is set" for name in NAMED if environment.get(name) or environment.get(name.lower())]
-    return [*told, *named]
+    return [*shown, *named]
 
 
 def _doctor(findings: Sequence[Finding] | None) -> str:
     if findings is None:
-        return "It was not asked."
+        return "Not run."
     return "\n".join([*(f"{one.state.value:8}{one.check}: {one.found}" for one in findings), summary(findings)])
 
 
@@ -119,7 +119,7 @@ def _listed(rows: Sequence[str]) -> str:
 
 
 def _fenced(text: str) -> str:
-    """As a block of code; a text with such a fence in it gets a longer one."""
+    """Return the text as a Markdown code block, with a fence longer than any in the text."""
     fence = "```"
     while fence in text:
         fence += "`"

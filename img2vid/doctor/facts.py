@@ -1,6 +1,6 @@
-"""Plain facts about this computer, without judging them: cards, processor, memory, disks, versions, folders.
+"""Facts about this computer, without judgment: GPUs, processor, memory, disks, versions, folders.
 
-torch is not imported for any of it, and nothing is written.
+Nothing here imports torch or writes to disk.
 """
 
 import importlib.metadata
@@ -44,12 +44,12 @@ PACKAGES = (
     "psutil",
     "rich",
 )
-"""Packages, by the names under which they are installed, on which it depends how img2vid works."""
+"""Distribution names of the packages whose versions matter."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A graphics card as its driver sees it now. total, used: bytes; load: percent; None where it does not say."""
+    """GPU state from its driver. total, used: bytes; load: percent; temperature: °C; None if not reported."""
 
     name: str
     driver: str
@@ -61,7 +61,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Memory:
-    """Of the computer, in bytes, and how much of its processor is at work, in percent."""
+    """Memory of the computer in bytes, and its processor load in percent."""
 
     total: int
     used: int
@@ -70,7 +70,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Disk:
-    """The disk that a folder lies on, or will lie on, in bytes; None where it cannot be asked."""
+    """Total and free bytes of the disk of a folder, which need not exist; None if unknown."""
 
     folder: Path
     total: int | None
@@ -79,7 +79,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Place:
-    """Where something is kept; `size` in bytes and the number of `files`, None as long as they are not counted."""
+    """Storage location with its `size` in bytes and number of `files`, both None until counted."""
 
     what: str
     path: Path
@@ -88,7 +88,7 @@ class Place:
 
 
 def cards() -> list[Card]:
-    """What nvidia-smi tells now; nothing where there is no such program, no driver or no card. Takes up to seconds."""
+    """Return the GPUs that nvidia-smi lists; empty without that program, a driver or a GPU. May take seconds."""
     fields = "name,driver_version,memory.total,memory.used,utilization.gpu,temperature.gpu"
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
@@ -99,7 +99,7 @@ def cards() -> list[Card]:
 
 
 def read_card(line: str) -> Card | None:
-    """One line of nvidia-smi's list, such as "NVIDIA GeForce RTX 4090, 551.86, 24564, 1530, 3, 41"."""
+    """Parse a line of nvidia-smi output, such as "NVIDIA GeForce RTX 4090, 551.86, 24564, 1530, 3, 41"."""
     parts = [part.strip() for part in line.split(",")]
     if len(parts) < 6:
         return None
@@ -113,30 +113,30 @@ def _bytes(mebibytes: int | None) -> int | None:
 
 
 def memory() -> Memory:
-    """As it is now; the processor's load since the last time that this was asked for."""
+    """Return the present memory use, and the processor load since the previous call."""
     now = psutil.virtual_memory()
     return Memory(now.total, now.total - now.available, psutil.cpu_percent(None))
 
 
 def processor() -> str:
-    """Its name, and how many cores and threads it has."""
+    """Return the processor's name and its number of cores and threads."""
     cores, threads = psutil.cpu_count(logical=False), psutil.cpu_count()
     count = f"{cores} cores, {threads} threads" if cores and cores != threads else f"{threads} cores"
     return f"{_processor_name()}, {count}"
 
 
 def _processor_name() -> str:
-    """As its maker calls it; each system knows that in a place of its own."""
+    """Return the manufacturer's name, which each operating system stores elsewhere."""
     with suppress(OSError, subprocess.SubprocessError):
         if sys.platform == "win32":
             import winreg
 
-            place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
-            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+            location = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, location) as key:
                 return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
         if sys.platform == "darwin":
-            asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
@@ -144,17 +144,17 @@ def _processor_name() -> str:
 
 
 def system() -> str:
-    """The operating system with its version."""
+    """Return the operating system and its version."""
     return platform.platform(aliased=True)
 
 
 def python() -> str:
-    """The Python that runs this, in words."""
+    """Return the name, version and architecture of the running Python."""
     return f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}"
 
 
 def versions() -> dict[str, str]:
-    """The version of img2vid and of each package that is installed, by its name."""
+    """Return the versions of img2vid and of the installed packages in `PACKAGES`, by name."""
     found = {"img2vid": img2vid.__version__}
     for name in PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
@@ -163,7 +163,7 @@ def versions() -> dict[str, str]:
 
 
 def disk(folder: Path) -> Disk:
-    """The disk of a folder, which need not exist yet."""
+    """Return the disk usage of a folder, which need not exist yet."""
     try:
         usage = shutil.disk_usage(nearest(folder))
     except OSError:
@@ -172,7 +172,7 @@ def disk(folder: Path) -> Disk:
 
 
 def places(home: Path, log: str, elsewhere: Iterable[Path] = ()) -> list[Place]:
-    """Where everything lies, not counted yet. log: the name of the cluster's log; elsewhere: folders of videos."""
+    """Return all storage locations, not counted yet. log: name of the cluster log; elsewhere: further video folders."""
     kept = {"inputs": "inputs", "kept": "videos not saved", "latents": "latents", "trash": "deleted", "tabs": "tabs"}
     inside = [folder for folder in _folders(home) if folder.name not in kept]
     videos = sorted({*inside, *(folder for folder in elsewhere if home not in folder.parents)})
@@ -192,7 +192,7 @@ def _folders(home: Path) -> Iterator[Path]:
 
 
 def counted(found: Sequence[Place]) -> list[Place]:
-    """The same with their sizes; takes long where there are many files. Links are not followed."""
+    """Return the locations with their sizes; slow if there are many files. Symbolic links are not followed."""
     sizes: list[Place] = []
     for place in found:
         size, files = _size_of(place.path)
@@ -201,7 +201,7 @@ def counted(found: Sequence[Place]) -> list[Place]:
 
 
 def _size_of(path: Path) -> tuple[int, int]:
-    """Bytes and number of files; what cannot be read, or goes while it is counted, counts nothing."""
+    """Return bytes and number of files; files that are unreadable or deleted meanwhile count as zero."""
     with suppress(OSError):
         if path.is_file():
             return path.stat().st_size, 1

@@ -1,4 +1,4 @@
-"""The computer beside its card: Python, packages, memory, disk, the home, the video encoder, the dashboard's port."""
+"""Checks besides the GPU: Python, packages, memory, disk, home folder, video encoder, dashboard port."""
 
 import errno
 import importlib.metadata
@@ -20,32 +20,32 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 GIB = 2**30
 GB = 10**9
 FULL_MODEL = 10 * GB
-"""A full model's checkpoint and a little."""
+"""Bytes of a full model's checkpoint, with a margin."""
 SOME_VIDEOS = 2 * GB
 ONE_VIDEO = GB // 5
 ENOUGH_MEMORY, LITTLE_MEMORY, LITTLE_FREE = 12 * GIB, 3 * GIB, 2 * GIB
 PORT = 8501
-"""Streamlit's own, where nothing else was asked for."""
+"""Streamlit's default port."""
 
 
 def judge_python(version: tuple[int, int, int], bits: int, place: str) -> Finding:
-    """Whether img2vid runs on this Python."""
-    found = f"Python {'.'.join(map(str, version))}, {bits} bits, {place}."
+    """Judge whether img2vid runs on this Python. bits: 32 or 64; place: path of the interpreter."""
+    found = f"Python {'.'.join(map(str, version))}, {bits}-bit, {place}."
     oldest, newest = (".".join(map(str, one)) for one in (OLDEST, NEWEST))
     if not OLDEST <= version[:2] <= NEWEST:
-        return problem("Python", found, f"Install Python {oldest} to {newest}, 64 bits, from https://www.python.org.")
+        return problem("Python", found, f"Install 64-bit Python {oldest} to {newest} from https://www.python.org.")
     if bits != 64:
-        return problem("Python", found, "Install the 64-bit Python from https://www.python.org; torch has no other.")
+        return problem("Python", found, "Install 64-bit Python from https://www.python.org; torch requires it.")
     return ok("Python", found)
 
 
 def check_python() -> Finding:
-    """Looks at the Python that runs this."""
+    """Check the running Python."""
     return judge_python(sys.version_info[:3], 64 if sys.maxsize > 2**32 else 32, sys.executable)
 
 
 def check_packages(requirements: Path) -> Finding:
-    """Whether every package of requirements/runtime.txt is installed here."""
+    """Check that every package listed in requirements/runtime.txt is installed."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
     found = (re.match(r"[A-Za-z0-9][\w.-]*", line) for line in lines)
     names = [match[0] for match in found if match]
@@ -65,20 +65,20 @@ def _is_installed(name: str) -> bool:
 
 
 def judge_memory(total: int, available: int) -> Finding:
-    """total, available: bytes of the machine's memory."""
-    found = f"{available / GIB:.1f} of {total / GIB:.1f} GiB are free."
+    """Judge the computer's memory. total, available: bytes."""
+    found = f"{available / GIB:.1f} of {total / GIB:.1f} GiB free."
     if total < LITTLE_MEMORY:
-        return problem("memory", found, "Use a computer with at least 4 GB; the small versions need about 1 GB free.")
+        return problem("memory", found, "Use a computer with at least 4 GB. The small versions need about 1 GB free.")
     if available < LITTLE_FREE:
-        return note("memory", found, "Close other programs before a video is made.")
+        return note("memory", found, "Close other programs before you make a video.")
     if total < ENOUGH_MEMORY:
-        remedy = "The small versions are at home here; for a full one use a float16 checkpoint (4.78 GB) and a card."
+        remedy = "Use a small version. For a full one, use a float16 checkpoint (4.78 GB) and a GPU."
         return note("memory", found, remedy)
     return ok("memory", found)
 
 
 def check_memory() -> Finding:
-    """Asks the system."""
+    """Check this computer's memory."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -86,51 +86,51 @@ def check_memory() -> Finding:
 
 
 def judge_disk(check: str, folder: Path, free: int) -> Finding:
-    """free: bytes. check: "home" is where videos go, everything else a folder of checkpoints."""
-    found = f"{free / GB:.1f} GB are free in {folder}."
+    """Judge the free space of a folder. check: "disk: home" for videos, else for checkpoints; free: bytes."""
+    found = f"{free / GB:.1f} GB free in {folder}."
     if check == "disk: home":
         if free < ONE_VIDEO:
-            return problem(check, found, "Free some space, or let IMG2VID_HOME name a folder on another disk.")
+            return problem(check, found, "Free some space, or set IMG2VID_HOME to a folder on another disk.")
         if free < SOME_VIDEOS:
-            return note(check, found, "Free some space; videos and what belongs to them take some MB each.")
+            return note(check, found, "Free some space. Each video and its files take several MB.")
     elif free < FULL_MODEL:
-        return note(check, found, "A full model takes 4.8 to 9.6 GB; IMG2VID_CHECKPOINTS can name another disk.")
+        return note(check, found, "A full model takes 4.8 to 9.6 GB. Set IMG2VID_CHECKPOINTS to use another disk.")
     return ok(check, found)
 
 
 def check_disk(home: Path, checkpoints: Sequence[Path]) -> list[Finding]:
-    """Free space where the folders are, or will be; checkpoint folders that do not exist are pointed out."""
+    """Check the free space of the home, which need not exist, and of the checkpoint folders; note missing ones."""
     findings = [judge_disk("disk: home", home, shutil.disk_usage(nearest(home)).free)]
     for folder in checkpoints:
         if folder.is_dir():
             findings.append(judge_disk("disk: models", folder, shutil.disk_usage(folder).free))
         else:
-            remedy = "Make the folder, or mend IMG2VID_CHECKPOINTS."
-            findings.append(note("disk: models", f"There is no folder {folder}.", remedy))
+            remedy = "Create the folder, or correct IMG2VID_CHECKPOINTS."
+            findings.append(note("disk: models", f"The folder {folder} does not exist.", remedy))
     return findings
 
 
 def nearest(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
+    """Return the folder, or its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
 
 
 def check_home(home: Path) -> Finding:
-    """Really writes a file, since permissions alone say little on Windows; nothing stays behind."""
+    """Check that the home is writable by writing a temporary file; permission bits mean little on Windows."""
     place = nearest(home)
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"img2vid")
     except OSError as error:
-        found = f"Nothing can be written to {place} ({error.strerror or error})."
-        return problem("home", found, "Let IMG2VID_HOME name a folder that you may write to.")
-    return ok("home", f"{home} can be written." if home == place else f"{home} can be made in {place}.")
+        found = f"Cannot write to {place} ({error.strerror or error})."
+        return problem("home", found, "Set IMG2VID_HOME to a writable folder.")
+    return ok("home", f"{home} is writable." if home == place else f"{home} can be created in {place}.")
 
 
 def check_encoder() -> Finding:
-    """Encodes a tiny clip in H.264 and reads it back."""
+    """Encode a tiny clip in H.264 and read it back."""
     import numpy as np
 
     from img2vid.media.videos import read_frames, write_video
@@ -140,33 +140,36 @@ def check_encoder() -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         path = write_video(Path(folder) / "clip.mp4", frames, fps=6, metadata={})
         size, back = path.stat().st_size, read_frames(path)
-    remedy = f"Run `{setup_command()}`; if that does not help, delete the folder .venv first."
+    remedy = f"Run `{setup_command()}`. If that does not help, delete the folder .venv and run it again."
     if back.shape != frames.shape:
-        return problem("video encoder", f"A clip of {frames.shape} came back as {back.shape}.", remedy)
+        return problem("video encoder", f"A clip of {frames.shape} was read back as {back.shape}.", remedy)
     error = float(np.abs(back.astype(float) - frames).mean())
     if error > 8:
-        return problem("video encoder", f"A clip came back with other colours, {error:.0f} of 255 off.", remedy)
-    return ok("video encoder", f"A clip in H.264 was written ({size / 1000:.1f} kB) and read back.")
+        return problem("video encoder", f"A clip was read back with wrong colors, off by {error:.0f} of 255.", remedy)
+    return ok("video encoder", f"Wrote an H.264 clip ({size / 1000:.1f} kB) and read it back.")
 
 
 def check_port(variable: str | None, dashboard_runs: bool) -> Finding:
-    """variable: STREAMLIT_SERVER_PORT. dashboard_runs: whether one is active for this home."""
+    """Check the dashboard's port.
+
+    variable: value of STREAMLIT_SERVER_PORT, if set. dashboard_runs: whether a dashboard runs for this home.
+    """
     if variable and not re.fullmatch(r"\d{1,5}", variable.strip()):
-        found = f"STREAMLIT_SERVER_PORT is {variable!r}, which is no port."
-        return problem("port", found, "Unset STREAMLIT_SERVER_PORT, or give it a number from 1024 to 65535.")
+        found = f"STREAMLIT_SERVER_PORT is {variable!r}, not a port number."
+        return problem("port", found, "Unset STREAMLIT_SERVER_PORT, or set it to a number from 1024 to 65535.")
     port = int(variable) if variable else PORT
     if _answers(port):
         return _taken(port, bool(variable), dashboard_runs)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
-            if os.name != "nt":  # as Streamlit does: a port that was in use a moment ago is free
+            if os.name != "nt":  # as Streamlit does, so that a recently closed port counts as free
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             server.bind(("127.0.0.1", port))
     except (OSError, OverflowError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
             return _taken(port, bool(variable), dashboard_runs)
         found = f"Port {port} cannot be opened ({getattr(error, 'strerror', None) or error})."
-        return problem("port", found, "Let STREAMLIT_SERVER_PORT name another one, such as 8600.")
+        return problem("port", found, "Set STREAMLIT_SERVER_PORT to another port, such as 8600.")
     return ok("port", f"Port {port} is free.")
 
 
@@ -174,12 +177,12 @@ def _taken(port: int, wanted: bool, dashboard_runs: bool) -> Finding:
     if _is_streamlit(port):
         if dashboard_runs:
             return ok("port", f"A dashboard is running at http://localhost:{port}.")
-        found = f"Port {port} is taken by a Streamlit page that is not the dashboard of this home."
+        found = f"Port {port} is in use by a Streamlit app other than the dashboard of this home."
     else:
-        found = f"Port {port} is taken by another program."
+        found = f"Port {port} is in use by another program."
     if wanted:
-        return problem("port", found, "Let STREAMLIT_SERVER_PORT name another one, such as 8600, or end that program.")
-    return note("port", found, "Nothing has to be done: the dashboard takes the next free port and says which.")
+        return problem("port", found, "Set STREAMLIT_SERVER_PORT to another port, such as 8600, or stop that program.")
+    return note("port", found, "No action needed. The dashboard uses the next free port and prints its address.")
 
 
 def _answers(port: int) -> bool:
@@ -191,7 +194,7 @@ def _answers(port: int) -> bool:
 
 
 def _is_streamlit(port: int) -> bool:
-    # Without a proxy: what the system has set for the internet is not for this computer's own addresses.
+    # No proxy: the system's proxy settings must not apply to local addresses.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/_stcore/health", timeout=3) as answer:

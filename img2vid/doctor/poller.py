@@ -1,4 +1,4 @@
-"""Looks that take time, made in the background: whoever asks gets what was seen last, at once."""
+"""Background polling of slow checks; readers get the latest result at once."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Poller(Generic[T]):
-    """One thing to look at; for any number of threads. `every`: seconds for which what was seen is new enough."""
+    """Thread-safe background poll of `look`. `every`: seconds until a result is stale."""
 
     def __init__(self, look: Callable[[], T], every: float) -> None:
         self._look, self._every = look, every
@@ -23,17 +23,17 @@ class Poller(Generic[T]):
 
     @property
     def is_polling(self) -> bool:
-        """Whether somebody is looking just now."""
+        """True while a poll is running."""
         with self._lock:
             return self._looking
 
     def last(self) -> T | None:
-        """What was seen last, or None before the first look has ended; looks at nothing."""
+        """Return the latest result, or None before the first poll ends. Never starts a poll."""
         with self._lock:
             return self._seen
 
     def latest(self) -> T | None:
-        """The same, and begins a new look where that has become old."""
+        """Return the latest result and start a poll if it is stale."""
         with self._lock:
             old = time.monotonic() - self._at > self._every
         if old:
@@ -41,20 +41,20 @@ class Poller(Generic[T]):
         return self.last()
 
     def poll(self) -> None:
-        """Begins a look, unless one is on its way."""
+        """Start a poll unless one is running."""
         with self._lock:
             if self._looking:
                 return
             self._looking = True
-        # A daemon: the program does not wait for it when it ends.
+        # A daemon thread does not delay the end of the program.
         threading.Thread(target=self._run, name="img2vid watch", daemon=True).start()
 
     def _run(self) -> None:
         seen: T | None = None
         try:
             seen = self._look()
-        except Exception:  # the outermost place of the thread
-            log.exception("A look at the computer failed")
+        except Exception:  # outermost handler of the thread
+            log.exception("A background poll failed")
         with self._lock:
             self._seen = self._seen if seen is None else seen
             self._at, self._looking = time.monotonic(), False

@@ -1,7 +1,7 @@
-"""Asks a process of its own about torch, the checkpoints and sgm: none of these, however broken, can end the doctor.
+"""Checks of torch, the checkpoints and sgm in a subprocess, so that a crash in them cannot end the doctor.
 
-The process, `python -m img2vid.doctor.probe_process`, prints one line of JSON for each topic as soon as it knows it.
-What came before a crash is kept, and for the rest the reason is how the process ended.
+The subprocess, `python -m img2vid.doctor.probe_process`, prints one line of JSON per topic as soon as it is known.
+Results printed before a crash are kept. The remaining topics get the exit status as their reason.
 """
 
 import json
@@ -15,13 +15,13 @@ from typing import Any, cast
 
 from img2vid import paths
 
-PATIENCE = 240.0
-"""Seconds for all answers; the first import of torch after an installation can take minutes on a slow disk."""
+TIMEOUT = 240.0
+"""Seconds for all topics; the first import of torch after an installation can take minutes on a slow disk."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A checkpoint that is there, and the configuration that it has to fit."""
+    """Installed checkpoint and the configuration that it must match."""
 
     version: str
     config: Path
@@ -30,26 +30,26 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """Facts by topic ("torch", "processor", "sgm", "checkpoint NAME"), and the reason for each topic that has none."""
+    """Facts by topic ("torch", "processor", "sgm", "checkpoint NAME"), and error messages of failed topics."""
 
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reasons: Mapping[str, str] = field(default_factory=dict[str, str])
     ended: str = ""
-    """How the process ended, where it did not end well."""
+    """Description of an abnormal exit of the subprocess, or empty."""
 
     def reason(self, topic: str) -> str:
-        """Why there are no facts about a topic."""
+        """Return the reason for missing facts about a topic."""
         if topic != "torch" and "torch" not in self.facts:
-            return "torch does not run, see above"
-        return self.reasons.get(topic) or self.ended or "it was not answered"
+            return "torch does not work, see above"
+        return self.reasons.get(topic) or self.ended or "no result"
 
 
 def run_probe(questions: Sequence[Question]) -> Answers:
-    """Starts the process and collects what it says."""
-    order = json.dumps([[one.version, str(one.config), str(one.checkpoint)] for one in questions])
+    """Run the subprocess and collect its results."""
+    request = json.dumps([[one.version, str(one.config), str(one.checkpoint)] for one in questions])
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-    # It speaks UTF-8 whatever the console does, since Windows pipes know few letters.
-    surroundings = {
+    # UTF-8 regardless of the console: Windows pipes default to a legacy code page.
+    environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(paths.PROJECT), *inherited]),
         "PYTHONIOENCODING": "utf-8",
@@ -57,11 +57,11 @@ def run_probe(questions: Sequence[Question]) -> Answers:
     command = [sys.executable, "-m", "img2vid.doctor.probe_process"]
     try:
         done = subprocess.run(
-            command, input=order.encode(), capture_output=True, env=surroundings, timeout=PATIENCE, check=False
+            command, input=request.encode(), capture_output=True, env=environment, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired as error:
         said = read_answers(error.stdout or b"")
-        return Answers(said.facts, said.reasons, f"Python did not answer within {PATIENCE:.0f} seconds")
+        return Answers(said.facts, said.reasons, f"Python did not finish within {TIMEOUT:.0f} seconds")
     except OSError as error:
         return Answers(ended=f"Python could not be started ({error.strerror or error})")
     said = read_answers(done.stdout)
@@ -69,7 +69,7 @@ def run_probe(questions: Sequence[Question]) -> Answers:
 
 
 def read_answers(said: bytes) -> Answers:
-    """What the process said, without greetings of packages and without a line that a crash cut off."""
+    """Parse the subprocess output, skipping other text and incomplete lines."""
     facts: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for line in said.decode("utf-8", "replace").splitlines():
@@ -90,16 +90,16 @@ def _ending(code: int, errors: bytes) -> str:
     if code == 0:
         return ""
     last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code & 0xFFFFFFFF}"
-    return f"Python {how} while it worked on this" + "".join(f": {line[:200]}" for line in last)
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code & 0xFFFFFFFF}"
+    return f"Python {how} during this check" + "".join(f": {line[:200]}" for line in last)
 
 
-def _answer(topic: str, look: Callable[[], object]) -> bool:
-    """Tells one topic; whether it could be looked at."""
+def _answer(topic: str, check: Callable[[], object]) -> bool:
+    """Run a check and print its result or error as JSON; return whether it succeeded."""
     row: dict[str, object] = {"topic": topic}
     try:
-        row["facts"] = look()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - broken packages fail in any way they like, and are told
+        row["facts"] = check()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken package may raise anything
         row["reason"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400].rstrip('.')}"
     sys.__stdout__.write(json.dumps(row) + "\n")  # pyright: ignore[reportOptionalMemberAccess] - a pipe is there
     sys.__stdout__.flush()  # pyright: ignore[reportOptionalMemberAccess]
@@ -107,9 +107,9 @@ def _answer(topic: str, look: Callable[[], object]) -> bool:
 
 
 def main() -> None:
-    """The process: reads its questions from standard input, answers on standard output."""
+    """Run the subprocess: read questions from standard input, print results on standard output."""
     questions = json.loads(sys.stdin.buffer.read())
-    sys.stdout = sys.stderr  # greetings of packages are no answers
+    sys.stdout = sys.stderr  # keeps other output of packages out of the results
 
     def torch() -> object:
         from img2vid.engine import probe

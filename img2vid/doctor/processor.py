@@ -1,4 +1,4 @@
-"""The processor: its instruction sets, the number formats that it computes fast, and the fast paths that work."""
+"""Processor check: instruction sets, fast number formats and working fast paths."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 from img2vid.doctor.report import Finding, note, ok
 
 SLOWER, FASTER = 1.2, 0.8
-"""Ratios of times beyond which a number format counts as slower or faster than float32."""
+"""Time ratios beyond which a number format counts as slower or faster than float32."""
 
 
 def judge_processor(facts: Mapping[str, Any] | None, reason: str) -> Finding:
-    """Describe the processor. facts: `img2vid.engine.probe.processor_facts`; reason: why there are none."""
-    # Imported here so that a broken psutil does not end the doctor.
+    """Describe the processor. facts: `img2vid.engine.probe.processor_facts`; reason: why they are missing."""
+    # Lazy: a broken psutil must not end the doctor.
     from img2vid.doctor.facts import processor
 
     name = processor()
     if facts is None:
-        return note("processor", f"{name}. More is not known: {reason}.", "Fix torch first, see above.")
+        return note("processor", f"{name}. Details unknown: {reason}.", "Fix the torch problem above first.")
     sets = ", ".join(facts["instructions"]) or facts["level"]
     sentences = [f"{name}: {sets}, PyTorch uses {facts['threads']} threads"]
     if facts["limits"]:

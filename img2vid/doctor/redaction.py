@@ -1,7 +1,7 @@
-"""Takes out of a text what says who and where somebody is: folders, names, addresses, tokens, passwords.
+"""Redaction of private data in a text: folders, names, addresses, tokens, passwords.
 
-Better too much than too little: a path that is not known to be harmless becomes <path>, a server <server>. What was put
-in the place of something is never looked at again, so that no later rule can undo an earlier one.
+When in doubt, the text is redacted: an unknown path becomes <path>, an unknown server <server>. Placeholders are
+protected from later rules, so no rule can undo an earlier one.
 """
 
 import getpass
@@ -30,14 +30,14 @@ PUBLIC = (
     "localhost",
     "127.0.0.1",
 )
-"""Servers whose names say nothing about anybody; also those below them, such as download.pytorch.org."""
+"""Public servers, which are not private data; includes their subdomains, such as download.pytorch.org."""
 HARMLESS = ("usr", "lib", "lib64", "proc", "dev", "sys", "etc", "bin", "sbin", "opt", "kaggle", "content")
-"""Folders at the root that every computer, or every notebook of a service, has."""
+"""Top-level folders that exist on every computer or hosted notebook."""
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
-"""Variables of the environment whose values nobody else may see."""
+"""Names of environment variables whose values are secret."""
 SHORTEST_SECRET, SHORTEST_WORD = 4, 2
 KNOWN_USERS = ("root", "user", "admin", "administrator", "runner", "ubuntu", "jovyan", "localhost")
-"""Names that thousands have."""
+"""Common account names, which identify no person."""
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>|]*)")
 _TOKENS = re.compile(r"(?:hf_|api_org_|gh[pousr]_|github_pat_|sk-|xox[a-z]-|AKIA|glpat-)[A-Za-z0-9_-]{8,}")
@@ -50,7 +50,7 @@ _BEARER = re.compile(r"(?P<name>\b(?:bearer|basic)\s+|\bauthorization[\"']?\s*[=
 _MAIL = re.compile(r"[^\s@<>'\"(),;:]+@[^\s@<>'\"(),;:]+")
 _PATH = re.compile(
     r"(?P<quote>['\"`])(?P<quoted>(?:/|~[\w.-]*[/\\]|[A-Za-z]:[\\/]|\\\\)[^'\"`\n]*)(?P=quote)"
-    # Without quotes a path ends at a space, unless a further part of it comes behind that.
+    # An unquoted path ends at a space, unless more path segments follow.
     r"|(?<![\w.:/\\~\ue001-])(?:/(?=[^\s/])|~[\w.-]*[/\\]|[A-Za-z]:[\\/]|\\\\)"
     r"[^\s'\"`<>|*?,;()\[\]]*(?: [^\s'\"`<>|*?,;:()\[\]/\\]+(?=[/\\])[^\s'\"`<>|*?,;()\[\]]*)*"
 )
@@ -62,14 +62,14 @@ _MARK = re.compile(f"{_FIRST}(\\d+){_LAST}")
 
 @dataclass(frozen=True)
 class Redaction:
-    """What is to be hidden. places: folders and what stands for each; words, by what stands for them; secrets."""
+    """Redaction rules. places, words: folders and words with their placeholders; secrets: values to hide."""
 
     places: Mapping[str, str] = field(default_factory=dict[str, str])
     words: Mapping[str, str] = field(default_factory=dict[str, str])
     secrets: Iterable[str] = ()
 
     def __call__(self, text: str) -> str:
-        """The text without all that."""
+        """Return the redacted text."""
         text = "".join(letter for letter in text if letter not in (_FIRST, _LAST))
         covers: list[str] = []
 
@@ -90,7 +90,7 @@ class Redaction:
         return text
 
     def _places(self, text: str, cover: Callable[[str], str]) -> str:
-        """Folders that have a name here; of what lies in them the rest of the path stays."""
+        """Replace known folders by their placeholders and keep the rest of the path."""
         for place, stands in sorted(self.places.items(), key=lambda one: len(one[0]), reverse=True):
             for spelled in {place, place.replace("\\", "/"), place.replace("\\", "\\\\")}:
                 whole = rf"(?<![\w./\\~-]){re.escape(spelled)}(?!\w|[.-]\w)"
@@ -116,7 +116,7 @@ def of_this_computer(
     words: Mapping[str, str] | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Redaction:
-    """What to hide here. folders, words: further ones, by what stands for them, such as a picture's name."""
+    """Return the rules for this computer. folders, words: further ones with their placeholders."""
     places = {str(paths.PROJECT): "<project>", str(paths.home()): "<home>"}
     for number, folder in enumerate(paths.checkpoint_folders()[1:], start=1):
         places[str(folder.absolute())] = f"<checkpoints {number}>"
@@ -125,7 +125,7 @@ def of_this_computer(
         places.setdefault(prefix, "<python>")
     places.setdefault(tempfile.gettempdir(), "<temp>")
     return Redaction(
-        # A folder at the root, such as /usr, stands for nothing private, and is the beginning of everything.
+        # A top-level folder such as /usr is not private, and is the prefix of many paths.
         {place: stands for place, stands in places.items() if len(Path(place).parts) > 2},
         {**(words or {}), **_names(environment)},
         [value for name, value in environment.items() if SECRET_NAME.search(name)],
@@ -133,9 +133,9 @@ def of_this_computer(
 
 
 def _names(environment: Mapping[str, str]) -> dict[str, str]:
-    """The user's and the computer's."""
+    """Return the names of the user and the computer with their placeholders."""
     users = {Path.home().name, *(environment.get(name, "") for name in ("USER", "LOGNAME", "USERNAME"))}
-    with suppress(OSError, KeyError, ImportError):  # an account may have no name
+    with suppress(OSError, KeyError, ImportError):  # the account may have no name
         users.add(getpass.getuser())
     hosts = {socket.gethostname(), platform.node()}
     hosts |= {environment.get(name, "") for name in ("HOSTNAME", "COMPUTERNAME")}
@@ -152,7 +152,7 @@ def _tokens(text: str, cover: Callable[[str], str]) -> str:
 
 
 def _urls(text: str, cover: Callable[[str], str]) -> str:
-    """Of servers that everybody knows the address stays, without its query, in which signatures are."""
+    """Keep URLs of public servers without their query, which may hold signatures; redact all others."""
 
     def without(found: re.Match[str]) -> str:
         server, slash, path = re.split(r"[?#]", found["rest"])[0].partition("/")
@@ -170,7 +170,7 @@ def _mails(text: str, cover: Callable[[str], str]) -> str:
 
 
 def _paths(text: str, cover: Callable[[str], str]) -> str:
-    """Paths that begin at a root: only those that every computer has may stay."""
+    """Redact absolute paths, except those that exist on every computer."""
 
     def without(found: re.Match[str]) -> str:
         quote = found["quote"] or ""

@@ -1,4 +1,4 @@
-"""What a check has found, and the page or the JSON object that all of it becomes."""
+"""Findings of the checks, and their output as text, table or JSON."""
 
 import platform
 import sys
@@ -11,7 +11,7 @@ import img2vid
 
 
 class State(str, Enum):
-    """ok: nothing to do. note: works, with a limit that is worth knowing. problem: something will not work."""
+    """Severity of a finding. ok: no action; note: works with a limitation; problem: something will not work."""
 
     OK = "ok"
     NOTE = "note"
@@ -23,7 +23,7 @@ COLOURS = {State.OK: "green", State.NOTE: "yellow", State.PROBLEM: "bold red"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the page: a sentence of what was found, and, unless that is ok, a sentence of what to do."""
+    """Row of the report: the finding and, unless it is ok, its remedy."""
 
     check: str
     state: State
@@ -32,27 +32,27 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
-    """A finding with nothing to do."""
+    """Return a finding that needs no action."""
     return Finding(check, State.OK, found)
 
 
 def note(check: str, found: str, remedy: str) -> Finding:
-    """A finding that is worth knowing."""
+    """Return a finding about a limitation."""
     return Finding(check, State.NOTE, found, remedy)
 
 
 def problem(check: str, found: str, remedy: str) -> Finding:
-    """A finding that has to be mended."""
+    """Return a finding that must be fixed."""
     return Finding(check, State.PROBLEM, found, remedy)
 
 
 def has_problem(findings: Sequence[Finding]) -> bool:
-    """Whether anything has to be mended."""
+    """Return whether any finding is a problem."""
     return any(finding.state is State.PROBLEM for finding in findings)
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The report for programs."""
+    """Return the report as a JSON-serializable object."""
     return {
         "img2vid": img2vid.__version__,
         "system": platform.platform(),
@@ -62,19 +62,19 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """The last line of the page."""
+    """Return the last line of the report."""
     wrong = [finding.check for finding in findings if finding.state is State.PROBLEM]
     if not wrong:
-        return "No problem was found."
+        return "No problems found."
     return f"{len(wrong)} problem{'s' if len(wrong) > 1 else ''}: {', '.join(wrong)}."
 
 
 def print_page(findings: Sequence[Finding]) -> None:
-    """Prints the findings on standard output, as a table where that is a terminal."""
+    """Print the findings on standard output, as a table if it is a terminal."""
     if not sys.stdout.isatty():
         sys.stdout.write("\n".join([*map(_plain, findings), summary(findings)]) + "\n")
         return
-    # Here and not above: a broken package must not keep its own report from being written.
+    # Lazy: a broken package must not prevent the report about it.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

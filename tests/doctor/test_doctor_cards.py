@@ -1,4 +1,4 @@
-"""torch, card and driver: what is said about each kind of machine, from facts as such machines give them."""
+"""Findings about torch, GPU and driver, from facts recorded on different machines."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ NO_IMAGE = "CUDA error: no kernel image is available for execution on the device
 
 
 def facts(**changes: Any) -> TorchFacts:
-    """torch 2.7.1 for CUDA 11.8 on a machine without a card, and what differs from that."""
+    """Return facts of torch 2.7.1 for CUDA 11.8 without a GPU, with the given changes."""
     usual: dict[str, Any] = {
         "version": "2.7.1+cu118",
         "cuda": "11.8",
@@ -56,7 +56,7 @@ def only(findings: list[Finding]) -> Finding:
     return finding
 
 
-# What the driver lists
+# GPUs listed by the driver
 
 
 @pytest.mark.parametrize(
@@ -103,15 +103,13 @@ def test_without_nvidia_smi_there_is_no_card(error: Exception, monkeypatch: pyte
 
 def test_a_torch_that_computes_is_ok() -> None:
     finding = cards.judge_torch(facts(), "", [])
-    assert finding == Finding("torch", State.OK, "torch 2.7.1+cu118 (CUDA 11.8) starts and computes on the processor.")
+    assert finding == Finding("torch", State.OK, "torch 2.7.1+cu118 (CUDA 11.8) works on the CPU.")
 
 
-def test_a_build_for_the_processor_beside_a_card_is_a_problem_with_the_command_that_mends_it() -> None:
+def test_a_cpu_build_on_a_machine_with_a_gpu_is_a_problem_with_a_command_as_remedy() -> None:
     finding = cards.judge_torch(facts(version="2.15.0+cpu", cuda=None), "", [RTX_4090])
     assert finding.state is State.PROBLEM
-    assert finding.found == (
-        "torch 2.15.0+cpu (for the processor alone) cannot use the NVIDIA GeForce RTX 4090 that is here."
-    )
+    assert finding.found == ("torch 2.15.0+cpu (CPU only) cannot use the NVIDIA GeForce RTX 4090.")
     assert finding.remedy == (
         f'Run `"{sys.executable}" -m pip install torch==2.7.1+cu118 torchvision==0.22.1+cu118 '
         "--index-url https://download.pytorch.org/whl/cu118`."
@@ -122,12 +120,12 @@ def test_a_build_for_the_processor_without_a_card_is_ok() -> None:
     assert cards.judge_torch(facts(version="2.15.0+cpu", cuda=None), "", []).state is State.OK
 
 
-def test_a_build_for_amd_is_told_as_such() -> None:
+def test_a_build_for_amd_is_named() -> None:
     assert "(ROCm 6.4)" in cards.judge_torch(facts(cuda=None, hip="6.4"), "", []).found
 
 
 def test_a_torch_that_computes_wrongly_is_a_problem() -> None:
-    finding = cards.judge_torch(facts(cpu_fault="16 and 36 are right, it computed 0 and 36"), "", [])
+    finding = cards.judge_torch(facts(cpu_fault="expected 16 and 36, computed 0 and 36"), "", [])
     assert finding.state is State.PROBLEM
     assert "delete the folder .venv" in finding.remedy
 
@@ -137,15 +135,15 @@ def test_a_torch_that_computes_wrongly_is_a_problem() -> None:
     [
         ("OSError: [WinError 126] Error loading c10.dll", "Install Microsoft's Visual C++ runtime"),
         ("ImportError: DLL load failed while importing _C", "Install Microsoft's Visual C++ runtime"),
-        ("ModuleNotFoundError: No module named 'open_clip'", "Install what is missing: "),
-        ("RuntimeError: operator torchvision::nms does not exist", "torch and torchvision must come from one place"),
-        ("Python was ended by signal 11 while it worked on this", "Set up anew: "),
+        ("ModuleNotFoundError: No module named 'open_clip'", "Install the missing package: "),
+        ("RuntimeError: operator torchvision::nms does not exist", "torch and torchvision come from different builds"),
+        ("Python was killed by signal 11 during this check", "Reinstall: "),
     ],
 )
-def test_a_torch_that_does_not_start_is_explained(reason: str, remedy: str) -> None:
+def test_a_failing_import_of_torch_is_explained(reason: str, remedy: str) -> None:
     finding = cards.judge_torch(None, reason, [])
     assert finding.state is State.PROBLEM
-    assert finding.found == f"torch, or a package that it needs, does not start: {reason}."
+    assert finding.found == f"torch or one of its dependencies cannot be imported: {reason}."
     assert finding.remedy.startswith(remedy)
 
 
@@ -153,18 +151,18 @@ def test_a_torch_that_does_not_start_is_explained(reason: str, remedy: str) -> N
     ("platform", "remedy"),
     [("win32", "run install_windows.ps1"), ("linux", "run `python3 scripts/run.py --setup-only`")],
 )
-def test_setting_up_is_told_in_the_words_of_the_system(
+def test_the_reinstall_command_depends_on_the_operating_system(
     platform: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    assert cards.judge_torch(None, "it is torn", []).remedy == f"Set up anew: delete the folder .venv and {remedy}."
+    assert cards.judge_torch(None, "it is torn", []).remedy == f"Reinstall: delete the folder .venv and {remedy}."
 
 
 # The card
 
 
 def test_a_card_that_computes_is_ok_whatever_the_list_of_architectures_says() -> None:
-    """Builds run on cards that their lists do not name: RTX 40xx by code for RTX 30xx."""
+    """A build can run on a GPU that its list omits, such as an RTX 40xx with code for RTX 30xx."""
     machine = facts(architectures=("sm_37",), cards=[seen("NVIDIA GeForce RTX 4090", (8, 9))])
     finding = only(cards.judge_cards(machine, [RTX_4090], None))
     assert finding == Finding(
@@ -179,8 +177,8 @@ def test_a_card_newer_than_the_build_needs_cu128_though_torch_says_that_it_is_av
     finding = only(cards.judge_cards(machine, [RTX_5090], None))
     assert finding.state is State.PROBLEM
     assert finding.found == (
-        "torch 2.7.1+cu118 (CUDA 11.8) has no code for NVIDIA GeForce RTX 5090 (compute capability 12.0, "
-        f"driver 572.16); it serves {', '.join(CU118)}."
+        "torch 2.7.1+cu118 (CUDA 11.8) does not support NVIDIA GeForce RTX 5090 (compute capability 12.0, "
+        f"driver 572.16). It supports {', '.join(CU118)}."
     )
     assert "torch==2.7.1+cu128 torchvision==0.22.1+cu128" in finding.remedy
     assert finding.remedy.endswith("--index-url https://download.pytorch.org/whl/cu128`.")
@@ -207,14 +205,14 @@ def test_for_a_card_that_no_build_serves_there_is_the_processor() -> None:
     ("fault", "remedy"),
     [
         ("CUDA error: unspecified launch failure", cards.RESTART),
-        ("CUDA out of memory. Tried to allocate 2.00 MiB", "Close other programs that use the card."),
+        ("CUDA out of memory. Tried to allocate 2.00 MiB", "Close other programs that use the GPU."),
     ],
 )
 def test_a_card_that_fails_for_another_reason_is_a_problem_with_that_reason(fault: str, remedy: str) -> None:
     machine = facts(architectures=CU118, cards=[seen("NVIDIA GeForce RTX 4090", (8, 9), fault)])
     finding = only(cards.judge_cards(machine, [RTX_4090], None))
     assert finding.state is State.PROBLEM
-    assert finding.found.endswith(f"does not compute: {fault}.")
+    assert finding.found.endswith(f"failed a test computation: {fault}.")
     assert finding.remedy == remedy
 
 
@@ -240,7 +238,7 @@ def test_a_driver_that_is_too_old_is_named_with_the_one_that_would_do(
     card = InstalledCard("NVIDIA GeForce RTX 3060", driver, (8, 6))
     finding = only(cards.judge_cards(facts(cuda=cuda), [card], None))
     assert finding.state is State.PROBLEM
-    assert finding.found.endswith(f"is too old for CUDA {cuda}; it needs {floor}.")
+    assert finding.found.endswith(f"is too old for CUDA {cuda}, which needs {floor} or newer.")
     assert finding.remedy.startswith("Install the newest driver from https://www.nvidia.com/drivers")
     assert ("+cu118" in finding.remedy) is not cuda.startswith("11"), "an older build is offered where it would do"
 
@@ -263,8 +261,7 @@ def test_a_driver_that_is_new_enough_is_not_blamed(
     finding = only(cards.judge_cards(machine, [card], None))
     assert finding.state is State.PROBLEM
     assert finding.found == (
-        f"torch sees no card, though the NVIDIA GeForce RTX 3060 is here with driver {driver}: "
-        "CUDA initialization: unknown error."
+        f"torch does not detect the NVIDIA GeForce RTX 3060 (driver {driver}): CUDA initialization: unknown error."
     )
     assert finding.remedy == cards.RESTART
 
@@ -283,19 +280,19 @@ def test_a_card_that_the_user_hides_is_a_note(hidden: str) -> None:
 
 def test_a_machine_without_a_card_is_a_note() -> None:
     finding = only(cards.judge_cards(facts(), [], None))
-    assert (finding.state, finding.found.startswith("No NVIDIA card was found")) == (State.NOTE, True)
+    assert (finding.state, finding.found.startswith("No NVIDIA GPU found")) == (State.NOTE, True)
 
 
 def test_an_apple_chip_is_a_note() -> None:
     finding = only(cards.judge_cards(facts(cuda=None, mps=True), [], None))
-    assert (finding.state, finding.remedy) == (State.NOTE, "`--device mps` uses it.")
+    assert (finding.state, finding.remedy) == (State.NOTE, "Pass `--device mps` to use it.")
 
 
 @pytest.mark.parametrize("machine", [None, facts(cuda=None)])
 def test_a_card_that_torch_cannot_try_is_left_to_the_finding_about_torch(machine: TorchFacts | None) -> None:
     finding = only(cards.judge_cards(machine, [RTX_4090], None))
     assert finding == Finding(
-        "graphics card", State.NOTE, "Not tried: NVIDIA GeForce RTX 4090.", "Mend torch first, see above."
+        "graphics card", State.NOTE, "Not tested: NVIDIA GeForce RTX 4090.", "Fix the torch problem above first."
     )
 
 
@@ -311,7 +308,7 @@ def test_a_card_that_torch_cannot_try_is_left_to_the_finding_about_torch(machine
         (8, 7, State.OK, ""),
         (6, 5, State.NOTE, "set decode_t to 7"),
         (4, 3, State.NOTE, "Use a small version"),
-        (24, None, State.NOTE, "Mend the card first"),
+        (24, None, State.NOTE, "Fix the GPU problem above first"),
     ],
 )
 def test_the_memory_of_a_card(total: int, free: int | None, state: State, words: str) -> None:
@@ -321,7 +318,7 @@ def test_the_memory_of_a_card(total: int, free: int | None, state: State, words:
     assert bool(finding.remedy) is (state is not State.OK)
 
 
-# Which build serves which card
+# Builds and the GPUs that they support
 
 
 @pytest.mark.parametrize(
@@ -333,10 +330,10 @@ def test_the_memory_of_a_card(total: int, free: int | None, state: State, words:
         (CU128, (12, 0), True),
         (CU128, (12, 1), True),
         (CU128, (6, 1), False),
-        (("sm_80", "compute_80"), (12, 0), True),  # intermediate code serves all that is newer
+        (("sm_80", "compute_80"), (12, 0), True),  # intermediate code runs on all newer GPUs
         (("sm_90a",), (9, 0), True),
-        (("sm_100a",), (10, 3), False),  # made for that one alone
-        (("sm_100f",), (10, 3), True),  # made for the family
+        (("sm_100a",), (10, 3), False),  # only for that GPU
+        (("sm_100f",), (10, 3), True),  # for the whole family
         (("gfx90a", "nonsense"), (9, 0), False),
         ((), (9, 0), False),
     ],
@@ -358,5 +355,5 @@ def test_binary_code_serves_its_own_generation_upwards_and_nothing_else(major: i
 @given(st.lists(st.integers(0, 999), min_size=1, max_size=3), st.sampled_from(["11.8", "12.6", "13.0"]), st.booleans())
 def test_a_driver_is_too_old_exactly_below_the_floor(driver: list[int], cuda: str, windows: bool) -> None:
     floor = cards.DRIVERS[int(cuda[:2])][windows]
-    told = cards.old_driver(cuda, ".".join(map(str, driver)), windows)
-    assert (told is not None) is (tuple(driver) < floor)
+    floor_text = cards.old_driver(cuda, ".".join(map(str, driver)), windows)
+    assert (floor_text is not None) is (tuple(driver) < floor)

@@ -1,4 +1,4 @@
-"""The whole report: exit codes, JSON, what a broken torch becomes, and the machine of the tests itself."""
+"""Whole report: exit codes, JSON, a broken torch, and the machine that runs the tests."""
 
 import json
 import os
@@ -85,9 +85,9 @@ def test_the_json_object_holds_the_same(monkeypatch: pytest.MonkeyPatch, capsys:
     main.run(["doctor", "--json"])
     out = capsys.readouterr().out
     assert out.count("\n") == 1
-    told = json.loads(out)
-    assert told["ok"] is False
-    assert told["checks"][2] == {
+    parsed = json.loads(out)
+    assert parsed["ok"] is False
+    assert parsed["checks"][2] == {
         "check": "memory",
         "state": "problem",
         "found": "There is [bold]none[/bold].",
@@ -108,7 +108,7 @@ def test_on_a_terminal_the_page_is_a_table(monkeypatch: pytest.MonkeyPatch, caps
 
 @pytest.mark.parametrize(
     ("findings", "last"),
-    [(WELL, "No problem was found."), (ILL[:3], "1 problem: memory."), (ILL, "2 problems: memory, disk: home.")],
+    [(WELL, "No problems found."), (ILL[:3], "1 problem: memory."), (ILL, "2 problems: memory, disk: home.")],
 )
 def test_the_last_line(findings: list[Finding], last: str) -> None:
     assert report.summary(findings) == last
@@ -119,7 +119,7 @@ def test_the_last_line(findings: list[Finding], last: str) -> None:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """What the other process would answer; the tests change it."""
+    """Mutable results of the probe process."""
     facts: dict[str, Any] = {
         "torch": TORCH,
         "processor": PROCESSOR,
@@ -148,7 +148,7 @@ def test_every_check_is_on_the_page() -> None:
     }
 
 
-def test_the_facts_find_their_way(answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_reach_their_checks(answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     card = {"name": "a card", "capability": [8, 6], "memory": 24 * 2**30, "free": 23 * 2**30, "fault": ""}
     answers["torch"] = {**TORCH, "cuda": "12.8", "cards": [card]}
     answers["checkpoint svd_tiny_xt"] = "it is cut off"
@@ -156,11 +156,11 @@ def test_the_facts_find_their_way(answers: dict[str, Any], monkeypatch: pytest.M
     monkeypatch.setenv("IMG2VID_ENGINE", "sgm")
     findings = checks.run_checks()
     assert [finding.found for finding in findings if finding.check == "card memory"] == [
-        "a card: 23.0 of 24.0 GiB are free."
+        "a card: 23.0 of 24.0 GiB free."
     ]
     assert {finding.found for finding in findings if finding.state is State.PROBLEM} == {
         "svd_tiny_xt: it is cut off.",
-        "The reference package sgm is installed and does not import: ImportError: torn.",
+        "The reference package sgm is installed but cannot be imported: ImportError: torn.",
     }
 
 
@@ -168,14 +168,14 @@ def test_a_check_that_fails_is_a_problem_and_the_others_go_on(
     answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: Any) -> None:
-        raise ZeroDivisionError("nobody thought\nof this.")
+        raise ZeroDivisionError("divided\nby zero.")
 
     before = checks.run_checks()
     monkeypatch.setattr(checks.machine, "check_encoder", fail)
     after = checks.run_checks()
     (broken,) = (finding for finding in after if finding.check == "video encoder")
     assert broken.state is State.PROBLEM
-    assert broken.found == "This could not be looked at: ZeroDivisionError: nobody thought of this."
+    assert broken.found == "Check failed: ZeroDivisionError: divided by zero."
     assert broken.remedy
     assert [finding.check for finding in after] == [finding.check for finding in before]
 
@@ -186,7 +186,7 @@ def test_a_package_that_ends_the_program_does_not_end_the_doctor() -> None:
 
     (broken,) = checks.guarded("memory", fail)
     assert (broken.check, broken.state) == ("memory", State.PROBLEM)
-    assert broken.found == "This could not be looked at: SystemExit: good night."
+    assert broken.found == "Check failed: SystemExit: good night."
 
 
 @pytest.mark.usefixtures("answers")
@@ -195,28 +195,30 @@ def test_a_row_of_versions_that_cannot_be_read_is_a_problem(configs: Any) -> Non
     (broken,) = rows("versions")
     assert broken.state is State.PROBLEM
     assert "the fields of a version belong here" in broken.found
-    assert rows("checkpoints") == [], "that there are none would be no news"
+    assert rows("checkpoints") == [], "missing checkpoints are already reported"
 
 
 @pytest.mark.usefixtures("answers")
 def test_the_page_in_docs_explains_every_check() -> None:
     page = (paths.PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")
-    table = page.partition("| Check | What is done |")[2].partition("\n\n")[0]
-    explained = re.findall(r"^\| (\w[\w: ]*) \|", table, re.MULTILINE)
-    assert {*explained} == {finding.check for finding in checks.run_checks()} | {"card memory"}
+    rows = re.findall(r"^\* \*\*([\w:, ]+)\*\*:", page.partition("## Remedies")[0], re.MULTILINE)
+    explained = {name for names in rows for name in names.split(", ")}
+    assert explained == {finding.check for finding in checks.run_checks()} | {"card memory"}
 
 
 def test_the_page_in_docs_names_the_oldest_drivers() -> None:
     page = (paths.PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+)\.[\dx]+ \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
-    told = {int(cuda): tuple(tuple(map(int, name.split("."))) for name in (linux, win)) for cuda, win, linux in rows}
-    assert told == cards.DRIVERS
+    documented = {
+        int(cuda): tuple(tuple(map(int, name.split("."))) for name in (linux, win)) for cuda, win, linux in rows
+    }
+    assert documented == cards.DRIVERS
 
 
 @pytest.mark.usefixtures("answers")
 def test_a_project_without_versions_is_a_problem(configs: Any) -> None:
     configs("")
-    assert rows("versions")[0].found.endswith("versions.yaml names no model.")
+    assert rows("versions")[0].found.endswith("versions.yaml lists no model.")
 
 
 def test_what_fails_before_the_checks_does_not_keep_them_from_being_made(
@@ -231,7 +233,7 @@ def test_what_fails_before_the_checks_does_not_keep_them_from_being_made(
     assert (states["answers"], states["torch"], states["video encoder"]) == (State.PROBLEM, State.PROBLEM, State.OK)
 
 
-def test_a_missing_package_is_mended_by_setting_up() -> None:
+def test_the_remedy_for_a_missing_package_is_the_setup_command() -> None:
     def fail() -> list[Finding]:
         raise ModuleNotFoundError("No module named 'psutil'", name="psutil")
 
@@ -239,7 +241,7 @@ def test_a_missing_package_is_mended_by_setting_up() -> None:
     assert broken.remedy == f"Run `{cards.setup_command()}`."
 
 
-# The other process
+# The probe process
 
 
 def test_what_came_before_a_crash_is_kept() -> None:
@@ -247,15 +249,15 @@ def test_what_came_before_a_crash_is_kept() -> None:
         b'hello\n{"topic": "torch", "facts": {"a": 1}}\n[1]\n{"topic": "sgm", "reason": "torn"}\n{"topi'
     )
     assert (said.facts, said.reasons) == ({"torch": {"a": 1}}, {"sgm": "torn"})
-    crashed = Answers(said.facts, said.reasons, "Python was ended by signal 11")
+    crashed = Answers(said.facts, said.reasons, "Python was killed by signal 11")
     assert crashed.reason("sgm") == "torn"
-    assert crashed.reason("checkpoint svd") == "Python was ended by signal 11"
+    assert crashed.reason("checkpoint svd") == "Python was killed by signal 11"
 
 
 def test_a_process_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe_process, "PATIENCE", 0.01)
+    monkeypatch.setattr(probe_process, "TIMEOUT", 0.01)
     answers = probe_process.run_probe([])
-    assert answers.reason("torch") == "Python did not answer within 0 seconds"
+    assert answers.reason("torch") == "Python did not finish within 0 seconds"
 
 
 def test_a_process_that_cannot_be_started_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -269,10 +271,10 @@ def test_a_process_that_cannot_be_started_is_a_reason(monkeypatch: pytest.Monkey
         ("raise OSError('[WinError 126] Error loading c10.dll')", "OSError: [WinError 126] Error loading c10.dll"),
         ("import no_such_package_at_all", "ModuleNotFoundError: No module named 'no_such_package_at_all'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("import os; os._exit(7)", "Python ended with code 7 while it worked on this: greetings"),
+        ("import os; os._exit(7)", "Python exited with code 7 during this check: greetings"),
     ],
 )
-def test_a_torch_that_is_broken_is_told_whatever_it_does(
+def test_any_failure_of_torch_is_reported(
     fault: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "torch").mkdir()
@@ -281,10 +283,10 @@ def test_a_torch_that_is_broken_is_told_whatever_it_does(
     answers = probe_process.run_probe([Question("svd_tiny", tmp_path, tmp_path)])
     assert answers.facts == {}
     assert answers.reason("torch") == reason
-    assert answers.reason("sgm") == "torch does not run, see above"
+    assert answers.reason("sgm") == "torch does not work, see above"
 
 
-# For real, as processes
+# Real subprocesses
 
 
 def doctor(module: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -308,16 +310,16 @@ def doctor(module: str, home: Path, **variables: str) -> subprocess.CompletedPro
 
 def test_this_machine(tmp_path: Path) -> None:
     done = doctor("img2vid", tmp_path)
-    told = json.loads(done.stdout)
-    states = {row["check"]: row["state"] for row in told["checks"]}
+    parsed = json.loads(done.stdout)
+    states = {row["check"]: row["state"] for row in parsed["checks"]}
     assert done.stderr == ""
-    assert done.returncode == (0 if told["ok"] else 1)
+    assert done.returncode == (0 if parsed["ok"] else 1)
     assert [states[name] for name in ("Python", "packages", "torch", "processor", "home", "video encoder")] == [
         "ok"
     ] * 6
-    small = [row["found"] for row in told["checks"] if row["check"] == "checkpoint" and "svd_tiny" in row["found"]]
+    small = [row["found"] for row in parsed["checks"] if row["check"] == "checkpoint" and "svd_tiny" in row["found"]]
     assert len(small) == 2
-    assert all(found.endswith("is whole and fits its configuration.") for found in small)
+    assert all(found.endswith("is complete and matches its configuration.") for found in small)
     assert list(tmp_path.iterdir()) == [], "the doctor leaves nothing behind"
 
 
@@ -327,15 +329,15 @@ def test_a_broken_torch_does_not_stop_the_report(tmp_path: Path) -> None:
     places = os.pathsep.join([str(tmp_path / "broken"), str(paths.PROJECT)])
     done = doctor("img2vid", tmp_path, PYTHONPATH=places)
     assert (done.returncode, done.stderr) == (1, "")
-    told = {row["check"]: row for row in json.loads(done.stdout)["checks"]}
-    assert told["torch"]["state"] == "problem"
-    assert told["torch"]["found"].endswith("does not start: OSError: c10.dll is torn.")
-    assert told["video encoder"]["state"] == "ok"
-    assert told["checkpoint"]["state"] == "note"
+    by_check = {row["check"]: row for row in json.loads(done.stdout)["checks"]}
+    assert by_check["torch"]["state"] == "problem"
+    assert by_check["torch"]["found"].endswith("cannot be imported: OSError: c10.dll is torn.")
+    assert by_check["video encoder"]["state"] == "ok"
+    assert by_check["checkpoint"]["state"] == "note"
 
 
 def test_the_report_does_without_the_packages_that_the_command_line_needs(tmp_path: Path) -> None:
-    """`img2vid doctor` cannot start where, say, PyAV is broken; `python -m img2vid.doctor` can, and says so."""
+    """`img2vid doctor` cannot start if PyAV is broken; `python -m img2vid.doctor` starts and reports it."""
     for name in ("av", "yaml", "rich", "torch", "psutil"):
         (tmp_path / "broken" / name).mkdir(parents=True)
         (tmp_path / "broken" / name / "__init__.py").write_text(
@@ -344,8 +346,8 @@ def test_the_report_does_without_the_packages_that_the_command_line_needs(tmp_pa
     places = os.pathsep.join([str(tmp_path / "broken"), str(paths.PROJECT)])
     done = doctor("img2vid.doctor", tmp_path, PYTHONPATH=places)
     assert (done.returncode, done.stderr) == (1, "")
-    told = json.loads(done.stdout)["checks"]
-    wrong = {row["check"]: row["found"] for row in told if row["state"] == "problem"}
-    assert wrong["video encoder"] == "This could not be looked at: ImportError: av is torn."
-    assert wrong["memory"] == "This could not be looked at: ImportError: psutil is torn."
-    assert wrong["versions"] == "This could not be looked at: ImportError: yaml is torn."
+    parsed = json.loads(done.stdout)["checks"]
+    wrong = {row["check"]: row["found"] for row in parsed if row["state"] == "problem"}
+    assert wrong["video encoder"] == "Check failed: ImportError: av is torn."
+    assert wrong["memory"] == "Check failed: ImportError: psutil is torn."
+    assert wrong["versions"] == "Check failed: ImportError: yaml is torn."

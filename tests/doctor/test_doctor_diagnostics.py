@@ -1,4 +1,4 @@
-"""The text for a report: it holds what helps, and nothing of whoever sends it, wherever that stands."""
+"""Diagnostics text: contains the useful facts and no private data."""
 
 import string
 from pathlib import Path
@@ -14,16 +14,16 @@ from img2vid.doctor.report import ok, problem
 PATIENT = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-"""A machine that is busy with other things is no fault."""
+"""No deadline: a busy machine is slow."""
 
 PRIVATE = st.text(string.ascii_letters + string.digits, min_size=10, max_size=16).map("Zq{}".format)
-"""None of them is a part of what stands in the text in any case, such as a package's name."""
+"""Words that cannot occur in the fixed parts of the text, such as package names."""
 
 
 def sources(log: Path, text: str = "") -> Sources:
     return Sources(
         cards=[Card("NVIDIA GeForce RTX 3060", "551.86", 12 * 2**30, 2**30, 4, 50)],
-        findings=[ok("Python", f"Python 3.11 {text}."), problem("disk", f"Nothing can be written to {text}.", "Do.")],
+        findings=[ok("Python", f"Python 3.11 {text}."), problem("disk", f"Cannot write to {text}.", "Do.")],
         workers=[f"local: CPU {text}"],
         failures=[Failure("svd, 14 frames", f"failed at {text}", f'File "{text}", line 3\n```\n')],
         log=log,
@@ -31,7 +31,7 @@ def sources(log: Path, text: str = "") -> Sources:
     )
 
 
-def test_it_holds_what_whoever_mends_the_program_wants_to_know(tmp_path: Path) -> None:
+def test_it_contains_the_facts_that_a_maintainer_needs(tmp_path: Path) -> None:
     log = tmp_path / "cluster.log"
     log.write_text("\n".join(f"line {number}" for number in range(100)), encoding="utf-8")
     text = diagnostics(sources(log), of_this_computer(), {"IMG2VID_ENGINE": "native", "HTTPS_PROXY": "http://a:b@c:1"})
@@ -50,10 +50,10 @@ def test_it_holds_what_whoever_mends_the_program_wants_to_know(tmp_path: Path) -
     assert "line 59\n" not in text and "a:b" not in text
 
 
-def test_before_anything_was_looked_at_it_says_so(tmp_path: Path) -> None:
+def test_missing_facts_are_named(tmp_path: Path) -> None:
     nothing = Sources(None, None, [], [], tmp_path / "none.log", {})
     text = diagnostics(nothing, of_this_computer(), {})
-    for part in ("not looked at yet", "It was not asked.", "Nothing.", "It is empty.", "none of ours is set"):
+    for part in ("not checked yet", "Not run.", "None.", "Empty.", "none set"):
         assert part in text
 
 

@@ -1,4 +1,4 @@
-"""Facts about a computer: what nvidia-smi prints, what lies where, looks in the background."""
+"""Facts about a computer: nvidia-smi output, storage locations, background polling."""
 
 import threading
 import time
@@ -80,7 +80,7 @@ def test_the_disk_of_a_folder_that_is_not_there_yet_is_known(tmp_path: Path) -> 
     assert disk.total is not None and disk.free is not None and 0 <= disk.free <= disk.total
 
 
-def test_whoever_looks_does_not_wait_and_looks_are_made_one_at_a_time() -> None:
+def test_readers_do_not_wait_and_one_poll_runs_at_a_time() -> None:
     go, looks = threading.Event(), list[int]()
 
     def look() -> int:
@@ -97,7 +97,7 @@ def test_whoever_looks_does_not_wait_and_looks_are_made_one_at_a_time() -> None:
     until(lambda: watch.last() == 2)
 
 
-def test_a_look_that_fails_keeps_what_was_seen_before() -> None:
+def test_a_failing_poll_keeps_the_previous_result() -> None:
     answers: list[int] = [7]
     watch = Poller(lambda: answers.pop(), every=0)
     watch.poll()

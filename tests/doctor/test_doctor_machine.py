@@ -1,4 +1,4 @@
-"""The computer beside its card, in each state."""
+"""Checks besides the GPU, in each state."""
 
 import http.server
 import os
@@ -37,7 +37,7 @@ def test_python(version: tuple[int, int, int], bits: int, state: State, words: s
     finding = machine.judge_python(version, bits, "/somewhere/python")
     assert finding.state is state
     assert words in finding.remedy
-    assert finding.found.startswith(f"Python {version[0]}.{version[1]}.{version[2]}, {bits} bits, /somewhere/python")
+    assert finding.found.startswith(f"Python {version[0]}.{version[1]}.{version[2]}, {bits}-bit, /somewhere/python")
 
 
 def test_the_python_of_the_tests_is_ok() -> None:
@@ -77,7 +77,7 @@ def test_memory(total: int, available: int, state: State, words: str) -> None:
     finding = machine.judge_memory(total * GIB, available * GIB)
     assert finding.state is state
     assert words in finding.remedy
-    assert finding.found == f"{available}.0 of {total}.0 GiB are free."
+    assert finding.found == f"{available}.0 of {total}.0 GiB free."
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,16 @@ def test_each_folder_is_looked_at_and_one_that_is_not_there_is_named(
         ("disk: models", State.OK),
         ("disk: models", State.NOTE),
     ]
-    assert findings[2].found == f"There is no folder {tmp_path / 'gone'}."
+    assert findings[2].found == f"The folder {tmp_path / 'gone'} does not exist."
     assert asked == [tmp_path, tmp_path / "models"]
     assert [path.name for path in tmp_path.iterdir()] == ["models"], "nothing is made"
 
 
 def test_a_home_that_can_be_written_is_ok_and_stays_empty(tmp_path: Path) -> None:
-    assert machine.check_home(tmp_path).found == f"{tmp_path} can be written."
-    assert machine.check_home(tmp_path / "new" / "er").found == f"{tmp_path / 'new' / 'er'} can be made in {tmp_path}."
+    assert machine.check_home(tmp_path).found == f"{tmp_path} is writable."
+    assert (
+        machine.check_home(tmp_path / "new" / "er").found == f"{tmp_path / 'new' / 'er'} can be created in {tmp_path}."
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,7 +142,7 @@ def test_a_home_that_refuses_is_a_problem_with_the_reason(tmp_path: Path, monkey
     finding = machine.check_home(tmp_path)
     assert (finding.state, finding.found) == (
         State.PROBLEM,
-        f"Nothing can be written to {tmp_path} (Permission denied).",
+        f"Cannot write to {tmp_path} (Permission denied).",
     )
 
 
@@ -151,18 +153,18 @@ def test_a_clip_is_really_encoded_and_read_back(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     finding = machine.check_encoder()
     assert finding.state is State.OK
-    assert finding.found.startswith("A clip in H.264 was written (")
+    assert finding.found.startswith("Wrote an H.264 clip (")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("back", "words"),
     [
-        (np.zeros((3, 48, 64, 3), np.uint8), "came back as (3, 48, 64, 3)"),
-        (np.zeros((4, 48, 64, 3), np.uint8), "came back with other colours"),
+        (np.zeros((3, 48, 64, 3), np.uint8), "was read back as (3, 48, 64, 3)"),
+        (np.zeros((4, 48, 64, 3), np.uint8), "was read back with wrong colors"),
     ],
 )
-def test_a_clip_that_comes_back_otherwise_is_a_problem(
+def test_a_clip_that_differs_when_read_back_is_a_problem(
     back: videos.Frame, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(videos, "read_frames", lambda path: back)
@@ -181,7 +183,7 @@ def free_port() -> int:
 
 
 class Health(http.server.BaseHTTPRequestHandler):
-    """Answers like Streamlit does, or like another program."""
+    """HTTP handler that answers like Streamlit."""
 
     answer = b"ok"
 
@@ -207,7 +209,7 @@ def streamlit_port() -> Iterator[int]:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A program that accepts and says nothing that is HTTP."""
+    """Port of a server that does not speak HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -229,9 +231,7 @@ def test_a_free_port_is_ok(free_port: int) -> None:
 
 
 @pytest.mark.parametrize("variable", [None, ""])
-def test_without_a_wish_it_is_streamlits_port(
-    variable: str | None, free_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_is_streamlits_port(variable: str | None, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "PORT", free_port)
     assert machine.check_port(variable, False).found == f"Port {free_port} is free."
 
@@ -252,13 +252,13 @@ def test_a_proxy_is_not_asked_about_this_computer(streamlit_port: int, monkeypat
 def test_another_streamlit_page_on_a_port_that_was_asked_for_is_a_problem(streamlit_port: int) -> None:
     finding = machine.check_port(str(streamlit_port), False)
     assert finding.state is State.PROBLEM
-    assert "Streamlit page that is not the dashboard" in finding.found
+    assert "Streamlit app other than the dashboard" in finding.found
 
 
-def test_another_program_on_the_usual_port_is_a_note(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_on_the_default_port_is_a_note(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "PORT", silent_port)
     finding = machine.check_port(None, True)
-    assert (finding.state, finding.found) == (State.NOTE, f"Port {silent_port} is taken by another program.")
+    assert (finding.state, finding.found) == (State.NOTE, f"Port {silent_port} is in use by another program.")
     assert machine.check_port(str(silent_port), True).state is State.PROBLEM
 
 
@@ -279,7 +279,7 @@ def test_a_port_that_is_bound_and_does_not_answer_is_taken(monkeypatch: pytest.M
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
-        assert machine.check_port(str(port), False).found == f"Port {port} is taken by another program."
+        assert machine.check_port(str(port), False).found == f"Port {port} is in use by another program."
 
 
 @pytest.mark.parametrize("variable", ["eight", "-1", "123456", "8501.5"])

@@ -1,4 +1,4 @@
-"""Checkpoints and sgm, in each state."""
+"""Checks of checkpoints and sgm, in each state."""
 
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,13 @@ def judge(version: ModelVersion = SVD, path: Path = PATH, **changes: Any) -> Fin
 
 
 def test_all_there() -> None:
-    assert checkpoints.judge_checkpoints([TINY]) == Finding("checkpoints", State.OK, "Here: svd_tiny.")
+    assert checkpoints.judge_checkpoints([TINY]) == Finding("checkpoints", State.OK, "Installed: svd_tiny.")
 
 
 def test_some_are_missing() -> None:
     finding = checkpoints.judge_checkpoints([TINY, lacking(SVD)])
     assert finding.state is State.NOTE
-    assert finding.found == "Here: svd_tiny. Not here: svd_xt."
+    assert finding.found == "Installed: svd_tiny. Not installed: svd_xt."
     assert "`img2vid models download svd_xt`" in finding.remedy
 
 
@@ -44,13 +44,13 @@ def test_none_is_there(versions: list[ModelVersion]) -> None:
 def test_a_whole_file_is_ok() -> None:
     finding = judge()
     assert finding.state is State.OK
-    assert finding.found == f"svd_xt: {PATH}, 9.56 GB, is whole and fits its configuration."
+    assert finding.found == f"svd_xt: {PATH}, 9.56 GB, is complete and matches its configuration."
 
 
-def test_a_copy_in_float16_is_ok_and_its_other_size_is_told() -> None:
+def test_a_float16_copy_is_ok_and_both_sizes_are_named() -> None:
     finding = judge(size=4_779_986_098)
     assert finding.state is State.OK
-    assert "4.78 GB (the published file has 9.56 GB), is whole" in finding.found
+    assert "4.78 GB (published size: 9.56 GB), is complete" in finding.found
 
 
 def test_a_size_that_is_known_roughly_is_compared_roughly() -> None:
@@ -60,7 +60,7 @@ def test_a_size_that_is_known_roughly_is_compared_roughly() -> None:
 
 
 def test_a_file_without_a_known_size_is_not_measured() -> None:
-    assert "14.7 MB, is whole" in judge(TINY, size=14_700_000).found
+    assert "14.7 MB, is complete" in judge(TINY, size=14_700_000).found
 
 
 def test_a_damaged_file_is_a_problem() -> None:
@@ -71,7 +71,7 @@ def test_a_damaged_file_is_a_problem() -> None:
 
 
 def test_a_damaged_file_that_cannot_be_downloaded_names_its_source() -> None:
-    assert judge(TINY, fault="torn").remedy.endswith("get it again (source: comes with img2vid).")
+    assert judge(TINY, fault="torn").remedy.endswith("replace it (source: comes with img2vid).")
 
 
 def test_a_pickled_file_is_a_note() -> None:
@@ -80,23 +80,23 @@ def test_a_pickled_file_is_a_note() -> None:
     assert "--allow-pickle" in finding.remedy
 
 
-def test_a_file_that_could_not_be_looked_into_is_a_note_with_the_reason() -> None:
-    finding = judge(fault=None, reason="torch does not run, see above")
+def test_a_file_that_could_not_be_checked_is_a_note_with_the_reason() -> None:
+    finding = judge(fault=None, reason="torch does not work, see above")
     assert finding.state is State.NOTE
-    assert finding.found.endswith("could not be compared with its configuration: torch does not run, see above.")
+    assert finding.found.endswith("could not be checked against its configuration: torch does not work, see above.")
 
 
 @pytest.mark.parametrize(
     ("fault", "reason", "wanted", "state", "words"),
     [
-        ("", "", False, State.OK, "imports"),
-        ("", "", True, State.OK, "imports"),
+        ("", "", False, State.OK, "can be imported"),
+        ("", "", True, State.OK, "can be imported"),
         (None, "", False, State.OK, "is not installed"),
         (None, "", True, State.PROBLEM, "is not installed"),
-        ("ImportError: torn", "", False, State.NOTE, "does not import: ImportError: torn"),
-        ("ImportError: torn", "", True, State.PROBLEM, "does not import: ImportError: torn"),
-        (None, "torch does not run", False, State.NOTE, "is not known: torch does not run"),
-        (None, "torch does not run", True, State.PROBLEM, "is not known: torch does not run"),
+        ("ImportError: torn", "", False, State.NOTE, "cannot be imported: ImportError: torn"),
+        ("ImportError: torn", "", True, State.PROBLEM, "cannot be imported: ImportError: torn"),
+        (None, "torch does not work", False, State.NOTE, "could not be checked: torch does not work"),
+        (None, "torch does not work", True, State.PROBLEM, "could not be checked: torch does not work"),
     ],
 )
 def test_sgm(fault: str | None, reason: str, wanted: bool, state: State, words: str) -> None:

@@ -1,4 +1,4 @@
-"""The processor on the doctor's page, from facts as several machines give them."""
+"""Processor finding, from facts recorded on several machines."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from img2vid.doctor import processor
 from img2vid.doctor.report import State
 
 ONEDNN = {"path": "oneDNN products", "device": "cpu"}
-LACKING = "this processor has no instructions for it"
+LACKING = "this processor lacks instructions for this number format"
 ZEN3: dict[str, Any] = {
     "instructions": ["AVX2"],
     "level": "AVX2",
@@ -63,9 +63,9 @@ def test_an_older_torch_that_names_no_instruction_sets_and_formats_that_are_alik
     )
 
 
-def test_without_torch_the_name_is_all_there_is() -> None:
-    finding = processor.judge_processor(None, "torch does not run, see above")
+def test_without_torch_only_the_name_is_known() -> None:
+    finding = processor.judge_processor(None, "torch does not work, see above")
     assert (finding.state, finding.found) == (
         State.NOTE,
-        "AMD Ryzen 7 5800X, 8 cores, 16 threads. More is not known: torch does not run, see above.",
+        "AMD Ryzen 7 5800X, 8 cores, 16 threads. Details unknown: torch does not work, see above.",
     )

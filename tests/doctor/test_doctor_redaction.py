@@ -1,4 +1,4 @@
-"""Nothing that says who or where somebody is gets through, whatever it is called and wherever it stands."""
+"""Private data is redacted in every spelling and position."""
 
 import re
 import string
@@ -15,7 +15,7 @@ from img2vid.doctor.redaction import Redaction, of_this_computer
 PATIENT = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-"""A machine that is busy with other things is no fault."""
+"""No deadline: a busy machine is slow."""
 
 NAME = st.text(string.ascii_letters + string.digits + "äöüñ中é", min_size=3, max_size=12).filter(
     lambda name: name.lower() not in redaction.KNOWN_USERS
@@ -35,7 +35,7 @@ PLACEHOLDERS = ("<user>", "<host>", "<path>", "<home>", "<project>", "<secret>",
 
 
 def bare(text: str) -> str:
-    """The text without what was put in."""
+    """Return the text without placeholders."""
     for words in PLACEHOLDERS:
         text = text.replace(words, "")
     return text
@@ -46,35 +46,35 @@ def bare(text: str) -> str:
 def test_a_users_and_a_hosts_name_never_get_through(name: str, around: tuple[str, str], mark: str) -> None:
     hide = Redaction(words={name: "<user>"})
     for spelled in (name, name.upper(), name.lower()):
-        if len(spelled) == len(name):  # some letters have no capital of their own
+        if len(spelled) == len(name):  # some letters have no uppercase form
             text = f"x{mark}{around[0]}{spelled}{around[1]}{mark}y"
             assert spelled not in bare(hide(text)).replace(around[0], "").replace(around[1], "")
 
 
 @PATIENT
 @given(parts=FOLDER, root=st.sampled_from(["/home/anna", "/mnt", "/Users/anna", "/media/x"]), around=AROUND)
-def test_no_folder_of_somebody_gets_through(parts: list[str], root: str, around: tuple[str, str]) -> None:
+def test_no_private_folder_gets_through(parts: list[str], root: str, around: tuple[str, str]) -> None:
     path = "/".join([root, *parts])
     quoted = around[0][-1:] in ("'", '"') and bool(around[0])
-    told = Redaction()(f"{around[0]}{path}{around[1]}")
-    # A path without quotes that ends in a name with spaces cannot be told from the words behind it.
+    redacted = Redaction()(f"{around[0]}{path}{around[1]}")
+    # An unquoted path that ends in a name with spaces is ambiguous.
     last = parts[-1] if quoted else parts[-1].split(" ")[0]
     private = ["anna" if "anna" in root else "", *parts[:-1], last]
-    rest = bare(told).replace(around[0], "").replace(around[1], "")
-    assert "<path>" in told
-    assert not [part for part in private if len(part) > 2 and part in rest], told
+    rest = bare(redacted).replace(around[0], "").replace(around[1], "")
+    assert "<path>" in redacted
+    assert not [part for part in private if len(part) > 2 and part in rest], redacted
 
 
 @PATIENT
 @given(parts=FOLDER)
 def test_no_folder_of_windows_gets_through(parts: list[str]) -> None:
     for path in ("\\".join(["C:\\Users\\Anna", *parts]), "\\\\nas\\" + "\\".join(parts), "D:/" + "/".join(parts)):
-        told = Redaction()(f"cannot write '{path}', repr {path!r}")
-        assert "Anna" not in told and "nas" not in bare(told)
+        redacted = Redaction()(f"cannot write '{path}', repr {path!r}")
+        assert "Anna" not in redacted and "nas" not in bare(redacted)
         assert not [
             part
             for part in parts
-            if len(part) > 2 and part in bare(told).replace("cannot write", "").replace("repr", "")
+            if len(part) > 2 and part in bare(redacted).replace("cannot write", "").replace("repr", "")
         ]
 
 
@@ -101,8 +101,8 @@ def test_no_token_and_no_password_gets_through(secret: str) -> None:
 @PATIENT
 @given(secret=st.text(min_size=4, max_size=30).filter(lambda text: not {"\ue000", "\ue001"} & {*text}), text=st.text())
 def test_a_value_that_is_known_to_be_secret_never_gets_through(secret: str, text: str) -> None:
-    told = Redaction(secrets=[secret])(f"{text} {secret} {text}{secret}")
-    assert secret not in re.sub("<[a-z]+>", "\ue000", told)
+    redacted = Redaction(secrets=[secret])(f"{text} {secret} {text}{secret}")
+    assert secret not in re.sub("<[a-z]+>", "\ue000", redacted)
 
 
 @PATIENT
@@ -134,7 +134,7 @@ def test_plain_words_stay_as_they_are(text: str) -> None:
         "driver 580.95.05",
     ],
 )
-def test_what_helps_who_mends_the_program_stays(text: str) -> None:
+def test_useful_facts_are_kept(text: str) -> None:
     assert Redaction()(text) == text
 
 

@@ -1,30 +1,29 @@
 <#
 .SYNOPSIS
-    Installs img2vid on Windows 10 and 11, with the torch that the graphics card needs.
+    Installs img2vid on Windows 10 and 11, with the torch build for its GPU.
 .DESCRIPTION
-    Finds a Python and hands over to scripts\setup_windows.py, which announces each step as "n of N". Every step can be
-    repeated: after a failure, mend what the remedy names and start again. docs\windows.md is the guide.
+    Finds a Python and runs scripts\setup_windows.py, which announces each step as "n of N". Steps can be repeated:
+    after a failure, follow the printed remedy and run again. See docs\windows.md.
 
-    Where the execution policy forbids scripts, start install_windows.cmd, which takes the same parameters.
+    If the execution policy blocks scripts, use install_windows.cmd, which takes the same parameters.
 .PARAMETER Cuda
-    The build of torch: cu118 (CUDA 11.8, the default), cu126, cu128, cu130, cpu, or auto for the one that the card and
-    its driver need.
+    The torch build: cu118 (CUDA 11.8, the default), cu126, cu128, cu130, cpu, or auto to choose by GPU and driver.
 .PARAMETER Python
-    The python.exe to use. By default one is looked for.
+    The python.exe to use. By default it is searched for.
 .PARAMETER InstallDir
-    Where img2vid goes: it is copied there first. By default it stays in the folder of this script.
+    The folder to copy img2vid to. By default it stays in the folder of this script.
 .PARAMETER Models
-    Checkpoints to download, such as svd,svd_xt. Without it you are asked.
+    Checkpoints to download, such as svd,svd_xt. Asks if omitted.
 .PARAMETER WithSgm
-    Also installs Stability's reference package. Without it you are asked.
+    Also installs Stability AI's reference package. Asks if omitted.
 .PARAMETER NoLaunch
     Does not open the dashboard at the end.
 .PARAMETER DryRun
-    Prints every step and command, and changes nothing.
+    Prints every step and command without changing anything.
 .PARAMETER Yes
-    Asks nothing: every question gets the answer that Enter gives.
+    Uses the default answer for every question.
 .PARAMETER LogPath
-    The log. By default install_windows.log in the folder of this script.
+    The log file. By default install_windows.log in the folder of this script.
 .EXAMPLE
     .\install_windows.ps1 -Cuda auto -Models svd_xt
 .EXAMPLE
@@ -48,7 +47,7 @@ $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'scripts\windows\find_python.ps1')
 
 function Resolve-Folder {
-    <# The full path without a backslash at its end, which would swallow the quote that follows it. #>
+    <# The full path without a trailing backslash, which would escape the closing quote. #>
     param([string] $Path)
     $full = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)
     if ($full.Length -gt 3) {
@@ -58,18 +57,18 @@ function Resolve-Folder {
 }
 
 function Install-Python {
-    <# Lets winget install a Python, after asking; returns whether it did. #>
+    <# Installs a Python with winget after asking. Returns $true on success. #>
     param([bool] $Silent, [string] $Log)
     $page = 'https://www.python.org/downloads/windows/'
     $winget = Get-Command -Name 'winget.exe' -CommandType Application -ErrorAction SilentlyContinue
     if (-not $winget) {
-        Write-Note -Text "Install Python 3.12, 64-bit, from $page and start again." -Log $Log
+        Write-Note -Text "Install Python 3.12, 64-bit, from $page and run again." -Log $Log
         return $false
     }
     if (-not $Silent) {
-        $answer = Read-Host 'Shall winget install Python 3.12 for you? [Y/n]'
+        $answer = Read-Host 'Install Python 3.12 with winget? [Y/n]'
         if ($answer -and ($answer -notmatch '^[yY]')) {
-            Write-Note -Text "Install Python 3.12, 64-bit, from $page and start again." -Log $Log
+            Write-Note -Text "Install Python 3.12, 64-bit, from $page and run again." -Log $Log
             return $false
         }
     }
@@ -77,14 +76,14 @@ function Install-Python {
     $arguments += @('--architecture', 'x64', '--accept-package-agreements', '--accept-source-agreements')
     & $winget.Path $arguments | Out-Host
     if ($LASTEXITCODE -ne 0) {
-        Write-Note -Text "winget failed with exit code $LASTEXITCODE; install Python 3.12 from $page." -Log $Log
+        Write-Note -Text "winget failed (exit code $LASTEXITCODE); install Python 3.12 from $page." -Log $Log
         return $false
     }
     return $true
 }
 
 function Select-Python {
-    <# The Python to use, or $null after saying what is missing. #>
+    <# The Python to use, or $null after reporting what is missing. #>
     param([string] $Named, [bool] $Silent, [bool] $Dry, [string] $Log)
     if ($Named) {
         $tested = Test-Python -Program $Named -Arguments ''
@@ -95,14 +94,14 @@ function Select-Python {
         if (-not $reason) {
             $reason = "$Named does not run"
         }
-        Write-Note -Text "-Python will not do: $reason." -Log $Log
+        Write-Note -Text "-Python cannot be used: $reason." -Log $Log
         return $null
     }
     $found = Find-Python -Log $Log
     if ($found) {
         return $found
     }
-    Write-Note -Text 'No Python was found that will do: img2vid needs 3.10 to 3.13, 64-bit.' -Log $Log
+    Write-Note -Text 'No suitable Python found: img2vid needs 3.10 to 3.13, 64-bit.' -Log $Log
     if ($Dry) {
         Write-Note -Text 'winget would be offered: winget install --id Python.Python.3.12 --exact --scope user' -Log ''
         return $null
@@ -114,7 +113,7 @@ function Select-Python {
 }
 
 function Get-SetupArgument {
-    <# The parameters of this script as those of setup_windows.py. #>
+    <# The arguments for setup_windows.py. #>
     param([string] $Script, [hashtable] $Given, [string] $Log)
     $arguments = @($Script, 'install')
     if ($Given.ContainsKey('Cuda')) {
@@ -161,6 +160,6 @@ $arguments = Get-SetupArgument -Script $setup -Given $given -Log $log
 & $chosen $arguments
 $code = $LASTEXITCODE
 if (($code -ne 0) -and $log) {
-    Write-Host "The log is $log"
+    Write-Host "Log file: $log"
 }
 exit $code

@@ -1,21 +1,21 @@
 <#
 .SYNOPSIS
-    Removes what install_windows.ps1 installed; checkpoints and videos stay unless you say otherwise.
+    Removes what install_windows.ps1 installed. Checkpoints and videos are kept by default.
 .DESCRIPTION
-    Removes the Python environment, run_dashboard.cmd, the shortcuts and the log. The program's own files stay:
-    delete the folder afterwards when you need nothing of it.
+    Removes the Python environment, run_dashboard.cmd, the shortcuts and the log. The program's own files are kept;
+    delete the folder afterwards if you no longer need it.
 .PARAMETER InstallDir
     The folder of img2vid. By default the folder of this script.
 .PARAMETER Python
-    The python.exe that does the work. By default one is looked for.
+    The python.exe to use. By default it is searched for.
 .PARAMETER RemoveCheckpoints
     Also removes the downloaded checkpoints.
 .PARAMETER RemoveOutputs
-    Also removes the folder outputs, with all videos and settings in it.
+    Also removes the folder outputs with all its videos and settings.
 .PARAMETER DryRun
-    Prints what would be removed, and changes nothing.
+    Prints what would be removed without changing anything.
 .PARAMETER Yes
-    Asks nothing.
+    Does not ask for confirmation.
 .EXAMPLE
     .\uninstall_windows.ps1 -DryRun
 #>
@@ -33,13 +33,13 @@ Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'scripts\windows\find_python.ps1')
 
-# Not the Python of the environment, which is about to go.
+# Not the environment's Python, which is about to be removed.
 $chosen = $Python
 if (-not $chosen) {
     $chosen = Find-Python -Log ''
 }
 if (-not $chosen) {
-    Write-Host 'No Python 3.10 to 3.13 was found. Delete .venv and run_dashboard.cmd by hand: that is all there is.'
+    Write-Host 'No Python 3.10 to 3.13 found. To uninstall by hand, delete .venv and run_dashboard.cmd.'
     exit 1
 }
 $arguments = @((Join-Path $PSScriptRoot 'scripts\setup_windows.py'), 'uninstall')

@@ -1,4 +1,4 @@
-"""`python -m img2vid` is the command line."""
+"""Entry point of `python -m img2vid`: the command line."""
 
 from img2vid.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Work that takes a while and needs no worker: an import, an export. It goes on in threads, whoever looks or not."""
+"""Background tasks that need no worker, such as imports and exports. They run in threads, independent of any page."""
 
 import logging
 import threading
@@ -12,12 +12,12 @@ from img2vid.errors import Cancelled, Img2VidError
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, int], None]
-"""Hears how many of how many are done; raises Cancelled where nobody wants the rest."""
+"""Progress callback with the finished and the total count; raises Cancelled after the task was cancelled."""
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What came of it, in a sentence; `details` are lines about single files, `file` what was made."""
+    """Result of a task as one sentence. `details` are lines about single files, `file` is the output file."""
 
     text: str
     details: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class BackgroundTask:
-    """How far it is, or what came of it."""
+    """Progress or result of a task."""
 
     state: Literal["running", "stopping", "done", "failed", "cancelled"] = "running"
     done: int = 0
@@ -35,46 +35,46 @@ class BackgroundTask:
 
     @property
     def active(self) -> bool:
-        """Whether it still goes on."""
+        """True until the task has ended."""
         return self.state in ("running", "stopping")
 
 
 class BackgroundTasks:
-    """At most one task of each name at a time, each in a thread of its own; for any number of threads to share."""
+    """Runs at most one task per name, each in its own thread. Thread-safe."""
 
     def __init__(self) -> None:
-        self._chores: dict[str, BackgroundTask] = {}
+        self._tasks: dict[str, BackgroundTask] = {}
         self._lock = threading.Lock()
 
     def start(self, name: str, work: Callable[[OnProgress], TaskResult]) -> bool:
-        """Begins it, unless one of that name goes on; returns whether it began."""
+        """Start a task unless one with this name is active; return True if it was started."""
         with self._lock:
-            there = self._chores.get(name)
-            if there is not None and there.active:
+            previous = self._tasks.get(name)
+            if previous is not None and previous.active:
                 return False
-            self._chores[name] = BackgroundTask()
-        # A daemon: the program does not wait for it when it ends.
+            self._tasks[name] = BackgroundTask()
+        # A daemon thread does not keep the program alive at exit.
         threading.Thread(target=self._run, args=(name, work), name=f"img2vid {name}", daemon=True).start()
         return True
 
     def get(self, name: str) -> BackgroundTask | None:
-        """The task of that name, the last one where it has ended."""
+        """Return the task with this name, active or ended, or None."""
         with self._lock:
-            return self._chores.get(name)
+            return self._tasks.get(name)
 
     def cancel(self, name: str) -> None:
-        """Asks it to stop, which it does after the file at hand."""
+        """Cancel an active task; it stops after the current file."""
         with self._lock:
-            task = self._chores.get(name)
+            task = self._tasks.get(name)
             if task is not None and task.active:
-                self._chores[name] = replace(task, state="stopping")
+                self._tasks[name] = replace(task, state="stopping")
 
     def dismiss(self, name: str) -> None:
-        """Says no more about one that has ended."""
+        """Remove an ended task."""
         with self._lock:
-            task = self._chores.get(name)
+            task = self._tasks.get(name)
             if task is not None and not task.active:
-                del self._chores[name]
+                del self._tasks[name]
 
     def _run(self, name: str, work: Callable[[OnProgress], TaskResult]) -> None:
         try:
@@ -84,19 +84,19 @@ class BackgroundTasks:
             self._end(name, BackgroundTask("cancelled", outcome=TaskResult(str(error))))
         except Img2VidError as error:
             self._end(name, BackgroundTask("failed", outcome=TaskResult(str(error))))
-        except Exception as error:  # the outermost place of the thread
+        except Exception as error:  # top level of the thread
             log.exception("%s failed", name)
             reason = " ".join(f"{type(error).__name__}, {error}".split())
-            self._end(name, BackgroundTask("failed", outcome=TaskResult(f"something unforeseen happened: {reason}")))
+            self._end(name, BackgroundTask("failed", outcome=TaskResult(f"unexpected error: {reason}")))
 
     def _report(self, name: str, done: int, total: int) -> None:
         with self._lock:
-            task = self._chores[name]
+            task = self._tasks[name]
             if task.state == "stopping":
                 raise Cancelled("stopped")
-            self._chores[name] = replace(task, done=done, total=total)
+            self._tasks[name] = replace(task, done=done, total=total)
 
     def _end(self, name: str, task: BackgroundTask) -> None:
         with self._lock:
-            last = self._chores[name]
-            self._chores[name] = replace(task, done=last.done, total=last.total)
+            last = self._tasks[name]
+            self._tasks[name] = replace(task, done=last.done, total=last.total)

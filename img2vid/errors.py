@@ -1,41 +1,41 @@
-"""Every error that a user, a file or a machine can cause, each one sentence long and with a way out.
+"""Errors caused by users, files or machines. Each message is short and says what to do.
 
-`BadInput` and its children mean that what was asked for cannot be done as asked (exit code 2 on the command line);
-every other `Img2VidError` means that something failed on the way (exit code 1).
+`BadInput` and its subclasses mean invalid input (exit code 2 on the command line). Every other `Img2VidError` means
+that valid work failed (exit code 1).
 """
 
 
 class Img2VidError(Exception):
-    """Base of all errors that are shown to the user as they are, without a traceback."""
+    """Base class of the errors that are shown to users without a traceback."""
 
 
 class BadInput(Img2VidError):
-    """A value, a picture or a file name that cannot be used; the message says what would do."""
+    """Invalid value, picture or file name; the message names valid ones."""
 
 
 class ConfigError(BadInput):
-    """A model configuration or a row of versions.yaml that does not say what it has to say."""
+    """Invalid or incomplete model configuration or row of versions.yaml."""
 
 
 class CheckpointError(BadInput):
-    """A checkpoint file that is missing, damaged or of another kind than the configuration asks for."""
+    """Checkpoint file that is missing, damaged or does not match the configuration."""
 
 
 class EngineUnavailable(Img2VidError):
-    """The engine that was asked for cannot run here; the message holds the command that mends it."""
+    """The requested engine cannot run here; the message contains the command that fixes it."""
 
 
 class OutOfMemory(Img2VidError):
-    """A stage needed more memory than there is; the message names the setting that helps."""
+    """A stage ran out of memory; the message names the setting that helps."""
 
 
 class MediaError(Img2VidError):
-    """A video could not be encoded or written."""
+    """Failure to encode, write or move a media file."""
 
 
 class Cancelled(Img2VidError):
-    """The user stopped the run; raised between two steps, never in the middle of writing a file."""
+    """Run cancelled by the user; raised between steps, never while a file is written."""
 
 
 class StoreError(Img2VidError):
-    """The store of jobs cannot be read or written."""
+    """The job database cannot be read or written."""

@@ -1,55 +1,36 @@
-"""One service for each home: a lock that ends with the process that holds it, however that ends."""
+"""File lock that allows one active service per home. The operating system releases it when the process exits."""
 
-import os
-import sys
 from pathlib import Path
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
+from filelock import FileLock, Timeout
 
 FILE_NAME = "desk.lock"
 
 
 class HomeLock:
-    """Held by at most one object on this machine at a time; not for threads to share."""
+    """Lock held by at most one object per machine. Not thread-safe."""
 
     def __init__(self, home: Path, name: str = FILE_NAME) -> None:
-        self._path = home / name
-        self._descriptor: int | None = None
+        self._lock = FileLock(home / name, timeout=0, mode=0o600, thread_local=False)
 
     def acquire(self) -> bool:
-        """Takes the lock if nobody holds it; returns whether this object holds it now."""
-        if self._descriptor is not None:
+        """Acquire the lock if it is free; return True if this object holds it now."""
+        if self._lock.is_locked:
             return True
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         try:
-            _try_lock(descriptor)
-        except OSError:
-            os.close(descriptor)
+            self._lock.acquire()  # pyright: ignore[reportUnknownMemberType]
+        except Timeout:
             return False
-        self._descriptor = descriptor
         return True
 
     def release(self) -> None:
-        """Lets go of it; the file stays, as deleting it could cut somebody else's lock off."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Release the lock; does nothing if this object does not hold it."""
+        self._lock.release()
 
 
 def is_held(home: Path) -> bool:
-    """Whether a service is active for this home; makes nothing."""
+    """Return True if a service is active for this home. Creates no file."""
     if not (home / FILE_NAME).is_file():
         return False
     lock = HomeLock(home)

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, and never on top of a file that somebody else has written.
+"""Atomic file writes that never overwrite files of other writers.
 
-Everything is first written under a hidden temporary name in the same folder. Whatever stops the writing, no unfinished
-file is ever seen under the final name; a process that is killed may leave its temporary file (`.*.part`) behind.
+Everything is first written under a hidden temporary name in the same folder, so no incomplete file ever has the final
+name. A killed process may leave its temporary file (`.*.part`) behind.
 """
 
 import errno
@@ -16,38 +16,38 @@ from pathlib import Path
 
 @contextmanager
 def temporary_file(folder: Path) -> Generator[Path, None, None]:
-    """An empty file in `folder`, which is made if need be; it is removed when the block ends, unless it was moved."""
+    """Yield an empty file in `folder`, which is created if missing. The file is removed at the end unless moved."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder.absolute() / f".{secrets.token_hex(8)}.part"
     part.touch(exist_ok=False)
     try:
         yield part
     finally:
-        # While an error is on its way, a failure to clean up must not take its place.
+        # A failed cleanup must not replace the error that is propagating.
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_file(path: Path) -> Generator[Path, None, None]:
-    """A temporary path to write to; at the end of the block it takes the place of `path`, if nothing went wrong."""
+    """Yield a temporary path to write to. It replaces `path` at the end of the block unless an error occurs."""
     with temporary_file(path.parent) as part:
         yield part
         put_in_place(part, path)
 
 
 def put_in_place(part: Path, path: Path) -> None:
-    """Renames the finished file `part` to `path`, which it replaces, when its contents are on the disk."""
+    """Flush the finished file `part` to disk, then rename it to `path`, replacing any file there."""
     _to_disk(part)
     part.replace(path)
     _folder_to_disk(path.parent)
 
 
 def publish(part: Path, path: Path, *, companions: Sequence[str] = ()) -> Path:
-    """Move the finished file `part` to `path`, or to the first free of `name_2`, `name_3`, ...; returns where it went.
+    """Move the finished file `part` to `path` or the first free of `name_2`, `name_3`, ...; return the final path.
 
-    Safe with any number of processes publishing under the same name at once: each gets a name of its own.
-    A name is also skipped where a file with one of the `companions` suffixes (such as ".json") has it already.
+    Safe when several processes publish under the same name at once: each gets its own name. A name is also taken if
+    a file with that stem and one of the `companions` suffixes (such as ".json") exists.
     """
     _to_disk(part)
     for candidate in _numbered(path):
@@ -57,11 +57,11 @@ def publish(part: Path, path: Path, *, companions: Sequence[str] = ()) -> Path:
             _move_to_new(part, candidate)
             _folder_to_disk(candidate.parent)
             return candidate
-    raise AssertionError("the numbers never end")
+    raise AssertionError("unreachable")
 
 
 def move(source: Path, path: Path) -> None:
-    """Moves a file, also to another disk, whole or not at all; raises FileExistsError where `path` is taken."""
+    """Move a file atomically, also to another disk. Raise FileExistsError if `path` exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         _move_to_new(source, path)
@@ -87,7 +87,7 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 
 def _move_to_new(part: Path, path: Path) -> None:
-    """Rename, or raise FileExistsError: a second name (hard link) is the one step that never replaces a file."""
+    """Rename `part`, or raise FileExistsError. A hard link is the only atomic step that never replaces a file."""
     try:
         path.hardlink_to(part)
     except FileExistsError:
@@ -106,13 +106,13 @@ def _reserve_and_replace(part: Path, path: Path) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until the contents are on the disk, so that a power cut after the renaming finds the whole file."""
+    """Flush the contents to disk, so that the file is complete if power fails after the rename."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _folder_to_disk(folder: Path) -> None:
-    """Wait until the new name is on the disk; Windows and some network drives cannot be asked for that."""
+    """Flush the new name to disk. Does nothing on Windows and on network drives that do not support it."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,6 +1,6 @@
-"""How a model is run, as the user chooses it, and the model in memory that comes of it.
+"""Engine options and loaded models.
 
-torch is imported only when a model is loaded, so that whoever just plans a run does not wait for it.
+torch is imported only when a model is loaded, so that planning a run stays fast.
 """
 
 import os
@@ -30,12 +30,12 @@ THREADS_VARIABLE = "IMG2VID_THREADS"
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """How a model is run; `check` says whether that is possible at all.
+    """Engine options of a run, validated by `check`.
 
-    provider: native, sgm or auto; device as torch names it, or auto. precision: format of the network's weights;
-    decoder_precision: of the weights that turn latents into frames. memory: what stays on the device: everything
-    (resident), the stage at work (stages), or the block at work (blocks); auto is the first that fits. compile: whether
-    torch makes kernels of its own. threads: of the processor; 0 leaves it to IMG2VID_THREADS, or else to torch.
+    provider: native, sgm or auto. device: torch device name, or auto. precision: number format of the network's
+    weights. decoder_precision: number format of the decoder's weights. memory: what stays on the device, either
+    everything (resident), the active stage (stages) or the active block (blocks); auto is the first that fits.
+    compile: use torch.compile. threads: CPU threads; 0 means IMG2VID_THREADS or else torch's default.
     """
 
     provider: str = "auto"
@@ -48,7 +48,7 @@ class EngineChoice:
     threads: int = 0
 
     def check(self) -> None:
-        """Raises BadInput about the first value that is none. The device is the business of whoever has it."""
+        """Raise BadInput for the first invalid value. The device is validated on the worker."""
         known = {
             "provider": PROVIDERS,
             "precision": PRECISIONS,
@@ -64,9 +64,9 @@ class EngineChoice:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory; `choice` holds no `auto` any more, but for memory on a card, which is chosen for each clip.
+    """Model in memory. `choice` contains no `auto`, except for `memory` on a GPU, which is chosen for each clip.
 
-    advice: a sentence for the user about a choice that makes this model slower than it has to be, or empty.
+    advice: sentence for the user about an option that slows this model down, or empty.
     """
 
     engine: "Engine"
@@ -77,16 +77,16 @@ class LoadedModel:
 
     @property
     def parts(self) -> "Parts":
-        """What of it may serve the model that is loaded next, without being loaded again."""
+        """Modules that the next model can reuse without loading them again."""
         return self.engine.parts
 
 
 def load(
     version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore, spare: "Parts | None" = None
 ) -> LoadedModel:
-    """Loads the model of a version, but for the `spare` parts of another one that it shares; events count bytes.
+    """Load the model of a version, reusing the modules in `spare` that it shares. Events count bytes.
 
-    Raises CheckpointError, ConfigError, BadInput and EngineUnavailable.
+    Raise CheckpointError, ConfigError, BadInput or EngineUnavailable.
     """
     checkpoint = version.require_checkpoint()
     clock = StageClock(on_event)
@@ -109,13 +109,13 @@ def load(
         on_bytes=lambda done, total: clock.report("load", done, total),
     )
     _require_agreement(version, engine)
-    with suppress(OutOfMemory):  # a smaller clip may still fit; each makes room for itself
+    with suppress(OutOfMemory):  # a smaller clip may still fit; memory is planned again for each clip
         plan_memory(engine, version.settings({}))
     return LoadedModel(engine, version, choice, checkpoint, _speed_advice(choice))
 
 
 def _speed_advice(choice: EngineChoice) -> str:
-    """Return what to say about number formats in which the processor is slow; `choice` holds no `auto`."""
+    """Return advice about number formats that are slow on this CPU; `choice` contains no `auto`."""
     if not choice.device.startswith("cpu"):
         return ""
     from img2vid.engine.format_speed import speed_advice
@@ -124,7 +124,7 @@ def _speed_advice(choice: EngineChoice) -> str:
 
 
 def plan_memory(engine: "Engine", settings: SampleSettings) -> str:
-    """The memory plan that such a clip is made with from now on; OutOfMemory where the card is too small for any."""
+    """Apply and return the memory plan for such a clip. Raise OutOfMemory if none fits the GPU."""
     from img2vid.engine import ClipSize
     from img2vid.engine import plan_memory as make
 
@@ -132,9 +132,9 @@ def plan_memory(engine: "Engine", settings: SampleSettings) -> str:
 
 
 def resolve(choice: EngineChoice) -> EngineChoice:
-    """What `auto` stands for on this machine; raises BadInput where the choice is none.
+    """Replace `auto` by the values for this machine. Raise BadInput if the choice is invalid.
 
-    `auto` for memory stays where there is a card: what fits depends on the clip.
+    `memory` stays `auto` on a GPU, because what fits depends on the clip.
     """
     from img2vid.engine.loading import choose_decoder_precision, choose_device, choose_memory, choose_precision
 
@@ -153,21 +153,21 @@ def resolve(choice: EngineChoice) -> EngineChoice:
 
 
 def threads_of(text: str, name: str) -> int:
-    """A number of threads that was written under that name; BadInput where it is none."""
+    """Parse a thread count given under `name`. Raise BadInput if it is invalid."""
     if not re.fullmatch("[0-9]{1,4}", text) or int(text) > MOST_THREADS:
         raise BadInput(f"{name} must be a whole number from 0 to {MOST_THREADS}, got {text!r}")
     return int(text)
 
 
 def use_threads(threads: int) -> None:
-    """Lets torch compute with that many threads from now on; 0 is as many as it likes."""
+    """Set the number of torch threads; 0 is torch's default."""
     from img2vid.engine.threads import use_threads as use
 
     use(threads)
 
 
 def device_name(device: str) -> str:
-    """What the device is called by its maker; CPU for a CPU."""
+    """Return the GPU's product name, or "CPU"."""
     from img2vid.engine.loading import choose_device
     from img2vid.engine.memory.device import device_name as name_of
 
@@ -175,14 +175,14 @@ def device_name(device: str) -> str:
 
 
 def device_works(device: str) -> bool:
-    """Whether the device still computes; a fault on a card can leave it deaf to the process that caused it."""
+    """Return True if the device still computes; a GPU fault can leave the CUDA context unusable."""
     from img2vid.engine.memory.device import works
 
     return works(device)
 
 
 def memory_in_use(device: str) -> int:
-    """Bytes that this process holds: on the card, for the name of a card, else in the machine's own memory."""
+    """Return the bytes in use by this process: GPU memory for a GPU, system memory for a CPU."""
     if device.startswith("cpu"):
         return psutil.Process().memory_info().rss
     from img2vid.engine.memory.device import in_use_on_card
@@ -191,16 +191,16 @@ def memory_in_use(device: str) -> int:
 
 
 def release_memory() -> None:
-    """Gives memory of models that nothing refers to any more back."""
+    """Free the memory of models that are no longer referenced."""
     from img2vid.engine.memory.device import release
 
     release()
 
 
 def made_by(model: LoadedModel) -> str:
-    """Which model it is: the same text, the same weights and arithmetic. One whose file is gone is like no other.
+    """Return an identifier of the model's weights and arithmetic, unique if its file is gone.
 
-    Neither the decoder's precision nor the memory plan changes what is sampled.
+    Decoder precision and memory plan are not part of it, because they do not change the sampled latents.
     """
     try:
         facts = model.checkpoint.stat()
@@ -213,7 +213,7 @@ def made_by(model: LoadedModel) -> str:
 
 
 def _require_agreement(version: ModelVersion, engine: "Engine") -> None:
-    """A row with a finer size_step than the network has would fail only in the middle of a run."""
+    """Raise ConfigError if the row disagrees with the network, which would otherwise fail only during a run."""
     if version.downsampling != engine.downsampling or version.size_step % engine.size_step:
         raise ConfigError(
             f"the row of {version.name} says downsampling {version.downsampling} and size_step {version.size_step}, "

@@ -1,4 +1,4 @@
-"""Where the program reads and writes: the project's folder, the home of what it writes, the checkpoint folders."""
+"""Project folder, home (the output folder) and checkpoint folders."""
 
 import os
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 from img2vid.errors import BadInput
 
 PROJECT = Path(__file__).resolve().parent.parent
-"""The folder that holds `configs/`, `checkpoints/` and `assets/`."""
+"""Folder with `configs/`, `checkpoints/` and `assets/`."""
 
 CONFIGS = PROJECT / "configs"
 
 
 def home() -> Path:
-    """The folder of everything that the program writes: `IMG2VID_HOME`, or `outputs/` in the project's folder."""
+    """Return the folder for everything the program writes: `IMG2VID_HOME`, or `outputs/` in the project folder."""
     return Path(os.environ.get("IMG2VID_HOME") or PROJECT / "outputs").expanduser().resolve()
 
 
 def require_writable(folder: Path) -> None:
-    """Raises BadInput where `folder` cannot be written to, or be made; makes nothing."""
+    """Raise BadInput if `folder` cannot be written to or created. Creates nothing."""
     nearest = folder.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
@@ -26,7 +26,7 @@ def require_writable(folder: Path) -> None:
 
 
 def checkpoint_folders() -> list[Path]:
-    """Folders that may hold checkpoints, in the order in which they are searched.
+    """Return the checkpoint folders in search order.
 
     `checkpoints/` comes first, then the folders of `IMG2VID_CHECKPOINTS`, separated as in PATH.
     """
@@ -35,7 +35,7 @@ def checkpoint_folders() -> list[Path]:
 
 
 def find_checkpoint(name: str) -> Path | None:
-    """The first file called `name` in the checkpoint folders, or None where there is none."""
+    """Return the first file called `name` in the checkpoint folders, or None."""
     for folder in checkpoint_folders():
         if (folder / name).is_file():
             return folder / name

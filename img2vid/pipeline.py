@@ -1,6 +1,6 @@
-"""The recipe: a picture and settings in, a video on disk out, stage by stage, with events on the way.
+"""Pipeline from a picture and settings to a video on disk, in stages that report progress events.
 
-torch is imported only when a model is run, so that whoever just plans a run does not wait for it.
+torch is imported only when a model is run, so that planning a run stays fast.
 """
 
 import time
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run wrote: the video, beside it its first frame, its settings, and an animation if that was asked for.
+    """Files of a run: the video, its first frame, its settings, and the animation if requested.
 
-    notice: what went otherwise than asked for, or nothing. The settings in `metadata` are those that were used.
+    notice: deviations from the request, such as a retry, or empty. `metadata` contains the settings that were used.
     """
 
     video: Path
@@ -45,14 +45,14 @@ class Result:
 
 
 class LatentStore(Protocol):
-    """Keeps what was sampled until its video is on disk, so that a run that failed later need not sample again."""
+    """Store of sampled latents until their video is on disk, so that a failed decode does not sample again."""
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
-        """The latents (T, z, h, w) that such a run of the same model has sampled before, or None."""
+        """Return the latents (T, z, h, w) that the same model sampled with these settings, or None."""
         ...
 
     def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
-        """Takes the latents of a run, before they are decoded."""
+        """Store the latents of a run before they are decoded."""
         ...
 
 
@@ -65,15 +65,15 @@ def run(
     name: str,
     animation: str | None = None,
     picture_sha256: str | None = None,
-    keeping: LatentStore | None = None,
+    latent_store: LatentStore | None = None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Result]:
-    """Makes `settings.num_samples` videos of a picture, one after the other, each with the next seed.
+    """Yield `settings.num_samples` videos of a picture, one after the other, each with the next seed.
 
-    Every video is on disk when its result is given, named after the picture `name`. `animation`, "gif" or "webp", asks
-    for one more file beside it. `picture_sha256`, the checksum of the picture's file, goes into the metadata. `keeping`
-    is asked for latents before sampling, and given them after it. An exception raised from `on_event` stops the run
-    between two steps; what was finished stays.
+    Every video is on disk when its result is yielded, named after the picture `name`. `animation` ("gif" or "webp")
+    adds an animation file. `picture_sha256`, the checksum of the picture's file, goes into the metadata.
+    `latent_store` is read before sampling and written after it. An exception raised by `on_event` stops the run
+    between two steps; finished videos stay.
     """
     if settings.version != model.version.name:
         raise BadInput(f"the settings are for {settings.version}, the loaded model is {model.version.name}")
@@ -83,12 +83,12 @@ def run(
     )
     for index in range(settings.num_samples):
         one = settings.model_copy(update={"seed": (settings.seed + index) % (MAX_SEED + 1), "num_samples": 1})
-        yield _run_one(model, _Source(frame, name, picture_sha256), one, folder, animation, keeping, on_event)
+        yield _run_one(model, _Source(frame, name, picture_sha256), one, folder, animation, latent_store, on_event)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What a video starts from: a frame (3, H, W) in [-1, 1], and where that comes from."""
+    """Conditioning frame (3, H, W) in [-1, 1], with its picture's name and checksum."""
 
     frame: NDArray[np.float32]
     name: str
@@ -101,17 +101,17 @@ def _run_one(
     settings: SampleSettings,
     folder: Path,
     animation: str | None,
-    keeping: LatentStore | None,
+    latent_store: LatentStore | None,
     on_event: OnEvent,
 ) -> Result:
     started = time.monotonic()
     clock = StageClock(on_event)
 
-    told: list[str] = []
+    engine_notices: list[str] = []
 
     def on_progress(progress: "Progress") -> None:
         if progress.notice:
-            told.append(progress.notice)
+            engine_notices.append(progress.notice)
         clock.report(
             progress.stage,
             progress.step,
@@ -122,9 +122,9 @@ def _run_one(
         )
 
     memory = plan_memory(model.engine, settings)
-    latents, kept = _sample(model.engine, source.frame, settings, keeping, on_progress)
+    latents, kept = _sample(model.engine, source.frame, settings, latent_store, on_progress)
     frames, decode_t, notices = _decode(model.engine, latents, settings.decode_t, on_progress, clock)
-    notices = dict.fromkeys([*kept, *notices, *told])
+    notices = dict.fromkeys([*kept, *notices, *engine_notices])
     settings = settings.model_copy(update={"decode_t": decode_t})
 
     clock.report("write", 0, 1)
@@ -143,7 +143,7 @@ def _run_one(
         write_json(sidecar, metadata)
         if animated is not None:
             write_animation(animated, frames, fps=settings.file_fps)
-    except BaseException:  # Ctrl-C too: all files or none
+    except BaseException:  # also on Ctrl-C: all files or none
         for path in filter(None, (video, still, sidecar, animated)):
             path.unlink(missing_ok=True)
         raise
@@ -156,18 +156,18 @@ def _sample(
     engine: "Engine",
     frame: NDArray[np.float32],
     settings: SampleSettings,
-    keeping: LatentStore | None,
+    latent_store: LatentStore | None,
     on_progress: Callable[["Progress"], None],
 ) -> tuple["Latents", list[str]]:
-    """The latents, sampled or kept from a run that did not come to its end, and what went otherwise than asked for."""
+    """Return latents, sampled now or stored by an earlier failed run, and notices."""
     from img2vid.engine import latents_of, sample_latents
 
-    kept = None if keeping is None else keeping.recall(settings)
+    kept = None if latent_store is None else latent_store.recall(settings)
     if kept is not None:
-        return latents_of(kept), ["an earlier try had sampled it already, so that it was only decoded"]
+        return latents_of(kept), ["reused latents that an earlier attempt sampled"]
     latents = sample_latents(engine, frame, clip_of(settings), on_progress)
-    if keeping is not None:
-        keeping.keep(settings, latents.numpy())
+    if latent_store is not None:
+        latent_store.keep(settings, latents.numpy())
     return latents, []
 
 
@@ -178,15 +178,15 @@ def _decode(
     on_progress: Callable[["Progress"], None],
     clock: StageClock,
 ) -> tuple[NDArray[np.uint8], int, list[str]]:
-    """The frames, the decode_t that made them, and what went otherwise than asked for.
+    """Return the frames, the decode_t that was used, and notices.
 
-    Sampling takes longest, so its latents are not given up: where memory runs out, fewer frames are decoded at a time,
-    and any other failure, such as a card that another program upset, gets a second chance.
+    Sampling takes longest, so a failed decode is retried: with half the decode_t after running out of memory, and once
+    as it is after any other failure, such as a GPU fault caused by another program.
     """
     from img2vid.engine import decode_latents
 
     notices: list[str] = []
-    second_chance = True
+    may_retry = True
     while True:
         try:
             return decode_latents(engine, latents, decode_t, on_progress), decode_t, notices
@@ -198,17 +198,17 @@ def _decode(
         except Img2VidError:
             raise
         except Exception as error:
-            if not second_chance:
+            if not may_retry:
                 raise
-            second_chance = False
-            notices.append(f"decoding failed with {type(error).__name__} and was tried again")
-        # Only here, after the error is gone, nothing refers to what the failed try had in memory.
+            may_retry = False
+            notices.append(f"decoding failed with {type(error).__name__} and was retried")
+        # Outside of the except block, because the error refers to the memory of the failed attempt.
         release_memory()
         clock.report("decode", 0, len(latents), notice=notices[-1])
 
 
 def clip_of(settings: SampleSettings) -> "Clip":
-    """What the engine is asked for, from the settings of one video."""
+    """Return the engine's request for the settings of one video."""
     from img2vid.engine import Clip
 
     return Clip(
@@ -223,7 +223,7 @@ def clip_of(settings: SampleSettings) -> "Clip":
 
 
 def sampler_settings(settings: SampleSettings) -> "SamplerSettings":
-    """The part of the settings that steers the sampler, in the engine's form."""
+    """Return the engine's sampler settings."""
     from img2vid.engine import SamplerSettings
 
     return SamplerSettings(
@@ -239,7 +239,7 @@ def sampler_settings(settings: SampleSettings) -> "SamplerSettings":
 
 
 def describe(model: LoadedModel, settings: SampleSettings, picture: str, marked: bool) -> dict[str, Any]:
-    """What is written into the video: all that is needed to make it again."""
+    """Return the metadata for the video file, sufficient to reproduce it."""
     choice = model.choice
     return {
         "program": f"img2vid {img2vid.__version__}",

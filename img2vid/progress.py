@@ -1,4 +1,4 @@
-"""Where a run is, told on the way: events of stages, and the clock that times them."""
+"""Progress events of a run, and the clock that times its stages."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Event:
-    """Where a run is. Stages are load, condition, sample, decode and write.
+    """Progress of a run. Stages are load, condition, sample, decode and write.
 
-    step of total are done in this stage; elapsed and seconds_left belong to this stage, seconds_left is None until it
-    can be told. sigma and preview, (T, h, w, 3) at the latents' size, come while sampling. notice tells in a sentence
-    what goes otherwise than asked for; with step 0 the stage begins anew.
+    `step` of `total` steps of this stage are done. elapsed and seconds_left count within the stage; seconds_left is
+    None until it is known. sigma and preview, (T, h, w, 3) at the latents' size, are set while sampling. notice
+    describes a deviation from the request in one sentence; with step 0 it restarts the stage.
     """
 
     stage: str
@@ -31,7 +31,7 @@ OnEvent = Callable[[Event], None]
 
 
 class StageClock:
-    """Makes events whose times are counted within each stage."""
+    """Sends events with times counted within each stage."""
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
@@ -48,7 +48,7 @@ class StageClock:
         preview: NDArray[np.uint8] | None = None,
         notice: str = "",
     ) -> None:
-        """Sends an event; an exception raised by its receiver stops the run."""
+        """Send an event. An exception raised by its receiver stops the run."""
         now = time.monotonic()
         if stage != self._stage or (notice and step == 0):
             self._stage, self._started = stage, now
@@ -58,4 +58,4 @@ class StageClock:
 
 
 def ignore(event: Event) -> None:
-    """Receives events and does nothing."""
+    """Ignore an event."""

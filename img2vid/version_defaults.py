@@ -1,4 +1,4 @@
-"""What happens to the controls when another model version is chosen."""
+"""Control values after a change of model version."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,11 @@ from img2vid.versions import ModelVersion
 
 
 def switched(controls: Mapping[str, Any], old: ModelVersion, new: ModelVersion) -> dict[str, Any]:
-    """The controls for `new`, coming from `old`.
+    """Return the controls for `new`, coming from `old`.
 
-    Where the two versions have different defaults, the new one's is taken, as in the reference demo: 25 frames that
-    suited svd_xt would only harm svd. Where they agree, what the user set stays: the picture's fitting, the seed, a
-    small decode_t chosen because memory is short. A size that the new model cannot make becomes the size it was
-    trained at.
+    If the versions' defaults for a control differ, it gets the new default, as in the reference demo: 25 frames suit
+    svd_xt but harm svd. If they agree, the user's value stays, for example fitting, seed, or a small decode_t chosen
+    because memory is short. A size that the new model cannot make becomes its training size.
     """
     before, after = old.settings({}).model_dump(), new.settings({}).model_dump()
     kept = {name: value for name, value in controls.items() if before[name] == after[name]}
@@ -23,5 +22,5 @@ def switched(controls: Mapping[str, Any], old: ModelVersion, new: ModelVersion) 
 
 
 def reset(controls: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
-    """The version's defaults for everything but the seed, which is a choice and not a fault."""
+    """Return the version's defaults for all controls except the seed, which keeps its value."""
     return {**version.settings({}).model_dump(), "seed": controls["seed"]}

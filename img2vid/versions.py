@@ -1,4 +1,4 @@
-"""The model versions: rows of configs/versions.yaml, and of versions.local.yaml beside it where there is one."""
+"""Model versions: rows of configs/versions.yaml and of the optional versions.local.yaml beside it."""
 
 import math
 from collections.abc import Mapping
@@ -14,24 +14,24 @@ from img2vid.errors import BadInput, CheckpointError, ConfigError
 from img2vid.settings import SampleSettings, label_of, limits_of, make_settings, trained_range, unit_of
 
 OWN_FIELDS = ("height", "width", "num_frames")
-"""Settings that a version was trained at, one value each."""
+"""Settings with one trained value per version."""
 
 OUTSIDE = {
-    "fps": "motion may look unnatural",
-    "motion_bucket_id": "the picture may tear",
-    "cond_aug": "the video may lose the picture",
-    "sigma_max": "traces of the noise may stay",
+    "fps": "may look unnatural",
+    "motion_bucket_id": "may distort the picture",
+    "cond_aug": "may lose the picture",
+    "sigma_max": "may leave traces of noise",
 }
-"""What to expect of a value outside of its trained range."""
+"""Effects of values outside the trained range, as ends of warnings."""
 
 
 class ModelVersion(BaseModel):
-    """One model: what it makes, which files it is, and which settings suit it."""
+    """A model's output size, files and default settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-    """Letters, digits, `_`, `-` and `.`: it becomes a part of file names."""
+    """Letters, digits, `_`, `-` and `.`, because it becomes part of file names."""
     num_frames: Annotated[int, Field(ge=1, le=128)]
     height: Annotated[int, Field(ge=64, le=2048)]
     width: Annotated[int, Field(ge=64, le=2048)]
@@ -40,9 +40,9 @@ class ModelVersion(BaseModel):
     size_step: Annotated[int, Field(ge=1)]
     """Height and width must be multiples of this."""
     config: str
-    """A file in configs/, or a path of its own."""
+    """File in configs/, or an absolute path."""
     checkpoint: str
-    """A file name in the checkpoint folders, or a path of its own."""
+    """File name in the checkpoint folders, or an absolute path."""
     defaults: dict[str, Any] = {}
     licence: str
     source: str
@@ -55,7 +55,7 @@ class ModelVersion(BaseModel):
     def _known(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
             if name not in SampleSettings.model_fields or name in ("version", *OWN_FIELDS):
-                raise ValueError(f"{name!r} is no setting that has a default of its own")
+                raise ValueError(f"{name!r} is not a setting that can have a default")
         make_settings(value)
         return value
 
@@ -63,43 +63,47 @@ class ModelVersion(BaseModel):
     def _sizes(self) -> "ModelVersion":
         for side in (self.height, self.width):
             if side % self.size_step:
-                raise ValueError(f"the size {self.width} x {self.height} is no multiple of size_step {self.size_step}")
+                raise ValueError(
+                    f"the size {self.width} x {self.height} is not a multiple of size_step {self.size_step}"
+                )
         return self
 
     @property
     def config_path(self) -> Path:
-        """The model configuration."""
+        """Path of the model configuration."""
         return paths.CONFIGS / Path(self.config).expanduser()
 
     @property
     def checkpoint_path(self) -> Path | None:
-        """The checkpoint where it is there, else None."""
+        """Path of the checkpoint, or None if it is missing."""
         path = Path(self.checkpoint).expanduser()
         if path.is_absolute():
             return path if path.is_file() else None
         return paths.find_checkpoint(self.checkpoint)
 
     def require_checkpoint(self) -> Path:
-        """The checkpoint, or CheckpointError that says which file belongs where, its size and where to get it."""
+        """Return the checkpoint. Raise CheckpointError with the file's name, place, size and source if missing."""
         path = self.checkpoint_path
         if path is not None:
             return path
         file = Path(self.checkpoint).expanduser()
         folder = file.parent if file.is_absolute() else paths.checkpoint_folders()[0]
-        size = f", {self.bytes / 1e9:.2f} GB" if self.bytes else ""
+        size = f" ({self.bytes / 1e9:.2f} GB)" if self.bytes else ""
         name = file.name if file.is_absolute() else self.checkpoint
-        how = f"; `img2vid models download {self.name}` or the Models page gets it" if self.is_on_hub else ""
+        command = f"`img2vid models download {self.name}`"
+        download = f"download it with {command} or on the Models page, or " if self.is_on_hub else ""
         raise CheckpointError(
-            f"the checkpoint of {self.name} is missing: put {name}{size} into {folder} (source: {self.source}){how}"
+            f"the checkpoint of {self.name} is missing; {download}place {name}{size} in {folder} "
+            f"(source: {self.source})"
         )
 
     @property
     def is_on_hub(self) -> bool:
-        """Whether the source names a repository on Hugging Face."""
+        """True if the source is a repository on Hugging Face."""
         return self.source.startswith(("huggingface.co/", "https://huggingface.co/"))
 
     def settings(self, overrides: Mapping[str, Any]) -> SampleSettings:
-        """This version's settings with some values replaced; raises BadInput for values that will not do."""
+        """Return this version's settings with some values replaced. Raise BadInput for invalid values."""
         base = {
             "version": self.name,
             "height": self.height,
@@ -112,7 +116,7 @@ class ModelVersion(BaseModel):
         return settings
 
     def check_size(self, settings: SampleSettings) -> None:
-        """Raises BadInput with the nearest size that would do, where this model cannot make the settings' size."""
+        """Raise BadInput with the nearest valid size if this model cannot make the size of the settings."""
         for name in ("height", "width"):
             side: int = getattr(settings, name)
             if side % self.size_step:
@@ -122,7 +126,7 @@ class ModelVersion(BaseModel):
                 raise BadInput(f"{name} must be a multiple of {self.size_step} for {self.name}, got {side}; try {near}")
 
     def help_text(self, name: str) -> str:
-        """What a setting does, and the value that this model was trained at or starts with."""
+        """Return a setting's description with its trained or default value for this model."""
         value = getattr(self.settings({}), name)
         text = SampleSettings.model_fields[name].description or ""
         if name in OWN_FIELDS:
@@ -132,7 +136,7 @@ class ModelVersion(BaseModel):
         return text if value is None or name == "version" else f"{text} Default: {_words(value)}."
 
     def warnings(self, settings: SampleSettings) -> list[str]:
-        """A sentence for each setting outside of what this model was trained for; such runs are still allowed."""
+        """Return a sentence for each setting outside this model's training. Such runs are allowed."""
         found: list[str] = []
         if (settings.width, settings.height) != (self.width, self.height):
             found.append(
@@ -141,13 +145,13 @@ class ModelVersion(BaseModel):
             )
         if settings.num_frames != self.num_frames:
             found.append(
-                f"{self.name} was trained on {self.num_frames} frames; a video of {settings.num_frames} may fall apart."
+                f"{self.name} was trained on {self.num_frames} frames; {settings.num_frames} frames may lose coherence."
             )
         found.extend(self._range_warnings(settings))
         if settings.discretization == "LegacyDDPMDiscretization":
             found.append(
-                "LegacyDDPMDiscretization begins at a noise level of about 15; traces of the noise may stay, "
-                "because the models were trained to begin far higher."
+                "LegacyDDPMDiscretization starts at a noise level of about 15 and may leave traces of noise, "
+                "because the models were trained to start far higher."
             )
         return found
 
@@ -161,27 +165,28 @@ class ModelVersion(BaseModel):
                 continue
             if self._tuned(name) and value != self.defaults[name]:
                 found.append(
-                    f"{self.name} was tuned at {label_of(name)} {self.defaults[name]} alone; with {value:g} {outcome}."
+                    f"{self.name} was tuned at {label_of(name)} {self.defaults[name]} only; {value:g} {outcome}."
                 )
             elif not low <= value <= high:
-                trained = f"up to {high:g}" if low == 0 else f"from {low:g} to {high:g}"
-                found.append(f"{label_of(name)} was trained {trained}; with {value:g} {outcome}.")
+                trained = f"up to {high:g}" if low == 0 else f"at {low:g} to {high:g}"
+                subject = f"Trained {trained} fps" if name == "fps" else f"{label_of(name)} was trained {trained}"
+                found.append(f"{subject}; {value:g} {outcome}.")
         return found
 
     def _tuned(self, name: str) -> bool:
-        """Whether the row gives a default of its own to a setting that other models know in a range."""
+        """Return True if the row has its own default for a setting with a trained range."""
         return name in self.defaults and trained_range(name) is not None
 
 
 def _words(value: object) -> str:
-    """A default for a help text: on and off for a switch, numbers without needless zeros."""
+    """Format a default for a help text: on or off for a switch, numbers without trailing zeros."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def load_versions() -> dict[str, ModelVersion]:
-    """All versions by name, in the order of the files. Raises ConfigError for a row that does not say what it must."""
+    """Return all versions by name, in file order. Raise ConfigError for an invalid row."""
     rows: dict[str, ModelVersion] = {}
     for path in (paths.CONFIGS / "versions.yaml", paths.CONFIGS / "versions.local.yaml"):
         if path.is_file():
@@ -190,7 +195,7 @@ def load_versions() -> dict[str, ModelVersion]:
 
 
 def find_version(name: str) -> ModelVersion:
-    """The version of that name, or BadInput with the names that there are."""
+    """Return the version with this name. Raise BadInput with the known names if it is unknown."""
     versions = load_versions()
     if name not in versions:
         raise BadInput(f"there is no model version {name!r}; choose one of {', '.join(versions)}")

@@ -1,4 +1,4 @@
-"""A model that fits every test: the shape of svd_tiny, filled with random numbers instead of trained weights."""
+"""Shared fixtures: a model with the shapes of svd_tiny and random weights, and the marking of slow tests."""
 
 import math
 import signal
@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from img2vid import paths
 from img2vid.versions import ModelVersion, find_version
 
-# Started in the background by a shell that has no terminal, everything ignores Ctrl-C, and so would the processes that
-# the tests start and stop.
+# A shell without a terminal starts background processes with SIGINT ignored, and subprocesses of tests inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A busy machine is slow, and no test asserts how long something takes.
+settings.register_profile("img2vid", deadline=None)
+settings.load_profile("img2vid")
 
 SLOW = (
     *("browser", "notebooks", "scripts", "tiny", "bench", "engine/bench", "engine/fast", "windows"),
@@ -30,7 +33,7 @@ or make many videos."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that `scripts/test.py --quick` leaves out."""
+    """Mark the tests that `scripts/test.py --quick` skips."""
     places = [Path(__file__).parent / name for name in SLOW]
     assert all(place.exists() for place in places)
     slow = {path for path in {item.path for item in items} if any(path.is_relative_to(place) for place in places)}
@@ -44,13 +47,13 @@ MAIN = sys.modules["__main__"]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Restores `__main__`: Streamlit's AppTest leaves its script there, and every new process would run it again."""
+    """Restore `__main__`: Streamlit's AppTest leaves its script there, and every new process would run it again."""
     sys.modules["__main__"] = MAIN
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
-    """Restores `__main__` after the fixtures."""
+    """Restore `__main__` after the fixtures."""
     sys.modules["__main__"] = MAIN
 
 
@@ -59,7 +62,7 @@ LONG = 10.0
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Names the tests that took long without a reason; times differ between computers, so none fails for it."""
+    """List slow tests without a reason. They do not fail, because times differ between computers."""
     for report in terminalreporter.stats.get("passed", []):
         inside = report.nodeid.startswith("tests/browser/") or "takes_long" in report.keywords
         if report.when == "call" and report.duration > LONG and not inside:
@@ -68,9 +71,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder's svd_tiny.safetensors with the names and shapes of configs/svd_tiny.yaml, in float16, always the same.
+    """Return svd_tiny.safetensors with the names and shapes of configs/svd_tiny.yaml, in float16 and deterministic.
 
-    Weights are scaled so that every layer keeps the size of what passes through it, as in a trained model.
+    Weights are scaled so that every layer preserves the magnitude of activations, as in a trained model.
     """
     import torch
     from safetensors.torch import save_file
@@ -96,15 +99,15 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(random_checkpoint: Path) -> ModelVersion:
-    """The version svd_tiny with the random checkpoint."""
+    """Return the version svd_tiny with the random checkpoint."""
     return find_version("svd_tiny").model_copy(update={"checkpoint": str(random_checkpoint)})
 
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """For pictures as small as those of the tests, several threads only get in each other's way.
+    """Run torch with one thread, which is faster for small pictures.
 
-    What the last bits of a result are depends on how many there are.
+    The last bits of results depend on the number of threads.
     """
     import torch
 
@@ -116,7 +119,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Makes the program read its versions from a folder of the test's own, with the texts given for its two files."""
+    """Return a function that writes the two version files to a temporary folder and points the program to it."""
 
     def write(versions: str = "", local: str | None = None) -> Path:
         folder = tmp_path / "configs"

@@ -1,4 +1,4 @@
-"""Small real videos, as if a worker had made them."""
+"""Small real videos with the files that a worker writes."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from img2vid.media.videos import write_json, write_still, write_video
 
 
 def frames_of(seed: int, count: int = 5) -> NDArray[np.uint8]:
-    """(T, 32, 48, 3): every frame and every seed of its own colour."""
+    """Return frames (T, 32, 48, 3) with a different color for each frame and seed."""
     frames = np.zeros((count, 32, 48, 3), np.uint8)
     for index, frame in enumerate(frames):
         frame[:] = (40 * index, 20 * (seed % 12), 120)

@@ -1,4 +1,4 @@
-"""For every setting a value that is not its default."""
+"""Non-default value of every setting."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Work in the background: one of a name at a time, told how far it is, stopped, and whatever happens it ends."""
+"""Background tasks: one per name, progress, cancellation and errors."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ def test_one_of_a_name_goes_on_at_a_time_and_others_beside_it() -> None:
     assert not tasks.start("import", work)
     assert tasks.start("export", lambda on_progress: TaskResult("another"))
     assert ended(tasks, "export").outcome.text == "another"
-    tasks.dismiss("import")  # not while it goes on
+    tasks.dismiss("import")  # not while it is active
     go.set()
     task = ended(tasks)
     assert (task.state, task.outcome) == ("done", TaskResult("two videos", ("a line",), Path("a.zip")))
@@ -63,7 +63,7 @@ def test_it_stops_when_asked_to() -> None:
     ("raised", "text"),
     [
         (MediaError("the disk is full"), "the disk is full"),
-        (ValueError("no such\nthing"), "something unforeseen happened: ValueError, no such thing"),
+        (ValueError("no such\nthing"), "unexpected error: ValueError, no such thing"),
     ],
 )
 def test_what_went_wrong_is_told_in_a_sentence(raised: Exception, text: str) -> None:

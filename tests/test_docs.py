@@ -1,4 +1,4 @@
-"""The pages in docs/ say what the program does: tables and examples are compared with it."""
+"""Tables and examples in docs/ match the program."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def text(path: Path) -> str:
 
 
 def default(name: str) -> str:
-    """The default of a setting, in the words of the page."""
+    """Return the default of a setting as the page shows it."""
     value = SampleSettings.model_fields[name].default
     if name in BY_VERSION:
         return "see Versions"

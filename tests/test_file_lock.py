@@ -1,4 +1,4 @@
-"""The lock of a home: one service, however many processes, and none that a dead one keeps."""
+"""Home lock: one service across processes, released when its process dies."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, under a name of their own."""
+"""Atomic file writes under unique names."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_interrupted_file_leaves_the_older_one_and_nothing_else(tmp_path: Path, 
 
 
 def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:
-    """A file made for temporary use is readable by its owner alone; a video is for everyone whom the umask allows."""
+    """Regression: temporary files are readable only by their owner, but videos must follow the umask."""
     usual = tmp_path / "usual"
     usual.touch()
     path = _publish_text(tmp_path / "video.mp4", "x")
@@ -72,7 +72,7 @@ def test_eight_writers_at_once_get_eight_names(tmp_path: Path) -> None:
 
 
 def test_publishing_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """exFAT drives and some network shares have none."""
+    """exFAT drives and some network shares have no hard links."""
 
     def refuse(self: Path, target: Path) -> None:
         raise PermissionError("no hard links here")

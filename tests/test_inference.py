@@ -1,4 +1,4 @@
-"""How a model is run, as the user chooses it: what is refused, and what `auto` stands for."""
+"""Engine options: validation, and the values of `auto`."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ CHOICES = st.builds(
 
 @given(CHOICES)
 def test_a_choice_that_is_resolved_holds_no_auto_and_stays_as_it_is(choice: EngineChoice) -> None:
-    """But for memory on a card, which is chosen for each clip."""
+    """Memory on a GPU is the exception, because it is chosen for each clip."""
     resolved = inference.resolve(choice)
     left = {name for name, value in vars(resolved).items() if value == "auto"}
     assert left <= ({"memory"} if resolved.device.startswith("cuda") and resolved.provider == "native" else set())

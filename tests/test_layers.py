@@ -1,12 +1,16 @@
-"""Who may import whom, how large a file may grow, and that importing does nothing else."""
+"""Import rules between packages, maximum file size, and imports without side effects."""
 
 import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from fnmatch import fnmatch
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 from img2vid.paths import PROJECT
 
@@ -19,6 +23,26 @@ MODULES = sorted(
     if path.name != "__main__.py"
 )
 
+LAYERS = (
+    ("errors", "file_lock", "files", "progress"),
+    ("background", "paths", "settings"),
+    ("versions",),
+    ("checkpoints", "media", "version_defaults"),
+    ("engine",),
+    ("inference",),
+    ("bench", "doctor", "pipeline"),
+    ("jobs",),
+    ("gallery",),
+    ("cli", "ui"),
+)
+"""Packages and top-level modules of img2vid, lowest layer first. Each imports only from lower layers."""
+LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
+APART = {
+    "engine": ("media", "settings", "versions"),
+    "media": ("paths", "settings", "versions"),
+    "ui": ("engine", "pipeline", "bench", "cli"),
+}
+"""Lower packages that a package must not import."""
 ONLY_IN = {
     "torch": ("img2vid/engine/*",),
     "torchvision": ("img2vid/engine/*",),
@@ -28,39 +52,7 @@ ONLY_IN = {
     "streamlit": ("img2vid/ui/*", "streamlit_app.py"),
     "sqlite3": ("img2vid/jobs/database.py",),
 }
-OF_CHECKPOINTS = [path.stem for path in PACKAGE if path.parent.name == "checkpoints"]
-NEVER = {
-    "img2vid/ui/*": ("img2vid.engine",),
-    "streamlit_app.py": ("img2vid.engine",),
-    "img2vid/media/*": (
-        "img2vid.engine",
-        "img2vid.settings",
-        "img2vid.versions",
-        "img2vid.inference",
-        "img2vid.pipeline",
-        "img2vid.ui",
-        "img2vid.jobs",
-    ),
-    "img2vid/engine/*": (
-        "img2vid.media",
-        "img2vid.settings",
-        "img2vid.versions",
-        "img2vid.inference",
-        "img2vid.pipeline",
-        "img2vid.cli.main",
-        "img2vid.ui",
-        "img2vid.jobs",
-        # The header of a checkpoint is read in one place; the rest of that room is not the engine's business.
-        *(f"img2vid.checkpoints.{name}" for name in OF_CHECKPOINTS if name not in ("__init__", "header")),
-    ),
-    "img2vid/checkpoints/*": (
-        "img2vid.engine",
-        "img2vid.inference",
-        "img2vid.pipeline",
-        "img2vid.cli.main",
-        "img2vid.ui",
-    ),
-}
+MOST_MODULES = 20
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 
@@ -87,12 +79,16 @@ def imported(path: Path) -> list[str]:
     return names
 
 
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def belongs_to(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
 def test_the_rules_see_the_files_they_are_about() -> None:
-    """A rule about a folder that was renamed holds for ever."""
+    """A rule about a renamed folder would never fail."""
     places = [place(path) for path in PACKAGE]
     assert {"img2vid/engine/nets/unet.py", "img2vid/media/videos.py", "img2vid/cli/main.py"} <= set(places)
     found = {name.split(".")[0] for path in PACKAGE if "engine" in path.parts for name in imported(path)}
@@ -110,16 +106,63 @@ def test_a_package_is_imported_only_in_its_room() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_a_room_keeps_out_of_the_rooms_it_must_not_know() -> None:
+def package_of(name: str) -> str:
+    """Return the package or top-level module of a dotted name, "" for img2vid itself and foreign names."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "img2vid" and len(parts) > 1 and parts[1] in LEVELS else ""
+
+
+def test_every_package_has_a_layer() -> None:
+    names = {name.split(".")[1] for name in MODULES if "." in name}
+    assert names == LEVELS.keys()
+
+
+def test_imports_point_downward() -> None:
+    """Imports inside functions and for type checking count too."""
     wrong = [
         f"{place(path)} imports {name}"
-        for path in [*PACKAGE, *PAGE]
-        for pattern, packages in NEVER.items()
-        if fnmatch(place(path), pattern)
+        for path in PACKAGE
+        if (own := package_of(module_of(path)))
         for name in imported(path)
-        if any(belongs_to(name, package) for package in packages)
+        if (other := package_of(name)) and other != own
+        if LEVELS[other] >= LEVELS[own] or other in APART.get(own, ())
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    known = set(MODULES)
+    graph = {
+        module_of(path): {name for name in imported(path) if name in known and name != module_of(path)}
+        for path in PACKAGE
+    }
+    # An import of a name from a package counts as one of its module alone if the name is a module.
+    for module, names in graph.items():
+        path = PROJECT.joinpath(*module.split("."))
+        source = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+        graph[module] = names - packages_named_only_for_a_module(source, known)
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def packages_named_only_for_a_module(path: Path, known: set[str]) -> set[str]:
+    """Return packages that a file names only in `from package import module`."""
+    only: set[str] = set()
+    others: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            others |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules = all(f"{node.module}.{alias.name}" in known for alias in node.names)
+            (only if modules else others).add(node.module)
+    return only - others
+
+
+def test_no_folder_holds_more_modules_than_can_be_taken_in() -> None:
+    counts = Counter(path.parent for path in PACKAGE if path.name != "__init__.py")
+    assert not {place(folder): count for folder, count in counts.items() if count > MOST_MODULES}
 
 
 def test_a_file_stays_readable_in_one_sitting() -> None:
@@ -138,7 +181,7 @@ def test_a_file_stays_readable_in_one_sitting() -> None:
 
 
 def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a program in a new interpreter with `folder` as its working folder."""
+    """Run a program in a new interpreter with `folder` as its working folder."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", program]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The command line as a process of its own: streams, signals, and what is left when it ends before its time."""
+"""Command line as a subprocess: streams, signals, and files left after an interruption."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from img2vid.media.videos import read_frames
 
 PHOTO = paths.PROJECT / "assets" / "dandelion.jpg"
 SMALL = ["--height", "64", "--width", "64", "--num-frames", "3", "--num-steps", "2", "--device", "cpu"]
-# Enough work for minutes, so that whoever waits for the end instead of stopping is found out.
+# Enough work for minutes, so that a run that does not stop is detected.
 LONG = ["--num-frames", "14", "--num-steps", "1000", "--device", "cpu"]
 
 
@@ -63,7 +63,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, environment: 
 
 
 def test_a_path_that_the_output_cannot_spell_is_no_failure(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Windows pipes know few letters; printing the path of a finished video then ended in an error."""
+    """Regression: printing a path failed on Windows pipes with a limited character set."""
     folder = tmp_path / "Fotos für Zoë 東京"
     folder.mkdir()
     (folder / "svd.safetensors").touch()
@@ -74,7 +74,7 @@ def test_a_path_that_the_output_cannot_spell_is_no_failure(tmp_path: Path, envir
 
 
 class Terminal:
-    """A terminal of the test's own, to which a process writes its progress."""
+    """Pseudo-terminal that receives the progress of a process."""
 
     def __init__(self) -> None:
         self._ours, self.theirs = os.openpty()
@@ -82,7 +82,7 @@ class Terminal:
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def start(self) -> None:
-        """Reads from now on, so that the process never waits for a reader."""
+        """Read continuously, so that the process never blocks on a full pipe."""
         os.close(self.theirs)
         self._thread.start()
 
@@ -90,18 +90,18 @@ class Terminal:
         try:
             while data := os.read(self._ours, 4096):
                 self.text += data.decode("utf-8", "replace")
-        except OSError:  # Linux says so when nobody writes any more
+        except OSError:  # Linux raises this after the last writer has closed
             pass
 
     def wait_for(self, text: str, seconds: float) -> None:
-        """Returns when `text` has appeared."""
+        """Wait until `text` has appeared."""
         deadline = time.monotonic() + seconds
         while text not in self.text:
             assert time.monotonic() < deadline, f"{text!r} never came, only {self.text[-500:]!r}"
             time.sleep(0.02)
 
     def finish(self) -> None:
-        """Waits until all is read."""
+        """Wait until all output is read."""
         self._thread.join(timeout=10)
         os.close(self._ours)
 
@@ -110,7 +110,7 @@ class Terminal:
 def test_a_result_goes_into_the_pipe_while_the_progress_is_on_a_terminal(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    """The progress bar once took standard output along to the terminal, and `sample ... > file` left the file empty."""
+    """Regression: the progress bar redirected standard output to the terminal, and `sample ... > file` stayed empty."""
     terminal = Terminal()
     with subprocess.Popen(
         img2vid("sample", PHOTO, *SMALL), env=environment, stdout=subprocess.PIPE, stderr=terminal.theirs, text=True
@@ -132,7 +132,7 @@ def test_ctrl_c_stops_soon_and_leaves_nothing(tmp_path: Path, environment: dict[
         terminal.start()
         try:
             terminal.wait_for("1/1000", seconds=120)
-            # What a killed process leaves is what is there at that moment: no handler runs then.
+            # A killed process runs no cleanup handler.
             assert left(tmp_path / "out") == []
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=60)
@@ -140,7 +140,7 @@ def test_ctrl_c_stops_soon_and_leaves_nothing(tmp_path: Path, environment: dict[
             process.kill()
     terminal.finish()
     assert (process.returncode, out) == (130, "")
-    assert "img2vid: stopped; videos that were finished are kept" in terminal.text
+    assert "img2vid: stopped; finished videos are kept" in terminal.text
     assert "Traceback" not in terminal.text
     assert left(tmp_path / "out") == []
 

@@ -1,4 +1,4 @@
-"""Where the program reads and writes."""
+"""Home, checkpoint folders and writable folders."""
 
 import os
 from pathlib import Path
@@ -55,9 +55,9 @@ def test_the_first_folder_that_has_a_checkpoint_wins(tmp_path: Path, monkeypatch
         folder.mkdir(parents=True)
         for name in names:
             (folder / name).touch()
-    (own / "c").mkdir()  # a folder of that name is no checkpoint
+    (own / "c").mkdir()  # a folder with that name is not a checkpoint
     monkeypatch.setattr(paths, "PROJECT", tmp_path / "project")
-    # An empty part, as a trailing separator leaves it, is not the working folder.
+    # An empty part, as after a trailing separator, must not mean the working folder.
     monkeypatch.setenv("IMG2VID_CHECKPOINTS", os.pathsep.join([str(first), "", str(second), ""]))
     assert paths.checkpoint_folders() == [own, first, second]
     found = [paths.find_checkpoint(name) for name in "abcd"]

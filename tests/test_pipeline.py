@@ -1,4 +1,4 @@
-"""From a picture and settings to files on disk, with what is told on the way and what is left when it stops."""
+"""Pipeline from picture and settings to files: events, retries, and files left after a stop."""
 
 import json
 import mmap
@@ -46,7 +46,7 @@ Make = Callable[..., list[Result]]
 
 @pytest.fixture
 def make(model: LoadedModel, photo: Image.Image, tmp_path: Path) -> Make:
-    """Makes the videos of a few small settings in the test's folder."""
+    """Return a function that makes videos with small settings in the test's folder."""
 
     def run(
         folder: str = "",
@@ -63,7 +63,7 @@ def make(model: LoadedModel, photo: Image.Image, tmp_path: Path) -> Make:
 
 @pytest.fixture(scope="module")
 def plain(model: LoadedModel, photo: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """The video that the small settings make."""
+    """Return the video of the small settings."""
     folder = tmp_path_factory.mktemp("plain")
     return next(pipeline.run(model, photo, model.version.settings(SMALL), folder, name="photo"))
 
@@ -225,18 +225,18 @@ def test_loading_tells_how_far_it_is(tiny: ModelVersion) -> None:
 
 def test_memory_in_use_grows_with_what_is_held() -> None:
     before = inference.memory_in_use("cpu")
-    # Asked of the system itself: the C library may have as much left from earlier tests.
+    # Measured by the system, because the C library may keep free memory of earlier tests.
     with mmap.mmap(-1, 2**28) as held:
         held.write(b"1" * 2**28)
         assert inference.memory_in_use("cpu") - before > 2**27
 
 
-# When decoding fails
+# Failed decoding
 
 
 @pytest.fixture
 def decoding(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
-    """Makes decoding fail; gives the list of the decode_t with which it was tried."""
+    """Make decoding fail; return the list of decode_t values that were tried."""
 
     def fail(error: Exception, *, above: int = 0, times: int = 99) -> list[int]:
         decode, tried = model.engine.decode, list[int]()
@@ -257,7 +257,7 @@ def decoding(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..
 def test_where_memory_runs_out_fewer_frames_are_decoded_at_a_time(
     make: Make, decoding: Callable[..., list[int]], above: int, tried: list[int]
 ) -> None:
-    """The latents are kept: sampling comes once. The video is the one of the smaller decode_t, and says so."""
+    """Latents are kept, so sampling runs once. The video uses the smaller decode_t, as its metadata says."""
     (expected,) = make("expected", num_frames=5, decode_t=tried[-1])
     calls = decoding(MemoryError(), above=above)
     events: list[Event] = []
@@ -296,7 +296,7 @@ def test_a_chunk_that_was_decoded_again_is_told_and_the_clock_goes_on(
 
 def test_memory_that_is_too_small_for_one_frame_is_told(make: Make, decoding: Callable[..., list[int]]) -> None:
     tried = decoding(MemoryError())
-    with pytest.raises(OutOfMemory, match="set decode_t to a smaller number"):
+    with pytest.raises(OutOfMemory, match="lower decode_t"):
         make(num_frames=5)
     assert tried == [14, 2, 1]
 
@@ -306,7 +306,7 @@ def test_decoding_that_failed_is_tried_once_more(make: Make, plain: Result, deco
     (result,) = make()
     assert tried == [14, 14]
     assert result.video.read_bytes() == plain.video.read_bytes()
-    assert result.notice == "decoding failed with RuntimeError and was tried again"
+    assert result.notice == "decoding failed with RuntimeError and was retried"
 
 
 @pytest.mark.parametrize(("error", "tries"), [(RuntimeError("the card is gone"), 2), (BadInput("no"), 1)])
@@ -320,7 +320,7 @@ def test_decoding_that_fails_for_good_is_told(
     assert names(tmp_path) == []
 
 
-# Stopping and refusing
+# Cancellation and validation
 
 
 def stop_at(stage: str, step: int, error: type[BaseException]) -> Callable[[Event], None]:
@@ -368,7 +368,7 @@ def read_still(result: Result) -> NDArray[np.uint8]:
 def test_the_files_are_there_together_or_not_at_all(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str, error: type[BaseException]
 ) -> None:
-    """A Ctrl-C between the video and its settings left the video without them."""
+    """Regression: Ctrl-C between writing the video and its settings left the video without them."""
 
     def fail(*arguments: Sequence[object], **more: object) -> None:
         raise error
@@ -406,7 +406,7 @@ def test_a_size_that_the_model_cannot_make_is_refused(model: LoadedModel, photo:
 
 @pytest.mark.parametrize("change", [{"size_step": 8}, {"downsampling": 2}])
 def test_a_row_that_does_not_fit_its_configuration_is_refused(tiny: ModelVersion, change: dict[str, int]) -> None:
-    """A size_step finer than the network's let sizes through at which the run broke off in the middle."""
+    """Regression: a size_step finer than the network's allowed sizes that failed during the run."""
     with pytest.raises(ConfigError, match=r"the row of svd_tiny says .* needs \d+ and \d+; change the row"):
         inference.load(tiny.model_copy(update=change), CPU)
 

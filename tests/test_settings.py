@@ -1,4 +1,4 @@
-"""Every control: its default, its limits, its words, and what is said about a value that will not do."""
+"""Settings: defaults, limits, labels, and messages for invalid values."""
 
 import json
 import math
@@ -59,14 +59,14 @@ REFERENCE_DEFAULTS = {
 
 
 def refusal(name: str, value: object) -> str:
-    """What is said about a value that must be refused."""
+    """Return the message for an invalid value."""
     with pytest.raises(BadInput) as caught:
         make_settings({name: value})
     return str(caught.value)
 
 
 def inside(name: str) -> st.SearchStrategy[float]:
-    """Values that a number takes."""
+    """Return valid values of a number."""
     limits = limits_of(name)
     if name in WHOLE:
         return st.integers(int(limits["ge"]), int(limits["le"]))
@@ -74,7 +74,7 @@ def inside(name: str) -> st.SearchStrategy[float]:
 
 
 def outside(name: str) -> st.SearchStrategy[float]:
-    """Numbers that it does not take, near its limits and far from them."""
+    """Return invalid numbers, near the limits and far from them."""
     limits = limits_of(name)
     low, high = limits["ge"], limits["le"]
     if name in WHOLE:
@@ -206,7 +206,7 @@ def test_an_engine_without_approximations_is_told_apart_before_anything_runs() -
 @pytest.mark.parametrize("rho", [0.5, 100])
 @pytest.mark.parametrize(("sigma_min", "sigma_max"), [(1e-4, 1e-4), (1e-4, 1e6), (1e6, 1e6)])
 def test_noise_levels_at_the_limits_can_be_computed_with(rho: float, sigma_min: float, sigma_max: float) -> None:
-    """A rho near zero was let through; sigma_max ** (1 / rho) then was more than a number can hold."""
+    """Regression: a rho near zero was accepted, and sigma_max ** (1 / rho) overflowed."""
     from img2vid.engine.sampling.discretization import edm_sigmas
 
     settings = make_settings({"rho": rho, "sigma_min": sigma_min, "sigma_max": sigma_max})
@@ -216,7 +216,7 @@ def test_noise_levels_at_the_limits_can_be_computed_with(rho: float, sigma_min: 
 
 
 def test_the_last_of_several_samples_has_a_seed_too() -> None:
-    """Three samples from the highest seed on would be made with seeds that nobody can ask for again."""
+    """Three samples from the highest seed on would use seeds that are not valid settings."""
     with pytest.raises(BadInput, match=rf"^seed must be at most {MAX_SEED - 2} for 3 samples, got {MAX_SEED}$"):
         make_settings({"seed": MAX_SEED, "num_samples": 3})
     assert make_settings({"seed": MAX_SEED - 2, "num_samples": 3}).seed == MAX_SEED - 2

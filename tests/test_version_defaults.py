@@ -1,4 +1,4 @@
-"""What a switch of the version takes along: what the user set, where both versions agree on the default."""
+"""Control values after a version change: user values stay if both versions have the same default."""
 
 from typing import Any
 

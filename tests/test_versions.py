@@ -1,4 +1,4 @@
-"""The rows of versions.yaml: what ships, what users add, and what is said about rows and files that will not do."""
+"""Rows of versions.yaml: built-in and user rows, and messages for invalid rows and missing files."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ ROW: dict[str, Any] = {
 
 
 def row(**changes: object) -> str:
-    """One version called `mine`, as YAML."""
+    """Return one version called `mine` as YAML."""
     fields = {**ROW, **changes}
     return yaml.safe_dump({"mine": {name: value for name, value in fields.items() if value is not ...}})
 
@@ -40,7 +40,7 @@ def without(name: str) -> str:
     return row(**{name: ...})
 
 
-# What ships
+# Built-in versions
 
 
 def test_the_versions_are_listed_in_the_order_of_the_file() -> None:
@@ -106,7 +106,7 @@ def test_a_size_that_the_model_cannot_make_is_refused_with_the_nearest(
 @pytest.mark.parametrize("step", [32, 48, 96, 640])
 @pytest.mark.parametrize("side", [67, 2047])
 def test_the_size_that_is_proposed_is_one_that_is_taken(configs: Callable[..., Path], step: int, side: int) -> None:
-    """With a step of 48, the nearest multiple of 2047 is above the highest size, and that of 67 below the lowest."""
+    """With a step of 48, the multiple nearest to 2047 is above the maximum size, and that of 67 below the minimum."""
     configs(row(height=step * 2, width=step * 2, size_step=step))
     version = find_version("mine")
     with pytest.raises(BadInput) as caught:
@@ -129,7 +129,7 @@ def test_an_unknown_version_is_refused_with_the_names_that_there_are(configs: Ca
         find_version("his")
 
 
-# What a model was trained for
+# Warnings
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -142,15 +142,15 @@ def test_the_defaults_of_a_shipped_version_are_what_it_was_trained_for(name: str
     ("name", "values", "said"),
     [
         ("svd", {"width": 576, "height": 1024}, r"^svd was trained at 1024 x 576; at 576 x 1024 it may move less"),
-        ("svd_xt", {"num_frames": 26}, r"^svd_xt was trained on 25 frames; a video of 26 may"),
-        ("svd", {"fps": 4}, r"^fps was trained from 5 to 30; with 4 motion"),
-        ("svd", {"fps": 31}, r"^fps was trained from 5 to 30; with 31 motion"),
-        ("svd_xt_1_1", {"fps": 7}, r"^svd_xt_1_1 was tuned at fps 6 alone; with 7 motion"),
-        ("svd_xt_1_1", {"motion_bucket_id": 126}, r"^svd_xt_1_1 was tuned at motion bucket id 127 alone; with 126 the"),
-        ("svd", {"motion_bucket_id": 256}, r"^motion bucket id was trained up to 255; with 256 the"),
-        ("svd", {"cond_aug": 0.15}, r"^Conditioning augmentation was trained up to 0\.14; with 0\.15 the"),
-        ("svd", {"sigma_max": 79.0}, r"^sigma_max was trained from 80 to 1000; with 79 traces"),
-        ("svd", {"discretization": "LegacyDDPMDiscretization"}, r"^LegacyDDPMDiscretization begins at"),
+        ("svd_xt", {"num_frames": 26}, r"^svd_xt was trained on 25 frames; 26 frames may"),
+        ("svd", {"fps": 4}, r"^Trained at 5 to 30 fps; 4 may look"),
+        ("svd", {"fps": 31}, r"^Trained at 5 to 30 fps; 31 may look"),
+        ("svd_xt_1_1", {"fps": 7}, r"^svd_xt_1_1 was tuned at fps 6 only; 7 may look"),
+        ("svd_xt_1_1", {"motion_bucket_id": 126}, r"^svd_xt_1_1 was tuned at motion bucket id 127 only; 126 may"),
+        ("svd", {"motion_bucket_id": 256}, r"^motion bucket id was trained up to 255; 256 may"),
+        ("svd", {"cond_aug": 0.15}, r"^Conditioning augmentation was trained up to 0\.14; 0\.15 may"),
+        ("svd", {"sigma_max": 79.0}, r"^sigma_max was trained at 80 to 1000; 79 may leave"),
+        ("svd", {"discretization": "LegacyDDPMDiscretization"}, r"^LegacyDDPMDiscretization starts at"),
     ],
 )
 def test_a_setting_outside_of_what_was_trained_is_allowed_and_told(
@@ -183,7 +183,7 @@ def test_help_texts_name_the_trained_value_or_the_default_of_the_version() -> No
     svd, tuned = find_version("svd"), find_version("svd_xt_1_1")
     assert svd.help_text("height") == "Height of the video. svd was trained at 576 pixels."
     assert svd.help_text("num_frames").endswith("svd was trained at 14 frames.")
-    assert svd.help_text("fps").endswith("5 to 30 was trained. Default: 6.")
+    assert svd.help_text("fps").endswith("Trained at 5 to 30. Default: 6.")
     assert tuned.help_text("fps").endswith("svd_xt_1_1 was tuned at 6.")
     assert tuned.help_text("num_steps").endswith("Default: 30.")
     assert tuned.help_text("max_scale").endswith("Default: 3.")
@@ -192,7 +192,7 @@ def test_help_texts_name_the_trained_value_or_the_default_of_the_version() -> No
         assert (field.description or "?") in svd.help_text(name)
 
 
-# Rows that users add
+# User rows
 
 
 def test_a_local_row_is_added_and_a_local_row_of_a_known_name_wins(configs: Callable[..., Path]) -> None:
@@ -218,11 +218,14 @@ MALFORMED = {
     "negative bytes": (row(bytes=-1), r"mine\.bytes: .*greater than 0"),
     "too many frames": (row(num_frames=129), r"mine\.num_frames: .*less than or equal to 128"),
     "frames in words": (row(num_frames="many"), r"mine\.num_frames: .*valid integer"),
-    "odd size": (row(height=600), "mine: the size 1024 x 600 is no multiple of size_step 64"),
+    "odd size": (row(height=600), "mine: the size 1024 x 600 is not a multiple of size_step 64"),
     "bad default": (row(defaults={"num_steps": 0}), r"mine\.defaults: num_steps must be .* from 1 to 1000, got 0"),
     "true as a number": (row(defaults={"num_steps": True}), r"mine\.defaults: num_steps must be .*, got True"),
-    "unknown default": (row(defaults={"steps": 3}), r"mine\.defaults: 'steps' is no setting that has a default"),
-    "frames as a default": (row(defaults={"num_frames": 3}), r"mine\.defaults: 'num_frames' is no setting"),
+    "unknown default": (
+        row(defaults={"steps": 3}),
+        r"mine\.defaults: 'steps' is not a setting that can have a default",
+    ),
+    "frames as a default": (row(defaults={"num_frames": 3}), r"mine\.defaults: 'num_frames' is not a setting"),
     "defaults in a list": (row(defaults=[1]), r"mine\.defaults: Input should be a valid dictionary"),
     "a row that is a word": ("mine: svd.yaml", "mine: the fields of a version belong here, found 'svd.yaml'"),
     "an empty row": ("mine:", "mine: the fields of a version belong here, found None"),
@@ -267,7 +270,7 @@ def test_a_missing_checkpoint_is_told_with_file_size_folder_and_source(
     with pytest.raises(CheckpointError) as caught:
         version.require_checkpoint()
     assert str(caught.value) == (
-        f"the checkpoint of mine is missing: put mine.safetensors, 9.56 GB into {tmp_path / 'checkpoints'} "
+        f"the checkpoint of mine is missing; place mine.safetensors (9.56 GB) in {tmp_path / 'checkpoints'} "
         "(source: my training)"
     )
 
@@ -286,7 +289,7 @@ def test_a_row_may_name_files_by_paths_of_their_own(configs: Callable[..., Path]
     configs(row(checkpoint=str(checkpoint), config=str(config)))
     version = find_version("mine")
     assert version.config_path == config
-    with pytest.raises(CheckpointError, match=r"put mine\.safetensors into .*my models \(source: my training\)"):
+    with pytest.raises(CheckpointError, match=r"place mine\.safetensors in .*my models \(source: my training\)"):
         version.require_checkpoint()
     checkpoint.parent.mkdir()
     checkpoint.touch()

@@ -1,1 +1,1 @@
-"""The benchmark: engines side by side, the floors of the machine, and how cost grows."""
+"""Benchmark: comparison of engines, lower bounds of the machine, and growth of cost."""

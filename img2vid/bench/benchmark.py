@@ -1,4 +1,4 @@
-"""Engines side by side: the same clip, stage by stage, in turns; then the memory of each in a process of its own."""
+"""Comparison of engines on the same clip: alternating timed runs of each stage, then memory in separate processes."""
 
 import inspect
 import shlex
@@ -33,30 +33,30 @@ Measure = Callable[[ProbeRequest], Cost]
 
 
 def compare_engines(request: Request, argv: list[str], say: Say, measure_cost: Measure = measure) -> Report:
-    """Runs a comparison. argv: the command as it was given; say: takes a sentence about where it is.
+    """Run a comparison. argv: command line for the report; say: callback for progress messages.
 
-    measure_cost: carries out an order in a process of its own.
+    measure_cost: function that runs a probe in a separate process.
     """
     with model_of(request, say) as model:
         say(f"loading {', '.join(request.engines)}")
         shape = shape_of(request)
         session = Session(request.engines, model, shape, request.threads)
-        if not session.subjects:
+        if not session.backends:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in session.left_out.items())
-            raise EngineUnavailable(f"none of the engines can be measured; {reasons}")
+            raise EngineUnavailable(f"no engine can be measured; {reasons}")
         facts = facts_of(request, model, argv)
         stages, rates = _compare(session, request, say)
-        session.subjects.clear()
-        release()  # what the other processes need may be all that there is
+        session.backends.clear()
+        release()  # the probe processes may need all of the memory
         notes: list[str] = []
         if request.peaks:
             stages = [_with_peaks(stage, request, model, shape, say, notes, measure_cost) for stage in stages]
-    told = {precision: vars(found) for precision, found in rates.items()}
-    return Report(facts, session.left_out, told, stages, notes)
+    plain_rates = {precision: vars(found) for precision, found in rates.items()}
+    return Report(facts, session.left_out, plain_rates, stages, notes)
 
 
 def _compare(session: Session, request: Request, say: Say) -> tuple[list[Stage], dict[str, Rates]]:
-    say("measuring the rates of the machine")
+    say("measuring the peak rates of the machine")
     work = session.work()
     needed = dict.fromkeys(part.precision for stage in request.stages for part in work[stage])
     rates = session.rates(list(needed))
@@ -64,7 +64,7 @@ def _compare(session: Session, request: Request, say: Say) -> tuple[list[Stage],
     for name in request.stages:
         say(f"{name}: warming up")
         warm = session.warm_up(name, request.warm_up)
-        say(f"{name}: measuring {', '.join(warm.runs)} in turns")
+        say(f"{name}: measuring {', '.join(warm.runs)} alternately")
         seconds = take_turns(warm.runs, request.repetitions, session.synchronise)
         counted_on = "the plain modules" if warm.operations is None else "sgm"
         floor = floor_of(_parts(work[name], rates), warm.operations, counted_on)
@@ -80,7 +80,7 @@ def _parts(work: list[Work], rates: Mapping[str, Rates]) -> list[Part]:
 def _with_peaks(
     stage: Stage, request: Request, model: Model, shape: Shape, say: Say, notes: list[str], measure_cost: Measure
 ) -> Stage:
-    """The same stage with the memory of each engine; one whose process fails is told in `notes`."""
+    """Return the stage with the memory of each engine; append a note for each engine whose probe fails."""
     engines: dict[str, Measured] = {}
     for name, measured in stage.engines.items():
         say(f"{stage.name}: measuring the memory of {name}")
@@ -90,22 +90,22 @@ def _with_peaks(
             middle = costs[(len(costs) - 1) // 2]
             engines[name] = Measured(measured.seconds, middle.peak, middle.growth)
         except Img2VidError as error:
-            notes.append(f"the memory of {name} in the stage {stage.name} is not known: {error}")
+            notes.append(f"memory of {name} in stage {stage.name} is unknown: {error}")
             engines[name] = measured
     return Stage(stage.name, stage.floor, engines, stage.difference)
 
 
 def shape_of(request: Request) -> Shape:
-    """The clip that is computed."""
+    """Return the workload of a request."""
     s = request.settings
     return Shape(s.width, s.height, s.num_frames, min(s.decode_t, s.num_frames), request.steps)
 
 
 @contextmanager
 def model_of(request: Request, say: Say) -> Generator[Model, None, None]:
-    """The model's files; checkpoints of random numbers are there as long as the block, or stay in `request.keep`."""
+    """Provide the model's files. Random checkpoints are deleted after the block unless `request.keep` is a folder."""
     device = choose_device(request.device)
-    make_device(device)  # a device that is not there is told before gigabytes are written
+    make_device(device)  # reject a missing device before writing gigabytes
     precision = choose_precision(request.precision, device)
     require_options(request.options)
     if request.keep is not None:
@@ -117,11 +117,11 @@ def model_of(request: Request, say: Say) -> Generator[Model, None, None]:
 
 
 def require_options(options: Mapping[str, Any]) -> None:
-    """Raises BadInput for an argument that `load_engine` does not take."""
+    """Raise BadInput for an option that `load_engine` does not accept."""
     known = inspect.signature(load_engine).parameters
     for name in options:
         if name not in known:
-            raise BadInput(f"the native engine has no option --{name.replace('_', '-')}; leave it out")
+            raise BadInput(f"the native engine has no option --{name.replace('_', '-')}; remove it")
 
 
 def _files(request: Request, folder: Path, say: Say) -> tuple[Path, Path]:
@@ -131,20 +131,20 @@ def _files(request: Request, folder: Path, say: Say) -> tuple[Path, Path]:
         config = write_middle(request.version.config_path, folder)
         return config, _random_checkpoint(config, folder / "middle.safetensors", "fp32", say)
     config = request.version.config_path
-    # In float16, half the disk and half the reading; every engine gets the same numbers.
+    # float16 halves disk space and loading time; all engines get the same weights.
     return config, _random_checkpoint(config, folder / f"{request.version.name}_random.safetensors", "fp16", say)
 
 
 def _random_checkpoint(config: Path, path: Path, precision: Precision, say: Say) -> Path:
     if not path.is_file():
-        say(f"writing random numbers to {path}")
+        say(f"writing random weights to {path}")
         with whole_file(path) as part:
             write_random_checkpoint(config, part, 0, precision)
     return path
 
 
 def facts_of(request: Request, model: Model, argv: list[str]) -> dict[str, Any]:
-    """What has to be known to read the figures."""
+    """Return the facts of a report: program, date, command, machine, precision and size."""
     shape = shape_of(request)
     return {
         "program": f"img2vid {img2vid.__version__}",

@@ -1,4 +1,4 @@
-"""The arithmetic of a comparison: medians, ratios, floors, turns."""
+"""Arithmetic of a comparison: medians, ratios, floors and alternating timed runs."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a stage: its operations, the bytes that it must move, and the machine's rates at either, a second."""
+    """Part of a stage: operations, bytes to move, and the machine's rates for both, per second."""
 
     operations: float
     bytes: float
@@ -19,13 +19,13 @@ class Part:
 
     @property
     def seconds(self) -> float:
-        """The least that it can take: computing and moving can go on at once."""
+        """Minimum time; computing and moving data can overlap."""
         return max(self.operations / self.product_rate, self.bytes / self.copy_rate)
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The least time for a stage on this machine. counted_on: where its operations were counted."""
+    """Minimum time of a stage on this machine. counted_on: source of the operation count."""
 
     operations: float
     bytes: float
@@ -34,9 +34,9 @@ class Floor:
 
 
 def floor_of(parts: Sequence[Part], counted: float | None, counted_on: str) -> Floor:
-    """The floor of a stage from its parts.
+    """Return the floor of a stage from its parts.
 
-    counted: the operations of the whole stage where the reference itself was counted; they are shared among the parts.
+    counted: operations of the whole stage on the reference, or None; they are distributed over the parts.
     """
     planned = sum(part.operations for part in parts)
     share = 1.0 if counted is None or not planned else counted / planned
@@ -47,7 +47,7 @@ def floor_of(parts: Sequence[Part], counted: float | None, counted_on: str) -> F
 
 @dataclass(frozen=True)
 class Measured:
-    """One engine in one stage: all its times in seconds, the peak of its memory and how much of it is the stage's."""
+    """Measurements of one engine in one stage: seconds of all runs, peak memory, and its growth during the stage."""
 
     seconds: tuple[float, ...]
     peak: int | None = None
@@ -55,18 +55,18 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """The middle of the times."""
+        """Median of the seconds."""
         return statistics.median(self.seconds)
 
 
 def ratio(of: float | None, to: float | None) -> float | None:
-    """One over the other; None where either is missing or there is nothing to compare with."""
+    """Return `of` / `to`, or None if either is missing or `to` is not positive."""
     return None if of is None or to is None or to <= 0 else of / to
 
 
 @dataclass(frozen=True)
 class Against:
-    """The native engine over a peer: below 1 it is faster, or needs less."""
+    """Ratios of the native engine to another engine; below 1, native is faster or needs less memory."""
 
     seconds: float | None
     peak: float | None
@@ -74,7 +74,7 @@ class Against:
 
 
 def compare(ours: Measured, theirs: Measured) -> Against:
-    """The ratios of two engines in one stage."""
+    """Return the ratios of two engines in one stage."""
     return Against(ratio(ours.median, theirs.median), ratio(ours.peak, theirs.peak), ratio(ours.growth, theirs.growth))
 
 
@@ -84,7 +84,7 @@ def take_turns(
     synchronise: Callable[[], None],
     clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of each engine's runs: A B C A B C ..., so that a machine that slows down slows all of them."""
+    """Time the engines alternately (A B C A B C ...), so that a slow machine affects all; return seconds by engine."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repetitions):
         for name, run in runs.items():

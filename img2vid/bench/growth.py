@@ -1,4 +1,4 @@
-"""How cost grows: seconds and memory of the native engine against frames, area, steps and jobs."""
+"""Growth of cost: seconds and memory of the native engine over frames, area, steps and jobs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from img2vid.engine.bench.memory_probe import Cost, ProbeRequest, measure
 from img2vid.engine.config import load_config
 
 PARTS = (0.25, 0.5, 0.75, 1.0)
-"""Of the request's frames, and of its area."""
+"""Fractions of the request's frames and area."""
 STEPS = (1, 2, 4, 8)
 JOBS = (1, 2, 4)
 UNITS = {"frames": "frames", "area": "pixels of a frame", "steps": "steps", "jobs": "jobs with one loaded model"}
@@ -20,7 +20,7 @@ UNITS = {"frames": "frames", "area": "pixels of a frame", "steps": "steps", "job
 
 @dataclass(frozen=True)
 class Point:
-    """What one amount costs: seconds of each stage, of everything, bytes at most and how many of them came with it."""
+    """Cost at one value of an axis: seconds of each stage, total seconds, peak memory and its growth in bytes."""
 
     value: int
     seconds: dict[str, float]
@@ -36,7 +36,7 @@ def measure_growth(
     say: Callable[[str], None],
     measure_cost: Callable[[ProbeRequest], Cost] = measure,
 ) -> dict[str, Any]:
-    """The points of each axis, in plain values. Each point is measured in a process of its own."""
+    """Measure each axis and return the points in plain values. Each point runs in a separate process."""
     with model_of(request, say) as model:
         size_step = load_config(Path(model.config)).size_step
         facts = facts_of(request, model, argv)
@@ -49,12 +49,12 @@ def measure_growth(
 
 
 def plan(axis: str, shape: Shape, model: Model, request: Request, size_step: int) -> list[tuple[int, ProbeRequest]]:
-    """The amounts along an axis, each with what is run for it."""
+    """Return the values of an axis, each with its probe request."""
     probe = ProbeRequest(
         "native", model, shape, STAGES, repetitions=max(request.repetitions, 1), threads=request.threads
     )
     if axis == "jobs":
-        # As a worker does it: the model is loaded once and nothing is warmed up.
+        # Like a worker: one load, no warm-up.
         return [(n, replace(probe, jobs=n, warm_up=False, repetitions=0)) for n in JOBS]
     if axis == "steps":
         return [(n, replace(probe, shape=replace(shape, steps=n))) for n in STEPS]

@@ -1,4 +1,4 @@
-"""How cost grows, as pictures: one SVG for each axis, seconds to the left, memory to the right."""
+"""Plots of the growth of cost: one SVG per axis, seconds on the left, memory on the right."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 
 from img2vid.files import whole_file
 
-HOW = "the plots need matplotlib: `python -m pip install -r requirements/bench.txt` gets it"
+MATPLOTLIB_HINT = "matplotlib is not installed; run `python -m pip install -r requirements/bench.txt`"
 
 
 def can_plot() -> bool:
-    """Whether matplotlib is there."""
+    """Return whether matplotlib can be imported."""
     try:
         importlib.import_module("matplotlib")
     except ImportError:
@@ -20,7 +20,7 @@ def can_plot() -> bool:
 
 
 def write_plots(growth: Mapping[str, Any], labels: Mapping[str, str], folder: Path) -> list[Path]:
-    """Writes `growth_<axis>.svg` for every axis of a `measure_growth` into `folder`; labels: of the axes, by name."""
+    """Write `growth_<axis>.svg` to `folder` for every axis of a `measure_growth` result. labels: by axis."""
     title = f"{growth['size']['name']}, {growth['precision']}, {growth['device_name']}"
     return [
         _write_plot(points, labels[axis], title, folder / f"growth_{axis}.svg")
@@ -29,7 +29,7 @@ def write_plots(growth: Mapping[str, Any], labels: Mapping[str, str], folder: Pa
 
 
 def _write_plot(points: Sequence[Mapping[str, Any]], label: str, title: str, path: Path) -> Path:
-    # The figure is made without pyplot, which would look for a screen.
+    # pyplot would look for a display, so the figure is created directly.
     figure: Any = importlib.import_module("matplotlib.figure").Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     values = [point["value"] for point in points]

@@ -1,4 +1,4 @@
-"""What a comparison found: as JSON, as a table for the terminal, as Markdown for a page."""
+"""Report of a comparison as JSON, as a terminal table and as Markdown."""
 
 import json
 import sys
@@ -20,20 +20,20 @@ COLUMNS = (
     "engine",
     "seconds",
     "fastest to slowest",
-    "native / it",
+    "native / engine",
     "over floor",
     "peak GB",
     "growth GB",
-    "native's growth / its",
+    "growth native / engine",
 )
 NOTHING = "-"
 PIPED = 120
-"""Columns of a table that goes to a file or a pipe, which have no width of their own."""
+"""Width of the table if the output is a file or pipe."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage on every engine. difference: of native's results from sgm's, None where only one of them took part."""
+    """Measurements of all engines in one stage. difference: of native's results from sgm's, None without both."""
 
     name: str
     floor: Floor
@@ -41,7 +41,7 @@ class Stage:
     difference: float | None = None
 
     def against(self) -> dict[str, Against]:
-        """The native engine over each peer."""
+        """Return the ratios of the native engine to each other engine."""
         ours = self.engines.get(NATIVE)
         if ours is None:
             return {}
@@ -50,10 +50,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole comparison.
+    """Results of a comparison.
 
-    facts: the program, date, command, machine, versions, precision and size; left_out: engines that took no part, and
-    why; rates: by number format, operations and bytes a second; notes: what went otherwise than asked for.
+    facts: program, date, command, machine, versions, precision and size; left_out: engines that did not run, with the
+    reason; rates: operations and bytes per second by number format; notes: deviations from the request.
     """
 
     facts: Mapping[str, Any]
@@ -64,7 +64,7 @@ class Report:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The whole report in plain values; seconds, bytes and operations."""
+    """Return the report as plain values, in seconds, bytes and operations."""
     return {
         **report.facts,
         "left_out": dict(report.left_out),
@@ -90,20 +90,20 @@ def _stage_as_json(stage: Stage) -> dict[str, Any]:
         "floor": asdict(stage.floor),
         "engines": engines,
         "native_against": against,
-        # JSON has no word for a value that is no number.
+        # JSON cannot represent NaN or infinity.
         "difference": stage.difference if stage.difference is not None and isfinite(stage.difference) else None,
     }
 
 
 def write_report(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes JSON, whole or not at all."""
+    """Write JSON atomically."""
     text = json.dumps(values, indent=2) + "\n"
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def rows(report: Report) -> list[list[str]]:
-    """The table's cells, a row for each stage and engine, in the order of `COLUMNS`."""
+    """Return the table's cells, one row per stage and engine, in the order of `COLUMNS`."""
     return [
         [stage.name, name, *_cells(stage, name, measured)]
         for stage in report.stages
@@ -129,34 +129,34 @@ def _number(value: float | None, form: str, unit: float = 1.0) -> str:
 
 
 def remarks(report: Report) -> list[str]:
-    """What belongs under the table: the machine, the rates and floors, the agreement, who is missing and why."""
+    """Return the lines below the table: machine, rates, floors, differences, and skipped engines with the reason."""
     facts = report.facts
     size = facts["size"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
     lines = [
         f"{size['name']}: {size['num_frames']} frames of {size['width']} x {size['height']}, decode_t "
-        f"{size['decode_t']}, {size['steps']} step(s) in a run, {facts['precision']}; {facts['repetitions']} "
+        f"{size['decode_t']}, {size['steps']} step(s) per run, {facts['precision']}; {facts['repetitions']} "
         f"repetition(s) after {facts['warm_up']} warm-up run(s); {facts['date']}",
         f"{facts['device_name']} ({facts['device']}), {facts['threads']} thread(s), {facts['system']}; {versions}",
     ]
     for precision, rates in report.rates.items():
         product, copy, side = rates["product"] / 1e12, rates["copy"] / 1e9, rates["side"]
-        lines.append(f"{precision}: {product:.3g} TFLOP/s at a product of {side} x {side}, {copy:.3g} GB/s copied")
+        lines.append(f"{precision}: {product:.3g} TFLOP/s in a {side} x {side} matrix product, {copy:.3g} GB/s copied")
     for stage in report.stages:
         floor = stage.floor
-        line = f"{stage.name}: {floor.operations / 1e12:.4g} TFLOP (counted on {floor.counted_on}), {floor.seconds:.3g}"
-        line += " s at least"
+        line = f"{stage.name}: {floor.operations / 1e12:.4g} TFLOP (counted on {floor.counted_on}), "
+        line += f"at least {floor.seconds:.3g} s"
         if stage.difference is not None and isfinite(stage.difference):
             line += f"; native differs from sgm by {stage.difference:.1e}"
         elif stage.difference is not None:
-            line += "; native and sgm cannot be compared, for a result holds values that are no numbers"
+            line += "; native and sgm cannot be compared because a result contains NaN or infinity"
         lines.append(line)
     lines += [f"{name} is left out: {reason}" for name, reason in report.left_out.items()]
     return [*lines, *report.notes]
 
 
 def print_table(report: Report, console: Console | None = None) -> None:
-    """The table and its remarks for people."""
+    """Print the table and the lines below it."""
     if console is None:
         console = Console(width=None if sys.stdout.isatty() else PIPED)
     table = Table(*COLUMNS, box=None, pad_edge=False)
@@ -173,7 +173,7 @@ def print_table(report: Report, console: Console | None = None) -> None:
 
 
 def as_markdown(report: Report) -> str:
-    """The same as a Markdown table and a list."""
+    """Return the report as a Markdown table and list."""
     lines = [COLUMNS, ("---", "---", *["---:"] * (len(COLUMNS) - 2)), *rows(report)]
     table = ["| " + " | ".join(line) + " |" for line in lines]
     return "\n".join([*table, "", *(f"* {line}" for line in remarks(report))]) + "\n"

@@ -1,4 +1,4 @@
-"""What a benchmark is asked for, checked before anything is loaded."""
+"""Benchmark requests, validated before anything is loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,15 +18,16 @@ SIZES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "middle": ("svd", {"width": 512, "height": 256}),
     "full": ("svd", {}),
 }
-"""The version whose configuration and defaults a size has, and what it sets otherwise."""
+"""For each size: the version that provides configuration and defaults, and the settings that override them."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A benchmark, validated. settings hold width, height, num_frames and decode_t; the rest of them rests.
-    peaks: how many processes measure the memory of each engine in each stage.
+    """Validated benchmark request.
 
-    options: further arguments of `load_engine` for the native engine. keep: where checkpoints of random numbers stay.
+    settings: only width, height, num_frames and decode_t are used. peaks: number of processes that measure the memory
+    of each engine in each stage. options: extra arguments of `load_engine` for the native engine. keep: folder to keep
+    random checkpoints in.
     """
 
     size: str
@@ -46,27 +47,27 @@ class Request:
 
 
 def choose_size(size: str, version: str | None, overrides: Mapping[str, Any]) -> tuple[ModelVersion, SampleSettings]:
-    """The version and settings of a size; BadInput where a value will not do."""
+    """Return the version and settings of a size; raise BadInput for invalid values."""
     if version is not None and size != "full":
-        raise BadInput(f"--version belongs to the size full, got the size {size}; add --size full or leave it out")
+        raise BadInput(f"--version requires --size full, got --size {size}; add --size full or omit --version")
     name, own = SIZES[size]
     found = find_version(version or name)
     return found, found.settings({**own, **overrides})
 
 
 def split_list(option: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Names separated by commas, in the order given; BadInput for one that is not known or comes twice."""
+    """Parse comma-separated names, keeping their order; raise BadInput for unknown or repeated names."""
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in known:
-            raise BadInput(f"{option} takes {', '.join(known)}, separated by commas; got {name!r}")
+            raise BadInput(f"{option} must be a comma-separated list of {', '.join(known)}; got {name!r}")
     if len(set(names)) < len(names):
-        raise BadInput(f"{option} names something twice: {text}")
+        raise BadInput(f"{option} contains a name twice: {text}; list each name once")
     return names
 
 
 def whole_number(option: str, text: str, least: int, most: int) -> int:
-    """A whole number in a range, or BadInput."""
+    """Parse a whole number; raise BadInput if it is invalid or out of range."""
     try:
         number = int(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""A study as files: its clips in one labelled video, their middle frames in one picture, what they measure as a table.
+"""Contact sheet of a study: its clips in one labelled video, their middle frames as a picture, measurements as a table.
 
-Cells without a video say in their places why there is none.
+Cells without a video show the reason instead.
 """
 
 import tempfile
@@ -29,15 +29,15 @@ STATES = {
     State.CANCELLED: "cancelled",
     State.INTERRUPTED: "interrupted",
 }
-"""What is told of a cell without a video, by the state of its job."""
+"""Text for a cell without a video, by the state of its job."""
 LONGEST_REASON = 80
 
 
 @dataclass(frozen=True)
 class ContactSheet:
-    """A study as it stands: each cell's labels, its job, and its video as far as it is made.
+    """Snapshot of a study with labels, job and video (if finished) of each cell.
 
-    rows and columns are the labels of the grid; `named` has the label or the axes' values of each cell, by name.
+    rows and columns are the labels of the grid. `named` has each cell's label or axis values by name.
     """
 
     rows: Sequence[str]
@@ -47,12 +47,12 @@ class ContactSheet:
     made: Sequence[Entry | None]
 
     def __post_init__(self) -> None:
-        """Raises BadInput where there are more or fewer cells than places."""
+        """Raise BadInput if the number of cells does not match the grid."""
         if not len(self.rows) * len(self.columns) == len(self.named) == len(self.jobs) == len(self.made):
             raise BadInput(f"a grid of {len(self.columns)} x {len(self.rows)} cannot hold {len(self.made)} videos")
 
     def table(self) -> str:
-        """All rows as CSV."""
+        """Return all cells as CSV."""
         return csv_export.as_csv(
             [
                 csv_export.csv_row(named, entry, "done" if entry else state_of(job))
@@ -61,12 +61,12 @@ class ContactSheet:
         )
 
     def reasons(self) -> list[str]:
-        """Why each cell has no video, or nothing where it has one."""
+        """Return the reason of each cell without a video, or an empty string if it has one."""
         pairs = zip(self.jobs, self.made, strict=True)
         return ["" if entry is not None else reason_of(job) for job, entry in pairs]
 
     def clips(self, on_clip: Callable[[], None] = lambda: None) -> list[list[composites.Cell]]:
-        """The cells of the grid, read one by one and scaled down to what there is room for."""
+        """Return the cells of the grid, row by row, scaled down to fit. Clips are read one at a time."""
         rows, columns = len(self.rows), len(self.columns)
         cells: list[composites.Cell] = []
         for job, entry in zip(self.jobs, self.made, strict=True):
@@ -80,23 +80,23 @@ class ContactSheet:
 
 
 def sweep_sheet(study: Study, jobs: Sequence[Job | None], made: Sequence[Entry | None]) -> ContactSheet:
-    """The sheet of a sweep."""
+    """Return the contact sheet of a sweep."""
     across, *down = study.axes
     return ContactSheet(labels(down[0]) if down else [""], labels(across), points(study.axes), jobs, made)
 
 
 def compare_sheet(names: Sequence[str], jobs: Sequence[Job | None], made: Sequence[Entry | None]) -> ContactSheet:
-    """The sheet of a compare: one row, with the names of its columns."""
+    """Return the contact sheet of a compare: one row with named columns."""
     return ContactSheet([""], names, [{"column": name} for name in names], jobs, made)
 
 
 def state_of(job: Job | None) -> str:
-    """A word or two about a cell that has no video."""
+    """Describe a cell without a video in a few words."""
     return "removed" if job is None else STATES[job.state]
 
 
 def reason_of(job: Job | None) -> str:
-    """The same, with the beginning of what went wrong."""
+    """Describe a cell without a video, with the beginning of its error."""
     if job is None or job.state is not State.FAILED:
         return state_of(job)
     return f"failed: {job.error}"[:LONGEST_REASON]
@@ -105,9 +105,9 @@ def reason_of(job: Job | None) -> str:
 def write_video_sheet(
     sheet: ContactSheet, cells: Sequence[Sequence[composites.Cell]], align: Align = "time", *, wipe: bool = False
 ) -> tuple[Frames, float]:
-    """All clips in one: frames (T, H, W, 3) and frames per second; BadInput where none is made.
+    """Return all clips as one: frames (T, H, W, 3) and frames per second. Raise BadInput if no clip is finished.
 
-    cells: those of `Sheet.clips`. wipe: two clips on both sides of an edge, where both are there.
+    cells: the result of `ContactSheet.clips`. wipe: show two clips on both sides of a moving edge if both exist.
     """
     if wipe and all(isinstance(cell, Labelled) for cell in cells[0]):
         left, right = (
@@ -120,14 +120,14 @@ def write_video_sheet(
 
 
 def video_bytes(study: Study, sheet: ContactSheet, align: Align = "time") -> bytes:
-    """All clips in one as an MP4 file; BadInput where none is made."""
+    """Return all clips as one MP4 file. Raise BadInput if no clip is finished."""
     frames, fps = write_video_sheet(sheet, sheet.clips(), align)
     with tempfile.TemporaryDirectory() as folder:
         return write_video(Path(folder) / "sheet.mp4", frames, fps=fps, metadata=facts(study)).read_bytes()
 
 
 def still_bytes(sheet: ContactSheet) -> bytes:
-    """The middle frames as a PNG file; BadInput where none is made."""
+    """Return the middle frames as a PNG file. Raise BadInput if no clip is finished."""
     return as_png(composites.sheet(sheet.clips(), sheet.rows, sheet.columns))
 
 
@@ -140,10 +140,10 @@ def write(
     *,
     wipe: bool = False,
 ) -> dict[str, Path]:
-    """Writes video, PNG and CSV under one name, `path` or the first free of `path_2`, ...: all of them or none.
+    """Write video, PNG and CSV under one name, `path` or the first free of `path_2`, ...: all of them or none.
 
-    Returns them by suffix; the arguments are those of `moving`. Raises BadInput where no clip is made, MediaError where
-    the folder cannot take the files.
+    Return the paths by suffix. The arguments are those of `write_video_sheet`. Raise BadInput if no clip is finished
+    and MediaError if the folder cannot be written.
     """
     frames, fps = write_video_sheet(sheet, cells, align, wipe=wipe)
     written = {".mp4": write_video(path, frames, fps=fps, metadata=facts(study))}
@@ -163,7 +163,7 @@ def write(
 
 
 def facts(study: Study) -> dict[str, Any]:
-    """What a composite keeps of its study."""
+    """Return the metadata of a composite: its study's kind, picture, axes and settings."""
     return {
         "program": "img2vid",
         "study": study.kind,

@@ -1,4 +1,4 @@
-"""What videos measure as a table: one row for each video, and the whole as a CSV file."""
+"""Measurements of videos as CSV, one row per video."""
 
 import csv
 import io
@@ -8,16 +8,16 @@ from typing import Any
 from img2vid.gallery.entries import Entry
 
 BYTE_ORDER_MARK = "\ufeff"
-"""By this Excel knows UTF-8."""
+"""Lets Excel detect UTF-8."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a text must not begin with, or a spreadsheet would compute it."""
+"""Prefixes that spreadsheets interpret as a formula."""
 
 
 def csv_row(labels: Mapping[str, Any], entry: Entry | None, state: str = "done") -> dict[str, Any]:
-    """A video as one row: `labels` first, then what it measures, then all of its settings that no label names.
+    """Return a video as one row: `labels`, then its measurements, then its settings that no label names.
 
-    Names have their units in brackets; what is not known is None. Without an entry only the labels and the state are
-    told. Drifts are in percent over the clip.
+    Names have units in brackets; unknown values are empty (None). Without an entry, the row has only labels and state.
+    Drifts are in percent over the clip.
     """
     values: dict[str, Any] = {**labels, "state": state}
     if entry is None:
@@ -41,10 +41,7 @@ def csv_row(labels: Mapping[str, Any], entry: Entry | None, state: str = "done")
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows below their names, as RFC 4180 has it, with the mark by which Excel knows UTF-8.
-
-    A row that lacks a name of another one has an empty field there.
-    """
+    """Return the rows with a header as CSV (RFC 4180) with a byte order mark. Missing values become empty fields."""
     names = list(dict.fromkeys(name for one in rows for name in one))
     text = io.StringIO()
     writer = csv.writer(text)

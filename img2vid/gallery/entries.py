@@ -1,4 +1,4 @@
-"""The gallery's rows: every video that was ever made, with what people said about it and what it measures."""
+"""Gallery entries: all finished videos with ratings, notes, tags and measurements."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from img2vid.errors import BadInput
-from img2vid.gallery.measurement import Measurement, of_entry
+from img2vid.gallery.measurement import Measurement, measure_result
 from img2vid.inference import EngineChoice
 from img2vid.jobs import job as rows
 from img2vid.jobs.database import Connection
@@ -27,47 +27,47 @@ FROM = "FROM results JOIN jobs ON jobs.id = results.job"
 
 @dataclass(frozen=True)
 class Entry:
-    """One video of the gallery. Times are seconds since 1970."""
+    """Video of the gallery. Times are seconds since 1970."""
 
     number: int
     result: StoredResult
     created: float
     rating: int
-    """1 to 5, or 0 where nobody said."""
+    """1 to 5, or 0 if not rated."""
     note: str
     tags: tuple[str, ...]
     measurement: Measurement | None
     deleted: float | None
-    """Since when it is in the trash, or None."""
+    """Time of deletion, or None."""
     job: Job
 
     @property
     def settings(self) -> SampleSettings:
-        """Those that this video was made with, also where they came out otherwise than the job asked for."""
-        asked = rows.one_video(self.job.settings, self.result.seed)
+        """Settings that made this video. They may differ from the job's, for example by a halved decode_t."""
+        requested = rows.one_video(self.job.settings, self.result.seed)
         found = self.result.metadata.get("settings")
         if not isinstance(found, dict):
-            return asked
+            return requested
         known = {
-            name: value for name, value in cast("dict[str, Any]", found).items() if name in type(asked).model_fields
+            name: value for name, value in cast("dict[str, Any]", found).items() if name in type(requested).model_fields
         }
         try:
-            return make_settings({**asked.model_dump(), **known})
-        except BadInput:  # of another version of the program
-            return asked
+            return make_settings({**requested.model_dump(), **known})
+        except BadInput:  # written by another version of the program
+            return requested
 
     @property
     def imported(self) -> bool:
-        """Whether the video was found on disk, made by somebody else's img2vid."""
+        """True if the video was imported from disk."""
         return self.job.imported
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which entries are looked for; what is left at its default does not matter.
+    """Search filter for entries. Fields at their defaults match everything.
 
-    since is the first moment, until the first moment after; an entry has all of the tags, and all words of the text in
-    the picture's name, the version, the note or the tags, in whatever case.
+    since is inclusive, until exclusive. Entries match if they have all tags, and all words of the text in the picture's
+    name, the version, the note or the tags, ignoring case.
     """
 
     versions: tuple[str, ...] = ()
@@ -77,10 +77,10 @@ class Filter:
     text: str = ""
     tags: tuple[str, ...] = ()
     deleted: bool = False
-    """Whether the trash is looked into instead."""
+    """True to search the trash instead."""
 
     def condition(self) -> tuple[str, list[Any]]:
-        """As SQL, with its values."""
+        """Return the SQL condition and its values."""
         parts = [f"results.deleted IS {'NOT ' if self.deleted else ''}NULL"]
         values: list[Any] = []
         if self.versions:
@@ -103,55 +103,55 @@ class Filter:
 
 
 class Entries:
-    """The videos of a store. Errors of the disk are StoreError, an unknown number is BadInput."""
+    """Videos of a store. Raises StoreError if the disk fails and BadInput for an unknown number."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def find(self, wanted: Filter = Filter(), limit: int = 24, offset: int = 0) -> list[Entry]:
-        """Entries, newest first."""
+        """Return entries, newest first."""
         condition, values = wanted.condition()
         query = f"SELECT {ROW} {FROM} WHERE {condition} ORDER BY results.created DESC, results.number DESC"
         return self._entries(f"{query} LIMIT ? OFFSET ?", [*values, limit, offset])
 
     def count(self, wanted: Filter = Filter()) -> int:
-        """How many there are."""
+        """Return the number of matching entries."""
         condition, values = wanted.condition()
         with self._store.reading() as db:
             return int(db.execute(f"SELECT COUNT(*) FROM results WHERE {condition}", values).fetchone()[0])
 
     def entry(self, number: int) -> Entry:
-        """The entry of that number, deleted or not."""
+        """Return the entry with this number, deleted or not."""
         found = self._entries(f"SELECT {ROW} {FROM} WHERE results.number = ?", [number])
         if not found:
             raise BadInput(f"there is no video {number} in {self._store.path}")
         return found[0]
 
     def find_by_job(self, job_id: str) -> list[Entry]:
-        """The videos of a job that are not deleted, in the order in which they were made."""
+        """Return the videos of a job that are not deleted, oldest first."""
         query = f"SELECT {ROW} {FROM} WHERE results.job = ? AND results.deleted IS NULL ORDER BY results.number"
         return self._entries(query, [job_id])
 
     def naming(self, path: Path) -> list[Entry]:
-        """The entries, deleted ones too, whose video lies at that place."""
+        """Return the entries, including deleted ones, whose video has this path."""
         found = self._entries(f"SELECT {ROW} {FROM} WHERE INSTR(results.result, ?)", [rows.path_in_text(path)])
         return [entry for entry in found if entry.result.video == path]
 
     def versions(self) -> list[str]:
-        """The versions that made them, by name."""
+        """Return the model versions of all entries, sorted by name."""
         with self._store.reading() as db:
             return [row[0] for row in db.execute("SELECT DISTINCT version FROM results ORDER BY version")]
 
     def tags(self) -> list[str]:
-        """All tags that are in use, by name."""
+        """Return all tags in use, sorted by name."""
         with self._store.reading() as db:
             found = db.execute("SELECT DISTINCT tags FROM results WHERE tags != '' AND deleted IS NULL").fetchall()
         return sorted({tag for row in found for tag in _tags(row[0])}, key=str.casefold)
 
     def same(self, settings: SampleSettings, choice: EngineChoice, picture: str) -> Entry | None:
-        """A video like the one that these would make, whose file is there, or None; `picture` is the input's file name.
+        """Return an existing video with the same inputs, or None. `picture` is the input's file name.
 
-        A checkpoint that is newer than a video may be another one, so that such a video does not count.
+        Videos older than the checkpoint file are ignored, because the checkpoint may have been replaced.
         """
         version = load_versions().get(settings.version)
         checkpoint = None if version is None else version.checkpoint_path
@@ -163,40 +163,40 @@ class Entries:
         found = self._entries(query, [rows.likeness(settings, choice, picture), since])
         return next((entry for entry in found if entry.result.video.is_file()), None)
 
-    # What people say
+    # Annotations
 
     def rate(self, number: int, rating: int) -> None:
-        """1 to 5, or 0 to take it back."""
+        """Rate a video from 1 to 5, or 0 to remove the rating."""
         if not 0 <= rating <= MOST_STARS:
             raise BadInput(f"a rating is a whole number from 0 to {MOST_STARS}, got {rating}")
         self._set(number, "rating = ?", rating)
 
     def annotate(self, number: int, note: str) -> None:
-        """A note in place of the one that is there."""
+        """Replace the note of a video."""
         self._set(number, "note = ?", note.strip())
 
     def tag(self, number: int, tags: Sequence[str]) -> None:
-        """Tags in place of those that are there: each once, without spaces around, in the order given."""
+        """Replace the tags of a video, stripped and without duplicates, in the given order."""
         plain = dict.fromkeys(" ".join(tag.split()) for tag in tags)
         self._set(number, "tags = ?", "".join(f"\n{tag}\n" for tag in plain if tag))
 
     def record_measurement(self, number: int, measurement: Measurement) -> None:
-        """What a video measures."""
+        """Store the measurement of a video."""
         with self._store.writing() as db:
             db.execute("UPDATE results SET measurement = ? WHERE number = ?", (measurement.to_text(), number))
 
     def measured(self, entry: Entry) -> Entry:
-        """The entry with what its video measures, which is computed and kept where nobody did before.
+        """Return the entry with its measurement, which is computed and stored if missing.
 
-        Takes some seconds at full size; raises BadInput where the file cannot be read.
+        Measuring takes some seconds at full size. Raise BadInput if the file cannot be read.
         """
         if entry.measurement is not None:
             return entry
-        measurement = of_entry(entry)
+        measurement = measure_result(entry.job, entry.result, entry.settings)
         self.record_measurement(entry.number, measurement)
         return replace(entry, measurement=measurement)
 
-    # What comes and goes
+    # Adding and removing
 
     def add_imported(
         self,
@@ -211,9 +211,9 @@ class Entries:
         animation: str | None = None,
         imported: bool = False,
     ) -> Entry:
-        """Takes in a video that no service had made: the command line's own, or one that was found on disk.
+        """Add a video that no service made: one of the command line, or one found on disk.
 
-        `settings` are those of this one video, `created` is by default now.
+        `settings` are those of this single video. `created` defaults to now.
         """
         kept = self._store.keep_picture(picture, suffix)
         moment = time.time() if created is None else created
@@ -232,15 +232,15 @@ class Entries:
         return self.entry(number)
 
     def mark_deleted(self, numbers: Sequence[int], result_of: dict[int, StoredResult] | None = None) -> None:
-        """They are in the trash from now on; `result_of` says where the files of each lie there."""
+        """Mark entries as deleted. `result_of` has the results with paths in the trash."""
         self._move(numbers, result_of or {}, time.time())
 
     def restore(self, numbers: Sequence[int], result_of: dict[int, StoredResult] | None = None) -> None:
-        """They are back; `result_of` says where the files of each lie now."""
+        """Mark entries as not deleted. `result_of` has the results with the restored paths."""
         self._move(numbers, result_of or {}, None)
 
     def remove(self, numbers: Sequence[int]) -> None:
-        """Their rows go for good, and with the last of a job's rows the job; files are not touched."""
+        """Delete the rows permanently, and jobs without remaining videos. Files are not touched."""
         with self._store.writing(durable=True) as db:
             for number in numbers:
                 job = db.execute("SELECT job FROM results WHERE number = ?", (number,)).fetchone()
@@ -260,9 +260,9 @@ class Entries:
             moved = [(rows.result_to_text(result), number) for number, result in result_of.items()]
             db.executemany("UPDATE results SET result = ? WHERE number = ?", moved)
 
-    def _set(self, number: int, what: str, value: object) -> None:
+    def _set(self, number: int, assignment: str, value: object) -> None:
         with self._store.writing(durable=True) as db:
-            if db.execute(f"UPDATE results SET {what} WHERE number = ?", (value, number)).rowcount == 0:
+            if db.execute(f"UPDATE results SET {assignment} WHERE number = ?", (value, number)).rowcount == 0:
                 raise BadInput(f"there is no video {number} in {self._store.path}")
             query = f"SELECT picture_name, results.version, note, tags {FROM} WHERE results.number = ?"
             name, version, note, tags = db.execute(query, (number,)).fetchone()

@@ -1,6 +1,6 @@
-"""A selection of the gallery as one zip file: videos, first frames, settings, and a table of what they measure.
+"""Export of gallery videos as one zip file with first frames, settings and a table of measurements.
 
-The zip grows on disk, file by file, so that its size does not matter. It is there whole or not at all.
+The zip is written to disk file by file, so memory use does not depend on its size. It appears only when complete.
 """
 
 import json
@@ -16,33 +16,33 @@ from img2vid.gallery.entries import Entry
 from img2vid.gallery.trash import files_of
 
 FOLDER = "exports"
-"""Of the home."""
+"""Folder in the home."""
 KEPT = 3
-"""Exports that stay there, the newest."""
+"""Number of exports to keep; older ones are deleted."""
 
 
 def export(entries: Sequence[Entry], home: Path, on_progress: OnProgress) -> TaskResult:
-    """Writes the zip to the home's exports. Raises BadInput where no video is there, MediaError for a full disk."""
-    there = [entry for entry in entries if entry.result.video.is_file()]
-    if not there:
-        raise BadInput("none of these videos is on disk any more; choose others")
+    """Write the zip to the home's exports. Raise BadInput if no video is on disk, MediaError if the disk is full."""
+    present = [entry for entry in entries if entry.result.video.is_file()]
+    if not present:
+        raise BadInput("none of these videos is still on disk; choose others")
     folder = home / FOLDER
     try:
         with temporary_file(folder) as part:
-            _write(part, there, on_progress)
-            path = publish(part, folder / f"img2vid_{len(there)}_videos.zip")
+            _write(part, present, on_progress)
+            path = publish(part, folder / f"img2vid_{len(present)}_videos.zip")
     except OSError as error:
         reason = error.strerror or error
         raise MediaError(f"the zip cannot be written to {folder} ({reason}); is the disk full?") from error
-    _forget_old(folder, path)
-    gone = len(entries) - len(there)
-    text = f"{len(there)} video{'' if len(there) == 1 else 's'} in {path}"
-    return TaskResult(text + (f"; {gone} not on disk any more" if gone else ""), file=path)
+    _delete_old(folder, path)
+    missing = len(entries) - len(present)
+    text = f"{len(present)} video{'' if len(present) == 1 else 's'} in {path}"
+    return TaskResult(text + (f"; {missing} no longer on disk" if missing else ""), file=path)
 
 
 def _write(part: Path, entries: Sequence[Entry], on_progress: OnProgress) -> None:
     names = _names(entries)
-    # Videos and pictures are compressed already; compressing them again would only take time.
+    # Videos and pictures are already compressed.
     with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for index, (entry, stem) in enumerate(zip(entries, names, strict=True)):
             on_progress(index, len(entries))
@@ -58,7 +58,7 @@ def _write(part: Path, entries: Sequence[Entry], on_progress: OnProgress) -> Non
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:
-    """A name for each video, without folders, and each once, whatever a system thinks of capitals."""
+    """Return a name for each video without folders, unique also on case-insensitive file systems."""
     return list(_unique(entry.result.video.stem for entry in entries))
 
 
@@ -79,7 +79,7 @@ def _table(entries: Sequence[Entry], names: Sequence[str]) -> str:
     return as_csv([csv_row({"file": f"{name}.mp4"}, entry) for name, entry in zip(names, entries, strict=True)])
 
 
-def _forget_old(folder: Path, newest: Path) -> None:
+def _delete_old(folder: Path, newest: Path) -> None:
     times: list[tuple[float, Path]] = []
     for path in folder.glob("*.zip"):
         with suppress(OSError):

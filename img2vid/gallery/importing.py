@@ -1,6 +1,6 @@
-"""Videos that img2vid made elsewhere are taken into the gallery, from the settings that each file carries.
+"""Import of videos that img2vid made elsewhere, using the settings in each file's metadata.
 
-Nothing is written into their folder. What an entry needs and does not lie beside the video is made in the home.
+Nothing is written into their folder. Missing companion files are created in the home.
 """
 
 import hashlib
@@ -24,31 +24,31 @@ from img2vid.media.videos import read_metadata, write_json
 from img2vid.settings import SampleSettings
 
 MADE = "imported"
-"""The folder of the home for stills and settings that did not lie beside their video."""
+"""Folder in the home for stills and settings that are missing beside their video."""
 NAMED = 20
-"""Files that were left out and are named one by one."""
+"""Maximum number of skipped files that are listed."""
 
 
 def folder_of(text: str) -> Path:
-    """The folder that a user has named; BadInput, in a sentence, where it is none that can be read."""
+    """Return the folder that a user has entered. Raise BadInput if it cannot be read."""
     plain = text.strip().strip("\"'").strip()
     if not plain:
-        raise BadInput("no folder was given; type the path of a folder with videos, such as /home/you/videos")
+        raise BadInput("no folder was given; enter the path of a folder with videos, such as /home/you/videos")
     try:
         folder = Path(plain).expanduser().resolve()
         if not folder.exists():
-            raise BadInput(f"there is no folder '{plain}'; type the whole path, as the file manager shows it")
+            raise BadInput(f"there is no folder '{plain}'; enter the full path, as the file manager shows it")
         if not folder.is_dir():
-            raise BadInput(f"'{plain}' is a file; type the path of the folder that it is in")
+            raise BadInput(f"'{plain}' is a file; enter the path of its folder")
         next(folder.iterdir(), None)
-    except (OSError, ValueError, RuntimeError) as error:  # a path too long, a zero byte, an unknown user behind ~
+    except (OSError, ValueError, RuntimeError) as error:  # path too long, zero byte, unknown user after ~
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"the folder '{plain[:200]}' cannot be read ({reason}); choose another one") from error
     return folder
 
 
 def videos_in(folder: Path) -> list[Path]:
-    """The MP4 files of a folder and those below it, hidden ones and links to folders left out, by name."""
+    """Return the MP4 files below a folder, sorted by name, without hidden files and linked folders."""
     found: list[Path] = []
     waiting = [folder]
     while waiting:
@@ -64,11 +64,11 @@ def videos_in(folder: Path) -> list[Path]:
 
 
 def import_folder(store: Store, folder: Path, on_progress: OnProgress) -> TaskResult:
-    """Takes in every video of a folder that is not known yet; each by itself, so that what is in is in."""
+    """Import every new video below a folder. Each is committed separately, so a cancelled import keeps the others."""
     folder = folder.resolve()
     videos = videos_in(folder)
     entries = Entries(store)
-    taken, known, left = 0, 0, list[str]()
+    imported, known, skipped = 0, 0, list[str]()
     try:
         for index, video in enumerate(videos):
             on_progress(index, len(videos))
@@ -77,17 +77,17 @@ def import_folder(store: Store, folder: Path, on_progress: OnProgress) -> TaskRe
                 continue
             try:
                 import_video(store, video)
-                taken += 1
+                imported += 1
             except BadInput as error:
-                left.append(f"{video.relative_to(folder)}: {error}")
+                skipped.append(f"{video.relative_to(folder)}: {error}")
     except Cancelled as error:
-        raise Cancelled(f"stopped; {_count(taken, 'video')} had been imported by then") from error
+        raise Cancelled(f"stopped after importing {_count(imported, 'video')}") from error
     on_progress(len(videos), len(videos))
-    return TaskResult(_sentence(folder, taken, known, len(left)), tuple(_shortened(left)))
+    return TaskResult(_summary(folder, imported, known, len(skipped)), tuple(_shortened(skipped)))
 
 
 def import_video(store: Store, video: Path) -> Entry:
-    """One video becomes an entry. Raises BadInput where it is none of ours, MediaError where the disk is full."""
+    """Import one video. Raise BadInput if img2vid did not make it and MediaError if the disk is full."""
     metadata = read_metadata(video)
     settings = _settings(metadata)
     result = StoredResult(
@@ -115,10 +115,10 @@ def import_video(store: Store, video: Path) -> Entry:
 
 
 def _settings(metadata: Mapping[str, Any]) -> SampleSettings:
-    """As the file has them, also of another version of the program."""
+    """Return the settings in the metadata, also if another version of the program wrote them."""
     values = metadata.get("settings")
     if not isinstance(values, dict) or not isinstance(cast("dict[str, Any]", values).get("version"), str):
-        raise BadInput("it holds no settings of img2vid")
+        raise BadInput("it contains no img2vid settings")
     settings = rows.settings_from_text(json.dumps(values))
     numbers = ("seed", "width", "height", "num_frames", "fps")
     if not all(type(getattr(settings, name, None)) is int for name in numbers):
@@ -141,7 +141,7 @@ def _choice(metadata: Mapping[str, Any]) -> EngineChoice:
 
 
 def _picture(store: Store, metadata: Mapping[str, Any], still: Path) -> tuple[bytes, str]:
-    """The input, if this computer has it; otherwise the first frame stands for it."""
+    """Return the input picture and its suffix if this computer has it, else the first frame."""
     checksum = metadata.get("picture_sha256")
     if isinstance(checksum, str) and checksum.isalnum():
         for path in sorted((store.home / "inputs").glob(f"{checksum}.*")):
@@ -159,7 +159,7 @@ def _beside(video: Path, suffix: str) -> Path | None:
 
 
 def _made(store: Store, video: Path, suffix: str, metadata: Mapping[str, Any] | None = None) -> Path:
-    """What does not lie beside the video, made in the home; named after the video's place, so that none collide."""
+    """Create a missing companion file in the home. Its name is a hash of the video's path, so that none collide."""
     name = hashlib.sha256(str(video).encode("utf-8", "surrogatepass")).hexdigest()[:24]
     path = store.home / MADE / f"{name}{suffix}"
     if metadata is not None:
@@ -174,19 +174,19 @@ def _made(store: Store, video: Path, suffix: str, metadata: Mapping[str, Any] | 
     return path
 
 
-def _sentence(folder: Path, taken: int, known: int, left: int) -> str:
-    if not taken + known + left:
+def _summary(folder: Path, imported: int, known: int, skipped: int) -> str:
+    if not imported + known + skipped:
         return f"there is no MP4 file in {folder}"
-    parts = [f"{_count(taken, 'video')} imported from {folder}"]
+    parts = [f"{_count(imported, 'video')} imported from {folder}"]
     if known:
-        parts.append(f"{known} known already")
-    if left:
-        parts.append(f"{left} left out, as img2vid did not make {'it' if left == 1 else 'them'}")
+        parts.append(f"{known} already in the gallery")
+    if skipped:
+        parts.append(f"{skipped} skipped, not made by img2vid")
     return "; ".join(parts)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _shortened(lines: list[str]) -> list[str]:

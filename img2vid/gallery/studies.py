@@ -1,6 +1,6 @@
-"""Videos of one picture that are made to be compared, kept together: the columns of a compare, the cells of a sweep.
+"""Studies: videos of one picture made for comparison, as the columns of a compare or the cells of a sweep.
 
-A video that was made before with the same settings is taken as it is, one that is being made already is waited for.
+Existing videos with the same settings are reused, and jobs for them that are queued or running are shared.
 """
 
 import json
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 Kind = Literal["compare", "sweep"]
 Wanted = tuple[SampleSettings, EngineChoice]
-"""One video."""
+"""Settings and engine options of one video."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a study: what was asked for, and the job that makes or made it."""
+    """Cell of a study: the requested settings and the job that makes or made the video."""
 
     settings: SampleSettings
     choice: EngineChoice
     job: str
     reused: bool
-    """Whether the job was there before the study."""
+    """True if the job is older than the study."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A compare has a cell for each column, a sweep one for each pair of values, row by row.
+    """Compare with one cell per column, or sweep with one cell per pair of values, row by row.
 
-    `axes[0]` runs along a row, `axes[1]`, where there is one, down the rows.
+    `axes[0]` runs along a row, the optional `axes[1]` down the rows.
     """
 
     id: str
@@ -57,9 +57,9 @@ class Study:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a study will take: videos that are there or being made, videos to be made, and seconds for those.
+    """Expected cost of a study: videos to reuse, videos to make, and seconds for the latter.
 
-    seconds is None where one of them is of a kind that was never made here.
+    seconds stays None without an estimate, because no such video was made here before.
     """
 
     reused: int
@@ -68,7 +68,7 @@ class Outlook:
 
 
 class Studies:
-    """The studies of a store. Errors of the disk are StoreError, an unknown id is BadInput."""
+    """Studies of a store. Raises StoreError if the disk fails and BadInput for an unknown id."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -85,12 +85,12 @@ class Studies:
         folder: Path | None = None,
         axes: Sequence[Axis] = (),
     ) -> Study:
-        """A new study; what is not there yet is put into the queue, in order.
+        """Create a study and queue its missing videos in order.
 
-        Raises what `JobService.submit` does; where one cell is refused, nothing is put into the queue.
+        Raise the errors of `JobService.submit`. If one cell is invalid, nothing is queued.
         """
         if not wanted:
-            raise BadInput("there is nothing to make; ask for at least one video")
+            raise BadInput("there is nothing to make; add at least one video")
         kept = self._store.keep_picture(picture, suffix)
         cells = self._cells(service, wanted, kept, name, folder)
         study = Study(rows.new_id(), kind, time.time(), kept, name, tuple(axes), tuple(cells))
@@ -98,8 +98,8 @@ class Studies:
         return study
 
     def rerun(self, service: "JobService", study: Study) -> Study:
-        """The same study, with new jobs for the cells that ended without a video and those whose video is gone."""
-        open_cells = [cell for cell in study.cells if not self._stands(cell)]
+        """Return the study with new jobs for the cells that failed and those whose video is gone."""
+        open_cells = [cell for cell in study.cells if not self._is_active_or_done(cell)]
         wanted = [(cell.settings, cell.choice) for cell in open_cells]
         fresh = iter(self._cells(service, wanted, study.picture, study.picture_name, None))
         cells = tuple(next(fresh) if cell in open_cells else cell for cell in study.cells)
@@ -110,45 +110,45 @@ class Studies:
     def _cells(
         self, service: "JobService", wanted: Sequence[Wanted], picture: Path, name: str, folder: Path | None
     ) -> list[Cell]:
-        """A cell for each that is wanted; the same settings share a job."""
+        """Return a cell for each requested video. Cells with the same settings share a job."""
         keys = [rows.likeness(*one, picture.name) for one in wanted]
         different = dict(zip(keys, wanted, strict=True))
         found = {key: self._found(*one, picture.name) for key, one in different.items()}
         missing = {key: one for key, one in different.items() if found[key] is None}
         if missing:
-            asked = list(missing.values())
-            added = service.submit_all(asked, picture.read_bytes(), name, picture.suffix, folder)
+            requests = list(missing.values())
+            added = service.submit_all(requests, picture.read_bytes(), name, picture.suffix, folder)
             found |= {key: job.id for key, job in zip(missing, added, strict=True)}
         return [Cell(*one, found[key] or "", key not in missing) for key, one in zip(keys, wanted, strict=True)]
 
     def study(self, study_id: str) -> Study:
-        """The study of that id."""
+        """Return the study with this id."""
         found = self._read("WHERE id = ?", study_id)
         if not found:
             raise BadInput(f"there is no study {study_id!r} in {self._store.path}")
         return found[0]
 
     def newest(self, kind: Kind) -> Study | None:
-        """The one that was begun last."""
+        """Return the newest study, or None."""
         return next(iter(self.studies(kind, 1)), None)
 
     def studies(self, kind: Kind, limit: int = 20) -> list[Study]:
-        """The newest ones, newest first."""
+        """Return the newest studies, newest first."""
         return self._read("WHERE kind = ? ORDER BY number DESC LIMIT ?", kind, limit)
 
     def jobs(self, study: Study) -> list[Job | None]:
-        """The job of each cell; None where it is gone, with its video, from the gallery."""
+        """Return the job of each cell, or None if it was removed from the gallery."""
         with self._store.reading() as db:
             known = {row[0] for row in db.execute("SELECT id FROM jobs")} & {cell.job for cell in study.cells}
         jobs = {job_id: self._store.job(job_id) for job_id in known}
         return [jobs.get(cell.job) for cell in study.cells]
 
     def made(self, study: Study) -> list[Entry | None]:
-        """The video of each cell, as far as it is made and there."""
+        """Return the video of each cell, or None if it is not finished or not on disk."""
         return [self._video(cell) for cell in study.cells]
 
     def outlook(self, wanted: Sequence[Wanted], picture: str) -> Outlook:
-        """What a study of these would take; `picture` is the input's file name."""
+        """Return the expected cost of a study. `picture` is the input's file name."""
         different = {rows.likeness(settings, choice, picture): (settings, choice) for settings, choice in wanted}
         missing = [one for one in different.values() if self._found(*one, picture) is None]
         times = [self._store.expected_seconds(*one) for one in missing]
@@ -156,10 +156,10 @@ class Studies:
         seconds = sum(known) if len(known) == len(times) else None
         return Outlook(len(different) - len(missing), len(missing), seconds)
 
-    # What is there
+    # Reuse
 
     def _found(self, settings: SampleSettings, choice: EngineChoice, picture: str) -> str | None:
-        """A job that has made such a video, or is about to."""
+        """Return the id of a job that made such a video or will make it, or None."""
         entry = self._entries.same(settings, choice, picture)
         if entry is not None:
             return entry.job.id
@@ -170,7 +170,7 @@ class Studies:
                 return job.id
         return None
 
-    def _stands(self, cell: Cell) -> bool:
+    def _is_active_or_done(self, cell: Cell) -> bool:
         if self._video(cell) is not None:
             return True
         try:
@@ -179,7 +179,7 @@ class Studies:
             return False
 
     def _video(self, cell: Cell) -> Entry | None:
-        """A job of several videos may have made the cell's among others."""
+        """Return the cell's video, which may be one of several of its job, or None."""
         found = (entry for entry in self._entries.find_by_job(cell.job) if entry.result.seed == cell.settings.seed)
         return next((entry for entry in found if entry.result.video.is_file()), None)
 

@@ -1,8 +1,7 @@
-"""Deleted videos: their files lie in a folder of the home until they are wanted back, or thirty days are over.
+"""Trash: deleted videos stay in a folder of the home for thirty days and can be restored.
 
-Each deleted video has a folder of its own there, named after its row, with its files and `where.json`, which says where
-they came from and is written before anything is moved. So whatever ends the program, the next one that looks can see
-what was half done, and puts it back.
+Each deleted video has its own folder there, named after its row, with its files and `where.json`. That records the
+original paths and is written before any file is moved, so that a later run can roll back incomplete moves.
 """
 
 import json
@@ -30,43 +29,43 @@ log = logging.getLogger(__name__)
 FOLDER, WHERE, LOCK = "trash", "where.json", "trash.lock"
 KEPT_SECONDS = 30 * 24 * 3600.0
 PATIENCE = 10.0
-"""Seconds to wait for another program that is at the trash."""
+"""Timeout in seconds for another program that uses the trash."""
 _threads = threading.Lock()
 
 
 class Trash:
-    """The trash of a store. Files that cannot be moved are MediaError, and then everything is as it was."""
+    """Trash of a store. Raises MediaError and changes nothing if a file cannot be moved."""
 
     def __init__(self, store: Store) -> None:
         self._store, self._entries = store, Entries(store)
         self._folder = store.home / FOLDER
 
     def put(self, numbers: Sequence[int]) -> None:
-        """Deletes videos: all of them or, where one cannot be moved, none.
+        """Move videos to the trash: all of them, or none if one cannot be moved.
 
-        Files of imported videos stay where they are, for they are not ours; so do files that another entry names.
+        Files of imported videos, which img2vid does not own, and files of other entries stay in place.
         """
-        with self._alone():
+        with self._locked():
             found = [self._entries.entry(number) for number in dict.fromkeys(numbers)]
             wanted = [entry for entry in found if entry.deleted is None]
             moved: dict[int, StoredResult] = {}
             try:
                 for entry in wanted:
-                    moved[entry.number] = self._away(entry)
+                    moved[entry.number] = self._move_to_trash(entry)
                 self._entries.mark_deleted([entry.number for entry in wanted], moved)
             except BaseException:
                 self._recover()
                 raise
 
     def restore(self, numbers: Sequence[int]) -> list[Entry]:
-        """Brings deleted videos back to where they were, or beside, where that name was taken since."""
-        with self._alone():
+        """Restore deleted videos to their original paths, or under a new name if the path is taken."""
+        with self._locked():
             back: dict[int, StoredResult] = {}
             try:
                 for number in dict.fromkeys(numbers):
                     entry = self._entries.entry(number)
                     if entry.deleted is not None:
-                        back[number] = self._back(entry)
+                        back[number] = self._restore_files(entry)
                 self._entries.restore(list(back), back)
             except BaseException:
                 self._recover()
@@ -77,21 +76,21 @@ class Trash:
             return [self._entries.entry(number) for number in back]
 
     def purge(self, numbers: Sequence[int]) -> None:
-        """Deletes for good what is in the trash, rows and files."""
-        with self._alone():
+        """Delete videos in the trash permanently, rows and files."""
+        with self._locked():
             self._purge(numbers)
 
     def empty(self) -> int:
-        """Deletes everything for good that is in the trash; returns how many videos there were."""
-        with self._alone():
+        """Delete everything in the trash permanently; return the number of videos."""
+        with self._locked():
             numbers = [entry.number for entry in self._entries.find(Filter(deleted=True), limit=-1)]
             self._purge(numbers)
             return len(numbers)
 
     def remove_expired(self, now: float | None = None) -> int:
-        """Puts back what was half done and deletes for good what is older than thirty days; returns how many."""
+        """Roll back incomplete moves and permanently delete videos older than thirty days; return their number."""
         before = (time.time() if now is None else now) - KEPT_SECONDS
-        with self._alone():
+        with self._locked():
             self._recover()
             old = [
                 entry.number
@@ -103,9 +102,9 @@ class Trash:
 
     # One video
 
-    def _away(self, entry: Entry) -> StoredResult:
-        """Moves its files into a folder of its own; returns where they are now."""
-        files = [path for path in self._ours(entry) if path.is_file()]
+    def _move_to_trash(self, entry: Entry) -> StoredResult:
+        """Move an entry's files into its own trash folder; return the result with the new paths."""
+        files = [path for path in self._owned_files(entry) if path.is_file()]
         if not files:
             return entry.result
         folder = self._folder / f"{entry.number}-{secrets.token_hex(4)}"
@@ -117,18 +116,18 @@ class Trash:
                 move(path, folder / _name(index, path))
         return relocated(entry.result, {path: folder / _name(index, path) for index, path in enumerate(files)})
 
-    def _ours(self, entry: Entry) -> list[Path]:
-        """The files that go with the entry: none that another one names, and of imported ones only what was added."""
+    def _owned_files(self, entry: Entry) -> list[Path]:
+        """Return the files to move with the entry: none shared with another entry, of imports only created files."""
         files = files_of(entry.result)
         if any(other.number != entry.number for other in self._entries.naming(entry.result.video)):
             return []
         return [path for path in files if self._store.home in path.parents] if entry.imported else files
 
-    def _back(self, entry: Entry) -> StoredResult:
+    def _restore_files(self, entry: Entry) -> StoredResult:
         folder = next((one for one in self._folders() if _number_of(one) == entry.number), None)
         if folder is None:
             return entry.result
-        with _reporting("brought back"):
+        with _reporting("restored"):
             return relocated(entry.result, _move_back(folder))
 
     def _purge(self, numbers: Sequence[int]) -> None:
@@ -140,19 +139,19 @@ class Trash:
             if _number_of(folder) in numbers:
                 _remove(folder)
 
-    # What was half done
+    # Recovery
 
     def _recover(self) -> None:
-        """Folders that no deleted row names are of a move that did not come to its end: it is taken back."""
+        """Roll back or redo incomplete moves, which leave folders that disagree with their rows."""
         for folder in self._folders():
             number = _number_of(folder)
-            if number is None:  # nothing is moved before it is written where it came from
+            if number is None:  # where.json is written first, so the folder has no files yet
                 with suppress(OSError):
                     folder.rmdir()
                 continue
             try:
                 entry = self._entries.entry(number)
-            except BadInput:  # the row is gone: it was deleted for good, or the store is another one
+            except BadInput:  # the row was deleted permanently, or the store was replaced
                 if _deleted_at(folder) < time.time() - KEPT_SECONDS:
                     _remove(folder)
                 continue
@@ -163,18 +162,18 @@ class Trash:
                 self._redo(folder, entry)
 
     def _roll_back(self, folder: Path, entry: Entry) -> None:
-        """A deletion that was not written down: the files go back to where the row says they are."""
+        """Undo a deletion that was not committed: move the files back to the paths in the row."""
         with suppress(OSError):
             for index, path in enumerate(_files_in(folder)):
                 here = folder / _name(index, path)
                 if here.is_file() and not path.exists():
                     move(here, path)
                 elif here.is_file():
-                    here.unlink()  # a copy on another disk, whose original is still there
+                    here.unlink()  # a copy from another disk, whose original still exists
             _remove(folder)
 
     def _redo(self, folder: Path, entry: Entry) -> None:
-        """A restoring that was not written down: what was moved out already comes in again."""
+        """Undo a restore that was not committed: move the files into the trash again."""
         with suppress(OSError):
             for index, path in enumerate(_files_in(folder)):
                 here = folder / _name(index, path)
@@ -187,14 +186,14 @@ class Trash:
         return []
 
     @contextmanager
-    def _alone(self) -> Generator[None, None, None]:
-        """Nobody else is at the trash during the block, in this program or another."""
+    def _locked(self) -> Generator[None, None, None]:
+        """Hold the trash lock for the block, against other threads and programs."""
         lock = HomeLock(self._store.home, LOCK)
         with _threads:
             deadline = time.monotonic() + PATIENCE
             while not lock.acquire():
                 if time.monotonic() > deadline:
-                    raise Img2VidError("another program is deleting videos just now; try again when it is done")
+                    raise Img2VidError("another program is deleting videos; try again when it is done")
                 time.sleep(0.05)
             try:
                 yield
@@ -203,37 +202,37 @@ class Trash:
 
 
 def files_of(result: StoredResult) -> list[Path]:
-    """The files of a video, those that are there and those that are not."""
+    """Return the paths of a video's files, existing or not."""
     return [result.video, result.still, result.sidecar, *([result.animation] if result.animation else [])]
 
 
 def relocated(result: StoredResult, to: dict[Path, Path]) -> StoredResult:
-    """The same result with files at other places."""
+    """Return the result with replaced paths."""
     animation = None if result.animation is None else to.get(result.animation, result.animation)
     video, still, sidecar = (to.get(path, path) for path in files_of(result)[:3])
     return replace(result, video=video, still=still, sidecar=sidecar, animation=animation)
 
 
 def _move_back(folder: Path) -> dict[Path, Path]:
-    """Moves all files of a folder out under one name, the first that is free; by their places in the folder."""
-    came_from = _files_in(folder)
+    """Move all files of a folder back under the first free name; return the new paths by the old ones."""
+    originals = _files_in(folder)
     number = 1
-    while any(_with_number(path, number).exists() for path in _with_companions(came_from)):
+    while any(_with_number(path, number).exists() for path in _with_companions(originals)):
         number += 1
-    # Written down before anything is moved, as above.
-    there = [_with_number(path, number) for path in came_from]
-    _write_where(folder, {**_where(folder), "files": [str(path) for path in there]})
-    places = {folder / _name(index, path): path for index, path in enumerate(there)}
+    # Written before any file is moved, so that an incomplete move can be undone.
+    targets = [_with_number(path, number) for path in originals]
+    _write_where(folder, {**_where(folder), "files": [str(path) for path in targets]})
+    places = {folder / _name(index, path): path for index, path in enumerate(targets)}
     for here, path in places.items():
         if here.is_file():
             move(here, path)
     return places
 
 
-def _with_companions(came_from: Sequence[Path]) -> list[Path]:
-    """The files, and what may lie beside a video under its name."""
-    videos = [path for path in came_from if path.suffix == ".mp4"]
-    return [*came_from, *(video.with_suffix(suffix) for video in videos for suffix in COMPANIONS)]
+def _with_companions(originals: Sequence[Path]) -> list[Path]:
+    """Return the files and all possible companion files of their videos."""
+    videos = [path for path in originals if path.suffix == ".mp4"]
+    return [*originals, *(video.with_suffix(suffix) for video in videos for suffix in COMPANIONS)]
 
 
 def _with_number(path: Path, number: int) -> Path:
@@ -241,7 +240,7 @@ def _with_number(path: Path, number: int) -> Path:
 
 
 def _name(index: int, path: Path) -> str:
-    """In the trash; names of its own, so that no two collide."""
+    """Return a file's name in the trash, numbered so that no two collide."""
     return f"{index}{path.suffix}"
 
 

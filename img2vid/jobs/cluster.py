@@ -1,6 +1,6 @@
-"""Where jobs run: a cluster on this machine by default, or the user's own, whose scheduler `IMG2VID_SCHEDULER` names.
+"""Dask cluster that runs jobs: a local one by default, or the user's own if `IMG2VID_SCHEDULER` is set.
 
-Dask is imported only when a cluster is opened, as that takes a moment.
+Dask is imported only when a cluster is opened, because the import is slow.
 """
 
 import asyncio
@@ -31,46 +31,46 @@ CONNECT_SECONDS, ANSWER_SECONDS, CLOSE_SECONDS = 10.0, 30.0, 3.0
 
 
 class ClusterError(Img2VidError):
-    """The cluster does not start, or does not answer."""
+    """The cluster does not start or does not answer."""
 
 
 class WorkerLost(Img2VidError):
-    """A worker went away with what it was doing."""
+    """A worker exited while it ran a task."""
 
 
 class LoopThread:
-    """A thread with the event loop in which a connection to Dask lives; nothing of it stays when it is closed."""
+    """Thread with the event loop of a Dask connection. Closing it leaves nothing running."""
 
     def __init__(self) -> None:
-        # Tornado, on which Dask stands, needs this kind of loop on Windows.
+        # Dask uses Tornado, which needs this kind of loop on Windows.
         self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="img2vid cluster", daemon=True)
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> "Future[Any]":
-        """Lets something happen there, and does not wait for it."""
+        """Schedule a coroutine on the loop without waiting for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def wait_for(self, work: Coroutine[Any, Any, Any], seconds: float) -> Any:
-        """Lets something happen there and waits for its result; TimeoutError where that takes too long."""
-        begun = self.submit(work)
+        """Run a coroutine on the loop and return its result. Raise TimeoutError after `seconds`."""
+        future = self.submit(work)
         try:
-            return begun.result(timeout=seconds)
+            return future.result(timeout=seconds)
         except FutureTimeout as error:
-            begun.cancel()
+            future.cancel()
             raise TimeoutError(f"no answer in {seconds:g} s") from error
 
     def close(self) -> None:
-        """Ends the thread and what still happens there."""
+        """Cancel all coroutines on the loop and stop the thread."""
         with suppress(Exception):
-            self.wait_for(_end_others(), CLOSE_SECONDS)
+            self.wait_for(_cancel_others(), CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
 
 
-async def _end_others() -> None:
+async def _cancel_others() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -78,18 +78,18 @@ async def _end_others() -> None:
 
 
 class TaskHandle:
-    """What a worker was asked for; it is fetched as soon as it is there."""
+    """Handle of a task on a worker. The result is fetched as soon as it is available."""
 
-    def __init__(self, line: LoopThread, future: Any) -> None:
-        self._line, self._future = line, future  # Dask's future
-        self._fetched = line.submit(_fetch(future))
+    def __init__(self, loop: LoopThread, future: Any) -> None:
+        self._loop, self._future = loop, future  # Dask's future
+        self._fetched = loop.submit(_fetch(future))
 
     def done(self) -> bool:
-        """Whether there is a result or an error; what a lost worker was asked for may never be done."""
+        """Return True if the task has a result or an error. Tasks of a lost worker may never be done."""
         return self._fetched.done()
 
     def result(self) -> Any:
-        """What the function returned or raised; WorkerLost where that is gone with its worker."""
+        """Return or raise the function's outcome. Raise WorkerLost if its worker is lost."""
         from distributed import KilledWorker
 
         try:
@@ -98,8 +98,8 @@ class TaskHandle:
             raise WorkerLost(f"the worker is gone ({type(error).__name__})") from error
 
     def cancel(self) -> None:
-        """Lets go of it; a function that runs can see that nobody wants its result any more."""
-        self._line.submit(_cancel(self._future))
+        """Cancel the task. A running function can detect the cancellation."""
+        self._loop.submit(_cancel(self._future))
 
 
 async def _fetch(future: Any) -> Any:
@@ -107,61 +107,61 @@ async def _fetch(future: Any) -> Any:
 
 
 async def _cancel(future: Any) -> None:
-    with suppress(Exception):  # where the connection is lost, so is the order
+    with suppress(Exception):  # a lost connection ends the task too
         await future.cancel()
 
 
 class Cluster:
-    """A connection to a scheduler; `process` is the local cluster's, None for the user's own."""
+    """Connection to a Dask scheduler. `process` is the local cluster's process, or None for the user's own cluster."""
 
-    def __init__(self, line: LoopThread, client: Any, process: "subprocess.Popen[str] | None") -> None:
-        self._line, self._client, self._process = line, client, process
+    def __init__(self, loop: LoopThread, client: Any, process: "subprocess.Popen[str] | None") -> None:
+        self._loop, self._client, self._process = loop, client, process
         self.topic: str = client.id
-        """Where this connection hears events; Dask forgets them some time after it was closed."""
+        """Dask event topic of this connection. Dask drops its events some time after the connection is closed."""
 
     @property
     def is_up(self) -> bool:
-        """Whether the connection holds."""
+        """True while the scheduler is connected."""
         return self._client.status == "running" and (self._process is None or self._process.poll() is None)
 
     def workers(self) -> set[str]:
-        """The addresses of all workers; ClusterError where the scheduler does not tell."""
+        """Return the addresses of all workers. Raise ClusterError if the scheduler does not answer."""
 
-        async def ask() -> set[str]:
+        async def addresses() -> set[str]:
             return set(await self._client.nthreads())
 
         try:
-            return self._line.wait_for(ask(), ANSWER_SECONDS)
+            return self._loop.wait_for(addresses(), ANSWER_SECONDS)
         except Exception as error:
             raise ClusterError(f"the scheduler does not answer ({type(error).__name__})") from error
 
-    def listen(self, hear: Callable[[dict[str, Any]], None]) -> None:
-        """Calls `hear` with every event of a worker, in another thread; "worker" in it is the sender's address."""
+    def listen(self, on_event: Callable[[dict[str, Any]], None]) -> None:
+        """Call `on_event` in another thread with every worker event; its "worker" is the sender's address."""
 
         def handle(event: tuple[float, dict[str, Any]]) -> None:
-            if "kind" in event[1]:  # the scheduler itself writes about this connection here too
-                hear(event[1])
+            if "kind" in event[1]:  # the scheduler logs its own events to this topic too
+                on_event(event[1])
 
         async def subscribe() -> None:
             self._client.subscribe_topic(self.topic, handle)
 
-        self._line.wait_for(subscribe(), ANSWER_SECONDS)
+        self._loop.wait_for(subscribe(), ANSWER_SECONDS)
 
     def submit(self, worker: str, function: Callable[..., Any], *arguments: Any) -> TaskHandle:
-        """Lets one worker run a function."""
+        """Run a function on one worker."""
         import dask.config
 
         async def submit() -> Any:
-            # Pictures travel with their jobs, whatever their size.
+            # Pictures are sent with their jobs and may exceed Dask's warning threshold.
             large: dict[str, Any] = {"distributed.admin.large-graph-warning-threshold": "1GB"}
             with dask.config.set(large):  # pyright: ignore[reportUnknownMemberType]
                 return self._client.submit(function, *arguments, workers=[worker], pure=False)
 
-        return TaskHandle(self._line, self._line.wait_for(submit(), ANSWER_SECONDS))
+        return TaskHandle(self._loop, self._loop.wait_for(submit(), ANSWER_SECONDS))
 
 
 def scheduler_address() -> str | None:
-    """The address of the user's scheduler, or None; BadInput where it is none."""
+    """Return the address of the user's scheduler, or None if unset. Raise BadInput if it is invalid."""
     address = os.environ.get(VARIABLE, "").strip()
     if not address:
         return None
@@ -172,9 +172,9 @@ def scheduler_address() -> str | None:
 
 @contextmanager
 def open_cluster(home: Path) -> Generator[Cluster, None, None]:
-    """A cluster for the block: the user's, or one of its own whose output goes to `cluster.log` in `home`.
+    """Open the user's cluster, or a local one that logs to `cluster.log` in `home`, for the block.
 
-    Raises ClusterError where it cannot be reached or does not start.
+    Raise ClusterError if it cannot be reached or does not start.
     """
     address = scheduler_address()
     if address is not None:
@@ -191,7 +191,7 @@ def _connected(
 ) -> Generator[Cluster, None, None]:
     from distributed import Client
 
-    # What Dask has to say about lost connections, the service tells in its own words.
+    # The service reports lost connections itself.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -205,22 +205,22 @@ def _connected(
     async def disconnect() -> None:
         await clients[0].close()
 
-    line = LoopThread()
+    loop = LoopThread()
     try:
         try:
-            line.wait_for(connect(), 2 * CONNECT_SECONDS)
-        except TypeError as error:  # so Dask puts it
+            loop.wait_for(connect(), 2 * CONNECT_SECONDS)
+        except TypeError as error:  # raised by Dask if security is missing
             raise ClusterError(
-                f"for the scheduler {address} a certificate is needed, and none is named; docs/cluster.md says how"
+                f"the scheduler {address} needs a certificate, and none is configured; see docs/cluster.md"
             ) from error
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ClusterError(f"the scheduler {address} does not answer ({reason})") from error
-        yield Cluster(line, clients[0], process)
+        yield Cluster(loop, clients[0], process)
     finally:
         with suppress(Exception):
-            line.wait_for(disconnect(), CLOSE_SECONDS)
-        line.close()
+            loop.wait_for(disconnect(), CLOSE_SECONDS)
+        loop.close()
 
 
 @contextmanager
@@ -228,21 +228,21 @@ def _local_cluster(home: Path) -> Generator[tuple["subprocess.Popen[str]", str, 
     home.mkdir(parents=True, exist_ok=True)
     with (home / LOG).open("w", encoding="utf-8") as log, _local_process(log) as process:
         if process.stdout is None:
-            raise AssertionError("the pipe was asked for")
+            raise AssertionError("stdout is a pipe")
         line = process.stdout.readline()
         if not line:
-            raise ClusterError(f"the workers did not start; {home / LOG} says why")
-        told = json.loads(line)
+            raise ClusterError(f"the workers did not start; see {home / LOG}")
+        connection = json.loads(line)
         from distributed import Security
 
-        yield process, told["address"], Security(require_encryption=True, **told["key"])
+        yield process, connection["address"], Security(require_encryption=True, **connection["key"])
 
 
 @contextmanager
 def _local_process(log: IO[str]) -> Generator["subprocess.Popen[str]", None, None]:
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(paths.PROJECT), *inherited])}
-    # Ctrl-C in the terminal is for the program that was started there; it closes the cluster in its own time.
+    # Ctrl-C in the terminal must reach only the main program, which then closes the cluster.
     windows = sys.platform == "win32"
     process = subprocess.Popen(
         [sys.executable, "-m", "img2vid.jobs.local_cluster"],

@@ -1,6 +1,6 @@
-"""The SQLite file of a home: its tables, and connections to it. Any number of threads and processes may use it at once.
+"""SQLite database of a home: its tables, migrations and connections. Safe for many threads and processes at once.
 
-SQL is spoken here and in `store`, `entries` and `studies`, which stand on this, and nowhere else.
+SQL is used only here and in `store`, `entries` and `studies`, which build on this module.
 """
 
 import sqlite3
@@ -17,8 +17,8 @@ Connection = sqlite3.Connection
 
 FILE_NAME = "img2vid.sqlite"
 PATIENCE = 30.0
-"""Seconds to wait for others who write."""
-FIRST = """
+"""Timeout in seconds for other writers."""
+SCHEMA_1 = """
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, place INTEGER NOT NULL,
     settings TEXT NOT NULL, choice TEXT NOT NULL, picture TEXT NOT NULL, picture_name TEXT NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE timings (
     precision TEXT NOT NULL, timing TEXT NOT NULL
 );
 """
-SECOND = """
+SCHEMA_2 = """
 ALTER TABLE jobs ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE results ADD COLUMN created REAL NOT NULL DEFAULT 0;
 ALTER TABLE results ADD COLUMN version TEXT NOT NULL DEFAULT '';
@@ -59,20 +59,20 @@ CREATE TABLE studies (
 """
 
 
-def _fill(db: Connection) -> None:
-    """Gives the results of a store of the first version what those of the second have from the start."""
+def _fill_results(db: Connection) -> None:
+    """Fill the columns that version 2 adds to the results of version 1."""
     found = db.execute(
         "SELECT results.number, result, settings, choice, picture, picture_name, COALESCE(finished, jobs.created) "
         "FROM results JOIN jobs ON jobs.id = results.job"
     )
     for number, result, settings, choice, picture, picture_name, created in found.fetchall():
-        asked = rows.settings_from_text(settings)
-        one = rows.one_video(asked, rows.result_from_text(result).seed)
+        requested = rows.settings_from_text(settings)
+        one = rows.one_video(requested, rows.result_from_text(result).seed)
         likeness = rows.likeness(one, rows.choice_from_text(choice), picture)
-        words = rows.searched(picture_name, asked.version, "", ())
+        words = rows.searched(picture_name, requested.version, "", ())
         db.execute(
             "UPDATE results SET created = ?, version = ?, likeness = ?, words = ? WHERE number = ?",
-            (created, asked.version, likeness, words, number),
+            (created, requested.version, likeness, words, number),
         )
 
 
@@ -80,23 +80,23 @@ def _nothing(db: Connection) -> None:
     pass
 
 
-VERSIONS: tuple[tuple[str, Callable[[Connection], None]], ...] = ((FIRST, _nothing), (SECOND, _fill))
-"""What makes each version of the tables of the one before it."""
+VERSIONS: tuple[tuple[str, Callable[[Connection], None]], ...] = ((SCHEMA_1, _nothing), (SCHEMA_2, _fill_results))
+"""Migrations: SQL and a function that turn each schema version into the next."""
 
 
 class Database:
-    """Errors of the disk or the file are StoreError."""
+    """SQLite database. Raises StoreError if the disk or the file fails."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """path: the file, made at the first use; by default `img2vid.sqlite` in the home."""
+        """path: the file, created on first use; by default `img2vid.sqlite` in the home."""
         self.path = (paths.home() / FILE_NAME if path is None else path).absolute()
         self.home = self.path.parent
-        """Inputs lie here in `inputs`, and videos in `kept` where their own folder could not take them."""
+        """Folder with `inputs`, and with `kept` for videos whose own folder could not be written."""
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Closes the connections that nobody uses; the database can be used again afterwards."""
+        """Close idle connections. The database can be used again afterwards."""
         with self._lock:
             idle, self._idle = self._idle, []
         for db in idle:
@@ -104,7 +104,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Generator[Connection, None, None]:
-        """A connection of one's own for the block."""
+        """Yield a connection that no other thread uses during the block."""
         try:
             with self._lock:
                 db = self._idle.pop() if self._idle else self._open()
@@ -116,11 +116,11 @@ class Database:
             with self._lock:
                 self._idle.append(db)
         except sqlite3.Error as error:
-            raise StoreError(f"the store of jobs {self.path} cannot be used ({error}); is the disk full?") from error
+            raise StoreError(f"the job database {self.path} cannot be used ({error}); is the disk full?") from error
 
     @contextmanager
     def writing(self, *, durable: bool = False) -> Generator[Connection, None, None]:
-        """A transaction, whole or not at all; a durable one is on the disk when the block ends, power cut or not."""
+        """Yield a connection in a transaction. A durable one survives a power loss once the block has ended."""
         with self.reading() as db:
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
@@ -135,8 +135,10 @@ class Database:
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"the folder {self.home} cannot be made ({error.strerror}); set IMG2VID_HOME") from error
-        # Transactions are begun by hand, and a connection is only ever used by one thread at a time.
+            raise StoreError(
+                f"the folder {self.home} cannot be created ({error.strerror}); set IMG2VID_HOME"
+            ) from error
+        # Transactions are explicit, and each connection is used by one thread at a time.
         db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode = WAL")
@@ -148,7 +150,7 @@ class Database:
 
     def _make_tables(self, db: Connection) -> None:
         if _version(db) < len(VERSIONS):
-            # Whoever comes second finds the tables made when its turn to write has come.
+            # Another process may have migrated the tables before this one gets the write lock.
             db.execute("BEGIN IMMEDIATE")
             try:
                 for number, (statements, fill) in enumerate(VERSIONS[_version(db) :], start=_version(db) + 1):
@@ -162,8 +164,8 @@ class Database:
             db.execute("COMMIT")
         if _version(db) > len(VERSIONS):
             raise StoreError(
-                f"the store of jobs {self.path} is of version {_version(db)}, this program knows {len(VERSIONS)}; "
-                "update img2vid, or move the file away"
+                f"the job database {self.path} has version {_version(db)}, this program supports {len(VERSIONS)}; "
+                "update img2vid or move the file away"
             )
 
 

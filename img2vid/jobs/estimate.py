@@ -1,97 +1,93 @@
-"""How long a video will take and how much memory, judged by those that were made before; both scale with the work."""
+"""Estimates of the time of a video from earlier videos. It scales with the amount of work."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from statistics import median
 
 from img2vid.settings import SampleSettings
 
 OUTER_SHARE = 0.1
-"""What the outermost blocks take of a run of a full model's network; they are computed also where a cache is used."""
+"""Share of the outermost blocks in the time of a full model's network. They always run, also with the block cache."""
 TWICE_A_STEP = frozenset({"HeunEDMSampler", "DPMPP2SAncestralSampler"})
 """Samplers that run the network a second time in each step."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What a video costs per unit of work: a network run on one pixel of one frame for sampling, else a pixel.
+    """Cost of a video per unit of work: per pixel and network run for sampling, else per pixel of all frames.
 
-    sampling, decoding and rest are seconds. model: bytes of the model alone; memory: further bytes.
+    All are in seconds.
     """
 
     sampling: float
     decoding: float
     rest: float
-    model: float = 0.0
-    memory: float = 0.0
 
     @classmethod
-    def of(
-        cls,
-        settings: SampleSettings,
-        sampling: float,
-        decoding: float,
-        whole: float,
-        model: float = 0.0,
-        memory: float = 0.0,
-    ) -> "Timing":
-        """From the seconds that the stages of one video took, and all of them together; bytes at first and at most."""
+    def of(cls, settings: SampleSettings, sampling: float, decoding: float, whole: float) -> "Timing":
+        """Return the timing of one video from its seconds by stage and in total."""
         pixels = pixels_of(settings)
         rest = max(whole - sampling - decoding, 0.0)
         seconds = (sampling / (pixels * network_runs(settings)), decoding / pixels, rest / pixels)
-        return cls(*seconds, model, max(memory - model, 0.0) / pixels)
+        return cls(*seconds)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Timing":
+        """Return the timing from JSON, without fields that earlier versions stored."""
+        values = json.loads(text)
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
 
     @classmethod
     def usual(cls, timings: Sequence["Timing"]) -> "Timing | None":
-        """The middle of several, so that one video made beside a game does not count; None for none."""
+        """Return the median, which ignores outliers such as a video made while a game was running. None if empty."""
         if not timings:
             return None
-        return cls(*(median(values) for values in zip(*map(astuple, timings), strict=True)))
+        return cls(*(median(values) for values in zip(*[astuple(timing) for timing in timings], strict=True)))
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Seconds that the stages of one video will take, and the most memory, in bytes."""
+    """Expected seconds per stage of one video."""
 
     sampling: float
     decoding: float
     rest: float
-    memory: int = 0
 
     @property
     def whole(self) -> float:
-        """Seconds of all stages."""
+        """Total seconds."""
         return self.sampling + self.decoding + self.rest
 
 
 def expected(timing: Timing, settings: SampleSettings) -> Expected:
-    """What one video of these settings will take at that speed."""
+    """Return the expected cost of one video with these settings."""
     pixels = pixels_of(settings)
     seconds = (timing.sampling * pixels * network_runs(settings), timing.decoding * pixels, timing.rest * pixels)
-    return Expected(*seconds, round(timing.model + timing.memory * pixels))
+    return Expected(*seconds)
 
 
 def pixels_of(settings: SampleSettings) -> int:
-    """Pixels of all frames of a video."""
+    """Return the number of pixels in all frames of a video."""
     return settings.num_frames * settings.height * settings.width
 
 
 def network_runs(settings: SampleSettings) -> float:
-    """How often the network runs on each frame, in whole runs; without guidance it is spared that without the picture.
+    """Return the number of full network runs per frame. A guided step needs a second, unconditional run.
 
-    With the approximations a step costs less; where noise levels are not EDM's, guidance is taken to act at all.
+    The approximations make steps cheaper. If noise levels are not EDM's, guidance is assumed to act at every step.
     """
-    a_step = 2 if settings.sampler in TWICE_A_STEP else 1
+    per_step = 2 if settings.sampler in TWICE_A_STEP else 1
     low, high = settings.guidance_sigma_min, settings.guidance_sigma_max
     runs = 0.0
     for step, sigma in enumerate(_sigmas(settings)):
         guided = settings.guider != "IdentityGuider" and (sigma is None or low <= sigma <= high)
         runs += (2 if guided else 1) * (OUTER_SHARE if step % settings.block_cache else 1)
-    return runs * a_step
+    return runs * per_step
 
 
 def _sigmas(settings: SampleSettings) -> list[float | None]:
-    """The noise level of every step where that is EDM's (Karras et al. 2022, equation 5), else None for each."""
+    """Return the EDM noise level of every step (Karras et al. 2022, equation 5), or None for each if not EDM."""
     if settings.discretization != "EDMDiscretization":
         return [None] * settings.num_steps
     last = max(settings.num_steps - 1, 1)
@@ -100,9 +96,9 @@ def _sigmas(settings: SampleSettings) -> list[float | None]:
 
 
 def seconds_left(stage: str, of_stage: float | None, one: Expected | None, videos_after: int) -> float | None:
-    """Until the end of a job, from what is left of the present stage and what a video usually takes.
+    """Return the seconds left of a job, from the seconds left of the current stage and the usual times.
 
-    Without past videos it is what is left of the stage.
+    Without earlier videos, return the seconds left of the stage.
     """
     if one is None:
         return of_stage

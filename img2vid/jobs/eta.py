@@ -1,4 +1,4 @@
-"""How long jobs will still take together, from what runs now and what such videos usually take."""
+"""Remaining time of several jobs, from their progress and the usual times of such videos."""
 
 import time
 from collections.abc import Sequence
@@ -8,18 +8,17 @@ from img2vid.jobs.store import Store
 
 
 def seconds_left(store: Store, jobs: Sequence[Job], workers: int = 1, now: float | None = None) -> float | None:
-    """Seconds until the last of the jobs has ended, those before them in the queue included; 0 where all have.
+    """Return the seconds until all jobs have ended, including the jobs ahead of them in the queue; 0 if all have.
 
-    jobs: as they are now. workers: how many work at once. None where it cannot be told, as before the first video of
-    its kind is made.
+    jobs: current state. workers: number of parallel workers. None if unknown, as before the first video of a kind.
     """
-    ours = {job.id for job in jobs if not job.state.ended}
-    if not ours:
+    active = {job.id for job in jobs if not job.state.ended}
+    if not active:
         return 0.0
     moment = time.time() if now is None else now
     ahead = store.jobs(limit=-1, states=(State.RUNNING,))
     queue = store.queue()
-    last = max((place for place, job in enumerate(queue) if job.id in ours), default=-1)
+    last = max((place for place, job in enumerate(queue) if job.id in active), default=-1)
     times = [_running(store, job, moment) for job in ahead]
     times += [store.expected_seconds(job.settings, job.choice) for job in queue[: last + 1]]
     known = [seconds for seconds in times if seconds is not None]

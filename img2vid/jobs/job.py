@@ -1,4 +1,4 @@
-"""What the store tells: a job and its results, how far it is, and which model is loaded. Plain values, no behaviour."""
+"""Plain values that the store returns: jobs, results, progress and model status."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from img2vid.settings import MAX_SEED, PARAMS, SampleSettings
 
 
 class State(str, Enum):
-    """Where a job is. A job begins WAITING; all but WAITING and RUNNING are ends."""
+    """State of a job. A job starts as WAITING; all states but WAITING and RUNNING are final."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -24,17 +24,17 @@ class State(str, Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
-    """The program that ran it went away; `Store.again` runs it anew, `Store.put_back` lets it go on."""
+    """The program that ran the job exited. `Store.resubmit` restarts it, `Store.requeue` resumes it."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to the job."""
+        """True if the state is final."""
         return self not in (State.WAITING, State.RUNNING)
 
 
 @dataclass(frozen=True)
 class StoredResult:
-    """One video of a job, as it lies on disk; `seconds` is how long it took without loading the model, 0 if unknown."""
+    """One video of a job on disk. `seconds` excludes loading the model and is 0 if unknown."""
 
     video: Path
     still: Path
@@ -44,48 +44,48 @@ class StoredResult:
     seconds: float
     metadata: dict[str, Any]
     memory: int = 0
-    """The most bytes that were seen in use while it was made; 0 where that is not known."""
+    """Peak bytes in use while it was made; 0 if unknown."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture that becomes one video or several. Times are seconds since 1970."""
+    """Request for one or more videos of a picture. Times are seconds since 1970."""
 
     id: str
     state: State
     settings: SampleSettings
     choice: EngineChoice
     picture: Path
-    """The input, kept by the store."""
+    """The stored input picture."""
     picture_name: str
-    """The stem of the name under which it was given; the videos begin with it."""
+    """Stem of the picture's original name; the videos' names start with it."""
     folder: Path
-    """Where the videos go."""
+    """Output folder of the videos."""
     animation: str | None
     created: float
     started: float | None
     finished: float | None
     attempts: int
-    """How often it was given to a worker."""
+    """Number of times the job was assigned to a worker."""
     error: str
-    """One sentence, or nothing."""
+    """Error message of one sentence, or empty."""
     error_type: str
-    """The name of the error's class, such as "OutOfMemory", or nothing."""
+    """Class name of the error, such as "OutOfMemory", or empty."""
     details: str
-    """The traceback of an error that was not foreseen, or nothing."""
+    """Traceback of an unexpected error, or empty."""
     notice: str
-    """What went otherwise than asked for, such as a smaller decode_t, or nothing."""
+    """Deviations from the request, such as a smaller decode_t, or empty."""
     worker: str
-    """The name of the worker that it was given to last, or nothing."""
+    """Name of the last worker the job was assigned to, or empty."""
     imported: bool
-    """Whether its video was found on disk, made by somebody else's img2vid."""
+    """True if the video was imported from disk."""
     made: int
-    """How many of its videos are finished, those among them that were deleted since."""
+    """Number of finished videos, including deleted ones."""
     results: tuple[StoredResult, ...]
-    """The videos that are finished and not deleted."""
+    """Finished videos that are not deleted."""
 
     def settings_of(self, index: int) -> SampleSettings:
-        """The settings of its `index`-th video alone."""
+        """Return the settings of the `index`-th video."""
         return one_video(self.settings, (self.settings.seed + index) % (MAX_SEED + 1))
 
 
@@ -93,10 +93,10 @@ class Job:
 class JobProgress:
     """The newest event of a running job.
 
-    stage: load, condition, sample, decode or write; `step` of `total` of it are done. elapsed: seconds since the job
-    started. seconds_left: until its end, where past runs tell, else until the end of the stage; None until it can be
-    told. memory: bytes in use, on the graphics card where there is one, else by the worker. preview: an animated GIF
-    of all frames at the latents' size, or nothing. It is the `video`-th of `videos`.
+    stage: load, condition, sample, decode or write; `step` of `total` steps are done. elapsed: seconds since the job
+    started. seconds_left: until the end of the job if earlier runs allow an estimate, else of the stage; None until
+    known. memory: bytes in use on the GPU, or by the worker if it has none. preview: animated GIF of all frames at the
+    latents' size, or empty. The current video is number `video` of `videos`.
     """
 
     stage: str
@@ -116,12 +116,12 @@ ModelState = Literal["none", "loading", "ready", "failed"]
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """The model in a worker's memory. done, total: bytes loaded so far and in all; memory: bytes in use by then.
+    """Model in a worker's memory. done, total: bytes loaded so far and in all; memory: bytes in use at that time.
 
-    advice: a sentence about a choice that makes the model slower than it has to be, or empty.
+    advice: sentence about an option that slows the model down, or empty.
 
-    wanted: whether the user asked for a model to be loaded, and `wanted_version` for which; a job that needs another
-    one loads that in its place.
+    wanted, wanted_version: True and the version if the user requested a model. A job that needs another model replaces
+    it.
     """
 
     state: ModelState = "none"
@@ -140,9 +140,9 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """Which model workers shall load when they have nothing else to do; version "" lets go of what is loaded.
+    """Request to load a model on idle workers. Version "" unloads the current model.
 
-    Each wish has a higher `number` than the one before it.
+    Each request has a higher `number` than the one before it.
     """
 
     number: int
@@ -151,32 +151,32 @@ class ModelRequest:
 
 
 def one_video(settings: SampleSettings, seed: int) -> SampleSettings:
-    """The settings of that one of several videos which has the seed."""
+    """Return the settings of a single video with this seed."""
     return settings.model_copy(update={"seed": seed, "num_samples": 1})
 
 
 def searched(picture_name: str, version: str, note: str, tags: Sequence[str]) -> str:
-    """What a search for words in the gallery looks at."""
+    """Return the text that the gallery's search matches."""
     return "\n".join((picture_name, version, note, *tags)).casefold()
 
 
 def new_id() -> str:
-    """A name for a job or a study that no other has."""
+    """Return a unique id for a job or a study."""
     return secrets.token_hex(8)
 
 
 def path_in_text(path: Path) -> str:
-    """A path as it stands in a result's JSON."""
+    """Return a path as it is encoded in a result's JSON."""
     return json.dumps(str(path))
 
 
 def settings_to_text(settings: SampleSettings) -> str:
-    """Settings as JSON."""
+    """Encode settings as JSON."""
     return json.dumps(settings.model_dump())
 
 
 def settings_from_text(text: str) -> SampleSettings:
-    """Settings from JSON, also from that of an older or newer version of the program: a list of jobs stays readable."""
+    """Decode settings from JSON, also if another version of the program wrote it, so that job lists stay readable."""
     values = {name: value for name, value in json.loads(text).items() if name in SampleSettings.model_fields}
     try:
         return SampleSettings(**values)
@@ -185,14 +185,14 @@ def settings_from_text(text: str) -> SampleSettings:
 
 
 def likeness(settings: SampleSettings, choice: EngineChoice, picture: str) -> str:
-    """What one video depends on, as a checksum: videos that have it in common are the same.
+    """Return a checksum of all that one video depends on. Videos with the same checksum are identical.
 
-    picture: the file's name among the store's inputs, which is its contents' checksum. Settings that rest do not count,
-    neither do memory plans, threads, compiled kernels and how often the same was asked for.
+    picture: file name among the store's inputs, which starts with the checksum of its contents. Unused settings, the
+    memory plan, threads, compilation and num_samples are not part of it.
     """
-    resting = {name for choice, names in PARAMS.items() if choice not in _chosen(settings) for name in names}
-    resting -= {name for choice in _chosen(settings) for name in PARAMS[choice]}
-    counted = settings.model_dump(exclude={*resting, "num_samples", "saving_fps"})
+    unused = {name for choice, names in PARAMS.items() if choice not in _chosen(settings) for name in names}
+    unused -= {name for choice in _chosen(settings) for name in PARAMS[choice]}
+    counted = settings.model_dump(exclude={*unused, "num_samples", "saving_fps"})
     engine = (choice.provider, choice.device, choice.precision, choice.decoder_precision)
     facts = [counted, settings.file_fps, engine, picture.partition(".")[0]]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -203,23 +203,23 @@ def _chosen(settings: SampleSettings) -> tuple[str, str, str]:
 
 
 def choice_to_text(choice: EngineChoice) -> str:
-    """An engine's choice as JSON."""
+    """Encode engine options as JSON."""
     return json.dumps(asdict(choice))
 
 
 def choice_from_text(text: str) -> EngineChoice:
-    """The reverse of `choice_to_text`, also for a text of an older or newer version of the program."""
+    """Decode engine options from JSON, also if another version of the program wrote it."""
     known = {field.name for field in fields(EngineChoice)}
     return EngineChoice(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def result_to_text(result: StoredResult) -> str:
-    """A result as JSON."""
+    """Encode a result as JSON."""
     return json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in vars(result).items()})
 
 
 def result_from_text(text: str) -> StoredResult:
-    """The reverse of `result_to_text`."""
+    """Decode a result from JSON."""
     values = json.loads(text)
     files: dict[str, Any] = {name: Path(values[name]) for name in ("video", "still", "sidecar")}
     animation = Path(values["animation"]) if values["animation"] else None

@@ -1,7 +1,7 @@
-"""What was sampled, kept on disk until its video is there: whatever ends a run while it decodes, sampling is not lost.
+"""Cache of sampled latents on disk, kept until their video exists: a failed decode does not sample again.
 
-A blob is found again by all that its latents depend on. So a job that is run again begins with decoding, also with
-another decode_t. It says which model made it, and is used by no other.
+The key covers all that the latents depend on. A job that is run again starts with decoding, also with another
+decode_t. Each blob records the model that made it and is used with no other model.
 """
 
 import hashlib
@@ -24,34 +24,34 @@ from img2vid.settings import SampleSettings
 logger = logging.getLogger(__name__)
 
 KEPT = 12
-"""Packets that are kept, the newest; one of the full model has about 4 MB."""
+"""Maximum number of blobs; the oldest are dropped. One of the full model has about 4 MB."""
 AFTERWARDS = {"decode_t", "saving_fps", "watermark", "num_samples"}
-"""Settings that count only when the latents are there."""
+"""Settings that do not affect the latents."""
 OF_DECODING = {"decoder_precision", "memory"}
-"""Fields of EngineChoice on which latents do not depend."""
+"""Fields of EngineChoice that do not affect the latents."""
 
 
 def fingerprint(settings: SampleSettings, choice: EngineChoice, picture_sha256: str) -> str:
-    """The name of one video's latents: settings and picture alike, latents alike."""
+    """Return the cache key of one video's latents, a hash of its settings, engine options and picture."""
     engine = {name: value for name, value in asdict(choice).items() if name not in OF_DECODING}
     facts = [settings.model_dump(exclude=AFTERWARDS), engine, picture_sha256]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def latents_key(job: Job, index: int) -> str:
-    """The name of the latents of a job's `index`-th video."""
+    """Return the cache key of a job's `index`-th video."""
     return fingerprint(job.settings_of(index), job.choice, job.picture.stem)
 
 
 def pack(latents: NDArray[np.float32], made_by: str) -> bytes:
-    """Latents (T, z, h, w) as bytes, with the description of the model that made them."""
+    """Encode latents (T, z, h, w) and the identifier of the model that made them."""
     packed = io.BytesIO()
     np.savez(packed, latents=latents, made_by=np.array(made_by))
     return packed.getvalue()
 
 
 def unpack(blob: bytes, made_by: str) -> NDArray[np.float32] | None:
-    """The latents of a blob, or None where it is empty, damaged, or made by another model."""
+    """Decode the latents of a blob. Return None if it is empty, damaged or made by another model."""
     try:
         with np.load(io.BytesIO(blob), allow_pickle=False) as values:
             return values["latents"] if str(values["made_by"]) == made_by else None
@@ -60,34 +60,34 @@ def unpack(blob: bytes, made_by: str) -> NDArray[np.float32] | None:
 
 
 class LatentCache:
-    """The blobs of one home. It is an insurance: where its disk is full, runs go on without."""
+    """Latent blobs of one home. Best effort: if the disk is full, runs continue without it."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "latents"
 
     def put(self, key: str, blob: bytes) -> None:
-        """Keeps a blob, whole or not at all, and lets go of the oldest ones."""
+        """Store a blob atomically and drop the oldest ones."""
         try:
             with whole_file(self._path(key)) as part:
                 part.write_bytes(blob)
             for old in sorted(self._folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
                 old.unlink()
         except OSError as error:
-            logger.warning("What was sampled cannot be kept: %s", error)
+            logger.warning("Sampled latents cannot be cached: %s", error)
 
     def get(self, key: str) -> bytes:
-        """The blob of that name, or nothing."""
+        """Return the blob of this key, or empty bytes."""
         try:
             return self._path(key).read_bytes()
         except OSError:
             return b""
 
     def has(self, key: str) -> bool:
-        """Whether there is a blob of that name."""
+        """Return True if a blob of this key exists."""
         return self._path(key).is_file()
 
     def drop(self, key: str) -> None:
-        """Lets go of a blob, for its video is on disk."""
+        """Delete a blob whose video is on disk."""
         with suppress(OSError):
             self._path(key).unlink(missing_ok=True)
 
@@ -96,21 +96,21 @@ class LatentCache:
 
 
 class CachedLatents:
-    """A cache for runs in this very process, as the pipeline wants it; `pipeline.Keeping` says how."""
+    """`pipeline.LatentStore` backed by a LatentCache, for runs in this process."""
 
     def __init__(self, cache: LatentCache, model: LoadedModel, choice: EngineChoice, picture_sha256: str) -> None:
         self._cache, self._model, self._choice, self._picture = cache, model, choice, picture_sha256
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
-        """What was kept of such a run."""
+        """Return the cached latents of these settings, or None."""
         return unpack(self._cache.get(self._key(settings)), made_by(self._model))
 
     def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
-        """Keeps what was sampled."""
+        """Cache the latents of a run."""
         self._cache.put(self._key(settings), pack(latents, made_by(self._model)))
 
     def drop(self, settings: SampleSettings) -> None:
-        """Lets go of it, for the video is on disk."""
+        """Delete the latents of a video that is on disk."""
         self._cache.drop(self._key(settings))
 
     def _key(self, settings: SampleSettings) -> str:

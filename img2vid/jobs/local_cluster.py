@@ -1,8 +1,8 @@
-"""The cluster on this machine, as a process of its own: `python -m img2vid.jobs.local_cluster`.
+"""Local Dask cluster in its own process: `python -m img2vid.jobs.local_cluster`.
 
-It prints one line of JSON, its address and the key to it, and runs until its standard input is closed, which happens
-also when the process that started it is killed. Scheduler and workers then end with it. They listen on the loopback
-address alone, and nobody who lacks the key, which exists only in memory, is let in.
+It prints its address and TLS key as one line of JSON and runs until its standard input is closed, which also happens
+if the parent process is killed. Scheduler and workers exit with it. They listen only on the loopback address and
+require the key, which exists only in memory.
 """
 
 import asyncio
@@ -15,31 +15,31 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 HOST = "127.0.0.1"
-PROBE_SECONDS = 2.0
-"""Seconds for an orderly end, in which workers remove their temporary files."""
+SHUTDOWN_SECONDS = 2.0
+"""Grace period in seconds for shutdown, in which workers remove their temporary files."""
 CONFIG: dict[str, Any] = {
-    # Dask lets numerical libraries have one thread; here a worker is the only one, and takes what the machine has.
+    # Dask limits numerical libraries to one thread; here a worker runs alone and may use all threads.
     "distributed.nanny.pre-spawn-environ": {},
-    # There is no dashboard, and no page of any kind.
+    # No dashboard and no other HTTP routes.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    # Previews travel as events; of those, the scheduler keeps only so many.
+    # Previews are sent as events; limit how many of them the scheduler stores.
     "distributed.admin.low-level-log-length": 50,
     "distributed.scheduler.work-stealing": False,
-    # That a worker here is gone shows at once; a machine that slept must not lose those that are well.
+    # Lost local workers are noticed at once; a timeout would drop healthy ones after the machine sleeps.
     "distributed.scheduler.worker-ttl": None,
     "distributed.worker.profile.enabled": False,
 }
 
 
 def worker_environments() -> dict[str, dict[str, str]]:
-    """The environment of each worker, by name: one worker for each card that torch can use, or one in all.
+    """Return the environment of each worker by name: one worker per GPU that torch can use, else a single one.
 
-    A worker with a card sees no other, so that nothing it does takes memory there.
+    Each worker sees only its own GPU, so that it uses no memory on the others.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     cards = visible.split(",") if visible is not None else _installed_cards()
-    # One card needs no distribution; only with several it is worth the seconds to ask torch whether it can use them.
+    # Counting usable GPUs with torch takes seconds and matters only if there are several.
     count = _usable_cards() if len(cards) > 1 else 1
     if count <= 1:
         return {"local": {}}
@@ -56,18 +56,18 @@ def _installed_cards() -> list[str]:
 
 
 def _usable_cards() -> int:
-    """Asked in a process of its own: this one shall stay small."""
+    """Count the GPUs that torch can use, in a subprocess so that torch is not loaded here."""
     program = "from img2vid.engine.memory.device import count_cards; print(count_cards())"
-    asked = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return int(asked.stdout)
+    counted = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return int(counted.stdout)
 
 
 async def serve() -> None:
-    """Runs scheduler and workers until standard input is closed."""
+    """Run the scheduler and the workers until standard input is closed."""
     import dask.config
     from distributed import Nanny, Scheduler, Security
 
-    # After the import, by which Dask's defaults have come.
+    # After the import, which sets Dask's defaults.
     dask.config.set(CONFIG)  # pyright: ignore[reportUnknownMemberType]
     security = Security.temporary()  # pyright: ignore[reportUnknownMemberType]
     options: dict[str, Any] = {
@@ -91,12 +91,12 @@ async def serve() -> None:
         sys.stdout.write(json.dumps({"address": scheduler.address, "key": key}) + "\n")
         sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-        # A worker in the middle of a step cannot be asked to leave; it ends with this process.
-        threading.Timer(PROBE_SECONDS, os._exit, (0,)).start()
+        # A worker in the middle of a step does not respond; it is ended with this process.
+        threading.Timer(SHUTDOWN_SECONDS, os._exit, (0,)).start()
 
 
 def main() -> None:
-    """The process; it must be its own main program, as Dask's workers import that anew."""
+    """Run the cluster. It must be a main program of its own, because Dask's workers import that again."""
     asyncio.run(serve())
     os._exit(0)
 

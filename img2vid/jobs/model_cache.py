@@ -1,4 +1,4 @@
-"""The models in a worker's memory: one, unless the user says that there is room for more."""
+"""Cache of loaded models in a worker's memory. It holds one model unless the user allows more."""
 
 import os
 from collections.abc import Callable
@@ -22,14 +22,14 @@ Load = Callable[[ModelVersion, EngineChoice, OnEvent, "Parts"], LoadedModel]
 
 @dataclass(frozen=True)
 class CachedModel:
-    """A model, and how many bytes were in use when it was loaded."""
+    """Loaded model, and the bytes in use after loading it."""
 
     model: LoadedModel
     memory: int
 
 
 def capacity() -> int:
-    """How many models may be in memory at once; BadInput where the user's word for that is no such number."""
+    """Return the maximum number of models in memory. Raise BadInput if the user's value is invalid."""
     text = os.environ.get(VARIABLE, "").strip() or "1"
     if not text.isdecimal() or not 1 <= int(text) <= MOST:
         raise BadInput(f"{VARIABLE} must be a whole number from 1 to {MOST}, got {text!r}")
@@ -37,69 +37,69 @@ def capacity() -> int:
 
 
 class ModelCache:
-    """Loads models and keeps the ones that were used last."""
+    """LRU cache of loaded models."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._held: dict[object, CachedModel] = {}
-        """By what they are, the one that was used last at the end."""
-        self._told: object = None
-        """The one that was told of last."""
+        self._models: dict[object, CachedModel] = {}
+        """Models by their key, most recently used last."""
+        self._reported: object = None
+        """Key of the model that was reported last."""
 
     def release(self) -> None:
-        """Lets go of all of them and their memory."""
-        self._held.clear()
-        self._told = None
+        """Drop all models and free their memory."""
+        self._models.clear()
+        self._reported = None
         inference.release_memory()
 
     def get(
-        self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent, tell: Callable[..., None]
+        self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent, report: Callable[..., None]
     ) -> CachedModel:
-        """The model of a version, loaded if it is not there; old ones go before a new one comes.
+        """Return the model of a version, loading it on a cache miss. Old models are dropped before a new one is loaded.
 
-        `choice` holds no `auto` any more; another number of threads needs no other model. `tell` hears what the
-        memory holds, under the names of ModelStatus, whenever that becomes another model.
+        `choice` contains no `auto`. A different number of threads reuses the same model. `report` is called with
+        fields of ModelStatus whenever another model becomes current.
         """
         checkpoint = version.require_checkpoint()
         facts = checkpoint.stat()
-        # How many threads compute is the process's business, not the model's.
+        # The number of threads belongs to the process, not to the model.
         same = replace(choice, threads=0)
         wanted = (version.model_dump_json(), same, checkpoint, facts.st_size, facts.st_mtime_ns)
         engine = {"provider": choice.provider, "device": choice.device, "precision": choice.precision}
         status: dict[str, Any] = {"version": version.name, **engine}
-        held = self._held.pop(wanted, None)
+        held = self._models.pop(wanted, None)
         if held is None:
-            self._told = None
-            tell(state="loading", **status)
+            self._reported = None
+            report(state="loading", **status)
             try:
                 held = self._load_model(version, choice, on_event)
             except Cancelled:
-                tell(state="none")
+                report(state="none")
                 raise
             except Exception as error:
-                tell(state="failed", error=one_sentence(error), **status)
+                report(state="failed", error=one_sentence(error), **status)
                 raise
-        self._held[wanted] = held
+        self._models[wanted] = held
         inference.use_threads(choice.threads)
-        if self._told != wanted:
-            self._told = wanted
+        if self._reported != wanted:
+            self._reported = wanted
             size, advice = facts.st_size, held.model.advice
-            tell(state="ready", done=size, total=size, memory=held.memory, advice=advice, **status)
+            report(state="ready", done=size, total=size, memory=held.memory, advice=advice, **status)
         return held
 
     def _load_model(self, version: ModelVersion, choice: EngineChoice, on_event: OnEvent) -> CachedModel:
-        # What the model that was used last shares with the new one stays; its network goes before the new one comes.
-        spare: Parts = self._held[next(reversed(self._held))].model.parts if self._held else {}
-        for old in list(self._held)[: max(len(self._held) + 1 - capacity(), 0)]:
-            del self._held[old]
+        # Modules shared with the most recent model are reused; its network is dropped before the new one is loaded.
+        spare: Parts = self._models[next(reversed(self._models))].model.parts if self._models else {}
+        for old in list(self._models)[: max(len(self._models) + 1 - capacity(), 0)]:
+            del self._models[old]
         inference.release_memory()
         model = None
         try:
             model = self._load(version, choice, on_event, spare)
         except OutOfMemory:
-            if not self._held and not spare:
+            if not self._models and not spare:
                 raise
-        if model is None:  # only here, after the error is gone, nothing refers to what was loaded so far
+        if model is None:  # outside of the except block, because the error refers to what was loaded so far
             spare = {}
             self.release()
             model = self._load(version, choice, on_event, spare)
@@ -107,7 +107,7 @@ class ModelCache:
 
 
 def one_sentence(error: Exception) -> str:
-    """An error as the user is told of it; one that was not foreseen with its type."""
+    """Return the user message for an error, with the type of an unexpected one."""
     if isinstance(error, Img2VidError):
         return str(error)
     return " ".join(f"failed with {type(error).__name__}: {error}".split())

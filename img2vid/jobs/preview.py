@@ -1,4 +1,4 @@
-"""The preview of unfinished frames as a small animated GIF, which travels with the events."""
+"""Preview of unfinished frames as a small animated GIF, sent with progress events."""
 
 import io
 
@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-COLOURS = 128
+COLORS = 128
 MILLISECONDS = 160
-"""How long each frame is shown; near enough to the usual 6 frames a second for something this small."""
+"""Duration of each frame; close to the usual 6 frames per second."""
 
 
 def preview_gif(frames: NDArray[np.uint8]) -> bytes:
-    """Frames (T, h, w, 3) as a GIF that repeats for ever."""
-    # Twenty times as fast as the method with the finest colours; the sampling waits for it.
-    images = [Image.fromarray(frame).quantize(COLOURS, method=Image.Quantize.FASTOCTREE) for frame in frames]
+    """Encode frames (T, h, w, 3) as a GIF that loops forever."""
+    # Sampling waits for this; twenty times as fast as the most accurate method.
+    images = [Image.fromarray(frame).quantize(COLORS, method=Image.Quantize.FASTOCTREE) for frame in frames]
     buffer = io.BytesIO()
     images[0].save(
         buffer,

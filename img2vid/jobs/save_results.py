@@ -1,4 +1,4 @@
-"""Finished videos come from a worker as bytes; here they become files, whole or not at all."""
+"""Atomic saving of finished videos, which workers send as bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,18 +7,19 @@ from img2vid.errors import MediaError
 from img2vid.files import publish, temporary_file, whole_file
 from img2vid.jobs.estimate import Timing
 from img2vid.jobs.job import Job, StoredResult
+from img2vid.jobs.peaks import record_peak
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import RenderResult
 from img2vid.media.videos import COMPANIONS
 
 Files = Mapping[str, bytes]
-"""Contents by suffix: ".mp4", ".png", ".json", and ".gif" or ".webp" if that was asked for."""
+"""Contents by suffix: ".mp4", ".png", ".json", and ".gif" or ".webp" if requested."""
 
 
 def save_files(files: Files, folder: Path, stem: str) -> dict[str, Path]:
-    """Writes a video and what lies beside it under one name, `stem` or the first free of `stem_2`, ...; by suffix.
+    """Write a video and its companion files under one name, `stem` or the first free of `stem_2`, ...
 
-    Raises MediaError where the folder cannot take them; then none of them is there.
+    Return the paths by suffix. Raise MediaError and leave no file behind if the folder cannot be written.
     """
     written: dict[str, Path] = {}
     try:
@@ -39,24 +40,24 @@ def save_files(files: Files, folder: Path, stem: str) -> dict[str, Path]:
     return written
 
 
-def save_result(store: Store, job: Job, outcome: RenderResult) -> None:
-    """Writes a finished video of a job to disk and into the store, with the time that it took.
+def save_result(store: Store, job: Job, result: RenderResult) -> None:
+    """Save a finished video of a job to disk and record it in the store with its timing.
 
-    Where its folder cannot take it, it goes to `kept` in the home, and the job says so: no video is lost. Raises
-    MediaError where that fails too.
+    If its folder cannot be written, the video is saved in `kept` in the home and the job gets a notice. Raise
+    MediaError if that fails too.
     """
     try:
-        files = save_files(outcome.files, job.folder, outcome.stem)
+        files = save_files(result.files, job.folder, result.stem)
     except MediaError as error:
         kept = store.home / "kept"
-        files = save_files(outcome.files, kept, outcome.stem)
-        store.record_notice(job.id, f"{error}, so the video was put into {kept}")
+        files = save_files(result.files, kept, result.stem)
+        store.record_notice(job.id, f"{error}, so the video was saved in {kept}")
     animation = files.get(f".{job.animation}")
-    facts = (outcome.seed, outcome.seconds, outcome.metadata, outcome.memory)
+    facts = (result.seed, result.seconds, result.metadata, result.memory)
     store.record_result(job.id, StoredResult(files[".mp4"], files[".png"], files[".json"], animation, *facts))
-    stages = outcome.stages
+    record_peak(store, job.settings, job.choice, result.memory)
+    stages = result.stages
     if "sample" not in stages:
-        return  # it was only decoded, which says little about the next one
-    seconds = (stages.get("sample", 0.0), stages.get("decode", 0.0), outcome.seconds)
-    timing = Timing.of(job.settings, *seconds, outcome.model_memory, outcome.memory)
-    store.record_timing(job.settings.version, outcome.metadata, timing)
+        return  # decoded only, so its timing does not predict others
+    seconds = (stages.get("sample", 0.0), stages.get("decode", 0.0), result.seconds)
+    store.record_timing(job.settings.version, result.metadata, Timing.of(job.settings, *seconds))

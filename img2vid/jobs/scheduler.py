@@ -1,10 +1,10 @@
-"""Who does what: waiting jobs go to free workers in the order of the queue, and what comes back is written down.
+"""Scheduler: assigns queued jobs to idle workers in queue order and records their results.
 
-Each worker has one order at a time, and each order is for one worker. So the queue can be changed until the last
-moment, a worker that has the model is preferred, and when one is lost it is known what it was doing.
+Each worker has at most one task, and each task is bound to one worker. So the queue can change until a job starts,
+workers that have the model are preferred, and the task of a lost worker is known.
 
-Where the store cannot be written, a StoreError ends the tick and the next one tries again: nothing is forgotten here
-before it is written there.
+If the store cannot be written, a StoreError ends the tick and the next tick retries. State is dropped here only after
+it is stored.
 """
 
 import logging
@@ -28,17 +28,17 @@ from img2vid.jobs.workers import ActiveJob, WorkerState, best_worker, choice_for
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY = 0.5
-"""Seconds between two looks at which workers are there."""
-LOSSES = 2
-"""A job whose worker was lost this often has failed."""
+POLL_WORKERS_EVERY = 0.5
+"""Seconds between two updates of the list of workers."""
+MAX_LOSSES = 2
+"""A job fails after losing its worker this many times."""
 
 Render = Callable[[RenderRequest], RenderResult]
 GetWorkerInfo = Callable[[], WorkerInfo]
 
 
 class Scheduler:
-    """Brings the jobs of a store and the workers of a cluster together, a `tick` at a time, all in one thread."""
+    """Runs the jobs of a store on the workers of a cluster, one `tick` at a time. Single-threaded."""
 
     def __init__(
         self,
@@ -50,78 +50,78 @@ class Scheduler:
         self._cluster: Cluster | None = None
         self._workers: dict[str, WorkerState] = {}
         self._unfit: dict[str, str] = {}
-        """Workers that cannot be used, and why."""
-        self._works: list[ActiveJob] = []
-        """Jobs that go on before those of the queue."""
+        """Reasons why workers cannot be used, by address."""
+        self._resumed: list[ActiveJob] = []
+        """Jobs to continue before those of the queue."""
         self._cache = LatentCache(store.home)
         self._events: SimpleQueue[dict[str, Any]] = SimpleQueue()
-        self._looked = float("-inf")
-        self._lost_over: dict[int, int] = {}
-        """By the number of a wish, how many workers were lost while they followed it."""
+        self._polled = float("-inf")
+        self._lost_on_request: dict[int, int] = {}
+        """Number of workers lost while they handled a model request, by request number."""
 
     def attach(self, cluster: Cluster) -> None:
-        """Works with the workers of this cluster from now on."""
+        """Use the workers of this cluster from now on."""
         self._cluster = cluster
-        self._looked = float("-inf")
+        self._polled = float("-inf")
         cluster.listen(self._events.put)
 
     def detach(self) -> None:
-        """All workers are gone; what they were doing is begun again when others come."""
+        """Remove all workers. Their jobs restart when others join."""
         for worker in list(self._workers.values()):
             self._remove_worker(worker)
         self._unfit.clear()
         self._cluster = None
 
-    def end(self, put_back: bool) -> None:
-        """Stops what runs; it is interrupted, or waits again if it is put back."""
-        works = [*self._works, *(worker.work for worker in self._workers.values() if worker.work is not None)]
+    def end(self, requeue: bool) -> None:
+        """Stop running jobs. They become interrupted, or return to the queue if `requeue`."""
+        active = [*self._resumed, *(worker.work for worker in self._workers.values() if worker.work is not None)]
         for worker in self._workers.values():
-            worker.promise.cancel()
+            worker.task.cancel()
         self._workers.clear()
-        self._works.clear()
+        self._resumed.clear()
         self._store.drop_models()
-        for work in works:
-            if work.withdrawn:
+        for work in active:
+            if work.cancelled:
                 self._store.finish(work.job.id, State.CANCELLED)
-            elif put_back:
+            elif requeue:
                 self._store.requeue(work.job.id)
             else:
                 reason = "the program was closed while the job was running; run it again"
                 self._store.finish(work.job.id, State.INTERRUPTED, reason)
 
     def tick(self) -> None:
-        """Looks once at everything and does what can be done now; ClusterError where the scheduler is gone."""
+        """Handle events and finished tasks, then assign jobs. Raise ClusterError if the Dask scheduler is lost."""
         self._read_events()
-        if time.monotonic() - self._looked >= LOOK_EVERY:
-            self._looked = time.monotonic()
+        if time.monotonic() - self._polled >= POLL_WORKERS_EVERY:
+            self._polled = time.monotonic()
             self._find_workers()
         for worker in list(self._workers.values()):
-            if worker.busy and worker.promise.done():
-                worker.settle(worker)
+            if worker.busy and worker.task.done():
+                worker.on_done(worker)
         self._cancel_tasks()
         self._assign_jobs()
 
     def problem(self) -> str | None:
-        """What keeps jobs from running, in a sentence, or None."""
-        if any(worker.hello for worker in self._workers.values()):
+        """Return a sentence on why jobs cannot run, or None."""
+        if any(worker.info for worker in self._workers.values()):
             return None
         if self._workers:
-            return "the workers are being started"
-        return next(iter(self._unfit.values()), "there is no worker; jobs wait until one is there")
+            return "the workers are starting"
+        return next(iter(self._unfit.values()), "no worker is connected; jobs wait until one joins")
 
     def workers(self) -> list[tuple[str, str, str]]:
-        """Name, host and device of each worker."""
-        known = [worker.hello for worker in self._workers.values() if worker.hello is not None]
-        return [(hello.name, hello.host, hello.device) for hello in known]
+        """Return name, host and device of each worker."""
+        known = [worker.info for worker in self._workers.values() if worker.info is not None]
+        return [(info.name, info.host, info.device) for info in known]
 
-    # Workers come and go
+    # Workers
 
     def _find_workers(self) -> None:
-        there = self._require_cluster.workers()
-        for address in self._workers.keys() - there:
+        connected = self._require_cluster.workers()
+        for address in self._workers.keys() - connected:
             self._remove_worker(self._workers[address])
-        self._unfit = {address: why for address, why in self._unfit.items() if address in there}
-        for address in sorted(there - self._workers.keys() - self._unfit.keys()):
+        self._unfit = {address: reason for address, reason in self._unfit.items() if address in connected}
+        for address in sorted(connected - self._workers.keys() - self._unfit.keys()):
             self._workers[address] = WorkerState(
                 address, self._require_cluster.submit(address, self._get_worker_info), self._add_worker
             )
@@ -129,51 +129,52 @@ class Scheduler:
     def _add_worker(self, worker: WorkerState) -> None:
         worker.busy = False
         try:
-            worker.hello = hello = worker.promise.result()
-        except Exception as error:
-            logger.exception("a worker cannot be used")  # whatever a foreign machine lacks
+            worker.info = info = worker.task.result()
+        except Exception as error:  # another machine may lack any requirement
+            logger.exception("a worker cannot be used")
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self._unfit[worker.address] = f"the worker {worker.address} cannot be used: {reason}"
         else:
-            if hello.version == img2vid.__version__:
+            if info.version == img2vid.__version__:
                 return
             self._unfit[worker.address] = (
-                f"the worker {hello.name} on {hello.host} has img2vid {hello.version}, this is {img2vid.__version__}; "
-                "install the same on both"
+                f"the worker {info.name} on {info.host} has img2vid {info.version}, this is {img2vid.__version__}; "
+                "install the same version on both"
             )
         del self._workers[worker.address]
 
     def _remove_worker(self, worker: WorkerState) -> None:
-        """A worker is gone, and with it what it was doing."""
+        """Remove a lost worker and retry or fail its job."""
         self._store.drop_models([worker.address])
         if worker.work is not None:
-            self._retry_or_fail(worker.work, f" ({worker.trouble})" if worker.trouble else "")
-        elif worker.busy and worker.settle == self._on_idle:
-            self._lost_over[worker.wish] = self._lost_over.get(worker.wish, 0) + 1
-        worker.promise.cancel()
+            self._retry_or_fail(worker.work, f" ({worker.last_error})" if worker.last_error else "")
+        elif worker.busy and worker.on_done == self._on_idle:
+            request = worker.last_request
+            self._lost_on_request[request] = self._lost_on_request.get(request, 0) + 1
+        worker.task.cancel()
         del self._workers[worker.address]
 
-    def _retry_or_fail(self, work: ActiveJob, why: str) -> None:
-        """A job begins again, once."""
+    def _retry_or_fail(self, work: ActiveJob, reason: str) -> None:
+        """Restart a job after its first lost worker, or fail it."""
         losses = work.losses + 1
-        if work.withdrawn:
+        if work.cancelled:
             self._store.finish(work.job.id, State.CANCELLED)
-        elif losses < LOSSES:
-            self._store.record_notice(work.job.id, f"the worker was lost {work.place}{why}; the job was begun again")
-            self._works.insert(0, work)
+        elif losses < MAX_LOSSES:
+            self._store.record_notice(work.job.id, f"the worker was lost {work.place}{reason}; the job was restarted")
+            self._resumed.insert(0, work)
         else:
-            advice = "" if why else "; if memory ran out, make the video smaller or set decode_t to a smaller number"
-            reason = f"the worker was lost {losses} times, the last time {work.place}{why}{advice}"
-            self._store.finish(work.job.id, State.FAILED, reason, WorkerLost.__name__)
-        work.losses, work.given = losses, False
+            advice = "" if reason else "; if memory ran out, make the video smaller or lower decode_t"
+            error = f"the worker was lost {losses} times, the last time {work.place}{reason}{advice}"
+            self._store.finish(work.job.id, State.FAILED, error, WorkerLost.__name__)
+        work.losses, work.started_on_worker = losses, False
 
-    # What is handed out
+    # Assigning
 
     def _assign_jobs(self) -> None:
         free = [worker for worker in self._workers.values() if worker.is_free]
         if not free:
             return
-        for work in [*self._works, *map(self._active_job, self._store.queue(limit=50))]:
+        for work in [*self._resumed, *map(self._active_job, self._store.queue(limit=50))]:
             worker = best_worker(free, work.job)
             if worker is not None and self._submit(worker, work):
                 free.remove(worker)
@@ -186,28 +187,28 @@ class Scheduler:
         return ActiveJob(job, self._expected(job), index=job.made)
 
     def _expected(self, job: Job) -> Expected | None:
-        """How long one of its videos will take, judged by the past ones."""
+        """Return the expected cost of one of the job's videos, from earlier ones."""
         timing = self._store.timing(job.settings, job.choice)
         return None if timing is None else expected(timing, job.settings)
 
     def _submit(self, worker: WorkerState, work: ActiveJob) -> bool:
-        """Gives a worker the next video of a job; False where the job is not to be run any more."""
+        """Submit the next video of a job to a worker; return False if the job must not run anymore."""
         request = None
-        if work.given or self._store.start(work.job.id, worker.name):
-            work.given = True
+        if work.started_on_worker or self._store.start(work.job.id, worker.name):
+            work.started_on_worker = True
             work.started = work.started or time.time()
             request = self._request(worker, work)
-        if work in self._works:
-            self._works.remove(work)
+        if work in self._resumed:
+            self._resumed.remove(work)
         if request is None:
             return False
-        worker.work, worker.asked = work, choice_for(worker, work.job)
+        worker.work, worker.choice = work, choice_for(worker, work.job)
         self._submit_task(worker, self._collect, self._render, request)
         return True
 
     def _request(self, worker: WorkerState, work: ActiveJob) -> RenderRequest | None:
-        """The next video of a job; None where there is none, and the job is ended."""
-        if work.index >= work.videos:  # it was put back when all was done but this
+        """Return the request for the next video of a job, or finish the job and return None."""
+        if work.index >= work.videos:  # requeued after its last video but before it was marked as done
             self._store.finish(work.job.id, State.DONE)
             return None
         try:
@@ -217,79 +218,81 @@ class Scheduler:
             return None
 
     def _apply_model_request(self, worker: WorkerState) -> None:
-        """A worker that has nothing else to do loads the model that the user wants, or lets go of the one it has."""
-        wish = self._store.model_request()
-        if wish is None or wish.number <= worker.wish:
+        """Load the model that the user requested on an idle worker, or unload its model."""
+        request = self._store.model_request()
+        if request is None or request.number <= worker.last_request:
             return
-        worker.wish, worker.asked = wish.number, wish.choice
-        if self._lost_over.get(wish.number, 0) >= LOSSES:
+        worker.last_request, worker.choice = request.number, request.choice
+        if self._lost_on_request.get(request.number, 0) >= MAX_LOSSES:
             error = (
-                f"the worker was lost {LOSSES} times while it loaded the model; it may need more memory than there is"
+                f"the worker was lost {MAX_LOSSES} times while it loaded the model; "
+                "the model may need more memory than available"
             )
-            self._note_model(worker, ModelStatus("failed", wish.version, error=error))
+            self._record_model(worker, ModelStatus("failed", request.version, error=error))
             return
         arguments = (worker.address, self._require_cluster.topic)
-        if wish.version:
-            self._submit_task(worker, self._on_idle, worker_tasks.load_model, *arguments, wish.version, wish.choice)
+        if request.version:
+            arguments = (*arguments, request.version, request.choice)
+            self._submit_task(worker, self._on_idle, worker_tasks.load_model, *arguments)
         elif worker.status.state != "none":
             self._submit_task(worker, self._on_idle, worker_tasks.release_model, *arguments)
 
     def _cancel_tasks(self) -> None:
-        """Stops the jobs that somebody cancelled; the worker is free when it has left the step that it is in."""
+        """Stop cancelled jobs. A worker is idle again after its current step."""
         working = [worker for worker in self._workers.values() if worker.work is not None]
-        cancelled = self._store.to_cancel() if working or self._works else set[str]()
-        for work in [work for work in self._works if work.job.id in cancelled]:
+        cancelled = self._store.to_cancel() if working or self._resumed else set[str]()
+        for work in [work for work in self._resumed if work.job.id in cancelled]:
             self._store.finish(work.job.id, State.CANCELLED)
-            self._works.remove(work)
+            self._resumed.remove(work)
         for worker in working:
-            if worker.work is not None and worker.work.job.id in cancelled and not worker.work.withdrawn:
-                worker.work.withdrawn = True
-                worker.promise.cancel()
+            if worker.work is not None and worker.work.job.id in cancelled and not worker.work.cancelled:
+                worker.work.cancelled = True
+                worker.task.cancel()
                 self._submit_task(worker, self._on_stopped, worker_tasks.barrier)
 
     def _submit_task(
-        self, worker: WorkerState, settle: Callable[[WorkerState], None], function: Callable[..., Any], *arguments: Any
+        self, worker: WorkerState, on_done: Callable[[WorkerState], None], function: Callable[..., Any], *arguments: Any
     ) -> None:
-        worker.busy, worker.settle = True, settle
-        worker.promise = self._require_cluster.submit(worker.address, function, *arguments)
+        worker.busy, worker.on_done = True, on_done
+        worker.task = self._require_cluster.submit(worker.address, function, *arguments)
 
     @property
     def _require_cluster(self) -> Cluster:
         if self._cluster is None:
-            raise AssertionError("a dispatcher is attached before it is used")
+            raise AssertionError("the scheduler is attached before it is used")
         return self._cluster
 
-    # What comes back
+    # Results
 
     def _collect(self, worker: WorkerState) -> None:
-        """A video is done, or failed."""
+        """Record a finished or failed video."""
         work = worker.work
         if work is None:
-            raise AssertionError("a video is made for a job")
+            raise AssertionError("a render task belongs to a job")
         try:
-            outcome: RenderResult = worker.promise.result()
+            result: RenderResult = worker.task.result()
         except WorkerLost:
             self._remove_worker(worker)
             return
         except Exception as error:
-            logger.exception("an order failed outside of the program")
+            logger.exception("a task failed outside of the program")
             sentence = " ".join(f"failed with {type(error).__name__}: {error}".split())
-            outcome = RenderResult(error=sentence, error_type=type(error).__name__)
-        self._record(work, outcome)
-        worker.promise.cancel()  # so that neither the worker nor the scheduler keeps the video in memory
+            result = RenderResult(error=sentence, error_type=type(error).__name__)
+        self._record(work, result)
+        worker.task.cancel()  # frees the video's memory on the worker and in the Dask scheduler
         worker.work, worker.busy = None, False
 
-    def _record(self, work: ActiveJob, outcome: RenderResult) -> None:
+    def _record(self, work: ActiveJob, result: RenderResult) -> None:
         job = work.job
-        if outcome.notice:
-            self._store.record_notice(job.id, outcome.notice)
-        if outcome.error:
-            self._store.finish(job.id, State.FAILED, outcome.error, outcome.error_type, outcome.details)
-        elif not outcome.files:
+        if result.notice:
+            self._store.record_notice(job.id, result.notice)
+        if result.error:
+            self._store.finish(job.id, State.FAILED, result.error, result.error_type, result.details)
+        elif not result.files:
             self._store.finish(job.id, State.CANCELLED)
         else:
             try:
-                save_result(self._store, job, outcome)
+                save_result(self._store, job, result)
             except MediaError as error:
                 self._store.finish(job.id, State.FAILED, str(error), type(error).__name__)
                 return
@@ -297,16 +300,16 @@ class Scheduler:
             work.index += 1
             work.usual = self._expected(job)
             if work.index < work.videos:
-                self._works.insert(0, work)
+                self._resumed.insert(0, work)
             else:
                 self._store.finish(job.id, State.DONE)
 
     def _on_idle(self, worker: WorkerState) -> None:
-        """Loading or letting go is over; what came of it was told by events."""
+        """Mark a worker as idle after it loaded or unloaded a model. Events report the model's status."""
         worker.busy = False
 
     def _on_stopped(self, worker: WorkerState) -> None:
-        """The worker has left the run that was cancelled."""
+        """Finish the cancelled job of a worker that has left its run."""
         if worker.work is not None:
             self._store.finish(worker.work.job.id, State.CANCELLED)
         worker.work, worker.busy = None, False
@@ -323,10 +326,10 @@ class Scheduler:
             worker = self._workers.get(event["worker"])
             if worker is None:
                 continue
-            if event["kind"] == "trouble":
-                worker.trouble = event["sentence"]
+            if event["kind"] == "error":
+                worker.last_error = event["sentence"]
             elif event["kind"] == "model":
-                self._note_model(worker, ModelStatus(**event["status"]))
+                self._record_model(worker, ModelStatus(**event["status"]))
             elif event["kind"] == "latents":
                 self._keep_latents(worker.work, event)
             else:
@@ -335,23 +338,23 @@ class Scheduler:
                 if event["notice"] and worker.work is not None:
                     self._store.record_notice(worker.work.job.id, event["notice"])
         for address, event in newest.items():
-            self._note_progress(self._workers[address], event)
+            self._record_progress(self._workers[address], event)
 
     def _keep_latents(self, work: ActiveJob | None, event: dict[str, Any]) -> None:
-        """Puts what a worker has sampled on the cache, unless its video is there by now."""
+        """Cache latents from a worker unless their video is already finished."""
         if work is None or work.job.id != event["task"]:
             return
         if work.job.settings_of(work.index).seed == event["seed"]:
-            self._cache.put(latents_key(work.job, work.index), event["packet"])
+            self._cache.put(latents_key(work.job, work.index), event["blob"])
 
-    def _note_model(self, worker: WorkerState, status: ModelStatus) -> None:
+    def _record_model(self, worker: WorkerState, status: ModelStatus) -> None:
         worker.status = status
         self._store.record_model(worker.address, status)
 
-    def _note_progress(self, worker: WorkerState, event: dict[str, Any]) -> None:
+    def _record_progress(self, worker: WorkerState, event: dict[str, Any]) -> None:
         if event["stage"] == "load" and worker.status.state == "loading":
             facts = {"done": event["step"], "total": event["total"], "memory": event["memory"]}
-            self._note_model(worker, replace(worker.status, **facts))
+            self._record_model(worker, replace(worker.status, **facts))
         work = worker.work
-        if work is not None and work.job.id == event["task"] and not work.withdrawn:
+        if work is not None and work.job.id == event["task"] and not work.cancelled:
             self._store.record_progress(work.job.id, work.progress(event))

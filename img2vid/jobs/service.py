@@ -1,7 +1,7 @@
-"""The service: it takes jobs, and where it is the active one of its home, sees to it that they are done.
+"""Job service: accepts jobs and, if it is the active service of its home, runs them.
 
-Any number of processes may have a service for the same home; they meet in the store. One of them is active, holds the
-lock of the home and has the cluster. When its process ends, however it ends, another one takes its place.
+Several processes may have a service for the same home; they share the store. The active one holds the lock of the home
+and the cluster. When its process exits for any reason, another service becomes active.
 """
 
 import atexit
@@ -28,50 +28,50 @@ from img2vid.versions import find_version
 logger = logging.getLogger(__name__)
 
 TICK = 0.1
-"""Seconds between two looks at the store, into which other processes write too."""
+"""Seconds between two polls of the store, which other processes write too."""
 LOCK_EVERY = 0.5
-"""Seconds between two tries to become the active service."""
+"""Seconds between two attempts to become the active service."""
 RETRY_AFTER = 3.0
-"""Seconds until a cluster that failed is opened again."""
-STARTING = "the workers are being started"
+"""Seconds before a failed cluster is opened again."""
+STARTING = "the workers are starting"
 NOTE = "desk"
 
 
 class JobService:
-    """Takes jobs and commands for the jobs of a store. All methods return at once, and may be called from any thread.
+    """Accepts jobs and commands for the jobs of a store. All methods are thread-safe and return at once.
 
-    Workers run `make` for each video, and `get_worker_info` once before.
+    Workers run `get_worker_info` once and `make` for each video.
     """
 
     def __init__(self, store: Store, make: Render = make_video, get_worker_info: GetWorkerInfo = worker_info) -> None:
         self.store = store
         self._render, self._get_worker_info = make, get_worker_info
         self._stopping = threading.Event()
-        self._news = threading.Event()
-        self._put_back = False
+        self._wake = threading.Event()
+        self._requeue = False
         self._thread: threading.Thread | None = None
         self._active = False
-        self._trouble: str | None = None
-        """What keeps the active service from working, told here because it may be the store itself."""
+        self._error: str | None = None
+        """Error that blocks the active service. Kept in memory; the store may have failed."""
         self._noted: Any = None
 
     # Commands
 
     def start(self) -> None:
-        """Begins to work in the background: as the active service, or in reserve while another one is active."""
+        """Start the background thread, as the active service or in reserve while another one is active."""
         if self._thread is None:
-            # By now the address is known to be one, so that a mistake in it is told here.
+            # Raises BadInput for an invalid address here instead of in the thread.
             scheduler_address()
-            self._thread = threading.Thread(target=self._run, name="img2vid desk", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="img2vid service", daemon=True)
             self._thread.start()
             atexit.register(self.stop)
 
-    def stop(self, put_back: bool = False) -> None:
-        """Stops working; what runs is interrupted, or, if it is `put_back`, waits for another service."""
+    def stop(self, requeue: bool = False) -> None:
+        """Stop the background thread. Running jobs are interrupted, or return to the queue if `requeue`."""
         atexit.unregister(self.stop)
-        self._put_back = put_back
+        self._requeue = requeue
         self._stopping.set()
-        self._news.set()
+        self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=30)
 
@@ -85,11 +85,11 @@ class JobService:
         folder: Path | None = None,
         animation: str | None = None,
     ) -> Job:
-        """A new job at the end of the queue; see `Store.add`.
+        """Add a job to the end of the queue and return it; see `Store.add`.
 
-        Raises BadInput for a picture that cannot be read, settings that the version or the engine cannot make, an
-        engine's choice that is none, and a folder that cannot be written; CheckpointError where the checkpoint is
-        missing, unless the workers are elsewhere.
+        Raise BadInput for an unreadable picture, settings that the version or the engine does not support, invalid
+        engine options or a folder that cannot be written. Raise CheckpointError if the checkpoint is missing, unless
+        the workers are remote.
         """
         return self.submit_all([(settings, choice)], picture, picture_name, suffix, folder, animation)[0]
 
@@ -102,7 +102,7 @@ class JobService:
         folder: Path | None = None,
         animation: str | None = None,
     ) -> list[Job]:
-        """New jobs with one picture at the end of the queue, in order; where one is refused, none is added."""
+        """Add jobs with one picture to the end of the queue, in order. If one is invalid, none is added."""
         load_picture(picture, name=picture_name)
         for settings, choice in wanted:
             version = find_version(settings.version)
@@ -113,64 +113,64 @@ class JobService:
             if not self.is_remote():
                 version.require_checkpoint()
         jobs = [self.store.add(*one, picture, picture_name, suffix, folder, animation) for one in wanted]
-        self._news.set()
+        self._wake.set()
         return jobs
 
     def cancel(self, job_id: str) -> None:
-        """Ends a waiting job; a running one stops within a step."""
+        """Cancel a job. A running one stops after its current step."""
         self.store.cancel(job_id)
-        self._news.set()
+        self._wake.set()
 
     def resubmit(self, job_id: str) -> Job:
-        """A new job like that one, at the end of the queue."""
+        """Add a copy of a job to the end of the queue and return it."""
         job = self.store.resubmit(job_id)
-        self._news.set()
+        self._wake.set()
         return job
 
     def move(self, job_id: str, place: int) -> None:
-        """Gives a waiting job another place in the queue; 0 is the next to run."""
+        """Move a waiting job to another place in the queue; 0 is the next to run."""
         self.store.move(job_id, place)
 
     def clear_queue(self) -> int:
-        """Ends all waiting jobs; returns how many there were."""
+        """Cancel all waiting jobs and return their number."""
         return self.store.clear_queue()
 
     def load(self, version: str, choice: EngineChoice) -> None:
-        """Has the model loaded as soon as no job needs the workers; `Store.model` tells how far that is.
+        """Request a model, loaded as soon as the workers are idle. `Store.model` returns its progress.
 
-        Raises BadInput for an unknown version, CheckpointError where its checkpoint is missing.
+        Raise BadInput for an unknown version and CheckpointError if its checkpoint is missing.
         """
         found = find_version(version)
         if not self.is_remote():
             found.require_checkpoint()
         self.store.request_model(version, choice)
-        self._news.set()
+        self._wake.set()
 
     def unload(self) -> None:
-        """Has the workers let go of their model, as soon as no job needs it."""
+        """Request that workers unload their models as soon as they are idle."""
         self.store.request_model("", EngineChoice())
-        self._news.set()
+        self._wake.set()
 
-    # What there is
+    # Status
 
     def status(self) -> str | None:
-        """Why jobs cannot run just now, in a sentence; None when all is well."""
-        if self._trouble is not None:
-            return self._trouble
+        """Return a sentence on why jobs cannot run now, or None."""
+        if self._error is not None:
+            return self._error
         note = self.store.note(NOTE) if self._active or is_held(self.store.home) else None
         return STARTING if note is None else note["status"]
 
     def failure(self) -> str | None:
-        """What keeps this service from opening its cluster, in a sentence; None for a service in reserve."""
-        return self._trouble
+        """Return a sentence on why this service cannot open its cluster, or None, also for a service in reserve."""
+        return self._error
 
     def workers(self) -> list[tuple[str, str, str]]:
-        """Name, host and device of each worker."""
+        """Return name, host and device of each worker."""
         note = self.store.note(NOTE)
         return [] if note is None else [(name, host, device) for name, host, device in note["workers"]]
 
     def is_remote(self) -> bool:
-        """Whether jobs run on the user's own cluster, whose machines have checkpoints of their own."""
+        """Return True if jobs run on the user's own cluster, whose machines have their own checkpoints."""
         if not self._active and is_held(self.store.home):
             note = self.store.note(NOTE)
             return note is not None and note["scheduler"] is not None
@@ -191,57 +191,57 @@ class JobService:
         lock.release()
 
     def _serve(self) -> None:
-        """Works as the active service until it is stopped."""
-        dispatcher = Scheduler(self.store, self._render, self._get_worker_info)
-        settled = False
+        """Run as the active service until stopped."""
+        scheduler = Scheduler(self.store, self._render, self._get_worker_info)
+        recovered = False
         while not self._stopping.is_set():
             with self._retrying("the cluster"):
-                if not settled:
+                if not recovered:
                     self._note(STARTING, [])
                     self.store.recover()
                     self.store.drop_models()
-                    settled = True
+                    recovered = True
                 with open_cluster(self.store.home) as cluster:
-                    self._dispatch(dispatcher, cluster)
+                    self._run_scheduler(scheduler, cluster)
         with self._retrying("the end"):
-            dispatcher.end(self._put_back)
+            scheduler.end(self._requeue)
 
-    def _dispatch(self, dispatcher: Scheduler, cluster: Cluster) -> None:
-        """Works with one cluster, as long as that is there."""
-        dispatcher.attach(cluster)
+    def _run_scheduler(self, scheduler: Scheduler, cluster: Cluster) -> None:
+        """Run the scheduler on one cluster while that is connected."""
+        scheduler.attach(cluster)
         try:
             while not self._stopping.is_set() and cluster.is_up:
                 with self._retrying("the store", StoreError):
-                    dispatcher.tick()
-                    self._note(dispatcher.problem(), dispatcher.workers())
-                self._news.wait(TICK)
-                self._news.clear()
+                    scheduler.tick()
+                    self._note(scheduler.problem(), scheduler.workers())
+                self._wake.wait(TICK)
+                self._wake.clear()
         finally:
             if self._stopping.is_set():
-                dispatcher.end(self._put_back)
-            dispatcher.detach()
+                scheduler.end(self._requeue)
+            scheduler.detach()
 
     @contextmanager
-    def _retrying(self, what: str, kind: type[Exception] = Exception) -> Generator[None, None, None]:
-        """Whatever happens in the block is told, and after a while the service goes on: jobs are safe in the store."""
+    def _retrying(self, subject: str, kind: type[Exception] = Exception) -> Generator[None, None, None]:
+        """Report an error of the block, then wait before the caller retries. Jobs are safe in the store."""
         try:
             yield
-            self._trouble = None
+            self._error = None
         except kind as error:
             if self._stopping.is_set() or not threading.main_thread().is_alive():
-                return  # at the end of the program whatever fails is of no interest
+                return  # errors during shutdown do not matter
             known = isinstance(error, Img2VidError)
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            trouble = str(error) if known else f"{what} failed with {reason}"
-            if not known and trouble != self._trouble:
-                logger.exception("%s failed", what)
-            self._trouble = trouble
+            message = str(error) if known else f"{subject} failed with {reason}"
+            if not known and message != self._error:
+                logger.exception("%s failed", subject)
+            self._error = message
             with suppress(StoreError):
-                self._note(self._trouble, [])
+                self._note(self._error, [])
             self._stopping.wait(RETRY_AFTER)
 
     def _note(self, status: str | None, workers: list[tuple[str, str, str]]) -> None:
-        """Tells the services in other processes."""
+        """Publish the status to the services in other processes."""
         note = {"status": status, "workers": workers, "scheduler": scheduler_address()}
         if note != self._noted:
             self.store.write_note(NOTE, note)

@@ -1,6 +1,6 @@
-"""The store of jobs: the queue, what became of each job, which model is loaded.
+"""Job store: the queue, the jobs' results and the model status.
 
-What `add` was given is on disk before it returns. The store only remembers; who runs what is the service's business.
+A job is on disk when `add` returns. The store only records; the service runs the jobs.
 """
 
 import json
@@ -20,11 +20,11 @@ from img2vid.jobs.job import Job, JobProgress, ModelRequest, ModelStatus, State,
 from img2vid.settings import SampleSettings
 
 COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job) if field.name not in ("made", "results"))
-"""What `job_of` reads of a job's row."""
+"""Columns that `job_of` reads."""
 
 
 class Store(Database):
-    """The jobs of one home. Errors of the disk or the file are StoreError, an unknown job is BadInput."""
+    """Jobs of one home. Raises StoreError if the disk or the file fails and BadInput for an unknown job."""
 
     # Jobs, for pages and the command line
 
@@ -38,23 +38,23 @@ class Store(Database):
         folder: Path | None = None,
         animation: str | None = None,
     ) -> Job:
-        """A new job at the end of the queue. `folder` is by default named after the version, in the home."""
+        """Add a job to the end of the queue and return it. `folder` defaults to one in the home named by version."""
         kept = self.keep_picture(picture, suffix)
         target = (self.home / settings.version if folder is None else folder).absolute()
         values = (rows.settings_to_text(settings), rows.choice_to_text(choice), kept.name)
         return self._insert((*values, safe_name(picture_name), str(target), animation))
 
     def keep_picture(self, picture: bytes, suffix: str) -> Path:
-        """Writes an input to disk, where it is not there already; returns its place."""
+        """Write an input to disk unless it exists; return its path."""
         try:
             return keep_input(self.home / "inputs", picture, suffix)
         except OSError as error:
             raise StoreError(
-                f"the picture cannot be kept in {self.home} ({error.strerror}); is the disk full?"
+                f"the picture cannot be saved in {self.home} ({error.strerror}); is the disk full?"
             ) from error
 
     def resubmit(self, job_id: str) -> Job:
-        """A new waiting job with the picture and the settings of another one."""
+        """Add a job with the picture and the settings of another one and return it."""
         with self.reading() as db:
             values = self._one(
                 db, "SELECT settings, choice, picture, picture_name, folder, animation FROM jobs WHERE id = ?", job_id
@@ -72,86 +72,81 @@ class Store(Database):
         return self.job(job_id)
 
     def job(self, job_id: str) -> Job:
-        """The job of that id."""
+        """Return the job with this id."""
         with self.reading() as db:
             return self.job_of(db, self._one(db, f"SELECT {COLUMNS} FROM jobs WHERE id = ?", job_id))
 
     def jobs(self, limit: int = 50, states: Sequence[State] | None = None) -> list[Job]:
-        """The newest jobs, newest first, without those whose videos were imported."""
+        """Return the newest jobs, newest first, without imports."""
         wanted = tuple(State) if states is None else tuple(states)
         return self._jobs(wanted, "number DESC", limit)
 
     def queue(self, limit: int = -1) -> list[Job]:
-        """The waiting jobs in the order in which they will run."""
+        """Return the waiting jobs in queue order."""
         return self._jobs((State.WAITING,), "place, number", limit)
 
     def move(self, job_id: str, place: int) -> None:
-        """Gives a waiting job another place in the queue; 0 is the next to run."""
+        """Move a waiting job to another place in the queue; 0 is the next to run."""
         with self.writing(durable=True) as db:
             found = db.execute("SELECT id FROM jobs WHERE state = ? ORDER BY place, number", (State.WAITING,))
             order = [row[0] for row in found]
             if job_id not in order:
-                raise BadInput(f"the job {job_id} does not wait any more")
+                raise BadInput(f"the job {job_id} is no longer queued")
             order.remove(job_id)
             order.insert(max(place, 0), job_id)
             db.executemany("UPDATE jobs SET place = ? WHERE id = ?", list(enumerate(order)))
 
     def cancel(self, job_id: str) -> None:
-        """Ends a waiting job; asks the service to stop a running one, which takes it a moment."""
+        """Cancel a waiting job, or request that the service stop a running one after its current step."""
         if self.cancel_waiting(job_id):
             return
         with self.writing(durable=True) as db:
             db.execute("UPDATE jobs SET cancel = 1 WHERE id = ? AND state = ?", (job_id, State.RUNNING))
 
     def cancel_waiting(self, job_id: str) -> bool:
-        """Ends a job if it still waits; returns whether it did."""
+        """Cancel a job if it is waiting; return True if it was."""
         with self.writing(durable=True) as db:
             return self._cancel_waiting(db, "id = ?", (job_id,)) == 1
 
     def clear_queue(self) -> int:
-        """Ends all waiting jobs; returns how many there were."""
+        """Cancel all waiting jobs and return their number."""
         with self.writing(durable=True) as db:
             return self._cancel_waiting(db, "TRUE", ())
 
     def progress(self, job_id: str) -> JobProgress | None:
-        """The newest event of a running job."""
+        """Return the newest event of a running job, or None."""
         with self.reading() as db:
             row = db.execute("SELECT event, preview FROM progress WHERE job = ?", (job_id,)).fetchone()
         return None if row is None else JobProgress(**json.loads(row[0]), preview=row[1])
 
     def expected_seconds(self, settings: SampleSettings, choice: EngineChoice) -> float | None:
-        """How long a job of these settings will take with a loaded model, judged by past ones, or None."""
+        """Return the expected seconds of a job with a loaded model, from earlier jobs, or None if unknown."""
         timing = self.timing(settings, choice)
         return None if timing is None else expected(timing, settings).whole * settings.num_samples
 
-    def expected_memory(self, settings: SampleSettings, choice: EngineChoice) -> int | None:
-        """How many bytes a job of these settings will need at most, judged by past ones, or None."""
-        timing = self.timing(settings, choice)
-        return None if timing is None or not timing.model else expected(timing, settings).memory
-
     def timing(self, settings: SampleSettings, choice: EngineChoice) -> Timing | None:
-        """The usual speed of this version here, from the newest videos; what is `auto` may have been anything."""
-        asked = {"provider": choice.provider, "device": choice.device, "precision": choice.precision}
-        given = {name: value for name, value in asked.items() if value != "auto"}
+        """Return the usual timing of this version from the newest videos. `auto` matches any value."""
+        options = {"provider": choice.provider, "device": choice.device, "precision": choice.precision}
+        given = {name: value for name, value in options.items() if value != "auto"}
         which = " ".join(["WHERE version = ?", *(f"AND {name} = ?" for name in given)])
         query = f"SELECT timing FROM timings {which} ORDER BY number DESC LIMIT 5"
         with self.reading() as db:
             found = db.execute(query, (settings.version, *given.values()))
-            return Timing.usual([Timing(**json.loads(row[0])) for row in found])
+            return Timing.usual([Timing.from_text(row[0]) for row in found])
 
     def model(self) -> ModelStatus:
-        """The model that was loaded, or failed to load, last."""
-        wish = self.model_request()
+        """Return the status of the model that changed last, and the version the user requested."""
+        request = self.model_request()
         with self.reading() as db:
             row = db.execute("SELECT status FROM models ORDER BY changed DESC LIMIT 1").fetchone()
         status = ModelStatus() if row is None else ModelStatus(**json.loads(row[0]))
-        version = "" if wish is None else wish.version
+        version = "" if request is None else request.version
         return replace(status, wanted=bool(version), wanted_version=version)
 
-    # What the service writes down
+    # Records of the service
 
     def start(self, job_id: str, worker: str = "") -> bool:
-        """A job was given to a worker, for the first time or again; False where it waits and runs no more."""
+        """Record that a job was assigned to a worker; return False if it is neither waiting nor running."""
         with self.writing() as db:
             changed = db.execute(
                 "UPDATE jobs SET state = ?, started = COALESCE(started, ?), worker = ?, attempts = attempts + 1 "
@@ -161,7 +156,7 @@ class Store(Database):
             return changed.rowcount == 1
 
     def requeue(self, job_id: str) -> None:
-        """A running or interrupted job waits again, before all others; it goes on after the videos that it has."""
+        """Return a running or interrupted job to the front of the queue. It resumes after its finished videos."""
         with self.writing(durable=True) as db:
             db.execute(
                 "UPDATE jobs SET state = ?, started = NULL, finished = NULL, error = '', "
@@ -171,7 +166,7 @@ class Store(Database):
             db.execute("DELETE FROM progress WHERE job = ?", (job_id,))
 
     def finish(self, job_id: str, state: State, error: str = "", error_type: str = "", details: str = "") -> None:
-        """A running job has ended; an end is never changed."""
+        """Record the final state of a running job. Final states never change."""
         with self.writing(durable=True) as db:
             db.execute(
                 "UPDATE jobs SET state = ?, finished = ?, error = ?, error_type = ?, details = ? "
@@ -181,7 +176,7 @@ class Store(Database):
             db.execute("DELETE FROM progress WHERE job = ?", (job_id,))
 
     def recover(self) -> int:
-        """Ends the jobs that were running under a service that is gone; returns how many."""
+        """End the jobs that were running when an earlier service exited; return their number."""
         with self.reading() as db:
             found = db.execute("SELECT id, cancel FROM jobs WHERE state = ?", (State.RUNNING,)).fetchall()
         for job_id, cancelled in found:
@@ -192,17 +187,17 @@ class Store(Database):
         return len(found)
 
     def to_cancel(self) -> set[str]:
-        """The running jobs that somebody asked to stop."""
+        """Return the ids of running jobs with a cancel request."""
         with self.reading() as db:
             return {row[0] for row in db.execute("SELECT id FROM jobs WHERE state = ? AND cancel", (State.RUNNING,))}
 
     def record_result(self, job_id: str, result: StoredResult) -> None:
-        """One of a job's videos is on disk."""
+        """Record a video of a job that is on disk."""
         with self.writing(durable=True) as db:
             self.insert_result(db, job_id, result, time.time())
 
     def insert_result(self, db: Connection, job_id: str, result: StoredResult, created: float) -> int:
-        """A row for a video of a job, in a transaction that is open; returns its number."""
+        """Insert a row for a video of a job in an open transaction; return its number."""
         query = "SELECT settings, choice, picture, picture_name FROM jobs WHERE id = ?"
         settings, choice, picture, picture_name = self._one(db, query, job_id)
         one = rows.one_video(rows.settings_from_text(settings), result.seed)
@@ -215,7 +210,7 @@ class Store(Database):
         return added.lastrowid or 0
 
     def record_notice(self, job_id: str, notice: str) -> None:
-        """Something went otherwise than asked for; further notices are added, each once."""
+        """Add a notice to a job unless it has it already."""
         with self.writing() as db:
             db.execute(
                 "UPDATE jobs SET notice = CASE WHEN notice = '' THEN :notice WHEN INSTR(notice, :notice) THEN notice "
@@ -224,7 +219,7 @@ class Store(Database):
             )
 
     def record_progress(self, job_id: str, progress: JobProgress) -> None:
-        """A running job's newest event; one without a preview leaves the last one."""
+        """Record the newest event of a running job. An event without a preview keeps the last preview."""
         event = asdict(progress)
         preview = event.pop("preview")
         with self.writing() as db:
@@ -236,7 +231,7 @@ class Store(Database):
             )
 
     def record_timing(self, version: str, metadata: dict[str, Any], timing: Timing) -> None:
-        """How fast a video was made; the newest hundred are kept."""
+        """Record the timing of a video. The newest hundred are kept."""
         engine = [str(metadata[name]) for name in ("provider", "device", "precision")]
         values = (None, version, *engine, json.dumps(asdict(timing)))
         with self.writing() as db:
@@ -244,36 +239,36 @@ class Store(Database):
             db.execute("DELETE FROM timings WHERE number <= ?", ((added.lastrowid or 0) - 100,))
 
     def record_model(self, worker: str, status: ModelStatus) -> None:
-        """What a worker's memory holds."""
+        """Record the model status of a worker."""
         with self.writing() as db:
             db.execute("REPLACE INTO models VALUES (?, ?, ?)", (worker, time.time(), json.dumps(asdict(status))))
 
     def drop_models(self, workers: Sequence[str] | None = None) -> None:
-        """Workers that are gone hold nothing; without names, all of them."""
+        """Delete the model status of lost workers; by default of all workers."""
         with self.writing() as db:
             known = [row[0] for row in db.execute("SELECT worker FROM models")] if workers is None else workers
             db.executemany("DELETE FROM models WHERE worker = ?", [(worker,) for worker in known])
 
     def model_request(self) -> ModelRequest | None:
-        """The newest wish."""
+        """Return the newest model request, or None."""
         with self.reading() as db:
             row = db.execute("SELECT number, version, choice FROM wishes ORDER BY number DESC LIMIT 1").fetchone()
         return None if row is None else ModelRequest(row[0], row[1], rows.choice_from_text(row[2]))
 
     def request_model(self, version: str, choice: EngineChoice) -> None:
-        """The workers shall load this version, or, for "", let go of what they hold."""
+        """Request that workers load this version, or unload their models if it is ""."""
         with self.writing(durable=True) as db:
             db.execute("INSERT INTO wishes (version, choice) VALUES (?, ?)", (version, rows.choice_to_text(choice)))
             db.execute("DELETE FROM wishes WHERE number < (SELECT MAX(number) FROM wishes)")
 
     def note(self, name: str) -> Any:
-        """What the active service last noted under a name, or None."""
+        """Return the latest value the active service published under a name, or None."""
         with self.reading() as db:
             row = db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def write_note(self, name: str, value: Any) -> None:
-        """Lets other processes know; `value` is whatever JSON holds."""
+        """Publish a JSON value to other processes."""
         with self.writing() as db:
             db.execute("REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(value)))
 
@@ -292,7 +287,7 @@ class Store(Database):
             return [self.job_of(db, row) for row in db.execute(query, (*states, limit)).fetchall()]
 
     def job_of(self, db: Connection, row: Sequence[Any]) -> Job:
-        """The job whose row, of COLUMNS, was read."""
+        """Return the job of a row with COLUMNS."""
         job_id, state, settings, choice, picture, picture_name, folder, *more, imported = row
         found = db.execute("SELECT result, deleted FROM results WHERE job = ? ORDER BY number", (job_id,)).fetchall()
         return Job(

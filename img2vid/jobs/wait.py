@@ -1,4 +1,4 @@
-"""Jobs for programs that wait for them: the command line gives its jobs to the service of its home and follows them."""
+"""Waiting for jobs: the command line submits jobs to the service of its home and follows their progress."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -15,58 +15,58 @@ from img2vid.progress import Event, OnEvent
 
 POLL = 0.1
 GIVE_UP = 30.0
-"""Seconds for which a scheduler may not answer."""
-LEAVE = 10.0
-"""Seconds for which cancelled jobs are waited for."""
+"""Seconds of failure after which waiting ends with an error."""
+CANCEL_TIMEOUT = 10.0
+"""Seconds to wait for cancelled jobs to end."""
 
 
 def service_is_running() -> bool:
-    """Whether jobs belong to a service: one is active for this home, or the user has named a scheduler."""
+    """Return True if a service is active for this home or the user has set a scheduler."""
     return scheduler_address() is not None or is_held(paths.home())
 
 
 @contextmanager
 def reserve_service() -> Generator[JobService, None, None]:
-    """A service of this process for the block; it takes over where no other one is active.
+    """Yield a service of this process that becomes active if no other is.
 
-    What it runs for others when the block ends is left to the next service.
+    Jobs still running at the end of the block return to the queue for the next service.
     """
     service = JobService(Store())
     service.start()
     try:
         yield service
     finally:
-        service.stop(put_back=True)
+        service.stop(requeue=True)
 
 
 @contextmanager
 def cancelling(service: JobService, jobs: Sequence[Job]) -> Generator[None, None, None]:
-    """Whatever ends the block before its time, such as Ctrl-C, cancels the jobs."""
+    """Cancel the jobs if an exception, such as Ctrl-C, ends the block."""
     try:
         yield
     except BaseException:
         for job in jobs:
             service.cancel(job.id)
-        deadline = time.monotonic() + LEAVE
+        deadline = time.monotonic() + CANCEL_TIMEOUT
         while time.monotonic() < deadline and not all(service.store.job(job.id).state.ended for job in jobs):
             time.sleep(POLL)
         raise
 
 
 def wait_for_job(service: JobService, job: Job, on_event: OnEvent, on_result: Callable[[StoredResult], None]) -> Job:
-    """Waits until a job is done and returns it as it is then; `on_result` gets each video as soon as it is there.
+    """Wait until a job is done and return it. `on_result` is called with each video as soon as it is finished.
 
-    A job whose service went away goes on, once. `on_event` hears how far it is, with the stage "wait" before it begins.
-    Raises BadInput or another Img2VidError where it failed, and where no cluster can be reached.
+    An interrupted job is requeued once. `on_event` receives progress, with the stage "wait" before the job starts.
+    Raise BadInput or another Img2VidError if the job failed or no cluster can be reached.
     """
-    told = 0
+    reported = 0
     interrupted = False
     failing_since: float | None = None
     while True:
         job = service.store.job(job.id)
-        for result in job.results[told:]:
+        for result in job.results[reported:]:
             on_result(result)
-        told = len(job.results)
+        reported = len(job.results)
         if job.state is State.DONE:
             return job
         if job.state is State.INTERRUPTED and not interrupted:
@@ -81,11 +81,11 @@ def wait_for_job(service: JobService, job: Job, on_event: OnEvent, on_result: Ca
         time.sleep(POLL)
 
 
-def wait_for_jobs(service: JobService, jobs: Sequence[Job], on_look: Callable[[Sequence[Job]], None]) -> list[Job]:
-    """Waits until all jobs have ended, however they do, and returns them as they are then; `error_of` says what failed.
+def wait_for_jobs(service: JobService, jobs: Sequence[Job], on_poll: Callable[[Sequence[Job]], None]) -> list[Job]:
+    """Wait until all jobs have ended, in whatever state, and return them. See `error_of` for failed ones.
 
-    A job whose service went away goes on, once. `on_look` sees all jobs as they are, again and again. Raises
-    Img2VidError where no cluster can be reached.
+    An interrupted job is requeued once. `on_poll` is called with the current jobs at every poll. Raise Img2VidError
+    if no cluster can be reached.
     """
     interrupted: set[str] = set()
     failing_since: float | None = None
@@ -96,7 +96,7 @@ def wait_for_jobs(service: JobService, jobs: Sequence[Job], on_look: Callable[[S
                 interrupted.add(job.id)
                 service.store.requeue(job.id)
         now = [service.store.job(job.id) if job.id in interrupted else job for job in now]
-        on_look(now)
+        on_poll(now)
         if all(job.state.ended for job in now):
             return now
         failing_since = (failing_since or time.monotonic()) if service.failure() else None
@@ -123,7 +123,7 @@ def _report(service: JobService, job: Job, on_event: OnEvent) -> None:
 
 
 def error_of(job: Job) -> Img2VidError:
-    """The error that ended a job, of the kind that it had on the worker as far as exit codes go."""
+    """Return the error that ended a job: BadInput if it was one on the worker, else Img2VidError."""
     if job.state is State.CANCELLED:
         return Img2VidError("the job was cancelled")
     kind = getattr(errors, job.error_type, None)

@@ -1,7 +1,7 @@
-"""What runs on a worker: it keeps its loaded model, makes one video at a time, and tells how far it is.
+"""Tasks that run on workers: they keep models loaded, render one video at a time and report progress.
 
-Everything comes with the order and goes back with the outcome, as bytes: a worker needs the program and its
-checkpoints, and no disk that it shares with others. torch is imported only when there is something to do.
+Requests and results carry all data as bytes, so a worker needs the program and its checkpoints but no shared disk.
+torch is imported only by the first task.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
 EVENT_EVERY, PREVIEW_EVERY = 0.1, 0.25
-"""Seconds between two events of one stage, and between two previews; a stage's first and last event always go."""
+"""Minimum seconds between two events of a stage, and between two previews. First and last events are always sent."""
 PREVIEW_SHARE = 0.05
-"""Of its time, a worker spends no more than this on previews."""
+"""Maximum share of a worker's time for previews."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ Wanted = Callable[[], bool]
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """One video to make. `topic` is where events go, `task` what they are marked with."""
+    """Request for one video. `topic` is the Dask topic for events, `task` the id in each event."""
 
     task: str
     topic: str
@@ -55,15 +55,15 @@ class RenderRequest:
     name: str
     animation: str | None
     latents: bytes = b""
-    """What an earlier try has sampled, as a blob, or nothing."""
+    """Blob of latents sampled by an earlier attempt, or empty."""
 
 
 @dataclass(frozen=True)
 class RenderResult:
-    """What became of an order: files by suffix, or an error, or, with neither, that it was cancelled.
+    """Result of a request: files by suffix, or an error, or neither if it was cancelled.
 
-    stages: seconds by stage; seconds: all of them together, without loading the model. model_memory, memory: bytes in
-    use when the model was loaded, and at most.
+    stages: seconds by stage. seconds: total without loading the model. model_memory: bytes in use after loading the
+    model. memory: peak bytes in use.
     """
 
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
@@ -72,7 +72,6 @@ class RenderResult:
     seconds: float = 0.0
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     stages: dict[str, float] = field(default_factory=dict[str, float])
-    model_memory: int = 0
     memory: int = 0
     notice: str = ""
     error: str = ""
@@ -82,7 +81,7 @@ class RenderResult:
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """Who a worker is. `device` is the name of its graphics card, or CPU."""
+    """Worker identity. `device` is the name of its GPU, or CPU."""
 
     name: str
     host: str
@@ -91,7 +90,7 @@ class WorkerInfo:
 
 
 class Reporter:
-    """Sends the events of one order, no more than are of use, and stops the run when nobody wants it any more."""
+    """Sends the events of one request at a limited rate, and stops the run if the request was cancelled."""
 
     def __init__(self, task: str, report: Report, wanted: Wanted) -> None:
         self._task, self._report, self._wanted = task, report, wanted
@@ -100,16 +99,16 @@ class Reporter:
         self.device = "cpu"
         self.stages: dict[str, float] = {}
         self.memory = 0
-        """The most bytes that were seen in use."""
+        """Peak bytes in use."""
 
     def __call__(self, event: Event) -> None:
-        """Takes an event of the pipeline; raises Cancelled where the order was withdrawn."""
+        """Handle an event of the pipeline. Raise Cancelled if the request was cancelled."""
         if not self._wanted():
             raise Cancelled("stopped")
         self.stages[event.stage] = event.elapsed
         now = time.monotonic()
-        of_use = event.stage != self._stage or event.step == event.total or event.notice
-        if not of_use and now - self._sent < EVENT_EVERY:
+        required = event.stage != self._stage or event.step == event.total or event.notice
+        if not required and now - self._sent < EVENT_EVERY:
             return
         self._stage, self._sent = event.stage, now
         preview = b""
@@ -135,37 +134,37 @@ class Reporter:
         )
 
     def report_model(self, **status: Any) -> None:
-        """Sends what the worker's memory holds; the names are those of ModelStatus."""
+        """Send the worker's model status as fields of ModelStatus."""
         self._report({"kind": "model", "task": self._task, "status": status})
 
     def report_latents(self, seed: int, blob: bytes) -> None:
-        """Sends what was sampled, before it is decoded."""
-        self._report({"kind": "latents", "task": self._task, "seed": seed, "packet": blob})
+        """Send sampled latents before they are decoded."""
+        self._report({"kind": "latents", "task": self._task, "seed": seed, "blob": blob})
 
     def report_error(self, sentence: str) -> None:
-        """Sends the last words of a worker."""
-        self._report({"kind": "trouble", "task": self._task, "sentence": sentence})
+        """Send the error that ends this worker."""
+        self._report({"kind": "error", "task": self._task, "sentence": sentence})
 
 
 class WorkerLatents:
-    """Latents come with an order and go with an event, as all else that a worker needs and makes."""
+    """`pipeline.LatentStore` that reads latents from the request and sends new ones as events."""
 
     def __init__(self, blob: bytes, model: LoadedModel, report: Reporter) -> None:
         self._blob, self._model, self._report = blob, model, report
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
-        """What came with the order, if this very model made it."""
+        """Return the latents of the request if the same model made them, else None."""
         return unpack(self._blob, inference.made_by(self._model))
 
     def keep(self, settings: SampleSettings, latents: NDArray[np.float32]) -> None:
-        """Sends the latents to the service."""
+        """Send the latents to the service."""
         self._report.report_latents(settings.seed, pack(latents, inference.made_by(self._model)))
 
 
 class WorkerRuntime:
-    """Where a worker's models stand, and where one order is worked at a time.
+    """Model cache and executor of a worker. It handles one request at a time.
 
-    `load` and `run` are the pipeline's.
+    `load` and `run` are `inference.load` and `pipeline.run`, or stand-ins in tests.
     """
 
     def __init__(
@@ -178,17 +177,17 @@ class WorkerRuntime:
         self._models = ModelCache(load)
 
     def make(self, request: RenderRequest, report: Reporter, scratch: str | None = None) -> RenderResult:
-        """Makes a video, with the model that it needs; `scratch` is a folder for temporary files."""
+        """Render a video, loading its model if needed. `scratch` is a folder for temporary files."""
         with self._lock:
             return self._run_safely(lambda: self._make(request, report, scratch))
 
     def load(self, version: str, choice: EngineChoice, report: Reporter) -> RenderResult:
-        """Loads a model, by default in place of the one that is there."""
+        """Load a model, replacing the current one by default."""
         with self._lock:
             return self._run_safely(lambda: self._prepare(version, choice, report) and RenderResult())
 
     def release(self) -> None:
-        """Lets go of the models and their memory."""
+        """Drop all models and free their memory."""
         self._models.release()
 
     def _make(self, request: RenderRequest, report: Reporter, scratch: str | None) -> RenderResult:
@@ -203,7 +202,7 @@ class WorkerRuntime:
                 name=request.name,
                 animation=request.animation,
                 picture_sha256=hashlib.sha256(request.picture).hexdigest(),
-                keeping=WorkerLatents(request.latents, held.model, report),
+                latent_store=WorkerLatents(request.latents, held.model, report),
                 on_event=report,
             )
             written = [result.video, result.still, result.sidecar, *filter(None, [result.animation])]
@@ -215,7 +214,6 @@ class WorkerRuntime:
             result.seconds,
             result.metadata,
             dict(report.stages),
-            held.memory,
             report.memory,
             result.notice,
         )
@@ -226,70 +224,70 @@ class WorkerRuntime:
         return self._models.get(find_version(version), resolved, report, report.report_model)
 
     def _run_safely(self, work: Callable[[], RenderResult]) -> RenderResult:
-        """The outcome of some work, whatever happens in it."""
+        """Run a task and return its result. Exceptions become failed results."""
         try:
             return work()
         except Cancelled:
             return RenderResult()
         except Img2VidError as error:
             failed = RenderResult(error=str(error), error_type=type(error).__name__)
-        except Exception as error:  # the outermost place on a worker: what failed is told, and the worker lives on
-            logger.exception("an order failed")
+        except Exception as error:  # top level: report the error and keep the worker alive
+            logger.exception("a request failed")
             details = "".join(traceback.format_exception(error))
             failed = RenderResult(error=one_sentence(error), error_type=type(error).__name__, details=details)
-        # Only here, after the error is gone, nothing refers to what it had in memory.
+        # Outside of the except block, because the error refers to the memory of the failed task.
         inference.release_memory()
         return failed
 
 
-# What is submitted to Dask
+# Dask tasks
 
 RUNTIME = WorkerRuntime()
-"""The one of this process."""
+"""Runtime of this process."""
 
 
 def worker_info() -> WorkerInfo:
-    """Says who this worker is; by then it has imported torch, so that the first order does not wait for that."""
+    """Return the worker's identity. Also imports torch, so that the first request does not wait for it."""
     worker = _dask_worker()
     return WorkerInfo(str(worker.name), socket.gethostname(), inference.device_name("auto"), img2vid.__version__)
 
 
 def barrier() -> None:
-    """Does nothing; when it has, the worker had left what it did before."""
+    """Do nothing. It runs after the previous task has exited."""
 
 
 def make_video(request: RenderRequest) -> RenderResult:
-    """Makes a video on this worker."""
+    """Render a video on this worker."""
     report = reporter(request.task, request.topic)
     return _exit_if_broken(RUNTIME.make(request, report, _dask_worker().local_directory), report)
 
 
 def load_model(task: str, topic: str, version: str, choice: EngineChoice) -> RenderResult:
-    """Loads a model on this worker."""
+    """Load a model on this worker."""
     report = reporter(task, topic)
     return _exit_if_broken(RUNTIME.load(version, choice, report), report)
 
 
 def release_model(task: str, topic: str) -> RenderResult:
-    """Frees this worker's memory."""
+    """Unload all models of this worker."""
     RUNTIME.release()
     reporter(task, topic).report_model(state="none")
     return RenderResult()
 
 
-def _exit_if_broken(outcome: RenderResult, report: Reporter) -> RenderResult:
-    """After some faults a card refuses everything that this process asks: then it ends, and Dask starts another."""
-    if outcome.details and not inference.device_works(report.device):
-        report.report_error(outcome.error)
+def _exit_if_broken(result: RenderResult, report: Reporter) -> RenderResult:
+    """Exit if a fault left the GPU unusable for this process. Dask then starts a new worker."""
+    if result.details and not inference.device_works(report.device):
+        report.report_error(result.error)
         time.sleep(1)  # Dask sends events in batches
         os._exit(1)
-    return outcome
+    return result
 
 
 def reporter(task: str, topic: str) -> Reporter:
-    """A reporter of the Dask task that runs in this thread; the run is stopped when Dask has no use for it any more.
+    """Return a reporter for the Dask task of this thread.
 
-    That is so when the task was cancelled, and when the service that asked for it is gone.
+    It stops the run if the task was cancelled or the service that submitted it is gone.
     """
     worker = _dask_worker()
     key = worker.get_current_task()
@@ -302,7 +300,7 @@ def reporter(task: str, topic: str) -> Reporter:
 
 
 def _dask_worker() -> Any:
-    """Dask's worker, to which this thread belongs."""
+    """Return the Dask worker of this thread."""
     from distributed import get_worker
 
     return get_worker()

@@ -1,4 +1,4 @@
-"""Workers as the service knows them, jobs on their way, and which worker suits which job."""
+"""State of workers and active jobs, and the choice of a worker for a job."""
 
 import time
 from collections.abc import Callable
@@ -16,25 +16,25 @@ from img2vid.jobs.worker import RenderRequest, WorkerInfo
 
 @dataclass(eq=False)
 class ActiveJob:
-    """A job on its way: its `index`-th video is being made, or is the next to be made."""
+    """Job in progress. Its `index`-th video is running or is next."""
 
     job: Job
     usual: Expected | None
     started: float = 0.0
     index: int = 0
     losses: int = 0
-    given: bool = False
-    withdrawn: bool = False
+    started_on_worker: bool = False
+    cancelled: bool = False
     place: str = "at the start"
-    """Where it was when it was last heard of."""
+    """Stage and step of the latest event, for error messages."""
 
     @property
     def videos(self) -> int:
-        """How many videos the job makes."""
+        """Number of videos of the job."""
         return self.job.settings.num_samples
 
     def progress(self, event: dict[str, Any]) -> JobProgress:
-        """An event of the present video, as a page shows it."""
+        """Convert a worker event of the current video for display."""
         stage, step, total = event["stage"], event["step"], event["total"]
         self.place = f"in the stage {stage!r}, step {step} of {total}"
         return JobProgress(
@@ -53,38 +53,38 @@ class ActiveJob:
 
 @dataclass(eq=False)
 class WorkerState:
-    """A worker: `promise` is what it was asked for last, `settle` what to do when that is there."""
+    """Worker with its latest `task`. `on_done` is called when that is done."""
 
     address: str
-    promise: TaskHandle
-    settle: Callable[["WorkerState"], None]
+    task: TaskHandle
+    on_done: Callable[["WorkerState"], None]
     busy: bool = True
     work: ActiveJob | None = None
-    """The job that it works on."""
-    hello: WorkerInfo | None = None
+    """The job that it runs."""
+    info: WorkerInfo | None = None
     status: ModelStatus = field(default_factory=ModelStatus)
-    asked: EngineChoice | None = None
-    """How the model was to be run that it was last asked for; when `status` is ready, how it is."""
-    wish: int = 0
-    """The number of the last wish that it followed."""
-    trouble: str = ""
-    """Its last words."""
+    choice: EngineChoice | None = None
+    """Engine options of the model requested last. When `status` is ready, those of the loaded model."""
+    last_request: int = 0
+    """Number of the last model request that it handled."""
+    last_error: str = ""
+    """Error that it reported before it exited."""
 
     @property
     def is_free(self) -> bool:
-        """Whether it can be given something."""
-        return self.hello is not None and not self.busy
+        """True if the worker is ready and idle."""
+        return self.info is not None and not self.busy
 
     @property
     def name(self) -> str:
-        """What it calls itself; a worker of a cluster with several cards is named after its card."""
-        return "" if self.hello is None else self.hello.name
+        """Name of the worker. In a local cluster with several GPUs it is the GPU's device name."""
+        return "" if self.info is None else self.info.name
 
 
 def best_worker(free: list[WorkerState], job: Job) -> WorkerState | None:
-    """The free worker that suits a job best: it has the model, or none, or at worst another one.
+    """Return the idle worker that suits a job best: one with its model, else without a model, else any.
 
-    None where the job waits for the worker of another card.
+    None if the job must wait for the worker of a certain GPU.
     """
     device = job.choice.device
     if device.startswith("cuda:") and all(worker.name.startswith("cuda:") for worker in free):
@@ -93,24 +93,24 @@ def best_worker(free: list[WorkerState], job: Job) -> WorkerState | None:
     def distance(worker: WorkerState) -> int:
         if worker.status.state != "ready":
             return 1
-        same = worker.status.version == job.settings.version and worker.asked == choice_for(worker, job)
+        same = worker.status.version == job.settings.version and worker.choice == choice_for(worker, job)
         return 0 if same else 2
 
     return min(free, key=distance, default=None)
 
 
 def choice_for(worker: WorkerState, job: Job) -> EngineChoice:
-    """How this worker runs a job: one that is named after its card sees no other."""
+    """Return the engine options for a job on this worker. A worker named after its GPU sees only that one."""
     return replace(job.choice, device="cuda") if worker.name == job.choice.device else job.choice
 
 
 def request_for(worker: WorkerState, work: ActiveJob, topic: str, cache: LatentCache) -> RenderRequest:
-    """The next video of a job, with what is kept of it, for one worker; BadInput where its picture is gone."""
+    """Return the request for a job's next video, with cached latents. Raise BadInput if its picture is missing."""
     job = work.job
     try:
         picture = job.picture.read_bytes()
     except OSError as error:
-        raise BadInput(f"the picture {job.picture} cannot be read any more ({error.strerror})") from error
+        raise BadInput(f"the picture {job.picture} can no longer be read ({error.strerror})") from error
     settings = job.settings_of(work.index)
     blob = cache.get(latents_key(job, work.index))
     name, animation = job.picture_name, job.animation

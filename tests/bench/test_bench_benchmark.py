@@ -1,4 +1,4 @@
-"""A comparison from request to report: real engines on a small clip, and what happens when something is missing."""
+"""Comparison from request to report: real engines on a small clip, and missing engines or measurements."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def request(size: str = "tiny", **changes: Any) -> Request:
 
 @pytest.fixture(autouse=True)
 def quick_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's rates do not matter here."""
+    """Measure the rates quickly; their values do not matter here."""
     monkeypatch.setattr(rates, "SIDES", (64,))
     monkeypatch.setattr(rates, "COPIED", {"cpu": 1 << 16})
     monkeypatch.setattr(rates, "MEASURING", 0.0)
@@ -47,7 +47,7 @@ def cost(probe: ProbeRequest) -> Cost:
 
 @pytest.fixture
 def two_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """sgm is played by the native engine, diffusers is missing."""
+    """Replace sgm by the native engine and make diffusers unavailable."""
 
     def load(name: str, model: Model) -> Backend:
         if name == "diffusers":
@@ -59,10 +59,10 @@ def two_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_engines", "one_thread")
 def test_a_comparison_has_all_its_figures() -> None:
-    said: list[str] = []
+    messages: list[str] = []
     engines = ("native", "sgm", "diffusers")
     argv = ["img2vid", "bench", "--json", "a file"]
-    report = compare_engines(request(engines=engines, warm_up=2), argv, said.append, cost)
+    report = compare_engines(request(engines=engines, warm_up=2), argv, messages.append, cost)
     assert report.left_out == {"diffusers": "diffusers is not here"}
     assert [stage.name for stage in report.stages] == ["condition", "step", "decode"]
     for stage in report.stages:
@@ -75,23 +75,23 @@ def test_a_comparison_has_all_its_figures() -> None:
     values = json.loads(json.dumps(as_json(report)))
     assert values["command"] == "img2vid bench --json 'a file'"
     assert values["size"] | {"name": "tiny", "version": "svd_tiny", "num_frames": 2, "decode_t": 2} == values["size"]
-    assert "decode: measuring native, sgm in turns" in said
+    assert "decode: measuring native, sgm alternately" in messages
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_memory_that_could_not_be_measured_is_told_and_costs_nothing_else() -> None:
+def test_a_failed_memory_probe_is_noted_and_keeps_the_other_figures() -> None:
     def killed(probe: ProbeRequest) -> Cost:
-        raise Img2VidError("it was ended by signal 9")
+        raise Img2VidError("killed by signal 9")
 
     report = compare_engines(request(stages=("decode",)), [], lambda text: None, killed)
-    assert report.notes == ["the memory of native in the stage decode is not known: it was ended by signal 9"]
+    assert report.notes == ["memory of native in stage decode is unknown: killed by signal 9"]
     (stage,) = report.stages
     assert stage.engines["native"].peak is None
     assert stage.floor.counted_on == "the plain modules"
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_of_several_processes_the_one_in_the_middle_counts() -> None:
+def test_the_median_of_several_processes_is_reported() -> None:
     peaks = iter([5000, 2000, 9000])
 
     def next_cost(probe: ProbeRequest) -> Cost:
@@ -111,31 +111,29 @@ def test_without_peaks_no_process_is_started() -> None:
     assert report.stages[0].engines["native"].growth is None
 
 
-def test_with_nobody_to_measure_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_available_engine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str, model: Model) -> Backend:
         raise EngineUnavailable(f"{name} is not here")
 
     monkeypatch.setattr(session_module, "load_backend", load)
-    with pytest.raises(EngineUnavailable, match="none of the engines can be measured; sgm: sgm is not here"):
+    with pytest.raises(EngineUnavailable, match="no engine can be measured; sgm: sgm is not here"):
         compare_engines(request(engines=("sgm",)), [], lambda text: None, cost)
 
 
-def test_the_native_engine_alone_gets_options() -> None:
-    with pytest.raises(BadInput, match="the native engine has no option --no-such-option; leave it out"):
+def test_unknown_options_of_the_native_engine_are_rejected() -> None:
+    with pytest.raises(BadInput, match="the native engine has no option --no-such-option; remove it"):
         require_options({"no_such_option": "x"})
 
 
 # Files
 
 
-def test_the_tiny_model_is_the_one_that_ships() -> None:
+def test_the_tiny_size_uses_the_bundled_model() -> None:
     with model_of(request(), lambda text: None) as model:
         assert Path(model.checkpoint).name == "svd_tiny.safetensors"
 
 
-def test_random_numbers_are_gone_afterwards_unless_they_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_random_checkpoints_are_deleted_unless_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Path] = []
 
     def write(config: Path, path: Path, seed: int, precision: str) -> Path:
@@ -153,12 +151,10 @@ def test_random_numbers_are_gone_afterwards_unless_they_are_kept(
         with model_of(request("full", keep=tmp_path / "kept"), lambda text: None) as model:
             assert Path(model.checkpoint).read_bytes() == b"fp16"
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["svd_random.safetensors"]
-    assert len(written) == 2, "what was kept is used again"
+    assert len(written) == 2, "the kept checkpoint is reused"
 
 
-def test_random_numbers_that_could_not_be_finished_are_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_incomplete_random_checkpoints_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(config: Path, path: Path, seed: int, precision: str) -> Path:
         path.write_bytes(b"half of")
         raise OSError("no space left")

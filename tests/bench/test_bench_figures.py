@@ -1,4 +1,4 @@
-"""The arithmetic of a comparison: medians, ratios, floors, turns."""
+"""Arithmetic of a comparison: medians, ratios, floors and alternating timed runs."""
 
 from collections.abc import Callable
 
@@ -11,30 +11,30 @@ from img2vid.bench.figures import Measured, Part, compare, floor_of, ratio, take
 POSITIVE = st.floats(min_value=1e-6, max_value=1e6)
 
 
-def test_the_median_is_the_middle_one_and_not_the_mean() -> None:
+def test_the_median_is_not_the_mean() -> None:
     assert Measured((1.0, 9.0, 2.0)).median == 2.0
     assert Measured((1.0, 3.0)).median == 2.0
 
 
 @given(st.lists(POSITIVE, min_size=1, max_size=9), POSITIVE)
-def test_a_machine_of_another_speed_changes_no_ratio(seconds: list[float], slower: float) -> None:
+def test_ratios_do_not_depend_on_the_speed_of_the_machine(seconds: list[float], slower: float) -> None:
     ours, theirs = Measured(tuple(seconds)), Measured(tuple(2 * value for value in seconds))
     assert compare(ours, theirs).seconds == pytest.approx(0.5)
     slow = [Measured(tuple(slower * value for value in measured.seconds)) for measured in (ours, theirs)]
     assert compare(*slow).seconds == pytest.approx(0.5)
 
 
-def test_the_ratios_are_the_native_engine_over_the_peer() -> None:
+def test_the_ratios_are_native_over_the_other_engine() -> None:
     against = compare(Measured((3.0,), peak=600, growth=100), Measured((4.0,), peak=800, growth=400))
     assert (against.seconds, against.peak, against.growth) == (0.75, 0.75, 0.25)
 
 
 @pytest.mark.parametrize(("of", "to"), [(None, 1.0), (1.0, None), (1.0, 0.0)])
-def test_there_is_no_ratio_to_nothing(of: float | None, to: float | None) -> None:
+def test_missing_values_have_no_ratio(of: float | None, to: float | None) -> None:
     assert ratio(of, to) is None
 
 
-def test_a_part_takes_what_the_slower_of_computing_and_moving_takes() -> None:
+def test_a_part_takes_the_longer_of_computing_and_moving() -> None:
     assert Part(operations=100, bytes=10, product_rate=50, copy_rate=10).seconds == 2
     assert Part(operations=100, bytes=60, product_rate=50, copy_rate=10).seconds == 6
 
@@ -46,7 +46,7 @@ def test_the_floor_adds_up_parts_of_different_rates() -> None:
     assert floor.counted_on == "the plain modules"
 
 
-def test_operations_counted_on_the_reference_are_shared_among_the_parts() -> None:
+def test_operations_of_the_reference_are_distributed_over_the_parts() -> None:
     floor = floor_of([Part(100, 1, 50, 10), Part(300, 1, 100, 10)], 800, "sgm")
     assert (floor.operations, floor.seconds, floor.counted_on) == (800, 10, "sgm")
 
@@ -60,7 +60,7 @@ def test_a_faster_machine_has_a_lower_floor(work: list[tuple[float, float]], pro
 
 
 def test_engines_take_turns_and_only_their_own_run_is_timed() -> None:
-    """One engine after the other, all runs of each, would give the one that a busy minute hits a bad name."""
+    """With all runs of one engine in sequence, a busy minute would slow only that engine."""
     log: list[str] = []
     now = [0.0]
 
@@ -79,7 +79,7 @@ def test_engines_take_turns_and_only_their_own_run_is_timed() -> None:
     assert log == ["wait", "A", "wait", "wait", "B", "wait"] * 2
 
 
-def test_work_that_a_card_still_does_is_waited_for_within_the_time() -> None:
+def test_the_time_includes_queued_gpu_work() -> None:
     now = [0.0]
     queued = [0.0]
 

@@ -1,4 +1,4 @@
-"""How cost grows: which amounts are run along each axis, and what becomes of their costs."""
+"""Growth of cost: values of each axis, and their points and plots."""
 
 import json
 from pathlib import Path
@@ -24,15 +24,15 @@ def request(**changes: Any) -> Request:
     return Request("tiny", VERSION, SETTINGS, ("native",), ("step",), device="cpu", **changes)
 
 
-def amounts(axis: str, shape: Shape = SHAPE) -> list[int]:
+def values_of(axis: str, shape: Shape = SHAPE) -> list[int]:
     return [value for value, _ in plan(axis, shape, MODEL, request(), 64)]
 
 
-def test_the_amounts_along_each_axis() -> None:
-    assert amounts("frames") == [4, 7, 10, 14]
-    assert amounts("area") == [256 * 128, 384 * 192, 448 * 192, 512 * 256]
-    assert amounts("steps") == [*STEPS]
-    assert amounts("jobs") == [*JOBS]
+def test_values_of_each_axis() -> None:
+    assert values_of("frames") == [4, 7, 10, 14]
+    assert values_of("area") == [256 * 128, 384 * 192, 448 * 192, 512 * 256]
+    assert values_of("steps") == [*STEPS]
+    assert values_of("jobs") == [*JOBS]
 
 
 @given(
@@ -41,7 +41,7 @@ def test_the_amounts_along_each_axis() -> None:
     st.integers(1, 32).map(lambda n: 64 * n),
     st.integers(1, 32).map(lambda n: 64 * n),
 )
-def test_every_amount_is_one_that_the_model_can_make(frames: int, decode_t: int, width: int, height: int) -> None:
+def test_the_model_can_make_every_value(frames: int, decode_t: int, width: int, height: int) -> None:
     shape = Shape(width, height, frames, decode_t)
     for axis in AXES:
         probes = plan(axis, shape, MODEL, request(), 64)
@@ -65,8 +65,8 @@ def test_points_hold_seconds_and_memory(tmp_path: Path) -> None:
             return Cost(100, 100 + probe.shape.num_frames, 1.0, 9.0, {"condition": 1.0, "step": 2.0, "decode": 3.0})
         return Cost(None, None, load=1.0, jobs=2.0 * probe.jobs, seconds={})
 
-    said: list[str] = []
-    found = measure_growth(request(repetitions=2), ("frames", "jobs"), ["img2vid", "bench"], said.append, cost)
+    messages: list[str] = []
+    found = measure_growth(request(repetitions=2), ("frames", "jobs"), ["img2vid", "bench"], messages.append, cost)
     frames, jobs = found["growth"]["frames"], found["growth"]["jobs"]
     assert frames[-1] == {
         "value": 14,
@@ -79,10 +79,10 @@ def test_points_hold_seconds_and_memory(tmp_path: Path) -> None:
     assert jobs[0]["peak"] is None
     assert found["engines"] == ["native"]
     assert json.loads(json.dumps(found)) == found
-    assert said[0] == f"4 {UNITS['frames']}"
+    assert messages[0] == f"4 {UNITS['frames']}"
 
 
-def test_plots_are_pictures_of_all_axes(tmp_path: Path) -> None:
+def test_each_axis_gets_a_plot(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from img2vid.bench.plots import write_plots
 

@@ -1,4 +1,4 @@
-"""The report of a comparison: JSON that is whole or not there, a table, Markdown."""
+"""Report of a comparison: atomic JSON, table and Markdown."""
 
 import io
 import json
@@ -40,7 +40,7 @@ REPORT = Report(
     {"other": "it is not installed"},
     {"fp32": {"product": 1e12, "copy": 2e10, "side": 2048}},
     [STEP],
-    ["the memory of diffusers in the stage step is not known: it was ended by signal 9"],
+    ["memory of diffusers in stage step is unknown: killed by signal 9"],
 )
 
 
@@ -58,7 +58,7 @@ def test_without_the_native_engine_nothing_is_compared() -> None:
     assert as_json(alone)["stages"]["step"]["native_against"] == {}
 
 
-def test_json_holds_every_figure_and_who_is_missing() -> None:
+def test_json_contains_every_figure_and_missing_engines() -> None:
     values = json.loads(json.dumps(as_json(REPORT)))
     stage = values["stages"]["step"]
     assert stage["engines"]["native"]["seconds"] == [3.0, 5.0, 4.0]
@@ -79,10 +79,10 @@ def test_json_holds_every_figure_and_who_is_missing() -> None:
 
 
 @pytest.mark.parametrize("difference", [float("nan"), float("inf")])
-def test_results_that_are_no_numbers_are_told_and_leave_json_that_everybody_reads(difference: float) -> None:
+def test_nan_and_infinity_are_reported_and_keep_json_valid(difference: float) -> None:
     broken = Report(FACTS, {}, {}, [Stage("step", STEP.floor, STEP.engines, difference)])
     assert json.loads(json.dumps(as_json(broken), allow_nan=False))["stages"]["step"]["difference"] is None
-    assert "a result holds values that are no numbers" in as_markdown(broken)
+    assert "a result contains NaN or infinity" in as_markdown(broken)
 
 
 def shown(console_width: int) -> str:
@@ -91,18 +91,18 @@ def shown(console_width: int) -> str:
     return stream.getvalue()
 
 
-def test_the_table_shows_the_rows_and_names_who_is_missing() -> None:
+def test_the_table_shows_the_rows_and_missing_engines() -> None:
     text = shown(200)
     for row in rows(REPORT):
         assert any(line.split() == " ".join(row).split() for line in text.splitlines())
     assert "other is left out: it is not installed" in text
     assert "native differs from sgm by 1.5e-06" in text
-    assert "ended by signal 9" in text
+    assert "killed by signal 9" in text
     assert "a [processor] (cpu), 2 thread(s)" in text
     assert "diffusers None" not in text
 
 
-def test_a_narrow_window_keeps_the_names_whole() -> None:
+def test_a_narrow_terminal_does_not_wrap_names() -> None:
     text = shown(70)
     assert all(name in text for name in ("native", "diffusers", "step"))
 
@@ -116,7 +116,7 @@ def test_markdown_is_one_table_and_one_list() -> None:
     assert "* other is left out: it is not installed" in lines
 
 
-def test_a_file_that_cannot_be_finished_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full_disk(*arguments: object, **more: object) -> None:
         raise OSError("no space left")
 
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_finished_is_not_there(tmp_path: Path, monkeypatch
     assert path.read_text(encoding="utf-8") == "the last one"
 
 
-def test_a_finished_file_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
+def test_a_finished_file_replaces_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "bench.json"
     for _ in range(2):
         write_report(path, as_json(REPORT))
@@ -138,13 +138,13 @@ def test_a_finished_file_takes_the_place_of_the_last_one(tmp_path: Path) -> None
     assert [file.name for file in path.parent.iterdir()] == ["bench.json"]
 
 
-def test_values_that_are_no_json_leave_no_file(tmp_path: Path) -> None:
+def test_values_that_json_cannot_represent_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_report(tmp_path / "bench.json", {"a": object()})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_table_for_a_pipe_has_a_width_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_for_a_pipe_has_a_fixed_width(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(REPORT)
     assert max(map(len, capsys.readouterr().out.splitlines())) > 100
     assert report_module.PIPED == 120

@@ -1,4 +1,4 @@
-"""What a benchmark is asked for: sizes, lists of names, numbers."""
+"""Benchmark requests: sizes, lists of names, numbers."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def test_each_size_has_a_model_and_a_clip(size: str, version: str, width: int, h
     assert (found.name, settings.width, settings.height, settings.num_frames) == (version, width, height, frames)
 
 
-def test_the_full_size_is_any_model_at_any_size_it_can_make() -> None:
+def test_the_full_size_allows_any_model_and_size() -> None:
     found, settings = choose_size("full", "svd_xt", {"width": "640", "decode_t": "3"})
     assert (found.name, settings.width, settings.height, settings.num_frames, settings.decode_t) == (
         "svd_xt",
@@ -34,11 +34,11 @@ def test_the_full_size_is_any_model_at_any_size_it_can_make() -> None:
 
 @pytest.mark.parametrize("size", [name for name in SIZES if name != "full"])
 def test_only_the_full_size_has_a_choice_of_models(size: str) -> None:
-    with pytest.raises(BadInput, match=f"got the size {size}; add --size full or leave it out"):
+    with pytest.raises(BadInput, match=f"got --size {size}; add --size full or omit --version"):
         choose_size(size, "svd_xt", {})
 
 
-def test_a_size_that_the_model_cannot_make_is_refused() -> None:
+def test_an_unsupported_size_is_rejected() -> None:
     with pytest.raises(BadInput, match="width must be a multiple of 64 for svd, got 500; try 512"):
         choose_size("middle", None, {"width": "500"})
 
@@ -49,22 +49,22 @@ def test_a_list_keeps_its_order(names: list[str], count: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "native,", "native,comfy", "native sgm"])
-def test_unknown_names_are_refused_with_those_that_there_are(text: str) -> None:
-    with pytest.raises(BadInput, match="--engines takes native, sgm, diffusers, separated by commas; got"):
+def test_unknown_names_are_rejected_with_the_valid_ones(text: str) -> None:
+    with pytest.raises(BadInput, match="--engines must be a comma-separated list of native, sgm, diffusers; got"):
         split_list("--engines", text, ENGINES)
 
 
-def test_a_name_that_comes_twice_is_refused() -> None:
-    with pytest.raises(BadInput, match="--engines names something twice: native,native"):
+def test_a_repeated_name_is_rejected() -> None:
+    with pytest.raises(BadInput, match="--engines contains a name twice: native,native"):
         split_list("--engines", "native,native", ENGINES)
 
 
 @given(st.integers(1, 1000))
-def test_whole_numbers_in_the_range_are_taken(number: int) -> None:
+def test_whole_numbers_in_range_are_accepted(number: int) -> None:
     assert whole_number("--steps", str(number), 1, 1000) == number
 
 
 @given(st.integers(max_value=0) | st.integers(min_value=1001) | st.floats() | st.text(alphabet="abc -.", max_size=4))
-def test_everything_else_is_refused(given_value: object) -> None:
+def test_other_values_are_rejected(given_value: object) -> None:
     with pytest.raises(BadInput, match="--steps must be a whole number from 1 to 1000, got "):
         whole_number("--steps", str(given_value), 1, 1000)

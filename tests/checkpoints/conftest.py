@@ -1,4 +1,4 @@
-"""A project whose checkpoint folder is empty, a version whose checkpoint is to be had, and the server that has it."""
+"""Fixtures: a project with an empty checkpoint folder, a downloadable version, and its file server."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ def server() -> Iterator[FileServer]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: FileServer) -> Path:
-    """The checkpoint folder; what is asked of Hugging Face is asked of the server, without a token."""
+    """Return the checkpoint folder; requests to Hugging Face go to the test server, without a token."""
     folder = tmp_path / "project" / "checkpoints"
     folder.mkdir(parents=True)
     monkeypatch.setattr(paths, "PROJECT", tmp_path / "project")
@@ -39,7 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: FileServer)
 
 @pytest.fixture
 def version(project: Path) -> ModelVersion:
-    """svd_xt, as if its file were the server's."""
+    """Return svd_xt with the server's file as its checkpoint."""
     update = {
         "bytes": len(DATA),
         "sha256": hashlib.sha256(DATA).hexdigest(),
@@ -51,13 +51,13 @@ def version(project: Path) -> ModelVersion:
 
 @pytest.fixture
 def pauses() -> list[float]:
-    """Seconds that were waited between attempts, in pieces; nothing really waits."""
+    """Seconds waited between attempts, in pieces; nothing really waits."""
     return []
 
 
 @pytest.fixture
 def patience(pauses: list[float]) -> Callable[..., Timeouts]:
-    """Waits in no time."""
+    """Return a factory of timeouts that do not really wait."""
 
     def make(timeout: float = 5.0, attempts: int = 4) -> Timeouts:
         return Timeouts(timeout=timeout, attempts=attempts, sleep=pauses.append)

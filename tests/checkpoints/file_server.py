@@ -1,4 +1,4 @@
-"""A server on this machine that gives out one file, well or badly: each request meets the next part of a script."""
+"""Local server of one file with scripted faults: each request gets the next part of a script."""
 
 import json
 import socket
@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Part = Callable[["Handler"], None]
-"""What happens to one request."""
+"""Response to one request."""
 
 
 def checkpoint_bytes(kilobytes: int = 600) -> bytes:
-    """A file in the form of a checkpoint: a network with temporal layers, and numbers that are all different."""
+    """Return a file in checkpoint format: a network with temporal layers and distinct values."""
     unet = "model.diffusion_model."
     values = kilobytes * 512
     rows: dict[str, tuple[list[int], int]] = {
@@ -30,7 +30,7 @@ def checkpoint_bytes(kilobytes: int = 600) -> bytes:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with the next part of the script, and well when there is none."""
+    """Handler that responds with the next part of the script, or correctly if it has ended."""
 
     protocol_version = "HTTP/1.1"
     server: "FileServer"
@@ -39,15 +39,15 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
         part = self.server.script.pop(0) if self.server.script else serve
-        with suppress(OSError):  # the client may go away, as some tests want it to
+        with suppress(OSError):  # some tests close the connection early
             part(self)
 
     def log_message(self, *args: Any) -> None:
-        """Says nothing."""
+        """Do not log."""
 
     @property
     def asked_from(self) -> int:
-        """The first byte that is wanted."""
+        """Return the first requested byte."""
         wanted = self.headers.get("Range")
         return int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
 
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def begin(self) -> bytes:
-        """Sends the headers of a good answer; returns what should follow."""
+        """Send the headers of a correct response. Return the body."""
         data, start = self.server.data, self.asked_from
         if start == 0:
             self.start(200, len(data), ETag=self.server.mark)
@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FileServer(ThreadingHTTPServer):
-    """`script` is what happens to the next requests, `requests` the path and headers of those that there were."""
+    """Server with a `script` of the next responses, and `requests`, the path and headers of previous requests."""
 
     daemon_threads = True
 
@@ -83,7 +83,7 @@ class FileServer(ThreadingHTTPServer):
         self.script: list[Part] = []
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.gate = threading.Event()
-        """What `hold_after` waits for."""
+        """Gate that `hold_after` waits for."""
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
 
     @property
@@ -99,12 +99,12 @@ class FileServer(ThreadingHTTPServer):
         self.server_close()
 
     def ranges(self) -> list[str | None]:
-        """Which bytes were asked for."""
+        """Return the requested byte ranges."""
         return [headers.get("range") for _, headers in self.requests]
 
 
 def serve(handler: Handler) -> None:
-    """As a good server does."""
+    """Respond correctly."""
     data, start = handler.server.data, handler.asked_from
     if start >= len(data) > 0 and start:
         handler.start(416, 0, Content_Range=f"bytes */{len(data)}")
@@ -113,13 +113,13 @@ def serve(handler: Handler) -> None:
 
 
 def without_ranges(handler: Handler) -> None:
-    """From the beginning, whatever was asked for."""
+    """Respond with the whole file, ignoring ranges."""
     handler.start(200, len(handler.server.data))
     handler.wfile.write(handler.server.data)
 
 
 def drop_after(count: int, *, ranges: bool = True) -> Part:
-    """Breaks the connection after so many bytes."""
+    """Break the connection after that many bytes."""
 
     def part(handler: Handler) -> None:
         if ranges:
@@ -135,7 +135,7 @@ def drop_after(count: int, *, ranges: bool = True) -> Part:
 
 
 def hold_after(count: int) -> Part:
-    """Sends so many bytes, and the rest when the gate is opened."""
+    """Send that many bytes, and the rest when the gate opens."""
 
     def part(handler: Handler) -> None:
         data = handler.begin()
@@ -148,7 +148,7 @@ def hold_after(count: int) -> Part:
 
 
 def drip(size: int) -> Part:
-    """Sends the file in small pieces, each by itself."""
+    """Send the file in small separate pieces."""
 
     def part(handler: Handler) -> None:
         handler.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -161,12 +161,12 @@ def drip(size: int) -> Part:
 
 
 def status(code: int, **headers: str) -> Part:
-    """Answers with a number alone."""
+    """Respond with only a status code."""
     return lambda handler: handler.start(code, 0, **headers)
 
 
 def give(data: bytes, *, claimed: int | None = None) -> Part:
-    """Another file than the right one; claimed: the length that the headers tell, in place of the true one."""
+    """Send a wrong file. claimed: a wrong Content-Length."""
 
     def part(handler: Handler) -> None:
         handler.start(200, len(data) if claimed is None else claimed)

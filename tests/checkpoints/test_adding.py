@@ -1,4 +1,4 @@
-"""The row that is proposed for a file: what its name, its checksum and the known rows say."""
+"""Proposed version rows: name, checksum, and values from known rows."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ DATA = checkpoint_bytes(10)
 
 
 def fits_svd(path: Path, configs: Sequence[Path]) -> Path:
-    """Stands for the engine, which finds that svd.yaml fits."""
+    """Stand in for the engine, which finds that svd.yaml matches."""
     return next(config for config in configs if config.name == "svd.yaml")
 
 
@@ -55,9 +55,9 @@ def test_a_file_that_is_known_under_another_name_keeps_its_licence_and_frames(
 
 
 def test_what_will_not_do_is_a_sentence(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="there is a model version svd already"):
+    with pytest.raises(BadInput, match="the version svd already exists"):
         propose(file, fits_svd, name="svd")
-    with pytest.raises(CheckpointError, match=r"is not a \.safetensors file; save the checkpoint in that form"):
+    with pytest.raises(CheckpointError, match=r"is not a \.safetensors file; convert it to that format"):
         propose(tmp_path / "model.ckpt", fits_svd)
     own = tmp_path / "own.yaml"
 
@@ -65,14 +65,14 @@ def test_what_will_not_do_is_a_sentence(file: Path, tmp_path: Path) -> None:
         assert configs == [paths.CONFIGS / own]
         return configs[0]
 
-    with pytest.raises(BadInput, match=r"no version has the configuration .*own\.yaml.*write the row by hand"):
+    with pytest.raises(BadInput, match=r"no known version uses the configuration .*own\.yaml.*write the row by hand"):
         propose(file, fits_own, config=str(own))
 
 
 def test_a_proposed_row_is_one_that_can_be_read(file: Path) -> None:
     version = propose(file, fits_svd, name="mine")
     assert ModelVersion.model_validate(version.model_dump()) == version
-    with pytest.raises(BadInput, match=r"a version's name has letters, digits, _, - and \. in it, got 'no name'"):
+    with pytest.raises(BadInput, match=r"a version name may contain only letters, digits, _, - and \., got 'no name'"):
         propose(file, fits_svd, name="no name")
     with pytest.raises(BadInput, match="num_frames must be a whole number from 1 to 128, got 0"):
         propose(file, fits_svd, num_frames=0)

@@ -1,4 +1,4 @@
-"""A server that does everything wrong: downloads go on or end with a sentence, and no bad file is ever there."""
+"""Downloads from a faulty server: they resume or end with an error, and no invalid file is ever installed."""
 
 import errno
 import hashlib
@@ -38,7 +38,7 @@ Make = Callable[..., Timeouts]
 
 @pytest.fixture
 def fetch(version: ModelVersion, patience: Make) -> Fetch:
-    """Downloads the version's checkpoint."""
+    """Return a function that downloads the version's checkpoint."""
 
     def run(on_progress: Any = lambda progress: None, of: ModelVersion = version, **how: Any) -> Path:
         source = find_source(of, how.pop("given", None), how.pop("mirror", None), how.pop("token", None))
@@ -48,12 +48,12 @@ def fetch(version: ModelVersion, patience: Make) -> Fetch:
 
 
 def names(folder: Path) -> set[str]:
-    """What is in the folder, but for locks."""
+    """Return the names in the folder, except lock files."""
     return {path.name for path in folder.iterdir() if not path.name.endswith(".lock")}
 
 
 def right(path: Path, server: FileServer, folder: Path) -> bool:
-    """Whether the file is there, whole, and nothing else beside it."""
+    """Return True if the file is complete and alone in the folder."""
     return path == folder / "model.safetensors" and path.read_bytes() == server.data and names(folder) == {path.name}
 
 
@@ -88,7 +88,7 @@ def test_a_server_that_knows_no_ranges_begins_anew(fetch: Fetch, server: FileSer
 def test_a_server_that_always_begins_anew_and_breaks_is_given_up(
     fetch: Fetch, server: FileServer, project: Path
 ) -> None:
-    """Every attempt brought bytes, and none more than the one before; that must not go on for ever."""
+    """Every attempt receives bytes, but never more than the one before; this must end."""
     server.script = [drop_after(100_000 - 10 * n, ranges=False) for n in range(30)]
     with pytest.raises(Img2VidError, match=r"\(4 attempts\).*are kept"):
         fetch()
@@ -111,7 +111,7 @@ def test_slow_bytes_are_waited_for(fetch: Fetch, server: FileServer, project: Pa
 
 def test_pauses_grow_and_end_with_a_sentence(fetch: Fetch, server: FileServer, pauses: list[float]) -> None:
     server.script = [status(503)] * 9
-    with pytest.raises(Img2VidError, match=r"answers 503 \(4 attempts\); look at the network and the proxy"):
+    with pytest.raises(Img2VidError, match=r"answers HTTP 503 \(4 attempts\); check the network and the proxy"):
         fetch()
     assert len(server.requests) == 4
     assert sum(pauses) == pytest.approx(1 + 2 + 4)
@@ -153,7 +153,7 @@ def test_a_wrong_file_is_kept_aside_and_never_in_place(
 ) -> None:
     wrong = bytes(len(server.data))
     server.script = [give(wrong)]
-    with pytest.raises(CheckpointError, match=r"its SHA-256 is [0-9a-f]{64}, expected .*\.broken, and never used"):
+    with pytest.raises(CheckpointError, match=r"its SHA-256 is [0-9a-f]{64}, expected .*moved to .*\.broken"):
         fetch()
     aside = broken_of(project / "model.safetensors")
     assert names(project) == {aside.name}
@@ -186,7 +186,7 @@ def test_a_file_of_quite_another_length_is_refused_before_it_comes(
     fetch: Fetch, server: FileServer, project: Path, claimed: int
 ) -> None:
     server.script = [give(b"<html>sign in</html>", claimed=claimed)]
-    with pytest.raises(CheckpointError, match=rf"has {claimed:,} bytes and cannot be model.safetensors"):
+    with pytest.raises(CheckpointError, match=rf"has {claimed:,} bytes, but model.safetensors has"):
         fetch()
     assert not names(project)
 
@@ -201,7 +201,7 @@ def test_a_length_that_is_a_little_short_is_found_out(fetch: Fetch, server: File
 def test_a_length_that_is_never_reached_ends_with_what_is_there(
     fetch: Fetch, server: FileServer, project: Path
 ) -> None:
-    """The server tells more bytes than it has; asked for the rest it says that there is none."""
+    """The server claims more bytes than it has, and answers a request for the rest with 416."""
     server.script = [give(server.data, claimed=len(server.data) + 100)]
     assert right(fetch(), server, project)
 
@@ -211,7 +211,7 @@ def test_without_a_checksum_the_header_must_be_right(
 ) -> None:
     unknown = version.model_copy(update={"sha256": None, "bytes": None})
     server.script = [give(b"<html>sign in first</html>" * 99)]
-    with pytest.raises(CheckpointError, match=r"is not a \.safetensors file.*kept aside"):
+    with pytest.raises(CheckpointError, match=r"is not a \.safetensors file.*moved to"):
         fetch(of=unknown)
     assert names(project) == {"model.safetensors.broken"}
     fetch(of=unknown)
@@ -221,7 +221,7 @@ def test_without_a_checksum_the_header_must_be_right(
 def test_without_a_checksum_two_files_are_never_mixed(
     fetch: Fetch, server: FileServer, project: Path, version: ModelVersion
 ) -> None:
-    """The server exchanged the file while it was fetched; half of each would have looked like a whole one."""
+    """The server's file changes during the download; a mix of both would look complete."""
     unknown = version.model_copy(update={"sha256": None, "bytes": None})
     part_of(project / "model.safetensors").write_bytes(server.data[:1000])
 
@@ -245,17 +245,17 @@ def test_without_a_checksum_two_files_are_never_mixed(
         (
             401,
             None,
-            r"access to .* is only for people who accepted its conditions: sign in, open .*/owner/model and agree",
+            r"access to .* requires accepting its license: sign in, open .*/owner/model and agree",
         ),
-        (403, None, r"only for people who accepted its conditions.*--token, in the variable HF_TOKEN"),
+        (403, None, r"requires accepting its license.*--token, HF_TOKEN"),
         (
             401,
             "hf_x",
-            r"the token is not known to .*; make one of the kind Read at https://huggingface\.co/settings/tokens",
+            r"rejected the token; create one of type Read at https://huggingface\.co/settings/tokens",
         ),
         (403, "hf_x", r"has no access to .* yet: open .*/owner/model with that account"),
-        (404, None, r"there is no http.*/resolve/main/model\.safetensors \(answer 404\)"),
-        (418, None, r"the server answers 418"),
+        (404, None, r"http.*/resolve/main/model\.safetensors was not found \(HTTP 404\)"),
+        (418, None, r"cannot download .*\(HTTP 418\)"),
     ],
 )
 def test_a_refusal_says_what_to_do(
@@ -275,7 +275,7 @@ def test_a_server_that_asks_to_wait_is_waited_for(
     seen: list[Progress] = []
     assert right(fetch(seen.append), server, project)
     assert sum(pauses) == pytest.approx(1 + 7)
-    assert any("asks to wait; next attempt in 7 s" in progress.note for progress in seen)
+    assert any("asks to wait; retrying in 7 s" in progress.note for progress in seen)
     assert server.ranges() == [None, "bytes=100000-", "bytes=100000-"]
 
 
@@ -330,14 +330,14 @@ def test_a_wrong_file_on_the_disk_is_refused(fetch: Fetch, server: FileServer, p
     assert names(project) == {"model.safetensors.broken"}
 
 
-# Disk and other programs
+# Disk and other processes
 
 
 def test_room_is_looked_for_before_anything_is_asked(
     fetch: Fetch, server: FileServer, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
-    with pytest.raises(BadInput, match=r"for svd_xt, 0\.00 GB are needed on the disk of .*make room"):
+    with pytest.raises(BadInput, match=r"not enough disk space in .* for svd_xt: 0\.00 GB needed.*free some space"):
         fetch()
     assert not server.requests
 
@@ -377,7 +377,7 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(
         patched.setattr(
             Path, "open", lambda path, mode="r": Full(opened(path, mode)) if mode == "ab" else opened(path, mode)
         )
-        with pytest.raises(Img2VidError, match=r"cannot be written \(No space left on device\); .* are kept"):
+        with pytest.raises(Img2VidError, match=r"cannot write .* \(No space left on device\); .* are kept"):
             fetch()
     assert names(project) == {"model.safetensors.part"}
     assert right(fetch(), server, project)
@@ -386,7 +386,7 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(
 def test_two_programs_do_not_fetch_one_file(fetch: Fetch, server: FileServer, project: Path) -> None:
     lock = HomeLock(project, ".model.safetensors.lock")
     assert lock.acquire()
-    with pytest.raises(BadInput, match=r"another program is downloading model\.safetensors already"):
+    with pytest.raises(BadInput, match=r"another process is already downloading model\.safetensors"):
         fetch()
     lock.release()
     assert right(fetch(), server, project)

@@ -1,4 +1,4 @@
-"""A process that is killed in the middle of a download: the next one goes on from what had arrived."""
+"""Resuming a download after its process was killed."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ download(version, find_source(version))
 
 def test_a_killed_download_goes_on(version: ModelVersion, server: FileServer, project: Path) -> None:
     server.script = [hold_after(400_000)]
-    # In the process, the checkpoint folder is another one: a row with a path of its own is the same for both.
+    # The subprocess uses another checkpoint folder; an absolute path in the row is the same for both.
     there = version.model_copy(update={"checkpoint": str(project / "model.safetensors")})
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "HF_HOME": str(project.parent)}
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, there.model_dump_json()], env=environment)

@@ -1,4 +1,4 @@
-"""Speed and time left: of late, not since the beginning, and never more often than can be read."""
+"""Download speed and time left: recent values, at a limited rate."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What goes with a version, and what never does."""
+"""Files that are deleted with a version, and files that must be kept."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def test_what_is_being_downloaded_stays(version: ModelVersion, project: Path) ->
     removal = plan_removal(version)
     lock = HomeLock(project, ".model.safetensors.lock")
     assert lock.acquire()
-    with pytest.raises(BadInput, match="another program is downloading"):
+    with pytest.raises(BadInput, match="another process is already downloading"):
         remove(removal)
     assert part.is_file()
     lock.release()
@@ -42,7 +42,7 @@ def test_what_is_being_downloaded_stays(version: ModelVersion, project: Path) ->
 def test_a_file_outside_of_the_checkpoint_folders_is_not_ours(version: ModelVersion, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(b"x")
-    with pytest.raises(BadInput, match="there is nothing of svd_xt to remove"):
+    with pytest.raises(BadInput, match="svd_xt is not installed, so there is nothing to remove"):
         plan_removal(version.model_copy(update={"checkpoint": str(own)}))
 
 
@@ -50,7 +50,7 @@ def test_a_file_outside_of_the_checkpoint_folders_is_not_ours(version: ModelVers
 def test_a_link_in_the_folder_is_removed_and_what_it_leads_to_stays(
     version: ModelVersion, project: Path, tmp_path: Path
 ) -> None:
-    """Whose checkpoints lie in another program's folder links them; the link may go, that program's file may not."""
+    """A checkpoint folder may link to another program's files; only the link may be deleted."""
     own = tmp_path / "own.safetensors"
     own.write_bytes(b"x")
     (project / "model.safetensors").symlink_to(own)
@@ -60,7 +60,7 @@ def test_a_link_in_the_folder_is_removed_and_what_it_leads_to_stays(
 
 def test_what_comes_with_img2vid_goes_only_when_told(project: Path) -> None:
     shutil.copy(__file__, project / "svd_tiny.safetensors")
-    with pytest.raises(BadInput, match="svd_tiny comes with img2vid and stays; --shipped"):
+    with pytest.raises(BadInput, match="svd_tiny comes with img2vid; pass --shipped"):
         plan_removal(find_version("svd_tiny"))
     remove(plan_removal(find_version("svd_tiny"), shipped=True))
     assert not (project / "svd_tiny.safetensors").exists()

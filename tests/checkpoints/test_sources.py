@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: what rows say, what users give, and who is told the token."""
+"""Checkpoint sources: version rows, user input, and the servers that receive the token."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from img2vid.versions import ModelVersion, load_versions
 
 @pytest.fixture
 def hub(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> ModelVersion:
-    """The version, with a token known to huggingface_hub and no mirror."""
+    """Return the version, with a token stored by huggingface_hub and no mirror."""
     monkeypatch.delenv("HF_ENDPOINT")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_stored")
     return version
@@ -76,11 +76,9 @@ def test_an_address_of_a_row_never_gets_the_token_that_was_meant_for_the_hub(hub
 
 
 def test_what_will_not_do_is_a_sentence(hub: ModelVersion, tmp_path: Path) -> None:
-    with pytest.raises(
-        BadInput, match=r"there is no place to download svd_xt from \(its source is: comes with img2vid\)"
-    ):
+    with pytest.raises(BadInput, match=r"svd_xt has no download address \(source: comes with img2vid\)"):
         find_source(hub.model_copy(update={"source": "comes with img2vid"}))
-    with pytest.raises(BadInput, match=r"there is no file .*nothing\.safetensors"):
+    with pytest.raises(BadInput, match=r"no such file: .*nothing\.safetensors"):
         find_source(hub, str(tmp_path / "nothing.safetensors"))
-    with pytest.raises(BadInput, match="the mirror must be a web address"):
+    with pytest.raises(BadInput, match="the mirror must be a URL"):
         find_source(hub, mirror="mirror")

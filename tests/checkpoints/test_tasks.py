@@ -1,4 +1,4 @@
-"""Downloads in the background: at most one for a version, cancelled, gone on with, and told when they end."""
+"""Background downloads: one per version, cancellation, resuming and final messages."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from img2vid.versions import ModelVersion
 
 Make = Callable[..., Timeouts]
 PATIENCE = 60.0
-"""Seconds after which a test gives up waiting; none of them measures time."""
+"""Seconds before a test gives up waiting; no test measures time."""
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def test_a_download_and_a_verification_end_with_a_sentence(
     assert (task.kind, task.state, task.text) == (
         "download",
         "done",
-        "all of it has arrived; model.safetensors is checked and ready",
+        "downloaded and verified; model.safetensors is ready to use",
     )
     tasks.verify(version)
     task = until(tasks, "svd_xt", ended)
-    assert task.kind == "verify" and task.text.endswith("SHA-256 as expected")
+    assert task.kind == "verify" and task.text.endswith("SHA-256 matches")
     tasks.dismiss("svd_xt")
     assert tasks.get("svd_xt") is None
 
@@ -60,7 +60,7 @@ def test_a_failure_is_a_sentence(tasks: Tasks, version: ModelVersion, server: Fi
     server.script = [status(404)]
     tasks.download(version)
     task = until(tasks, "svd_xt", ended)
-    assert task.state == "failed" and task.text.startswith("there is no http")
+    assert task.state == "failed" and "was not found (HTTP 404)" in task.text
 
 
 def test_a_second_press_begins_no_second_download(tasks: Tasks, version: ModelVersion, server: FileServer) -> None:
@@ -92,6 +92,6 @@ def test_a_cancelled_download_goes_on_where_it_was(
 
 
 def test_a_version_without_a_source_is_refused_at_once(tasks: Tasks, version: ModelVersion) -> None:
-    with pytest.raises(BadInput, match="there is no place to download svd_xt from"):
+    with pytest.raises(BadInput, match="svd_xt has no download address"):
         tasks.download(version.model_copy(update={"source": "a friend"}))
     assert tasks.get("svd_xt") is None

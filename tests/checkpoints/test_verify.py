@@ -1,4 +1,4 @@
-"""What is said about a checkpoint on the disk: right, damaged, cut off, or something else."""
+"""Verification messages: valid, damaged, incomplete, or another kind of file."""
 
 from pathlib import Path
 
@@ -22,14 +22,14 @@ def test_a_right_file_is_read_to_its_end(version: ModelVersion, file: Path) -> N
     seen: list[Progress] = []
     found = verify(version, seen.append)
     assert found.known and (found.path, found.bytes, found.sha256) == (file, file.stat().st_size, version.sha256)
-    assert found.sentence().endswith("SHA-256 as expected")
+    assert found.sentence().endswith("SHA-256 matches")
     assert (seen[-1].stage, seen[-1].done, seen[-1].total) == ("check", found.bytes, found.bytes)
 
 
 def test_without_a_known_checksum_the_file_is_whole_and_more_cannot_be_said(version: ModelVersion, file: Path) -> None:
     found = verify(version.model_copy(update={"sha256": None}))
     assert not found.known
-    assert "names no SHA-256 to compare with" in found.sentence()
+    assert "there is no reference to compare its SHA-256" in found.sentence()
 
 
 def test_one_wrong_bit_is_found(version: ModelVersion, file: Path) -> None:
@@ -37,7 +37,7 @@ def test_one_wrong_bit_is_found(version: ModelVersion, file: Path) -> None:
     data[-1] ^= 1
     file.write_bytes(data)
     with pytest.raises(
-        CheckpointError, match=r"damaged or another file: its SHA-256 is .*\(`img2vid models remove svd_xt`\)"
+        CheckpointError, match=r"damaged or a different file: SHA-256 .*\(`img2vid models remove svd_xt`\)"
     ):
         verify(version)
 
@@ -46,8 +46,8 @@ def test_one_wrong_bit_is_found(version: ModelVersion, file: Path) -> None:
     ("data", "words"),
     [
         (b"<html>sign in</html>", r"is not a \.safetensors file"),
-        (None, "is cut off: it has .* bytes and needs"),
-        (b"\x02\0\0\0\0\0\0\0{}", "is no Stable Video Diffusion checkpoint.*; remove it"),
+        (None, "is incomplete: .* bytes; download it again"),
+        (b"\x02\0\0\0\0\0\0\0{}", "is not a Stable Video Diffusion checkpoint.*; remove it"),
     ],
 )
 def test_what_is_wrong_with_its_form_is_told_first(

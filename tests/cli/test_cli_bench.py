@@ -1,4 +1,4 @@
-"""`img2vid bench` from end to end, and what it says where it cannot do what was asked for."""
+"""End-to-end tests of `img2vid bench`, and its error messages."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ def run(*arguments: object) -> int:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one sentence of a command that was refused."""
+    """Return the single error line of a rejected command."""
     code = run(*arguments)
     out, err = capsys.readouterr()
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -76,7 +76,7 @@ def test_markdown_with_the_memory_of_a_process_of_its_own(capsys: pytest.Capture
 
 @pytest.fixture
 def quick_points(monkeypatch: pytest.MonkeyPatch) -> list[ProbeRequest]:
-    """Points that cost nothing, and the orders they came from."""
+    """Make growth points free and record their requests."""
     from img2vid.bench import growth
 
     probes: list[ProbeRequest] = []
@@ -100,7 +100,7 @@ def test_growth_writes_figures_and_says_how_to_get_the_plots(
     assert run(*SMALL, "--growth", "steps,jobs", "--json", file) == 0
     out, err = capsys.readouterr()
     assert out == f"{file}\n"
-    assert err.count(f"bench: only the figures will be written, for {plots.HOW}") == 1
+    assert err.count(f"bench: plots are skipped: {plots.MATPLOTLIB_HINT}") == 1
     found = json.loads(file.read_text(encoding="utf-8"))
     assert [point["value"] for point in found["growth"]["steps"]] == [1, 2, 4, 8]
     assert {probe.engine for probe in quick_points} == {"native"}
@@ -117,26 +117,29 @@ def test_growth_names_its_plots(
     assert all(path.is_file() for path in written)
 
 
-# What cannot be done
+# Invalid requests
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("--size", "huge"), "argument --size: invalid choice: 'huge'"),
-        (("--engines", "native,comfy"), "--engines takes native, sgm, diffusers, separated by commas; got 'comfy'"),
-        (("--stages", "step,step"), "--stages names something twice: step,step"),
+        (
+            ("--engines", "native,comfy"),
+            "--engines must be a comma-separated list of native, sgm, diffusers; got 'comfy'",
+        ),
+        (("--stages", "step,step"), "--stages contains a name twice: step,step"),
         (("--repetitions", "0"), "--repetitions must be a whole number from 1 to 1000, got '0'"),
         (("--warm-up", "0"), "--warm-up must be a whole number from 1 to 100, got '0'"),
         (("--peaks", "-1"), "--peaks must be a whole number from 0 to 100, got '-1'"),
         (("--threads", "many"), "--threads must be a whole number from 0 to 1024, got 'many'"),
         (("--width", "100"), "width must be a multiple of 16 for svd_tiny, got 100; try 96"),
         (("--num-frames", "0"), "num_frames"),
-        (("--version", "svd_xt"), "--version belongs to the size full, got the size tiny"),
+        (("--version", "svd_xt"), "--version requires --size full, got --size tiny"),
         (("--size", "full", "--version", "svd_9"), "there is no model version 'svd_9'"),
         (("--growth", "frames,colour", "--json", "x"), "--growth takes frames, area, steps, jobs, separated by commas"),
-        (("--growth", "frames"), "--growth writes its figures to a file; name one, such as --json growth.json"),
-        (("--plots", "plots"), "--plots belongs to --growth; add --growth frames,area or leave it out"),
+        (("--growth", "frames"), "--growth needs an output file; add one, such as --json growth.json"),
+        (("--plots", "plots"), "--plots needs --growth; add --growth frames,area or remove --plots"),
         (("--precision", "fp8"), "argument --precision: invalid choice: 'fp8'"),
         (("--device", "tpu0"), "device 'tpu0' is unknown"),
     ],
@@ -152,7 +155,7 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
 ) -> None:
     (tmp_path / "file").touch()
     assert "nothing can be written to the folder" in refused(capsys, "--json", tmp_path / "file" / "bench.json")
-    assert f"--json must name a file, and {tmp_path} is a folder" in refused(capsys, "--json", tmp_path)
+    assert f"--json must be a file, but {tmp_path} is a folder" in refused(capsys, "--json", tmp_path)
     assert "nothing can be written" in refused(capsys, "--size", "full", "--keep", tmp_path / "file" / "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -190,4 +193,5 @@ def test_the_sizes_of_the_page_are_those_of_the_program() -> None:
         _, settings = choose_size(size, None, {})
         assert f"| `{size}` |" in page
         assert f"{settings.num_frames} frames of {settings.width} x {settings.height}" in page
-    assert all(f"| {column} |" in page for column in COLUMNS)
+    table = page.partition("## The table")[2]
+    assert all(column in table for column in COLUMNS)

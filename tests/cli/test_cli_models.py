@@ -1,4 +1,4 @@
-"""The commands `img2vid models ...` inside this process: what they print, ask, write and refuse."""
+"""In-process tests of `img2vid models`: output, prompts, written rows and errors."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ from img2vid.versions import load_versions
 
 @dataclass(frozen=True)
 class Said:
-    """What a command said and how it ended."""
+    """Output and exit code of a command."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ Models = Callable[..., Said]
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Models:
-    """Runs a command of a project whose checkpoints folder is empty, with rows of its own to write."""
+    """Return a function that runs a command in a project with an empty checkpoint folder and its own version rows."""
     (tmp_path / "project" / "checkpoints").mkdir(parents=True)
     configs = shutil.copytree(paths.CONFIGS, tmp_path / "project" / "configs")
     (configs / "versions.local.yaml").unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def folder(models: Models) -> Path:
 
 @pytest.fixture
 def wide(folder: Path, random_checkpoint: Path) -> Path:
-    """A checkpoint of the user's own in float32."""
+    """Return the user's own checkpoint in float32."""
     path = folder / "wide xt.safetensors"
     save_file({name: tensor.float() for name, tensor in load_file(random_checkpoint).items()}, path)
     return path
@@ -101,13 +101,13 @@ def test_a_file_at_hand_becomes_the_checkpoint(models: Models, folder: Path, ran
     assert there.read_bytes() == random_checkpoint.read_bytes()
     again = models("download", "svd_tiny")
     assert (again.code, again.out) == (0, f"{there}\n")
-    assert "svd_tiny is there already" in again.err
+    assert "svd_tiny is already installed" in again.err
 
 
 def test_a_wrong_file_at_hand_is_refused_with_a_sentence(models: Models, folder: Path, random_checkpoint: Path) -> None:
     said = models("download", "svd", "--from", random_checkpoint)
     assert said.code == 2
-    assert "and cannot be svd.safetensors (9,560,000,000 bytes)" in said.err
+    assert "but svd.safetensors has 9,560,000,000" in said.err
     assert not (folder / "svd.safetensors").exists()
 
 
@@ -115,15 +115,15 @@ def test_a_wrong_file_at_hand_is_refused_with_a_sentence(models: Models, folder:
     ("arguments", "words"),
     [
         (("download", "svd_huge"), "there is no model version 'svd_huge'; choose one of svd_tiny,"),
-        (("download", "svd_tiny"), "there is no place to download svd_tiny from (its source is: comes with img2vid)"),
-        (("download", "svd", "svd_xt", "--from", "x"), "one source cannot give several checkpoints"),
-        (("download",), "the following arguments are required: VERSION; `img2vid models download --help`"),
+        (("download", "svd_tiny"), "svd_tiny has no download address (source: comes with img2vid)"),
+        (("download", "svd", "svd_xt", "--from", "x"), "--from must be a folder for several versions, got x"),
+        (("download",), "the following arguments are required: VERSION; see `img2vid models download --help`"),
         (("verify", "svd"), "svd: the checkpoint of svd is missing"),
-        (("remove", "svd_tiny"), "svd_tiny comes with img2vid and stays"),
-        (("remove", "svd"), "there is nothing of svd to remove"),
+        (("remove", "svd_tiny"), "svd_tiny comes with img2vid; pass --shipped"),
+        (("remove", "svd"), "svd is not installed, so there is nothing to remove"),
         (("convert", "svd"), "the checkpoint of svd is missing"),
-        (("add", "nothing.safetensors"), "there is no checkpoint"),
-        (("add", "model.ckpt"), "is not a .safetensors file; save the checkpoint in that form first"),
+        (("add", "nothing.safetensors"), "nothing.safetensors does not exist"),
+        (("add", "model.ckpt"), "is not a .safetensors file; convert it to that format first"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(models: Models, arguments: tuple[str, ...], words: str) -> None:
@@ -137,7 +137,7 @@ def test_verify_looks_at_everything_that_is_there(models: Models, folder: Path, 
     (folder / "svd.safetensors").write_bytes(b"no checkpoint at all")
     said = models("verify")
     assert said.code == 2
-    assert said.out.startswith("svd_tiny: ") and "is whole" in said.out
+    assert said.out.startswith("svd_tiny: ") and "is readable" in said.out
     assert "svd: " in said.err and "is not a .safetensors file" in said.err
 
 
@@ -147,16 +147,16 @@ def test_verify_looks_at_everything_that_is_there(models: Models, folder: Path, 
 def test_a_file_is_added_after_asking(
     models: Models, wide: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "nobody can be asked here; --yes goes on" in models("add", wide).err
+    assert "not a terminal, so cannot ask for confirmation; pass --yes" in models("add", wide).err
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     said = models("add", wide)
     assert (said.code, said.out) == (1, "")
-    assert "nothing was changed" in said.err
+    assert "nothing changed" in said.err
     assert "wide_xt" not in load_versions()
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     said = models("add", wide)
     assert (said.code, said.out) == (0, "wide_xt\n")
-    assert "is fp32 and fits svd_tiny.yaml" in said.err
+    assert "is fp32 and matches svd_tiny.yaml" in said.err
     version = load_versions()["wide_xt"]
     assert (version.num_frames, version.size_step, version.checkpoint) == (25, 16, wide.name)
     assert version.bytes == wide.stat().st_size
@@ -172,7 +172,7 @@ def test_a_file_elsewhere_is_named_by_its_path_and_never_deleted(
     version = load_versions()["mine"]
     assert (version.checkpoint_path, version.num_frames) == (own, 20)
     said = models("remove", "mine", "--yes")
-    assert said.code == 0 and "deletes the row of mine in versions.local.yaml" in said.err
+    assert said.code == 0 and "deletes the entry mine in versions.local.yaml" in said.err
     assert own.is_file() and "mine" not in load_versions()
 
 
@@ -199,7 +199,7 @@ def test_a_copy_in_fp16_is_half_as_large_and_a_version_of_its_own(models: Models
     assert wide.read_bytes() == before
     assert models("verify", "wide_xt_fp16").code == 0
     assert "choose another name with --name" in models("convert", "wide_xt").err
-    assert "as small as it can be" in models("convert", "wide_xt_fp16").err
+    assert "it needs no conversion" in models("convert", "wide_xt_fp16").err
 
 
 def test_remove_deletes_after_asking(
@@ -223,7 +223,7 @@ def test_two_versions_of_one_file_are_told_before_it_goes(
     shutil.copy(random_checkpoint, folder / "svd.safetensors")
     row = {**yaml.safe_load((paths.CONFIGS / "versions.yaml").read_text(encoding="utf-8"))["svd"], "num_frames": 20}
     (paths.CONFIGS / "versions.local.yaml").write_text(yaml.safe_dump({"twin": row}), encoding="utf-8")
-    assert "twin would lack its checkpoint too" in models("remove", "svd", "--yes").err
+    assert "also used by twin" in models("remove", "svd", "--yes").err
 
 
 def test_ctrl_c_says_what_is_left(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,4 +233,4 @@ def test_ctrl_c_says_what_is_left(models: Models, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("img2vid.cli.models.download", stopped)
     said = models("download", "svd")
     assert (said.code, said.out) == (130, "")
-    assert said.err == "img2vid: stopped; a download goes on from here when it is started again, nothing else is left\n"
+    assert said.err == "img2vid: stopped; a download resumes from here when you start it again\n"

@@ -1,4 +1,4 @@
-"""The command line inside this process: options, output, exit codes and errors."""
+"""In-process tests of the command line: options, output, exit codes and errors."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ SMALL = ["--height", "64", "--width", "64", "--num-frames", "2", "--num-steps", 
 
 @dataclass(frozen=True)
 class Said:
-    """What a command said and how it ended."""
+    """Output and exit code of a command."""
 
     code: int
     out: str
@@ -38,7 +38,7 @@ Command = Callable[..., Said]
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command of a project whose checkpoints folder is empty and whose home is the test's folder."""
+    """Return a function that runs a command in a project with an empty checkpoint folder and a temporary home."""
     monkeypatch.setattr(paths, "PROJECT", tmp_path / "project")
     monkeypatch.setenv("IMG2VID_HOME", str(tmp_path / "home"))
     for name in ("IMG2VID_CHECKPOINTS", "IMG2VID_ENGINE", "IMG2VID_SCHEDULER", "IMG2VID_TRACEBACK"):
@@ -54,13 +54,13 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def with_model(command: Command, monkeypatch: pytest.MonkeyPatch, random_checkpoint: Path) -> None:
-    """The random svd_tiny is found."""
+    """Install the random svd_tiny."""
     monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(random_checkpoint.parent))
 
 
 @pytest.fixture
 def without_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails the test as soon as a model is loaded."""
+    """Fail the test as soon as a model is loaded."""
 
     def load(*arguments: object) -> None:
         pytest.fail("the model was loaded")
@@ -69,7 +69,7 @@ def without_loading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(said: Said) -> str:
-    """The one sentence of a command that was refused."""
+    """Return the single error line of a rejected command."""
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("img2vid: ")
     assert said.err.count("\n") == 1
@@ -137,7 +137,7 @@ def test_a_store_that_cannot_be_written_takes_nothing_from_a_video(command: Comm
     said = command("sample", PHOTO, *SMALL, "--out", tmp_path / "mine")
     assert said.code == 0
     assert len(read_frames(Path(said.out.splitlines()[-1]))) == 2
-    assert said.err.startswith("img2vid: dandelion: the video is not in the gallery: the store of jobs")
+    assert said.err.startswith("img2vid: dandelion: the video could not be added to the gallery: the job database")
 
 
 @pytest.mark.usefixtures("with_model")
@@ -208,7 +208,7 @@ def test_every_setting_has_another_value_in_these_tests() -> None:
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Collects what would be loaded and run, in place of doing it."""
+    """Record what would be loaded and run, without doing it."""
     plan: list[Any] = []
 
     def load(version: Any, choice: Any, on_event: Any) -> Any:
@@ -301,9 +301,9 @@ REFUSED = {
         "the sgm engine has no approximations, got block_cache 2; leave them at their defaults or choose the native "
         "engine",
     ),
-    "option": (["--frames", "3"], "unrecognized arguments: --frames 3; `img2vid --help` lists what there is"),
-    "shortened": (["--num-st", "3"], "unrecognized arguments: --num-st 3; `img2vid --help` lists what there is"),
-    "no value": (["--fps"], "argument --fps: expected one argument; `img2vid sample --help` lists what there is"),
+    "option": (["--frames", "3"], "unrecognized arguments: --frames 3; see `img2vid --help`"),
+    "shortened": (["--num-st", "3"], "unrecognized arguments: --num-st 3; see `img2vid --help`"),
+    "no value": (["--fps"], "argument --fps: expected one argument; see `img2vid sample --help`"),
 }
 
 
@@ -317,9 +317,9 @@ def test_a_bad_value_is_refused_before_the_model_is_loaded(command: Command, opt
 def test_a_bad_picture_or_folder_is_refused_before_the_model_is_loaded(command: Command, tmp_path: Path) -> None:
     (tmp_path / "words.jpg").write_text("no picture", encoding="utf-8")
     (tmp_path / "empty").mkdir()
-    assert "there is no file or folder" in refused(command("sample", tmp_path / "none.jpg"))
-    assert "'words.jpg' is not a picture" in refused(command("sample", tmp_path / "words.jpg"))
-    assert "holds no pictures" in refused(command("sample", tmp_path / "empty"))
+    assert "no such file or folder" in refused(command("sample", tmp_path / "none.jpg"))
+    assert "'words.jpg' is not a supported image" in refused(command("sample", tmp_path / "words.jpg"))
+    assert "has no images" in refused(command("sample", tmp_path / "empty"))
     assert "nothing can be written to" in refused(command("sample", PHOTO, "--out", tmp_path / "words.jpg"))
 
 
@@ -331,16 +331,15 @@ def test_an_unknown_version_is_refused_with_the_names(command: Command) -> None:
 
 def test_a_missing_checkpoint_is_told_with_what_belongs_where(command: Command, tmp_path: Path) -> None:
     assert refused(command("sample", PHOTO, "--version", "svd_xt")) == (
-        "the checkpoint of svd_xt is missing: put svd_xt.safetensors, 9.56 GB into "
-        f"{tmp_path / 'project' / 'checkpoints'} "
-        "(source: huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt); "
-        "`img2vid models download svd_xt` or the Models page gets it"
+        "the checkpoint of svd_xt is missing; download it with `img2vid models download svd_xt` or on the Models page, "
+        f"or place svd_xt.safetensors (9.56 GB) in {tmp_path / 'project' / 'checkpoints'} "
+        "(source: huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt)"
     )
 
 
 @pytest.mark.parametrize("arguments", [[], ["paint"], ["sample"]])
 def test_a_command_that_makes_no_sense_is_refused(command: Command, arguments: list[str]) -> None:
-    assert "--help` lists what there is" in refused(command(*arguments))
+    assert "--help`" in refused(command(*arguments))
 
 
 @pytest.mark.parametrize(
@@ -348,8 +347,8 @@ def test_a_command_that_makes_no_sense_is_refused(command: Command, arguments: l
     [
         (MediaError("the disk is full"), 1, "the disk is full"),
         (EngineUnavailable("sgm is missing"), 1, "sgm is missing"),
-        (KeyboardInterrupt(), 130, "stopped; videos that were finished are kept"),
-        (ValueError("one\ntwo"), 1, "failed with ValueError: one two (IMG2VID_TRACEBACK=1 shows where)"),
+        (KeyboardInterrupt(), 130, "stopped; finished videos are kept"),
+        (ValueError("one\ntwo"), 1, "failed with ValueError: one two (set IMG2VID_TRACEBACK=1 to see the traceback)"),
     ],
     ids=lambda value: type(value).__name__,
 )

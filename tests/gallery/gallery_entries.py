@@ -1,4 +1,4 @@
-"""Entries of a gallery with real small files."""
+"""Gallery entries with small real files."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ PICTURE = b"a picture"
 
 
 def write_files(folder: Path, stem: str, seed: int = 23, **values: Any) -> StoredResult:
-    """A video of three frames with what lies beside it, as a worker writes them."""
+    """Write a video of three frames with its companion files, as a worker does."""
     settings = make_settings({"seed": seed, "num_frames": 3, "width": 64, "height": 64, **values})
     metadata = {
         "program": "img2vid test",
@@ -36,7 +36,7 @@ def write_files(folder: Path, stem: str, seed: int = 23, **values: Any) -> Store
 
 
 def add_entry(store: Store, folder: Path, stem: str = "dogs", seed: int = 23, **more: Any) -> Entry:
-    """An entry with its files; `more` goes to `Entries.adopt`."""
+    """Add an entry with its files; `more` goes to `Entries.add_imported`."""
     result = write_files(folder, stem, seed)
     settings = make_settings(result.metadata["settings"])
     return Entries(store).add_imported(result, settings, EngineChoice(), PICTURE, "dogs", ".png", **more)

@@ -1,4 +1,4 @@
-"""A study as three files of one name: all of them or none, and none in the place of another."""
+"""Contact sheet: three files with one name, atomic, never overwriting another file."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ AXES = (Axis("motion_bucket_id", (20, 127)), Axis("seed", (1, 2)))
 
 
 class Made:
-    """A sweep of four cells: one is made, one has failed, one runs, one waits."""
+    """Return a sweep of four cells: done, failed, running and waiting."""
 
     def __init__(self, home: Path) -> None:
         self.store = Store(home / "img2vid.sqlite")
@@ -121,7 +121,7 @@ def test_a_compare_is_a_row_or_a_wipe(made: Made) -> None:
     wiped, rate = write_video_sheet(sheet, sheet.clips(), wipe=True)
     assert rate == 24 and len(wiped) == 4 * len(row)
     half = compare_sheet(["svd", "svd_xt"], [job, None], [entry, None])
-    alone, rate = write_video_sheet(half, half.clips(), wipe=True)  # there is nothing to wipe to
+    alone, rate = write_video_sheet(half, half.clips(), wipe=True)  # a wipe needs two clips
     assert rate == 6 and len(alone) == len(row)
     assert half.reasons() == ["", "removed"]
 
@@ -141,12 +141,12 @@ def test_a_grid_that_cannot_hold_its_cells_is_refused(made: Made) -> None:
 
 def test_the_time_left_is_that_of_what_runs_and_waits(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [job for job in made.studies.jobs(made.study) if job is not None]
-    assert seconds_left(made.store, jobs) is None  # nothing like these was ever made
+    assert seconds_left(made.store, jobs) is None  # no estimate without earlier videos
     monkeypatch.setattr(Store, "expected_seconds", lambda *arguments: 10.0)
     assert seconds_left(made.store, jobs) == 20.0
     assert seconds_left(made.store, jobs, workers=2) == 10.0
     assert seconds_left(made.store, jobs[:2]) == 0.0
-    # What stands before the last of them in the queue has its time too.
+    # Jobs ahead of the last one in the queue count too.
     other = made.store.add(jobs[0].settings, EngineChoice(), PHOTO, "other", ".jpg")
     assert seconds_left(made.store, jobs) == 20.0
     made.store.move(other.id, 0)

@@ -1,4 +1,4 @@
-"""What videos measure as rows, and the rows as a file that programs and Excel read."""
+"""CSV rows of measurements, readable by programs and Excel."""
 
 import csv
 import io

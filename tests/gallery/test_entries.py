@@ -1,4 +1,4 @@
-"""The gallery's rows: found, told apart, rated, thrown away and taken back; and what becomes of older stores."""
+"""Gallery entries: search, fingerprints, ratings, trash, and migration of older databases."""
 
 import os
 import sqlite3
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def make(store: Store, name: str = "photo", **settings: Any) -> list[Entry]:
-    """A job that is done, and its videos."""
+    """Add a finished job with its videos."""
     job = store.add(SampleSettings(**{"width": 64, "height": 64, **settings}), CHOICE, PHOTO, name, ".jpg")
     assert store.start(job.id)
     for index in range(job.settings.num_samples):
@@ -132,7 +132,7 @@ def test_deleted_entries_are_in_the_trash_and_come_back(store: Store, tmp_path: 
     assert entries.entry(one.number).result.video == moved.video
     job = store.job(one.job.id)
     assert [result.seed for result in job.results] == [2]
-    assert job.made == 2  # a job that goes on does not make it again
+    assert job.made == 2  # a resumed job does not make it again
     entries.restore([one.number], {one.number: one.result})
     assert entries.find() == [two, one]
 
@@ -172,7 +172,7 @@ def test_a_measurement_is_made_once_and_kept(store: Store, monkeypatch: pytest.M
     measured = entries.measured(entry)
     assert measured.measurement is not None and len(measured.measurement.motion) == 4
     assert entries.entry(entry.number) == measured
-    monkeypatch.setattr("img2vid.gallery.entries.of_entry", lambda entry: pytest.fail("it was measured again"))
+    monkeypatch.setattr("img2vid.gallery.entries.measure_result", lambda *_: pytest.fail("it was measured again"))
     assert entries.measured(measured) == measured
 
 
@@ -185,13 +185,13 @@ def test_a_video_that_was_made_elsewhere_is_taken_in(store: Store, tmp_path: Pat
     assert (entry.created, entry.imported, entry.settings, entry.result) == (1000.0, True, settings, result)
     assert (entry.job.state, entry.job.picture_name) == (State.DONE, "dogs")
     assert entry.job.picture.read_bytes() == PHOTO
-    assert entry.job.id not in [job.id for job in store.jobs()]  # the Sample page shows what was made here
+    assert entry.job.id not in [job.id for job in store.jobs()]  # the Sample page shows only videos made here
     own = entries.add_imported(result, settings, CHOICE, PHOTO, "dogs", ".jpg")
     assert own.job.id in [job.id for job in store.jobs()]
     assert numbers(entries.find()) == [own.number, entry.number]
 
 
-# What is the same
+# Fingerprints
 
 
 @given(name=st.sampled_from([name for name in OTHER_VALUES if name != "num_samples"]))
@@ -247,7 +247,7 @@ def test_a_video_older_than_its_checkpoint_does_not_count(
         os.utime(random_checkpoint, (facts.st_atime, facts.st_mtime))
 
 
-# Stores of the first version
+# Databases of version 1
 
 
 def test_a_store_of_the_first_version_becomes_one_of_the_second(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_store_of_the_first_version_becomes_one_of_the_second(tmp_path: Path) 
     first, second = make(newer, "Dogs", seed=1, num_samples=2)
     path.parent.mkdir()
     with sqlite3.connect(path) as db:
-        db.executescript(f"{database.FIRST} PRAGMA user_version = 1;")
+        db.executescript(f"{database.SCHEMA_1} PRAGMA user_version = 1;")
         with newer.reading() as other:
             columns = [row[1] for row in db.execute("PRAGMA table_info(jobs)")]
             rows = other.execute(f"SELECT {', '.join(columns)} FROM jobs").fetchall()
@@ -277,13 +277,13 @@ def test_a_store_of_the_first_version_becomes_one_of_the_second(tmp_path: Path) 
 def test_a_change_of_version_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "img2vid.sqlite"
     with sqlite3.connect(path) as db:
-        db.executescript(f"{database.FIRST} PRAGMA user_version = 1;")
+        db.executescript(f"{database.SCHEMA_1} PRAGMA user_version = 1;")
     db.close()
 
     def fail(db: sqlite3.Connection) -> None:
         raise RuntimeError("the power failed")
 
-    monkeypatch.setattr(database, "VERSIONS", (database.VERSIONS[0], (database.SECOND, fail)))
+    monkeypatch.setattr(database, "VERSIONS", (database.VERSIONS[0], (database.SCHEMA_2, fail)))
     with pytest.raises(RuntimeError, match="the power failed"):
         Store(path).jobs()
     with sqlite3.connect(path) as db:

@@ -1,4 +1,4 @@
-"""The zip of a selection: what is in it, under which names, and that it is whole or not there."""
+"""Zip export: contents, names and atomicity."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from img2vid.jobs.store import Store
 PATIENT = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-"""A machine that is busy with other things is no fault."""
+"""Ignore time, because a busy machine is not a failure."""
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def test_a_zip_holds_videos_stills_settings_and_a_table(store: Store, tmp_path: 
 def test_what_is_not_on_disk_any_more_is_left_out_and_told(store: Store, tmp_path: Path) -> None:
     made = [add_entry(store, tmp_path, name) for name in ("a", "b")]
     made[0].result.video.unlink()
-    assert export(made, store.home, quiet).text.endswith("; 1 not on disk any more")
+    assert export(made, store.home, quiet).text.endswith("; 1 no longer on disk")
     made[1].result.video.unlink()
-    with pytest.raises(BadInput, match="none of these videos is on disk"):
+    with pytest.raises(BadInput, match="none of these videos is still on disk"):
         export(made, store.home, quiet)
 
 

@@ -1,4 +1,4 @@
-"""Videos made elsewhere: what is taken in, what is left out and named, and that their folder is not touched."""
+"""Import of videos: imported and skipped files, and that their folder is not modified."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
-    """A folder of another computer."""
+    """Return a folder with videos of another computer."""
     return tmp_path / "usb" / "films"
 
 
@@ -69,9 +69,9 @@ def test_known_videos_are_skipped_also_deleted_ones_and_whatever_the_folder_is_c
 ) -> None:
     write_files(theirs, "dogs")
     imported(store, theirs)
-    assert imported(store, theirs).text == f"no videos imported from {theirs}; 1 known already"
+    assert imported(store, theirs).text == f"no videos imported from {theirs}; 1 already in the gallery"
     Entries(store).mark_deleted([entry.number for entry in Entries(store).find()])
-    assert "; 1 known already" in imported(store, theirs / ".." / "films").text
+    assert "; 1 already in the gallery" in imported(store, theirs / ".." / "films").text
     assert Entries(store).count(Filter(deleted=True)) == 1
 
 
@@ -89,7 +89,7 @@ def test_what_img2vid_did_not_make_is_left_out_and_named(store: Store, theirs: P
     (theirs / "notes.txt").write_text("no video")
     (theirs / ".hidden.mp4").touch()
     outcome = imported(store, theirs)
-    assert outcome.text == f"1 video imported from {theirs}; 4 left out, as img2vid did not make them"
+    assert outcome.text == f"1 video imported from {theirs}; 4 skipped, not made by img2vid"
     assert [line.split(":")[0] for line in outcome.details] == ["broken.mp4", "empty.MP4", "odd.mp4", "strange.mp4"]
     assert Entries(store).count() == 1
 
@@ -118,7 +118,7 @@ def test_stopping_keeps_what_is_in(store: Store, theirs: Path) -> None:
         if done == 2:
             raise Cancelled("stopped")
 
-    with pytest.raises(Cancelled, match="2 videos had been imported by then"):
+    with pytest.raises(Cancelled, match="stopped after importing 2 videos"):
         import_folder(store, theirs, stop)
     assert Entries(store).count() == 2
     assert imported(store, theirs).text.startswith("1 video imported")

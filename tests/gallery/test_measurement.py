@@ -1,4 +1,4 @@
-"""What a video of the store measures, from its file and its input."""
+"""Measurements of a video from its file and its input."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 from img2vid import paths
 from img2vid.errors import BadInput
 from img2vid.gallery.entries import Entries, Entry
-from img2vid.gallery.measurement import of_entry
+from img2vid.gallery.measurement import Measurement, measure_result
 from img2vid.inference import EngineChoice
 from img2vid.jobs.job import StoredResult
 from img2vid.jobs.store import Store
@@ -23,8 +23,12 @@ from img2vid.settings import SampleSettings
 PHOTO = (paths.PROJECT / "assets" / "dogs.jpg").read_bytes()
 
 
+def of_entry(entry: Entry) -> Measurement:
+    return measure_result(entry.job, entry.result, entry.settings)
+
+
 def entry_of(folder: Path, frames: Any, metadata: dict[str, Any] | None = None, **settings: Any) -> Entry:
-    """The entry of a video with these frames, made of the photo."""
+    """Return the entry of a video with these frames, made from the photo."""
     values = {"height": frames.shape[1], "width": frames.shape[2], "num_frames": len(frames), **settings}
     video = write_video(folder / "video.mp4", frames, fps=6, metadata={})
     files = (video, video.with_suffix(".png"), video.with_suffix(".json"))
@@ -34,7 +38,7 @@ def entry_of(folder: Path, frames: Any, metadata: dict[str, Any] | None = None, 
 
 
 def still(height: int, width: int, frames: int = 4, **framing: Any) -> Any:
-    """The photo as the model gets it, again and again."""
+    """Return the photo as the model sees it, repeated."""
     frame = np.asarray(frame_picture(load_picture(PHOTO), width, height, **framing))
     return np.repeat(frame[None], frames, axis=0)
 

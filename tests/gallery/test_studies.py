@@ -1,4 +1,4 @@
-"""Studies: what is there is reused, what is missing is made, and a study is found again as it was."""
+"""Studies: reuse of videos, new jobs for missing ones, and storage."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def wanted(*seeds: int, **settings: object) -> list[Wanted]:
 
 
 class StudyFixture:
-    """A store with a service at which nobody works; the test does, when it likes."""
+    """Store with a service that is not started; the test finishes jobs itself."""
 
     def __init__(self, home: Path) -> None:
         self.store = Store(home / "img2vid.sqlite")
@@ -111,7 +111,7 @@ def test_what_is_being_made_is_waited_for(fixture: StudyFixture) -> None:
 
 
 def test_equal_cells_share_a_job(fixture: StudyFixture) -> None:
-    """The scale of another guider rests, so that both cells ask for the same video."""
+    """The scale of another guider is unused, so both cells share a video."""
     cells = wanted(1, scale=2.0) + wanted(1, scale=3.0)
     study = fixture.begin(cells)
     assert len(fixture.queue()) == 1

@@ -1,4 +1,4 @@
-"""Axes as people write them, and the settings of every cell of the grid."""
+"""Parsing of sweep axes, and the settings of each cell."""
 
 from itertools import product
 
@@ -56,12 +56,12 @@ def test_an_axis_is_a_setting_and_its_values(text: str, values: tuple[object, ..
         ("motion_bucket_id=20,512", "motion_bucket_id must be a whole number from 0 to 511, got '512'"),
         ("seed", "an axis is a setting and its values, got 'seed'"),
         ("seed=", "the axis seed has no values"),
-        ("seed=1,2,1", "the axis seed has 1 more than once; leave one of them out"),
+        ("seed=1,2,1", "the axis seed has 1 more than once; remove the duplicate"),
         ("cond_aug=0.1,0.10", "the axis cond_aug has 0.1 more than once"),
-        ("seed=5..1", "a range of seed goes from a lower number to a higher one, got '5..1'"),
+        ("seed=5..1", "a range of seed must go from the lower to the higher number, got '5..1'"),
         ("seed=1..4000000000", f"a sweep has at most {MOST_CELLS} videos, got 4000000000 values of seed"),
         ("cond_aug=0..1", "cond_aug must be a number from 0 to 10, got '0..1'"),
-        ("num_samples=1,2", "num_samples cannot vary"),
+        ("num_samples=1,2", "num_samples cannot be an axis"),
         ("colour=red", "there is no setting 'colour'; the settings are version, height"),
         ("version=svd_tiny,svd9", "there is no model version 'svd9'"),
         ("watermark=maybe", "watermark must be true or false, got 'maybe'"),
@@ -142,12 +142,12 @@ def test_what_is_no_grid_is_refused(axes: list[Axis], sentence: str) -> None:
 def test_an_axis_that_changes_nothing_is_told() -> None:
     scale, guider = Axis("scale", (1.0, 2.0)), Axis("guider", ("LinearPredictionGuider", "VanillaCFG"))
     assert unused_settings([scale], cells_from_options({}, [scale])) == [
-        "scale changes nothing here; only VanillaCFG uses it"
+        "scale has no effect here; only VanillaCFG uses it"
     ]
     assert unused_settings([scale, guider], cells_from_options({}, [scale, guider])) == []
     churn = Axis("s_churn", (0.0, 1.0))
     told = unused_settings([churn], cells_from_options({"sampler": "DPMPP2MSampler"}, [churn]))
-    assert told == ["s_churn changes nothing here; only EulerEDMSampler and HeunEDMSampler use it"]
+    assert told == ["s_churn has no effect here; only EulerEDMSampler and HeunEDMSampler use it"]
 
 
 def test_labels_have_the_words_of_the_page() -> None:

@@ -1,4 +1,4 @@
-"""Deleting and bringing back: files are never lost, never replaced, and moved whole or not at all."""
+"""Deleting and restoring: files are never lost or overwritten, and moves are atomic."""
 
 import errno
 import os
@@ -117,7 +117,7 @@ def test_after_thirty_days_and_not_before_it_goes_for_good(store: Store, tmp_pat
 
 
 def other_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every folder a disk of its own."""
+    """Simulate a separate disk for every folder."""
 
     def refuse(source: Path, path: Path) -> None:
         if source.parent != path.parent:
@@ -143,7 +143,7 @@ def test_between_disks_files_are_copied_whole_and_then_removed(
 def test_where_one_file_cannot_be_moved_all_stay(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
 ) -> None:
-    """Of two videos with three files each, one file cannot be moved: nothing is deleted, and nothing brought back."""
+    """If one of the files of two videos cannot be moved, nothing is deleted or restored."""
     made = [add_entry(store, tmp_path, name) for name in ("a", "b")]
     numbers, before = [entry.number for entry in made], [contents(entry) for entry in made]
     moves: list[Path] = []
@@ -163,7 +163,7 @@ def test_where_one_file_cannot_be_moved_all_stay(
 
     Trash(store).put(numbers)
     moves.clear()
-    with pytest.raises(MediaError, match="nothing was brought back"):
+    with pytest.raises(MediaError, match="nothing was restored"):
         Trash(store).restore(numbers)
     assert [contents(Entries(store).entry(number)) for number in numbers] == before
     assert Entries(store).count(Filter(deleted=True)) == 2 and list(tmp_path.glob("*.mp4")) == []
@@ -190,7 +190,7 @@ getattr(trash.Trash(Store(Path(sys.argv[1]))), sys.argv[2])([1, 2])
 
 
 def killed(store: Store, what: str, after: int) -> None:
-    """Another process begins to delete or to restore both videos, and is gone after so many files."""
+    """Let another process delete or restore both videos and exit after a number of files."""
     command = [sys.executable, "-c", KILLED, str(store.path), what, str(after)]
     environment = {**os.environ, "PYTHONPATH": str(paths.PROJECT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -207,7 +207,7 @@ def test_a_program_that_is_killed_half_way_leaves_nothing_half_done(store: Store
     assert Entries(store).count() == 2 and trashed(store) == []
 
     Trash(store).put([1, 2])
-    write_files(tmp_path, "a", seed=50)  # so that the first video comes back beside it
+    write_files(tmp_path, "a", seed=50)  # so that the first video is restored under another name
     killed(store, "restore", after)
     Trash(store).remove_expired()
     assert [contents(Entries(store).entry(entry.number)) for entry in made] == before

@@ -1,4 +1,4 @@
-"""A service with a real cluster, shared by the modules that use it."""
+"""Service with a real cluster, shared by the modules that use it."""
 
 import os
 import shutil
@@ -16,14 +16,14 @@ from img2vid.jobs.store import Store
 
 @pytest.fixture(scope="session")
 def checkpoints(random_checkpoint: Path) -> Path:
-    """A folder with the checkpoints of two versions."""
+    """Return a folder with the checkpoints of two versions."""
     shutil.copy(random_checkpoint, random_checkpoint.with_name("svd_tiny_xt.safetensors"))
     return random_checkpoint.parent
 
 
 @pytest.fixture(scope="module", autouse=True)
 def surroundings(checkpoints: Path) -> Iterator[None]:
-    """What processes that the tests start inherit: their checkpoints, one thread, and the stand-ins on their path."""
+    """Set the environment of subprocesses: checkpoints, one thread, and the stand-ins on their path."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMG2VID_CHECKPOINTS", str(checkpoints))
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -34,7 +34,7 @@ def surroundings(checkpoints: Path) -> Iterator[None]:
 
 
 class SharedService:
-    """One service with a real cluster for all modules that use it in a row, as starting one takes seconds."""
+    """Service with a real cluster for consecutive modules that use it, as starting one takes seconds."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class SharedService:
         self._started = 0
 
     def get(self) -> JobService:
-        """Return the service, started if it is not; jobs whose names say so are done by stand-ins."""
+        """Return the service, started if needed. Stand-ins run the jobs with their names."""
         if self._service is None:
             self._started += 1
             store = Store(self._folder / f"home{self._started}" / "img2vid.sqlite")
@@ -51,7 +51,7 @@ class SharedService:
         return self._service
 
     def stop(self) -> None:
-        """Stop the service if it runs; the next use starts another one with a home of its own."""
+        """Stop the service if it runs. The next use starts another one with its own home."""
         if self._service is not None:
             service, self._service = self._service, None
             service.stop()
@@ -85,13 +85,13 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture
 def service(surroundings: None, shared_service: SharedService) -> JobService:
-    """A service that works."""
+    """Return the running service."""
     return shared_service.get()
 
 
 @pytest.fixture
 def client(service: JobService, tmp_path: Path) -> Iterator[Client]:
-    """A client of the service; what it leaves is cancelled."""
+    """Yield a client of the service and cancel its remaining jobs afterwards."""
     client = Client(service.store, tmp_path)
     yield client
     for job in client.store.jobs(limit=500):

@@ -1,4 +1,4 @@
-"""What the tests of this folder use to give jobs, to wait for what becomes of them, and to find the processes."""
+"""Helpers to submit jobs, wait for them and find processes of the cluster."""
 
 import os
 import signal
@@ -16,67 +16,67 @@ from img2vid.jobs.store import Store
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
-PATIENCE = 90.0
-"""Seconds after which a test gives up waiting; none of them measures time."""
+TIMEOUT = 90.0
+"""Timeout of a test in seconds. No test measures time."""
 CPU = EngineChoice(device="cpu")
 PHOTO = paths.PROJECT / "assets" / "dandelion.jpg"
 
 
-def until(condition: Callable[[], Any], what: str = "it") -> Any:
-    """What the condition gives as soon as it gives something."""
-    deadline = time.monotonic() + PATIENCE
+def until(condition: Callable[[], Any], event: str = "the event") -> Any:
+    """Return the first true value of the condition. Fail after the timeout."""
+    deadline = time.monotonic() + TIMEOUT
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} never happened"
+        assert time.monotonic() < deadline, f"{event} never happened"
         time.sleep(0.02)
     return found
 
 
 def small(version: str = "svd_tiny", **changes: Any) -> SampleSettings:
-    """Settings of a video that is made in a second."""
+    """Return settings of a video that takes a second."""
     return find_version(version).settings({"height": 64, "width": 64, "num_frames": 3, "num_steps": 2, **changes})
 
 
 class Client:
-    """Gives jobs to a store and waits for what becomes of them."""
+    """Adds jobs to a store and waits for them."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         self.store, self.folder = store, folder
         self.runs_file = folder / "runs"
 
     def photo(self, name: str = "photo", choice: EngineChoice = CPU, **changes: Any) -> Job:
-        """A job for the real pipeline."""
+        """Add a job for the real pipeline."""
         return self.store.add(small(**changes), choice, PHOTO.read_bytes(), name, ".jpg", self.folder / "videos")
 
     def stand_in(self, name: str, choice: EngineChoice = CPU, animation: str | None = None, **settings: Any) -> Job:
-        """A job for the stand-in of that name."""
+        """Add a job for the stand-in with this name."""
         picture = str(self.runs_file).encode()
         return self.store.add(
             SampleSettings(**settings), choice, picture, name, "", self.folder / "videos", animation=animation
         )
 
     def open_gate(self) -> None:
-        """Lets gated jobs end."""
+        """Let gated jobs finish."""
         self.runs_file.with_suffix(".gate").touch()
 
     def runs(self) -> list[str]:
-        """The names of the stand-ins that have begun, in order."""
+        """Return the names of the started stand-ins, in order."""
         return self.runs_file.read_text(encoding="utf-8").split() if self.runs_file.is_file() else []
 
     def end(self, job: Job) -> Job:
-        """The job when it has ended."""
+        """Wait until a job has ended and return it."""
         return until(lambda: job_if(self.store.job(job.id)), f"the end of {job.picture_name}")
 
     def at(self, job: Job, stage: str, step: int = 0) -> JobProgress:
-        """The progress of a job that has come to a stage, or to a step of it."""
+        """Wait until a job has reached a step of a stage and return its progress."""
 
-        def there() -> JobProgress | None:
+        def reached() -> JobProgress | None:
             now = self.store.progress(job.id)
             return now if now is not None and now.stage == stage and now.step >= step else None
 
-        return until(there, f"{stage} {step} of {job.picture_name}")
+        return until(reached, f"{stage} {step} of {job.picture_name}")
 
     def files(self) -> list[str]:
-        """The names in the folder of the videos."""
+        """Return the file names in the video folder."""
         folder = self.folder / "videos"
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
@@ -86,13 +86,13 @@ def job_if(job: Job) -> Job | None:
 
 
 def worker_processes(parent: int | None = None) -> list[psutil.Process]:
-    """The processes in which the workers of a cluster below this process run; the first is a worker."""
+    """Return the worker processes of clusters below this process; the first one is a worker."""
     processes = psutil.Process(parent).children(recursive=True)
     return [process for process in processes if "multiprocessing.spawn" in " ".join(_words(process))]
 
 
 def cluster_processes(parent: int | None = None) -> list[psutil.Process]:
-    """The processes that hold a scheduler, below this process."""
+    """Return the scheduler processes below this process."""
     processes = psutil.Process(parent).children(recursive=True)
     return [process for process in processes if "img2vid.jobs.local_cluster" in _words(process)]
 
@@ -105,5 +105,5 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 def kill(process: psutil.Process) -> None:
-    """Ends a process at once, whatever it is doing."""
+    """Kill a process with SIGKILL."""
     os.kill(process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""What the workers of the tests' service run: by the picture's name the real thing, or something cheap in its place.
+"""Tasks for the workers of the tests' service: the real task, or a cheap stand-in chosen by the picture's name.
 
-The picture of a stand-in is no picture but the path of a file into which it writes its name when it begins; it may also
-wait for a file beside that. Workers are other processes, so this module is on their path.
+A stand-in's picture is the path of a file to which it appends its name when it starts. It may also wait for a file
+beside that. Workers are other processes, so this module is on their path.
 """
 
 import os
@@ -21,39 +21,39 @@ from img2vid.progress import Event
 
 STEPS = 3000
 STEP_SECONDS = 0.1
-# A device of their own keeps the timings of stand-ins apart from those of real videos, by which real ones are judged.
+# A separate device keeps the timings of stand-ins out of the estimates for real videos.
 ENGINE = {"provider": "native", "device": "a stand-in", "precision": "fp32"}
 
 
 def make(request: RenderRequest) -> RenderResult:
-    """The order of a service in the tests."""
+    """Run a request of the tests' service."""
     return KINDS.get(request.name.split("-")[0], worker.make_video)(request)
 
 
 def get_worker_info() -> WorkerInfo:
-    """Who the worker is, without importing torch for that."""
+    """Return the worker's identity without importing torch."""
     from distributed import get_worker
 
     return WorkerInfo(str(get_worker().name), "here", "CPU", img2vid.__version__)
 
 
 def quick(request: RenderRequest) -> RenderResult:
-    """Is done at once."""
-    _begin(request)
+    """Finish at once."""
+    _start(request)
     return _done(request)
 
 
 def gated(request: RenderRequest) -> RenderResult:
-    """Goes on for minutes, step by step, or until the gate is opened."""
-    return _go_on(request, _begin(request))
+    """Run for minutes, step by step, or until the gate is opened."""
+    return _run_steps(request, _start(request))
 
 
 def held(request: RenderRequest) -> RenderResult:
-    """Goes on for minutes, whatever the picture is; only a service of the tests knows it, others make the video."""
-    return _go_on(request, Path("no gate"))
+    """Run for minutes with any picture. Only the tests' service knows this stand-in, others make the video."""
+    return _run_steps(request, Path("no gate"))
 
 
-def _go_on(request: RenderRequest, gate: Path) -> RenderResult:
+def _run_steps(request: RenderRequest, gate: Path) -> RenderResult:
     report = worker.reporter(request.task, request.topic)
 
     def work() -> RenderResult:
@@ -68,14 +68,14 @@ def _go_on(request: RenderRequest, gate: Path) -> RenderResult:
 
 
 def dying(request: RenderRequest) -> RenderResult:
-    """Ends its process, as the system does when memory runs out."""
-    _begin(request)
+    """Kill its process, as the system does when memory runs out."""
+    _start(request)
     os.kill(os.getpid(), signal.SIGKILL)
     return _done(request)
 
 
 def stingy(request: RenderRequest) -> RenderResult:
-    """The real thing, on a card that can decode no more than two frames at a time."""
+    """Make the real video on a device that can decode at most two frames at a time."""
 
     def load(*arguments: Any) -> LoadedModel:
         model = inference.load(*arguments)
@@ -93,7 +93,7 @@ def stingy(request: RenderRequest) -> RenderResult:
 
 
 def picky(request: RenderRequest) -> RenderResult:
-    """The real thing, on a card that has room for three frames."""
+    """Make the real video on a device with memory for three frames."""
 
     def work() -> RenderResult:
         raise OutOfMemory("memory ran out")
@@ -104,11 +104,11 @@ def picky(request: RenderRequest) -> RenderResult:
 
 
 def broken(request: RenderRequest) -> RenderResult:
-    """Has a mistake in it."""
+    """Raise an unexpected exception."""
     raise ZeroDivisionError("one by nothing")
 
 
-def _begin(request: RenderRequest) -> Path:
+def _start(request: RenderRequest) -> Path:
     path = Path(request.picture.decode())
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{request.name}\n")

@@ -1,4 +1,4 @@
-"""`img2vid sweep` and `img2vid compare` with the real small model: made once, used again, whole or told why not."""
+"""`img2vid sweep` and `img2vid compare` with the real small model: reuse, atomic output and error messages."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ Command = Callable[..., Said]
 def command(
     client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Command:
-    """Runs a command in the home of the tests' service, in a folder of its own."""
+    """Return a function that runs a command in the home of the tests' service, in its own folder."""
     monkeypatch.setenv("IMG2VID_HOME", str(client.store.home))
     monkeypatch.chdir(tmp_path)
 
@@ -88,7 +88,7 @@ def test_versions_are_compared_in_a_row_and_with_a_wipe(command: Command) -> Non
         ("svd_tiny", True),
         ("svd_tiny_xt, seed 112", False),
     ]
-    assert len(read_frames(Path(wiped["video"]))) == 12  # 6 frames a second would be leaps of the edge
+    assert len(read_frames(Path(wiped["video"]))) == 12  # at 6 frames per second the edge would jump
 
 
 def test_a_cell_that_fails_is_told_and_the_others_go_on(command: Command, tmp_path: Path) -> None:
@@ -104,18 +104,18 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(command: Command, tmp_pa
     ("arguments", "sentence"),
     [
         (["sweep", "--axis", "motion_bucket_id=20,abc"], "a whole number from 0 to 511, got 'abc'"),
-        (["sweep", "--axis", "seed=1,2", "--seed", "4"], "seed is an axis and is given as --seed too"),
+        (["sweep", "--axis", "seed=1,2", "--seed", "4"], "seed is given both as an axis and as --seed"),
         (["sweep", "--axis", "seed=1,2", "--axis", "seed=3"], "both axes are seed"),
         (["sweep", "--axis", "seed=1..20", "--axis", "fps=5..24"], "at most 100 videos, got 20 x 20"),
         (["sweep"], "--axis"),
         (["sweep", "--axis", "version=svd_tiny,svd"], "the checkpoint of svd is missing"),
         (["sweep", "--axis", "seed=1,2", "--num-samples", "2"], "--num-samples"),
-        (["compare", "--versions", "svd_tiny"], "a comparison has 2 to 4 columns, got 1"),
+        (["compare", "--versions", "svd_tiny"], "a comparison needs 2 to 4 columns, got 1"),
         (["compare", "--versions", "svd_tiny,svd_tiny"], "columns 1 and 2 are the same"),
-        (["compare", "--column", "seed", "--column", "seed=2"], "a column is settings with values, got 'seed'"),
+        (["compare", "--column", "seed", "--column", "seed=2"], "--column needs settings with values, got 'seed'"),
         (["compare", "--column", "seed=1,seed=2", "--column", "seed=2"], "has seed twice"),
         (["compare", "--column", "seed=x", "--column", "seed=2"], "seed must be a whole number"),
-        (["compare", *(f"--column=seed={seed}" for seed in range(3)), "--wipe"], "a wipe has two columns, got 3"),
+        (["compare", *(f"--column=seed={seed}" for seed in range(3)), "--wipe"], "needs exactly two columns, got 3"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_no_job(
@@ -138,7 +138,7 @@ def test_a_picture_that_cannot_be_used_is_refused(command: Command, tmp_path: Pa
 def test_an_axis_that_rests_is_told(command: Command) -> None:
     said = command("sweep", PHOTO, "--axis", "scale=1,2", *SMALL, "--seed", 131)
     assert said.code == 0
-    assert said.err[0] == "img2vid: scale changes nothing here; only VanillaCFG uses it"
+    assert said.err[0] == "img2vid: scale has no effect here; only VanillaCFG uses it"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
@@ -157,7 +157,7 @@ def test_ctrl_c_cancels_what_waits_and_a_second_call_goes_on(command: Command, c
         finally:
             process.kill()
     assert (process.returncode, out) == (130, "")
-    assert err.splitlines()[-1] == "img2vid: stopped; videos that were finished are kept"
+    assert err.splitlines()[-1] == "img2vid: stopped; finished videos are kept"
     assert [client.end(client.store.job(job)).state for job in asked] == [State.CANCELLED] * 2
     said = command("sweep", PHOTO, "--axis", "num_steps=2,3", *SMALL[:6], "--device", "cpu", "--seed", 121)
     assert said.code == 0
@@ -165,6 +165,6 @@ def test_ctrl_c_cancels_what_waits_and_a_second_call_goes_on(command: Command, c
 
 
 def _of_steps(store: Store, *steps: int) -> list[str]:
-    """The jobs of those numbers of steps, as soon as all are there."""
+    """Return the jobs with these numbers of steps as soon as all exist."""
     found = {job.settings.num_steps: job.id for job in store.jobs(20) if job.settings.seed == 121}
     return [found[step] for step in steps] if {*steps} <= {*found} else []

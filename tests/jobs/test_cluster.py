@@ -1,4 +1,4 @@
-"""Which cluster is opened, what its workers see, and what is said when there is none."""
+"""Choice of the cluster, environments of its workers, and error messages."""
 
 import os
 import socket
@@ -47,14 +47,14 @@ def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: p
 
 def test_a_certificate_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMG2VID_SCHEDULER", "tls://127.0.0.1:9")
-    with pytest.raises(ClusterError, match="a certificate is needed, and none is named"), open_cluster(tmp_path):
+    with pytest.raises(ClusterError, match="needs a certificate, and none is configured"), open_cluster(tmp_path):
         pytest.fail("there is no cluster")
 
 
 def test_a_scheduler_that_is_asked_again_and_again_leaves_no_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each attempt of Dask's own kind of connection that fails leaves a thread behind."""
+    """Regression: each failed connection of Dask's own client leaves a thread behind."""
     monkeypatch.setenv("IMG2VID_SCHEDULER", "tcp://127.0.0.1:9")
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.1)
     before = threading.active_count()
@@ -70,7 +70,7 @@ def test_a_cluster_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(cluster.paths, "PROJECT", tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(cluster.__file__).parents[2]), *sys.path]))
     with (
-        pytest.raises(ClusterError, match=r"the workers did not start; .*cluster\.log says why"),
+        pytest.raises(ClusterError, match=r"the workers did not start; see .*cluster\.log"),
         open_cluster(tmp_path),
     ):
         pytest.fail("there is no cluster")

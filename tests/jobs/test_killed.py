@@ -1,4 +1,4 @@
-"""Processes that are killed with `kill -9`: the worker, the cluster, the program that holds the service."""
+"""Processes killed with `kill -9`: worker, cluster and the program with the active service."""
 
 import os
 import signal
@@ -34,9 +34,9 @@ def test_a_job_whose_worker_is_killed_finishes_by_itself(client: Client, stage: 
     assert (done.state, done.attempts, done.error) == (State.DONE, 2, "")
     assert done.notice.startswith(f"the worker was lost in the stage '{stage}', step ")
     notices = done.notice.split("; ")
-    assert notices[1] == "the job was begun again"
-    # What was sampled is not sampled a second time.
-    sampled = ["an earlier try had sampled it already, so that it was only decoded"]
+    assert notices[1] == "the job was restarted"
+    # Latents are not sampled twice.
+    sampled = ["reused latents that an earlier attempt sampled"]
     assert notices[2:] == (sampled if stage == "decode" else [])
     assert len(client.files()) == 3
     assert len(read_frames(done.results[0].video)) == job.settings.num_frames
@@ -50,7 +50,7 @@ def test_a_job_that_kills_its_worker_twice_fails_and_the_others_go_on(client: Cl
     assert (failed.state, failed.attempts, failed.error_type) == (State.FAILED, 2, "WorkerLost")
     assert failed.error == (
         "the worker was lost 2 times, the last time at the start; "
-        "if memory ran out, make the video smaller or set decode_t to a smaller number"
+        "if memory ran out, make the video smaller or lower decode_t"
     )
     assert client.end(other).state is State.DONE
 
@@ -59,7 +59,7 @@ def test_a_cancelled_job_whose_worker_is_killed_stays_cancelled(client: Client, 
     job = client.stand_in("gated")
     client.at(job, "sample")
     (process,) = worker_processes()
-    os.kill(process.pid, signal.SIGSTOP)  # so that it cannot leave the step that it is in
+    os.kill(process.pid, signal.SIGSTOP)  # so that it cannot finish its current step
     service.cancel(job.id)
     kill(process)
     assert client.end(job).state is State.CANCELLED
@@ -80,15 +80,15 @@ def test_a_cluster_that_is_killed_is_opened_again(client: Client) -> None:
     assert not any(worker.is_running() for worker in workers)
 
 
-# The program that holds the service
+# The program with the active service
 
 PROGRAM = """
 import sys, time
 from pathlib import Path
 import stand_ins
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
-Desk(Store(Path(sys.argv[1])), make=stand_ins.make, greet=stand_ins.greet).start()
+JobService(Store(Path(sys.argv[1])), make=stand_ins.make, get_worker_info=stand_ins.get_worker_info).start()
 time.sleep(600)
 """
 

@@ -1,4 +1,4 @@
-"""What was sampled outlives the run that sampled it, until its video is there; nobody gets what is not theirs."""
+"""Latent cache: latents outlive a failed run until their video exists, and match only their own model and settings."""
 
 import os
 from dataclasses import fields, replace
@@ -35,12 +35,12 @@ from img2vid.versions import find_version
 LATENTS = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
 
 
-# Packets and their names
+# Blobs and keys
 
 
 @given(arrays(np.float32, array_shapes(min_dims=4, max_dims=4, max_side=4)), st.text(max_size=30))
 def test_a_packet_gives_back_exactly_what_was_packed(latents: Any, made_by: str) -> None:
-    made_by = made_by.rstrip("\0")  # numpy's texts end there
+    made_by = made_by.rstrip("\0")  # numpy strips trailing zero bytes from strings
     np.testing.assert_array_equal(unpack(pack(latents, made_by), made_by), latents)
 
 
@@ -90,7 +90,7 @@ def test_a_disk_that_takes_nothing_stops_no_run(tmp_path: Path) -> None:
     assert (cache.get("0" * 32), cache.has("0" * 32)) == (b"", False)
 
 
-# A run that begins with decoding
+# A run that starts with decoding
 
 
 def test_a_run_that_fails_in_decoding_is_taken_up_there_and_gives_the_same_video(
@@ -100,7 +100,7 @@ def test_a_run_that_fails_in_decoding_is_taken_up_there_and_gives_the_same_video
 
     version = find_version("svd_tiny")
     model, photo = inference.load(version, CPU), load_picture(PHOTO)
-    keeping = CachedLatents(LatentCache(tmp_path), model, CPU, "0" * 64)
+    stored = CachedLatents(LatentCache(tmp_path), model, CPU, "0" * 64)
     stages: list[str] = []
 
     def run(folder: str, decode_t: int) -> pipeline.Result:
@@ -108,7 +108,7 @@ def test_a_run_that_fails_in_decoding_is_taken_up_there_and_gives_the_same_video
         settings = small(decode_t=decode_t)
         on_event = lambda event: stages.append(event.stage)  # noqa: E731
         results = pipeline.run(
-            model, photo, settings, tmp_path / folder, name="photo", keeping=keeping, on_event=on_event
+            model, photo, settings, tmp_path / folder, name="photo", latent_store=stored, on_event=on_event
         )
         return next(results)
 
@@ -122,8 +122,8 @@ def test_a_run_that_fails_in_decoding_is_taken_up_there_and_gives_the_same_video
     monkeypatch.setattr(engine, "decode_latents", decode_latents)
     again = run("again", 3)
     assert "sample" not in stages
-    assert again.notice == "an earlier try had sampled it already, so that it was only decoded"
-    keeping.drop(SampleSettings(**again.metadata["settings"]))
+    assert again.notice == "reused latents that an earlier attempt sampled"
+    stored.drop(SampleSettings(**again.metadata["settings"]))
     fresh = run("fresh", 3)
     assert "sample" in stages
     assert fresh.notice == ""
@@ -145,13 +145,13 @@ def test_a_worker_sends_what_it_sampled_and_takes_it_back(monkeypatch: pytest.Mo
     first = make(b"")
     (told,) = blobs()
     assert (told["task"], told["seed"]) == ("job", 23)
-    again = make(told["packet"])
+    again = make(told["blob"])
     assert blobs() == []
     assert "sample" not in again.stages
     assert again.files == first.files
-    # A model that was exchanged meanwhile, such as by a new file of that name, samples for itself.
+    # A replaced model, such as a new file of that name, samples again.
     monkeypatch.setattr(inference, "made_by", lambda model: "another file")
-    other = make(told["packet"])
+    other = make(told["blob"])
     assert len(blobs()) == 1
     assert (other.notice, other.files) == ("", first.files)
 
@@ -173,5 +173,5 @@ def test_which_model_it_is_depends_on_its_file(tmp_path: Path) -> None:
     assert told(decoder_precision="fp16") == told(memory="stages") == before, "latents do not depend on these"
     os.utime(checkpoint, (2, 2))
     assert told() != before
-    checkpoint.unlink()  # the model in memory is of use all the same
+    checkpoint.unlink()  # the model in memory stays usable
     assert told() != told()

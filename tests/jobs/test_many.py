@@ -1,4 +1,4 @@
-"""Many programs at once, and one after the other: each job runs once, whoever added it and whoever has the service."""
+"""Many programs, at once and in sequence: each job runs once, independent of the program and of the active service."""
 
 import multiprocessing
 import threading
@@ -54,7 +54,7 @@ def test_of_two_desks_one_is_active_and_the_other_takes_over(tmp_path: Path) -> 
         client.at(job, "sample")
         assert len(cluster_processes()) == before + 1
         assert (second.status(), second.workers()) == (None, first.workers())
-        first.stop(put_back=True)
+        first.stop(requeue=True)
         client.open_gate()
         done = client.end(job)
         assert (done.state, done.attempts) == (State.DONE, 2)

@@ -1,4 +1,4 @@
-"""A scheduler and two workers that were started by hand, as docs/cluster.md says, and no disk between them."""
+"""Scheduler and two workers started by hand as in docs/cluster.md, without a shared disk."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ DASK = [sys.executable, "-m", "dask"]
 
 @pytest.fixture
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A certificate and its key, named by the variables of the page; made by Dask, as OpenSSL may not be here."""
+    """Return the variables of docs/cluster.md for a certificate and its key, made by Dask as OpenSSL may be missing."""
     from distributed import Security
 
     security = Security.temporary()
@@ -37,7 +37,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for name in files:
             variable = f"DASK_DISTRIBUTED__COMM__TLS__{role}__{name.upper()}"
             monkeypatch.setenv(variable, str(tmp_path / f"{name}.pem"))
-    dask.config.refresh()  # this process has read its variables already
+    dask.config.refresh()  # this process has already read its variables
     yield
     monkeypatch.undo()
     dask.config.refresh()
@@ -48,7 +48,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start(keys: None, tmp_path: Path) -> Iterator[Start]:
-    """Starts a part of the cluster in a folder of its own; at the end all of them are gone."""
+    """Return a function that starts a part of the cluster in its own folder. All parts are ended at teardown."""
     with contextlib.ExitStack() as stack:
 
         def run(name: str, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -130,7 +130,7 @@ def test_a_scheduler_that_comes_later_is_found(start: Start, tmp_path: Path, mon
         start(
             "scheduler", "scheduler", "--protocol", "tls", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
         )
-        until(lambda: service.status() == "there is no worker; jobs wait until one is there")
+        until(lambda: service.status() == "no worker is connected; jobs wait until one joins")
         assert service.failure() is None
         service.cancel(job.id)
         assert client.end(job).state is State.CANCELLED

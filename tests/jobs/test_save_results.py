@@ -1,4 +1,4 @@
-"""Finished videos become files: all of one name, whole or not at all, never on top of another one."""
+"""Saving of finished videos: one name for all files, atomic, never overwriting another file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Jobs from the queue to the disk, through a real cluster of one worker on this machine."""
+"""Jobs from queue to disk with a real local cluster of one worker."""
 
 import io
 import json
@@ -16,6 +16,7 @@ from img2vid import inference, pipeline
 from img2vid.errors import BadInput, CheckpointError
 from img2vid.inference import EngineChoice
 from img2vid.jobs.job import Job, JobProgress, State
+from img2vid.jobs.peaks import expected_peak
 from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 from img2vid.media.pictures import load_picture
@@ -27,7 +28,7 @@ def names(jobs: list[Job]) -> list[str]:
     return [job.picture_name for job in jobs]
 
 
-# From the picture to the video
+# From picture to video
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -40,14 +41,14 @@ def test_a_photo_becomes_the_video_that_the_pipeline_makes(client: Client, tmp_p
     assert result.seconds > 0
     assert json.loads(result.sidecar.read_text(encoding="utf-8")) == result.metadata == read_metadata(result.video)
     assert result.metadata["picture_sha256"] == job.picture.stem
-    assert (client.store.expected_memory(job.settings, CPU) or 0) > 50_000_000
+    assert (expected_peak(client.store, job.settings, job.choice) or 0) > 50_000_000
     model = inference.load(find_version("svd_tiny"), CPU)
     (here,) = pipeline.run(model, load_picture(PHOTO), job.settings, tmp_path / "here", name="photo")
     assert (read_frames(here.video) == read_frames(result.video)).all()
 
 
 def test_events_tell_stage_step_noise_level_time_memory_and_show_a_preview(client: Client) -> None:
-    client.end(client.photo())  # from now on it is known how long such a video takes
+    client.end(client.photo())  # from now on the time of such a video can be estimated
     job = client.photo(num_steps=30, decode_t=1)
     seen: list[JobProgress] = []
     while not client.store.job(job.id).state.ended:
@@ -103,7 +104,7 @@ def test_a_video_whose_folder_is_gone_is_kept_in_the_home(client: Client) -> Non
     assert result.video.parent == client.store.home / "kept"
     assert result.video.read_bytes() == b"video"
     assert job.notice.startswith(f"nothing can be written to {client.folder / 'videos'}")
-    assert job.notice.endswith(f"so the video was put into {client.store.home / 'kept'}")
+    assert job.notice.endswith(f"so the video was saved in {client.store.home / 'kept'}")
 
 
 # The queue
@@ -166,7 +167,7 @@ def test_a_job_may_be_cancelled_from_a_store_of_another_process(client: Client) 
     assert client.end(job).state is State.CANCELLED
 
 
-# Failing
+# Failures
 
 
 def test_memory_that_runs_out_in_decoding_halves_decode_t(client: Client) -> None:
@@ -195,13 +196,13 @@ def test_a_picture_that_is_gone_is_told(client: Client, service: JobService) -> 
     client.open_gate()
     failed = client.end(job)
     assert (failed.state, failed.error_type) == (State.FAILED, "BadInput")
-    assert failed.error.startswith(f"the picture {job.picture} cannot be read any more")
+    assert failed.error.startswith(f"the picture {job.picture} can no longer be read")
 
 
 def test_what_cannot_run_is_refused_at_once(service: JobService, tmp_path: Path) -> None:
     photo = PHOTO.read_bytes()
     before = service.store.jobs(limit=1)
-    with pytest.raises(BadInput, match="'notes' is not a picture"):
+    with pytest.raises(BadInput, match="'notes' is not a supported image"):
         service.submit(small(), CPU, b"no picture", "notes", ".txt")
     with pytest.raises(CheckpointError, match="the checkpoint of svd_xt is missing"):
         service.submit(find_version("svd_xt").settings({}), CPU, photo, "photo", ".jpg")
@@ -273,7 +274,7 @@ def test_the_desk_knows_its_workers(client: Client, service: JobService) -> None
 
 
 def test_the_cluster_is_reached_over_the_loopback_alone_and_only_with_the_key(client: Client) -> None:
-    """Whoever can send a task to a worker can run any program as its user."""
+    """Access to a worker allows running any program as its user."""
     client.end(client.stand_in("quick"))
     processes = [*cluster_processes(), *worker_processes()]
     assert len(processes) == 2
@@ -286,12 +287,12 @@ def test_the_cluster_is_reached_over_the_loopback_alone_and_only_with_the_key(cl
     assert listening
     assert {address.ip for address in listening} == {"127.0.0.1"}
     for address in listening:
-        if answer(address.port, encrypted=False)[:12] != b"HTTP/1.1 404":  # Dask's web server, without any page
+        if answer(address.port, encrypted=False)[:12] != b"HTTP/1.1 404":  # Dask's web server without routes
             assert answer(address.port, encrypted=False) == answer(address.port, encrypted=True) == b""
 
 
 def answer(port: int, encrypted: bool) -> bytes:
-    """What a stranger hears who speaks to a port."""
+    """Return the response of a port to an unauthenticated client."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:

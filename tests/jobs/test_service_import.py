@@ -1,4 +1,4 @@
-"""A page imports the service before it is drawn: that must not bring in what takes seconds."""
+"""Import time of the service, which pages import before they are drawn."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The store of jobs: what it remembers, in which order, and that many may use it at once."""
+"""Job store: records, queue order and concurrent access."""
 
 import multiprocessing
 import sqlite3
@@ -40,7 +40,7 @@ def names(jobs: list[Job]) -> list[str]:
     return [job.picture_name for job in jobs]
 
 
-# What is kept
+# Records
 
 
 def test_a_job_is_what_was_added(store: Store, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_settings_of_another_version_of_the_program_can_still_be_listed(store: S
 
 
 def test_the_engines_choice_of_another_version_of_the_program_can_still_be_listed(store: Store) -> None:
-    """Old rows lack what was added later; newer ones have more."""
+    """Rows of older versions lack fields, rows of newer versions have more."""
     add(store)
     with sqlite3.connect(store.path) as db:
         db.execute("""UPDATE jobs SET choice = '{"provider": "sgm", "precision": "fp16", "colour": "blue"}'""")
@@ -150,7 +150,7 @@ def test_the_queue_can_be_reordered(store: Store, job: str, place: int, order: s
 def test_only_waiting_jobs_are_moved(store: Store) -> None:
     job = add(store)
     store.start(job.id)
-    with pytest.raises(BadInput, match=f"the job {job.id} does not wait any more"):
+    with pytest.raises(BadInput, match=f"the job {job.id} is no longer queued"):
         store.move(job.id, 0)
 
 
@@ -193,7 +193,7 @@ def test_a_job_that_was_put_back_is_the_next_to_run(store: Store, tmp_path: Path
     assert names(store.queue()) == ["b", "c"]
 
 
-# What happens to a job
+# Job states
 
 
 def test_a_job_runs_and_ends_once(store: Store, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_an_unknown_job_is_told(store: Store) -> None:
             ask("nobody")
 
 
-# The model, the time, the notes
+# Model status, timings, notes
 
 
 def test_the_model_is_the_one_that_changed_last(store: Store) -> None:
@@ -316,16 +316,6 @@ def test_the_expected_time_scales_with_the_work(store: Store) -> None:
     assert store.expected_seconds(SETTINGS, EngineChoice("native", "cpu", "fp32")) == pytest.approx(13)
 
 
-def test_the_expected_memory_is_known_once_it_was_seen(store: Store) -> None:
-    assert store.expected_memory(SETTINGS, CHOICE) is None
-    store.record_timing("svd_tiny", ENGINE, Timing.of(SETTINGS, 10, 2, 13))
-    assert store.expected_memory(SETTINGS, CHOICE) is None
-    for _ in range(3):
-        store.record_timing("svd_tiny", ENGINE, Timing.of(SETTINGS, 10, 2, 13, model=1e9, memory=1.5e9))
-    assert store.expected_memory(SETTINGS, CHOICE) == 1_500_000_000
-    assert store.expected_memory(SampleSettings(num_frames=28), CHOICE) == 2_000_000_000
-
-
 def test_one_slow_video_does_not_change_the_expected_time(store: Store) -> None:
     for sampling in (10, 10, 100, 10):
         store.record_timing("svd_tiny", ENGINE, Timing.of(SETTINGS, sampling, decoding=0, whole=sampling))
@@ -339,7 +329,7 @@ def test_notes_reach_other_processes(store: Store) -> None:
     assert Store(store.path).note("status") == {"ready": True}
 
 
-# Many at once
+# Concurrency
 
 
 def add_many(path: Path, name: str) -> None:
@@ -380,13 +370,13 @@ def test_a_job_is_claimed_once_by_many_threads_that_cancel_and_start(store: Stor
     assert all(one != other for one, other in zip(cancelled.result(), started.result(), strict=True))
 
 
-# When the disk or the file is not as it should be
+# Damaged files and disk errors
 
 
 def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     path = tmp_path / "img2vid.sqlite"
     path.write_text("a letter, and nothing that a database begins with", encoding="utf-8")
-    with pytest.raises(StoreError, match=r"the store of jobs .* cannot be used .file is not a database."):
+    with pytest.raises(StoreError, match=r"the job database .* cannot be used .file is not a database."):
         Store(path).jobs()
     assert path.read_text(encoding="utf-8").startswith("a letter")
 
@@ -396,16 +386,16 @@ def test_a_store_of_a_newer_program_is_left_alone(store: Store) -> None:
     store.close()
     with sqlite3.connect(store.path) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="is of version 99, this program knows 2; update img2vid"):
+    with pytest.raises(StoreError, match="has version 99, this program supports 2; update img2vid"):
         store.jobs()
 
 
 def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file" / "home" / "img2vid.sqlite")
-    with pytest.raises(StoreError, match="cannot be made"):
+    with pytest.raises(StoreError, match="cannot be created"):
         store.jobs()
-    with pytest.raises(StoreError, match="the picture cannot be kept"):
+    with pytest.raises(StoreError, match="the picture cannot be saved"):
         add(store)
 
 

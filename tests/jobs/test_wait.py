@@ -1,4 +1,4 @@
-"""`img2vid sample` where a service is active: its jobs run there, and it says what it says without one."""
+"""`img2vid sample` with an active service: its jobs run there, with the same output as without one."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from img2vid.jobs.store import Store
 from img2vid.progress import Event, ignore
 
 SMALL = ["--height", "64", "--width", "64", "--num-frames", "3", "--num-steps", "2", "--device", "cpu"]
-# Enough work for minutes, so that whoever waits for the end instead of stopping is found out.
+# Enough work for minutes, so that a run that does not stop is detected.
 LONG = ["--num-frames", "14", "--num-steps", "1000", "--device", "cpu"]
 
 
@@ -35,7 +35,7 @@ class Said:
 
 @pytest.fixture
 def at_home(client: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """The command line has the home of the service, and cannot load a model itself."""
+    """Return the command line in the home of the service, unable to load a model itself."""
     monkeypatch.setenv("IMG2VID_HOME", str(client.store.home))
     monkeypatch.setattr(inference, "load", lambda *arguments: pytest.fail("the model was loaded in this process"))
     return client
@@ -53,7 +53,7 @@ def command(at_home: Client, capsys: pytest.CaptureFixture[str], tmp_path: Path,
     return run
 
 
-# In this process, with the service of the tests
+# In this process, with the tests' service
 
 
 def test_pictures_become_videos_on_the_desk(command, at_home: Client, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_events_are_shown_from_waiting_to_writing(at_home: Client, service: JobS
 
 
 def ended(client: Client, state: State, error: str = "", error_type: str = "") -> Job:
-    """A job that the service has not seen."""
+    """Return a job that the service has not seen."""
     job = client.stand_in("quick")
     client.store.start(job.id)
     client.store.finish(job.id, state, error, error_type)
@@ -180,7 +180,7 @@ def test_a_scheduler_that_never_answers_is_given_up(tmp_path: Path, monkeypatch:
     assert client.store.job(job.id).state is State.CANCELLED
 
 
-# As a process
+# As a subprocess
 
 
 def started(client: Client, *arguments: object) -> "subprocess.Popen[str]":
@@ -190,7 +190,7 @@ def started(client: Client, *arguments: object) -> "subprocess.Popen[str]":
 
 
 def newest(client: Client, name: str) -> Job:
-    """The job of a process that has just been started."""
+    """Return the job of a process that was just started."""
     return until(lambda: next((job for job in client.store.jobs(5) if job.picture_name == name), None), f"job {name}")
 
 
@@ -206,7 +206,7 @@ def test_ctrl_c_cancels_the_jobs_of_the_command(client: Client, tmp_path: Path) 
             out, err = process.communicate(timeout=120)
         finally:
             process.kill()
-    assert (process.returncode, out, err) == (130, "", "img2vid: stopped; videos that were finished are kept\n")
+    assert (process.returncode, out, err) == (130, "", "img2vid: stopped; finished videos are kept\n")
     assert [client.end(job).state for job in (first, second)] == [State.CANCELLED] * 2  # running until its step ends
     assert client.files() == []
 
@@ -214,10 +214,10 @@ def test_ctrl_c_cancels_the_jobs_of_the_command(client: Client, tmp_path: Path) 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from img2vid.jobs.service import Desk
+from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 import stand_ins
-Desk(Store(Path(sys.argv[1])), make=stand_ins.make, greet=stand_ins.greet).start()
+JobService(Store(Path(sys.argv[1])), make=stand_ins.make, get_worker_info=stand_ins.get_worker_info).start()
 time.sleep(600)
 """
 

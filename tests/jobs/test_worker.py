@@ -1,4 +1,4 @@
-"""What runs on a worker, without a cluster: one model, events no more than are of use, an outcome whatever happens."""
+"""Worker tasks without a cluster: model cache, rate of events, and results of all exceptions."""
 
 import gc
 import io
@@ -30,7 +30,7 @@ Sent = list[dict[str, Any]]
 
 
 class Model(SimpleNamespace):
-    """Stands for a loaded model, of which it is known when it is gone; it shares nothing with others."""
+    """Stand-in for a loaded model that records its deletion and shares no modules."""
 
     parts: ClassVar[dict[str, Any]] = {}
     advice = ""
@@ -73,11 +73,11 @@ def no_videos(*arguments: Any, **more: Any) -> Iterator[pipeline.Result]:
     raise OutOfMemory("there is no more")
 
 
-# The model
+# Models
 
 
 def test_the_old_model_is_released_before_the_new_one_is_loaded(reporter: Reporter, sent: Sent) -> None:
-    """Two models at once are more than a card holds."""
+    """Regression: two models at once do not fit a GPU."""
     loaded: list[weakref.ref[Model]] = []
 
     def load(*arguments: Any) -> Any:
@@ -273,7 +273,7 @@ def test_loading_can_be_cancelled_and_leaves_no_model(sent: Sent) -> None:
     assert states(sent) == [("loading", "svd_tiny"), ("none", "")]
 
 
-# Outcomes
+# Results
 
 
 def test_a_video_comes_back_as_bytes_and_nothing_stays(reporter: Reporter, sent: Sent, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_a_worker_whose_card_is_broken_ends_after_its_last_words(
         return
     with pytest.raises(Ended):
         worker._exit_if_broken(fault, reporter)
-    assert sent == [{"kind": "trouble", "task": "job", "sentence": "failed with AcceleratorError: CUDA error"}]
+    assert sent == [{"kind": "error", "task": "job", "sentence": "failed with AcceleratorError: CUDA error"}]
 
 
 # Events
@@ -381,7 +381,7 @@ def test_previews_are_small_animations_and_come_not_too_often(
 
 
 def test_previews_that_take_long_come_seldom(reporter: Reporter, sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a fast card a preview with every step would take a third of the time."""
+    """On a fast GPU, a preview at every step would take a third of the time."""
     now = [100.0]
 
     def slow(frames: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Whatever a file holds comes out as the colours that its author saw."""
+"""Color conversion: every file is loaded with the colors that its author intended."""
 
 import io
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def corners() -> Image.Image:
-    """48 x 32 pixels: red top left, green top right, blue bottom left, white bottom right."""
+    """Return 48 x 32 pixels: red top left, green top right, blue bottom left, white bottom right."""
     image = Image.new("RGB", (48, 32), WHITE)
     for colour, place in ((RED, (0, 0)), (GREEN, (24, 0)), (BLUE, (0, 16))):
         image.paste(colour, (*place, place[0] + 24, place[1] + 16))
@@ -38,7 +38,7 @@ def test_common_formats_keep_their_colours(kind: str) -> None:
     assert_corners(load_picture(encoded(corners(), kind)))
 
 
-# For each EXIF orientation, how the camera's sensor saw what is upright after turning.
+# The sensor's view of an upright image for each EXIF orientation.
 SENSOR: dict[int, Callable[[Image.Image], Image.Image]] = {
     1: lambda image: image,
     2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -115,7 +115,7 @@ def test_sixteen_bit_grey_of_the_other_byte_order() -> None:
 @pytest.mark.parametrize("value", [1.5, -3, 70000])
 def test_measurements_are_refused(value: float) -> None:
     numbers = np.full((3, 3), value, np.float32 if isinstance(value, float) else np.int32)
-    with pytest.raises(BadInput, match=r"^'scan\.tif' holds 32-bit measurements.*8 or 16 bits"):
+    with pytest.raises(BadInput, match=r"^'scan\.tif' has 32-bit values.*8 or 16 bits"):
         load_picture(encoded(Image.fromarray(numbers), "TIFF"), name="scan.tif")
 
 
@@ -126,11 +126,11 @@ def test_first_frame_of_an_animation(kind: str) -> None:
 
 
 def _swapped_profile() -> bytes:
-    """sRGB with the red and blue primaries exchanged, so that a picture with it looks right only when converted."""
+    """Return sRGB with the red and blue primaries exchanged, so that only converted images look right."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, blue = profile.index(b"rXYZ"), profile.index(b"bXYZ")
     profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
-    # Another description, for a profile that calls itself sRGB is believed.
+    # Renamed, because profiles that call themselves sRGB are not converted.
     text = "sRGB".encode("utf-16-be")
     while text in profile:
         at = profile.index(text)
@@ -157,7 +157,7 @@ def test_damaged_profile_is_taken_for_srgb(profile: bytes) -> None:
 
 
 def test_profile_of_another_kind_of_picture() -> None:
-    """Grey scans often carry the profile of a colour scanner, and now and then CMYK data carry an RGB profile."""
+    """Gray scans often carry a color scanner's profile, and CMYK data sometimes an RGB profile."""
     swapped = _swapped_profile()
     assert load_picture(encoded(Image.new("L", (4, 4), 200), icc_profile=swapped)).mode == "RGB"
     assert_corners(load_picture(encoded(corners().convert("CMYK"), "TIFF", icc_profile=swapped)))

@@ -1,4 +1,4 @@
-"""Several clips in one: sizes, frame rates, labels beside the pictures and never on them, limits of memory."""
+"""Composites: sizes, frame rates, labels outside the images, memory limits."""
 
 from pathlib import Path
 
@@ -19,21 +19,21 @@ RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 220, 30), (30, 30, 220), (250, 250
 def plain(
     colour: tuple[int, int, int], frames: int = 3, height: int = 96, width: int = 160, fps: float = 6
 ) -> Labelled:
-    """A clip of one colour."""
+    """Return a clip of one color."""
     whole = np.empty((frames, height, width, 3), np.uint8)
     whole[:] = colour
     return Labelled("one colour", whole, fps)
 
 
 def numbered(frames: int, fps: float, label: str = "numbered") -> Labelled:
-    """A clip whose n-th frame is n grey levels bright."""
+    """Return a clip whose n-th frame has gray level n."""
     whole = np.empty((frames, 96, 160, 3), np.uint8)
     whole[:] = np.arange(frames)[:, None, None, None]
     return Labelled(label, whole, fps)
 
 
 def share(frames: Frames, colour: tuple[int, int, int]) -> float:
-    """How many pixels have exactly that colour."""
+    """Return the share of pixels with exactly that color."""
     return int((frames == np.array(colour, np.uint8)).all(axis=-1).sum())
 
 
@@ -107,7 +107,7 @@ def test_frames_of_a_composite_are_those_of_its_clips() -> None:
 
 def test_the_edge_of_a_wipe_goes_to_the_right_and_back() -> None:
     frames, fps = wipe(plain(RED, width=320, height=192), plain(GREEN, width=320, height=192))
-    assert fps == 24 and len(frames) == 12  # 6 frames a second would be leaps: each is shown four times
+    assert fps == 24 and len(frames) == 12  # at 6 fps the edge would jump, so each frame is shown four times
     red = [share(frame, RED) for frame in frames]
     assert red[0] == 0 and max(red) == red[6] > 0.98 * 320 * 192
     assert red[:7] == sorted(red[:7]) and red[6:] == sorted(red[6:], reverse=True)
@@ -125,7 +125,7 @@ def test_a_wipe_tells_both_clips_above_the_picture() -> None:
 
 def test_a_wipe_of_other_shapes_cuts_nothing_off() -> None:
     frames, _ = wipe(plain(RED, width=320, height=192), plain(GREEN, width=96, height=192))
-    picture = frames[0]  # the edge stands at the left: the right clip is seen whole, in the middle
+    picture = frames[0]  # the edge is at the left: the right clip is completely visible, in the center
     assert share(picture, GREEN) == pytest.approx(96 * 192, rel=0.02) and share(picture, RED) == 0
 
 
@@ -204,7 +204,7 @@ def test_frames_of_another_shape_are_refused(frames: Frames) -> None:
 
 
 def test_the_ground_is_dark_and_the_words_are_bright() -> None:
-    """What is drawn must be told apart by eye: 7 to 1 is the contrast that accessibility guides ask for."""
+    """Text needs a contrast of 7 to 1, as accessibility guidelines ask for."""
 
     def luminance(colour: tuple[int, int, int]) -> float:
         red, green, blue = (value / 255 for value in colour)

@@ -1,4 +1,4 @@
-"""A finished video as GIF, WebP, zip of frames, last frame and sheet."""
+"""Exports: GIF, WebP, zip of frames, last frame and contact sheet."""
 
 import io
 import zipfile
@@ -81,5 +81,5 @@ def test_the_sheet_of_a_large_video_is_scaled_down(tmp_path: Path) -> None:
 def test_what_is_no_video_is_said(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"no video")
     for export in (frames_as_zip, last_frame, first_frame, contact_sheet):
-        with pytest.raises(BadInput, match="cannot be read as a video"):
+        with pytest.raises(BadInput, match=r"cannot read .* as a video"):
             export(tmp_path / "clip.mp4")

@@ -1,4 +1,4 @@
-"""Words on pictures: nothing runs out of its field, and what is cut says so."""
+"""Text rendering: nothing overflows its field, and truncation is marked."""
 
 import numpy as np
 from hypothesis import given, settings

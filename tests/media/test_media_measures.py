@@ -1,4 +1,4 @@
-"""Measures of clips whose answer can be told beforehand."""
+"""Video metrics on clips with known results."""
 
 import math
 
@@ -29,12 +29,12 @@ CLIPS = arrays(np.uint8, (4, 5, 6, 3))
 
 
 def flat(*levels: int, height: int = 6, width: int = 8) -> Clip:
-    """A clip with one grey for each frame."""
+    """Return a clip with one gray per frame."""
     return np.stack([np.full((height, width, 3), level, np.uint8) for level in levels])
 
 
 def board(low: int, high: int, size: int = 8) -> Clip:
-    """One frame, a chessboard of single pixels."""
+    """Return one frame, a checkerboard of single pixels."""
     squares = np.indices((size, size)).sum(axis=0) % 2
     return np.repeat(np.where(squares, high, low).astype(np.uint8)[None, ..., None], 3, axis=3)
 
@@ -62,7 +62,7 @@ def test_differences_are_told_frame_by_frame_and_do_not_wrap_around() -> None:
 
 
 def test_clips_of_different_sizes_are_refused() -> None:
-    with pytest.raises(BadInput, match=r"^only clips of one size can be compared, got 2 x 6 x 8 and 3 x 6 x 8$"):
+    with pytest.raises(BadInput, match=r"^clips must have the same size to be compared, got 2 x 6 x 8 and 3 x 6 x 8$"):
         psnr(flat(1, 1), flat(1, 1, 1))
     with pytest.raises(BadInput, match="got 1 x 6 x 8 and 1 x 6 x 9"):
         absolute_difference(flat(1), flat(1, width=9))
@@ -110,7 +110,7 @@ def test_flat_frames_and_even_slopes_have_no_sharpness() -> None:
 
 
 def test_sharpness_of_a_chessboard() -> None:
-    """All four neighbours differ by d from the pixel: the Laplacian is 4 d or -4 d, half of the time each."""
+    """All four neighbors differ by d from the pixel, so the Laplacian is 4 d or -4 d, half of the time each."""
     assert sharpness(board(100, 110)) == pytest.approx([1600])
     assert sharpness(np.concatenate([board(100, 110), board(0, 0)])) == pytest.approx([1600, 0])
 
@@ -135,11 +135,11 @@ def test_turned_and_reversed_clips_measure_alike(clip: Clip) -> None:
     assert flicker(clip) <= 2 * max(np.abs(np.diff(clip.astype(float), axis=0)).mean(axis=(1, 2, 3))) + 1e-9
 
 
-# What is seen along a clip
+# Along a clip
 
 
 def texture(height: int, width: int, seed: int = 0) -> Clip:
-    """One frame of soft spots, (H, W, 3), in which every place can be told from its neighbours."""
+    """Return one frame of soft spots, (H, W, 3), with unique neighborhoods."""
     spots = np.random.default_rng(seed).normal(size=(height // 4, width // 4))
     image = Image.fromarray(spots.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     grey = np.clip(128 + 45 * np.asarray(image), 0, 255).astype(np.uint8)
@@ -147,7 +147,7 @@ def texture(height: int, width: int, seed: int = 0) -> Clip:
 
 
 def shifted(dx: float, dy: float, frames: int = 4, height: int = 96, width: int = 160) -> Clip:
-    """A clip in which all moves by (dx, dy) pixels a frame."""
+    """Return a clip that moves by (dx, dy) pixels per frame."""
     edge = 48
     whole = Image.fromarray(texture(height + 2 * edge, width + 2 * edge))
     matrices = [(1, 0, edge - t * dx, 0, 1, edge - t * dy) for t in range(frames)]
@@ -208,9 +208,9 @@ def test_noise_lowers_structure_more_than_brightness_of_the_same_error() -> None
 
 
 def test_structure_needs_frames_of_one_size_and_room_for_a_window() -> None:
-    with pytest.raises(BadInput, match="only clips of one size can be compared, got 16 x 16 and 16 x 17"):
+    with pytest.raises(BadInput, match="clips must have the same size to be compared, got 16 x 16 and 16 x 17"):
         ssim(flat(1, height=16, width=16)[0], flat(1, height=16, width=17)[0])
-    with pytest.raises(BadInput, match=r"^ssim needs frames of at least 11 x 11 pixels, got 10 x 16$"):
+    with pytest.raises(BadInput, match=r"^SSIM needs frames of at least 11 x 11 pixels, got 10 x 16$"):
         ssim(flat(1, height=10, width=16)[0], flat(1, height=10, width=16)[0])
 
 

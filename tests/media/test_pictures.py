@@ -1,4 +1,4 @@
-"""Pictures in: every picture gives exactly the frame asked for, everything else one clear sentence."""
+"""Image loading: every image gives exactly the requested frame, every other file one clear error."""
 
 import io
 import random
@@ -30,7 +30,7 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """The first bytes of a PNG of this size, up to where the pixels would begin."""
+    """Return the beginning of a PNG of this size, without pixels."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return header + struct.pack(">I", 1000) + b"IDAT"
@@ -48,12 +48,12 @@ def test_files_and_their_contents_give_the_same_picture(tmp_path: Path) -> None:
 def test_huge_pictures_are_refused_by_their_header() -> None:
     with pytest.raises(BadInput, match=r"^'wall\.png' has 100000 x 100000 pixels.*200,000,000.*scale it down"):
         load_picture(png_header(100_000, 100_000), name="wall.png")
-    with pytest.raises(BadInput, match="at most 30 can be read"):
+    with pytest.raises(BadInput, match="more than the limit of 30"):
         load_picture(encoded(noise(8, 4)), max_pixels=30)
 
 
 def test_the_largest_telephone_pictures_pass_the_header_without_a_warning() -> None:
-    """Pillow itself warns at 90 million pixels and refuses 180 million; its own setting has to stay as it is."""
+    """Pillow itself warns at 90 million pixels and rejects 180 million; its own setting must stay unchanged."""
     limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings(), pytest.raises(BadInput, match="incomplete"):
         warnings.simplefilter("error")
@@ -70,12 +70,12 @@ def test_huge_jpegs_are_decoded_smaller() -> None:
 
 OTHER_FILES = {
     "empty.jpg": (b"", "is empty"),
-    "notes.txt": (b"not a picture, only words", "is not a picture that can be read; use JPEG, PNG or WebP"),
+    "notes.txt": (b"not a picture, only words", "is not a supported image; use JPEG, PNG or WebP"),
     "clip.mp4": (b"\x00\x00\x00 ftypisom\x00\x00\x02\x00", "is a video; save one of its frames"),
     "clip.webm": (b"\x1aE\xdf\xa3\x9fB\x86\x81\x01", "is a video; save one of its frames"),
     "clip.avi": (b"RIFF\x00\x10\x00\x00AVI LIST", "is a video; save one of its frames"),
-    "phone.heic": (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "is a HEIC picture"),
-    "drawing.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
+    "phone.heic": (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "is a HEIC image"),
+    "drawing.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a supported image"),
 }
 
 
@@ -88,20 +88,20 @@ def test_other_files_get_one_clear_sentence(tmp_path: Path, name: str) -> None:
 
 
 def test_missing_files_and_folders_get_one_clear_sentence(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"there is no file 'lake\.jpg' in .*check the name"):
+    with pytest.raises(BadInput, match=r"no file 'lake\.jpg' in .*check the name"):
         load_picture(tmp_path / "lake.jpg")
-    with pytest.raises(BadInput, match="is a folder; name one of the pictures in it"):
+    with pytest.raises(BadInput, match="is a folder; choose an image in it"):
         load_picture(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_truncated_pictures_get_one_clear_sentence(kind: str) -> None:
     data = encoded(noise(64, 64), kind)
-    with pytest.raises(BadInput, match=r"^'photo' is (damaged or incomplete|not a picture)"):
+    with pytest.raises(BadInput, match=r"^'photo' is (damaged or incomplete|not a supported image)"):
         load_picture(data[: len(data) * 2 // 3], name="photo")
 
 
-@pytest.mark.filterwarnings("ignore")  # about the damage, from Pillow
+@pytest.mark.filterwarnings("ignore")  # Pillow warns about the damage
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"]), st.randoms(use_true_random=False))
 def test_damaged_pictures_load_or_are_refused(kind: str, chance: random.Random) -> None:
@@ -127,9 +127,9 @@ def test_folders_are_replaced_by_their_pictures_in_order(tmp_path: Path) -> None
 
 
 def test_missing_paths_and_empty_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"no file or folder .*nowhere"):
+    with pytest.raises(BadInput, match=r"no such file or folder: .*nowhere"):
         list_pictures([tmp_path / "nowhere"])
-    with pytest.raises(BadInput, match=r"holds no pictures; it needs files ending in .*\.jpg"):
+    with pytest.raises(BadInput, match=r"has no images; supported are .*\.jpg"):
         list_pictures([tmp_path])
 
 
@@ -192,8 +192,8 @@ def test_fit_shows_the_whole_picture_between_blurred_bars() -> None:
         inner = np.asarray(picture.resize((64, 64), Image.Resampling.LANCZOS))
         np.testing.assert_array_equal(frame[:, left : left + 64], inner)
     bars = frame[:, :64].astype(int)
-    assert np.ptp(bars, axis=0).max() > 20  # the picture's colours, not one flat colour
-    assert np.abs(np.diff(bars, axis=0)).max() < 30  # without its edges
+    assert np.ptp(bars, axis=0).max() > 20  # the image's colors, not one flat color
+    assert np.abs(np.diff(bars, axis=0)).max() < 30  # no sharp edges
 
 
 def test_reducing_does_not_leave_stripes_of_fine_patterns() -> None:

@@ -1,4 +1,4 @@
-"""Videos out: what is written plays everywhere, looks the same when read back, and is there whole or not at all."""
+"""Video output: playable everywhere, equal when read back, written completely or not at all."""
 
 import math
 import signal
@@ -31,7 +31,7 @@ def _photo() -> Image.Image:
 
 
 def moving(num_frames: int = 5, width: int = 64, height: int = 48) -> Frames:
-    """A window that moves over a photograph."""
+    """Return a window moving over a photo."""
     picture = np.asarray(frame_picture(_photo(), width + 4 * num_frames, height))
     return np.stack([picture[:, 4 * t : 4 * t + width] for t in range(num_frames)])
 
@@ -60,7 +60,7 @@ def test_frames_come_back_as_they_went_in(tmp_path: Path) -> None:
     [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255), (0, 0, 0), (128, 128, 128), (200, 30, 90)],
 )
 def test_colours_survive(tmp_path: Path, colour: tuple[int, int, int]) -> None:
-    """With the matrix of one standard and the tag of another, pure green comes back 20 levels off or more."""
+    """With the matrix of one standard and the tag of another, pure green is off by 20 levels or more."""
     path = write_video(tmp_path / "video.mp4", plain(colour), fps=6, metadata={})
     np.testing.assert_allclose(read_frames(path), plain(colour), atol=3)
 
@@ -71,7 +71,7 @@ def test_the_file_is_what_browsers_play(tmp_path: Path) -> None:
         context = container.streams.video[0].codec_context
         assert (context.name, context.pix_fmt, context.profile) == ("h264", "yuv420p", "High")
         tags = (context.colorspace, context.color_primaries, context.color_trc, context.color_range)
-        assert tags == (1, 1, 1, 1)  # BT.709 thrice, and the limited range
+        assert tags == (1, 1, 1, 1)  # BT.709 three times, and limited range
         assert [stream.type for stream in container.streams] == ["video"]
     data = path.read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
@@ -85,7 +85,7 @@ def test_frame_rate_and_length(tmp_path: Path, num_frames: int, fps: float) -> N
         stream = container.streams.video[0]
         assert stream.frames == num_frames
         assert float(stream.average_rate) == pytest.approx(fps, rel=1e-6)
-        # The container counts the length of the whole in milliseconds.
+        # The container stores its duration in milliseconds.
         assert float(stream.duration * stream.time_base) == pytest.approx(num_frames / fps, abs=1e-3)
     assert len(read_frames(path)) == num_frames
 
@@ -106,9 +106,9 @@ def test_same_frames_and_settings_same_bytes(tmp_path: Path) -> None:
 
 
 def test_nothing_depends_on_the_encoders_look_ahead(tmp_path: Path) -> None:
-    """x264's look ahead reads memory that it has not written: with it, a few in a hundred videos differ.
+    """x264's look-ahead reads uninitialized memory, which changes a few in a hundred videos at random.
 
-    Which ones, nobody can say before; so the options are read, which x264 writes into its streams.
+    The effect cannot be reproduced on demand, so this checks the options that x264 records in its streams.
     """
     data = write_video(tmp_path / "video.mp4", moving(5, 64, 64), fps=6, metadata={}).read_bytes()
     assert b"x264 - core" in data
@@ -148,7 +148,7 @@ def test_videos_of_others_carry_no_settings(tmp_path: Path) -> None:
     path = write_video(tmp_path / "video.mp4", plain((9, 9, 9)), fps=6, metadata={"seed": 1})
     for comment in (b'"one words"', b"one words: "):
         (tmp_path / "other.mp4").write_bytes(path.read_bytes().replace(b'{"seed": 1}', comment))
-        with pytest.raises(BadInput, match=r"'other\.mp4' carries no settings"):
+        with pytest.raises(BadInput, match=r"'other\.mp4' has no settings"):
             read_metadata(tmp_path / "other.mp4")
 
 
@@ -157,11 +157,11 @@ def test_files_that_are_no_videos_get_one_clear_sentence(tmp_path: Path, read: A
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n", encoding="utf-8")
     (tmp_path / "empty.mp4").touch()
     for name in ("list.mp4", "empty.mp4", "missing.mp4", "."):
-        with pytest.raises(BadInput, match=r"cannot be read as a video.*choose an MP4"):
+        with pytest.raises(BadInput, match=r"cannot read .* as a video.*choose an MP4"):
             read(tmp_path / name)
 
 
-# Whole or not at all
+# Atomic writes
 
 
 @pytest.mark.parametrize("error", [Cancelled, KeyboardInterrupt, ZeroDivisionError, MemoryError])
@@ -224,7 +224,7 @@ except MediaError as error:
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "video.mp4")]
     said = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=True).stdout
-    assert said.startswith(f"could not write '{tmp_path / 'video.mp4'}' (File too large); check that the folder")
+    assert said.startswith(f"cannot write '{tmp_path / 'video.mp4'}' (File too large); check that the folder")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -235,7 +235,7 @@ def test_a_folder_that_cannot_be_made_is_a_media_error(tmp_path: Path) -> None:
         lambda path: write_still(path, moving()[0]),
         lambda path: write_json(path, {}),
     ):
-        with pytest.raises(MediaError, match=r"could not write .*; check that the folder is writable"):
+        with pytest.raises(MediaError, match=r"cannot write .*; check that the folder is writable"):
             write(tmp_path / "file" / "result")
 
 
@@ -247,10 +247,10 @@ def test_impossible_videos_are_refused_before_a_file_is_made(tmp_path: Path) -> 
         ([], 6, {}, "at least one frame"),
         (good.astype(np.float32), 6, {}, r"must be uint8 of shape \(H, W, 3\), got float32"),
         (good[..., 0], 6, {}, r"got uint8 of shape \(48, 64\)"),
-        (mixed, 6, {}, r"one shape, got \(32, 64, 3\) after \(48, 64, 3\)"),
+        (mixed, 6, {}, r"the same shape, got \(32, 64, 3\) after \(48, 64, 3\)"),
         (good, 0.5, {}, "between 1 and 1000 frames per second, got 0.5"),
         (good, math.nan, {}, "got nan"),
-        (good, 6, {"path": Path("x")}, "kept as JSON .*PosixPath|WindowsPath"),
+        (good, 6, {"path": Path("x")}, "stored as JSON .*PosixPath|WindowsPath"),
         (good, 6, {"scale": math.inf}, "finite numbers"),
     ):
         with pytest.raises(BadInput, match=sentence):
@@ -265,7 +265,7 @@ def test_names_that_look_like_addresses(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_metadata(path) == {"seed": 1}
 
 
-# Beside the video
+# Files stored with a video
 
 
 def test_still_is_the_frame_and_replaces_an_older_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The watermark can be read from PNG frames and from the video, also by the original decoder, and is not seen."""
+"""The watermark: readable from PNG frames and videos, also by the original decoder, and invisible."""
 
 import math
 import subprocess

@@ -1,8 +1,8 @@
-"""The notebook for Google Colab, run cell by cell as far as that is possible without Colab.
+"""The Google Colab notebook, executed cell by cell as far as possible without Colab.
 
-What only Colab has (`google.colab`, IPython) is faked, and so are commands that would fetch something: git clone
-becomes a copy of the project, pip and the download of a model become nothing. Everything else is run: the doctor, the
-dashboard, which has to answer to what Colab's proxy would ask it, and a video by the small model.
+Colab's own modules (`google.colab`, IPython) and commands that download are faked: git clone copies the project, pip
+and model downloads do nothing. Everything else runs: the doctor, the dashboard, which must answer the requests of
+Colab's proxy, and a video by the small model.
 """
 
 import base64
@@ -30,7 +30,7 @@ NOTEBOOK = paths.PROJECT / "notebooks" / "img2vid_colab.ipynb"
 SMALL = "--height 64 --width 64 --num-frames 3 --num-steps 2 --device cpu"
 REPOSITORY = "https://example.org/img2vid.git"
 STARTING = ("server.port", "server.headless")
-"""Options of the dashboard that any start might have; the others are about Colab's proxy."""
+"""Dashboard options that any start may use; the others are for Colab's proxy."""
 COPIED = ("img2vid", "assets", "configs", "requirements", ".streamlit")
 
 
@@ -40,7 +40,7 @@ def cells(kind: str = "code") -> list[str]:
 
 
 def to_python(source: str) -> str:
-    """The two forms of IPython that the notebook uses, `!command` and `%cd folder`, as calls with {names} filled in."""
+    """Convert the notebook's IPython syntax, `!command` and `%cd folder`, to calls with {names} filled in."""
 
     def call(match: re.Match[str]) -> str:
         indent, magic, rest = match.groups()
@@ -50,7 +50,7 @@ def to_python(source: str) -> str:
 
 
 class Colab:
-    """A notebook's memory, its shell, and what the fakes were asked for."""
+    """The notebook's namespace, its shell, and recorded calls of the fakes."""
 
     def __init__(self, content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.content = content
@@ -62,7 +62,7 @@ class Colab:
         self.memory: dict[str, Any] = {"shell": self._shell, "change_to": lambda folder: monkeypatch.chdir(folder)}
 
     def run(self, number: int, **fields: object) -> None:
-        """Runs a cell, counted from 1, with some of its form's fields filled in."""
+        """Run a cell, counted from 1, with some of its form fields set."""
         source = cells()[number - 1].replace("/content", self.content.as_posix())
         for name, value in fields.items():
             source, changed = re.subn(
@@ -90,7 +90,7 @@ class Colab:
         shutil.copy(paths.PROJECT / "streamlit_app.py", target)
 
     def modules(self) -> dict[str, types.ModuleType]:
-        """`google.colab` and `IPython.display` as far as the notebook uses them."""
+        """Return `google.colab` and `IPython.display` as far as the notebook uses them."""
 
         class SecretNotFoundError(Exception):
             pass
@@ -135,7 +135,7 @@ class Colab:
 
 @pytest.fixture
 def colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Colab]:
-    """Colab with an empty /content."""
+    """Return Colab with an empty /content."""
     content = tmp_path / "content"
     content.mkdir()
     machine_of_google = Colab(content, monkeypatch)
@@ -143,7 +143,7 @@ def colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Colab]:
         monkeypatch.setitem(sys.modules, name, module)
     for name in [name for name in os.environ if name.startswith(("IMG2VID_", "STREAMLIT_", "HF_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_TOKEN", "")  # so that what a cell sets is taken back after the test
+    monkeypatch.setenv("HF_TOKEN", "")  # so that the cell's change is undone after the test
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
@@ -232,7 +232,7 @@ def test_the_torch_of_colab_is_kept(colab: Colab) -> None:
 
 
 def started(colab: Colab) -> Colab:
-    """After the first cell."""
+    """Return Colab after the first cell."""
     colab.run(1, REPOSITORY=REPOSITORY)
     colab.commands.clear()
     return colab
@@ -282,7 +282,7 @@ def test_the_doctor_is_run(colab: Colab, capfd: pytest.CaptureFixture[str]) -> N
 
 
 def handshake(port: int, host: str, origin: str) -> str:
-    """The first line of the answer to a browser that wants the page's WebSocket."""
+    """Return the status line of the response to a WebSocket handshake from a browser."""
     key = base64.b64encode(os.urandom(16)).decode()
     lines = (
         "GET /_stcore/stream HTTP/1.1",
@@ -300,7 +300,7 @@ def handshake(port: int, host: str, origin: str) -> str:
 
 
 def upload(port: int, host: str) -> int:
-    """The status of the answer to a file from a browser that has lost the page's cookie."""
+    """Return the response status of an upload without the page's cookie."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\nabc\r\n--x--\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=x", "Host": host, "Origin": f"https://{host}"}

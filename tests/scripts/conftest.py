@@ -1,4 +1,4 @@
-"""Projects that are new, or set up once and then copied, for the tests of the set-up scripts."""
+"""Projects for the setup script tests: new, or set up once and then copied."""
 
 import shutil
 import subprocess
@@ -22,13 +22,13 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def new_project(tmp_path: Path, wheels: Path) -> Project:
-    """A project that was never started, in a folder with a space in its name."""
+    """Return a project that was never started, in a folder with a space in its name."""
     return make_project(tmp_path / "with space" / "img2vid", wheels)
 
 
 @pytest.fixture(scope="session")
 def first_start(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> tuple[Project, list[str]]:
-    """A project after two first starts at once, and what each of them said on standard error."""
+    """Return a project after two concurrent first starts, and the stderr of each."""
     project = make_project(tmp_path_factory.mktemp("first start") / "img2vid", wheels)
     pipes = {"env": project.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(project.command("--setup-only"), **pipes) for _ in range(2)]
@@ -50,5 +50,5 @@ def copy_of(tmp_path: Path) -> Callable[[Project], Project]:
 
 @pytest.fixture
 def project(first_start: tuple[Project, list[str]], copy_of: Callable[[Project], Project]) -> Project:
-    """A project that is set up, in another folder than the one in which it was."""
+    """Return a project that was set up and then moved to another folder."""
     return copy_of(first_start[0])

@@ -1,4 +1,4 @@
-"""A copy of the set-up scripts in a small project of its own, with wheels made here, so that no index is asked."""
+"""A small project with a copy of the setup scripts and locally built wheels, so no package index is used."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ sys.exit(7)
 
 
 def write_wheel(folder: Path, name: str, version: str, requires: str = "") -> None:
-    """A wheel of one module whose VERSION tells which build was installed."""
+    """Write a wheel of one module whose VERSION identifies the build."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     needs = f"Requires-Dist: {requires}\n" if requires else ""
@@ -34,7 +34,7 @@ def write_wheel(folder: Path, name: str, version: str, requires: str = "") -> No
 
 @dataclass
 class Project:
-    """A project's folder with the real scripts, a program that reports how it was started, and its wheels."""
+    """A project folder with the real scripts, a program that reports its arguments, and its wheels."""
 
     folder: Path
     wheels: Path
@@ -79,7 +79,7 @@ class Project:
 
 
 def make_project(folder: Path, wheels: Path) -> Project:
-    """A project that needs `lamp`, which needs `bulb`; the lock asks for older versions than the newest there are."""
+    """Create a project that needs `lamp`, which needs `bulb`; the lock has older versions than the newest available."""
     shutil.copytree(SCRIPTS, folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "requirements").mkdir()
     (folder / "img2vid").mkdir()

@@ -1,4 +1,4 @@
-"""The set-up of `.venv`: what is installed, what is left alone, and what is mended after a stop or a damage."""
+"""Setup of `.venv`: installing, keeping and repairing packages after interruption or damage."""
 
 import json
 import os
@@ -18,13 +18,13 @@ def test_the_first_start_installs_the_locked_versions(first_start: tuple[Project
     project, both = first_start
     (said,) = [text for text in both if "Installing" in text]
     assert (project.version_of("lamp"), project.version_of("bulb")) == ("1.1", "1.1")
-    assert "done once" in said
-    assert "Installing what is missing: lamp>=1" in said
+    assert "This happens once" in said
+    assert "Installing missing packages: lamp>=1" in said
 
 
 def test_two_first_starts_at_once_set_up_once(first_start: tuple[Project, list[str]]):
     _, both = first_start
-    assert sum("Installing what is missing" in text for text in both) == 1
+    assert sum("Installing missing packages" in text for text in both) == 1
     assert sum("waiting for it to finish" in text for text in both) == 1
 
 
@@ -41,7 +41,7 @@ def test_a_new_requirement_is_installed_and_what_fits_is_left_alone(project: Pro
     install(project, "lamp==1.2", "bulb==1.2")
     project.require("lamp>=1", "cable")
     done = project.start("--setup-only")
-    assert "Installing what is missing: cable" in done.stderr
+    assert "Installing missing packages: cable" in done.stderr
     assert (project.version_of("lamp"), project.version_of("bulb")) == ("1.2", "1.2")
 
 
@@ -73,7 +73,7 @@ def test_a_labelled_build_is_never_replaced(project: Project, tmp_path_factory: 
 
 @pytest.fixture
 def held(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose `bulb` is held at a labelled build, which an index of its own has."""
+    """Return a project that pins `bulb` to a labeled build from an index of its own."""
     folder = tmp_path_factory.mktemp("an index") / "bulb"
     write_wheel(folder, "bulb", "1.1+cu118")
     (folder / "index.html").write_text('<a href="bulb-1.1+cu118-py3-none-any.whl">bulb</a>', encoding="utf-8")
@@ -81,7 +81,7 @@ def held(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     (project.venv / "held.json").write_text(text, encoding="utf-8")
     own = {name: folder.parent.as_uri() for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")}
     project.environment.update(own)
-    for name in ("PIP_NO_INDEX", "PIP_CONFIG_FILE"):  # both would keep pip from what it has to read here
+    for name in ("PIP_NO_INDEX", "PIP_CONFIG_FILE"):  # both would hide the settings that pip has to read here
         del project.environment[name]
     (project.venv / STAMP).unlink()
     return project
@@ -112,7 +112,7 @@ def test_without_the_network_one_sentence_says_what_to_do_and_the_next_start_goe
     project.environment["PIP_FIND_LINKS"] = os.devnull
     done = project.start("sample")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "look after the network connection" in done.stderr.splitlines()[-1]
+    assert "Check the network" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     project.environment["PIP_FIND_LINKS"] = wheels
     assert project.start("sample").returncode == 7
@@ -124,14 +124,14 @@ def cut_off_python(project: Project) -> None:
 
 
 def leave_half_made(project: Project) -> None:
-    """What is left when the making itself was stopped: pip is not whole, and no set-up ever finished."""
+    """Leave an interrupted creation behind: pip is incomplete, and no setup ever finished."""
     shutil.rmtree(project.packages / "pip" / "_internal")
     (project.packages / next(project.packages.glob("pip-*.dist-info")) / "RECORD").unlink()
     (project.venv / STAMP).unlink()
 
 
 def test_a_broken_environment_is_made_anew(project: Project):
-    """One whose making was stopped comes with what is held, above."""
+    """The interrupted creation is tested with pinned packages, above."""
     project.start("--setup-only")
     cut_off_python(project)
     done = project.start("sample")
@@ -141,12 +141,12 @@ def test_a_broken_environment_is_made_anew(project: Project):
 
 
 def test_the_python_of_the_machine_is_never_taken_for_the_environment():
-    """Without its pyvenv.cfg, the environment's Python is the machine's own, and pip would install into that."""
+    """Without pyvenv.cfg, the environment's Python is the system Python, and pip would install into that."""
     base = getattr(sys, "_base_executable", "") or sys.executable
     command = [base, "-I", str(SCRIPTS / "installed.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "the machine's own Python" in done.stderr
+    assert "the system Python" in done.stderr
 
 
 @pytest.mark.parametrize("lost", ["RECORD", "INSTALLER"])
@@ -173,7 +173,7 @@ def test_a_set_up_that_was_stopped_goes_on_at_the_next_start(project: Project, b
     process.wait(timeout=60)
     if blow == signal.SIGINT:
         assert process.returncode == 130
-        assert rest.endswith("Stopped; the same command goes on from here.\n")
+        assert rest.endswith("Stopped. Run the same command again to resume.\n")
     done = project.start("sample")
     assert done.returncode == 7, done.stderr
     assert project.version_of("cable") == "1.0"
@@ -181,7 +181,7 @@ def test_a_set_up_that_was_stopped_goes_on_at_the_next_start(project: Project, b
 
 @posix_only
 def test_pip_that_outlives_its_start_is_waited_for(project: Project):
-    """A killed start leaves its pip running; the next must not let a second pip loose on the same folder."""
+    """A killed start leaves its pip running; the next start must not run a second pip on the same folder."""
     holder = project.venv / "setup.lock"
     program = "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); "
     with subprocess.Popen([sys.executable, "-c", program + "time.sleep(1)", holder], stdout=subprocess.PIPE) as pip:

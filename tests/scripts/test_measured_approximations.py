@@ -1,4 +1,4 @@
-"""How the approximations are measured: what is compared with what, and what the table says of it."""
+"""Measurement of the approximations: comparisons and the results table."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -43,11 +43,11 @@ def test_a_video_is_measured_against_the_exact_one() -> None:
     found = compare(flat(0, 10, 0), flat(0, 30, 0))
     assert (found["difference"], found["worst_frame"]) == (pytest.approx(20 / 3), 20)
     assert (found["motion"], found["flicker"]) == (3, 3)
-    assert math.isnan(found["sharpness"])  # of two videos without any
+    assert math.isnan(found["sharpness"])  # ratio of two zeros
 
 
 def test_each_variant_is_timed_beside_the_exact_videos_before_and_after_it() -> None:
-    """On a machine that becomes slower, a variant as slow as the exact one must not look slower."""
+    """If the machine slows down, a variant as slow as the exact run must not look slower."""
     order: list[Mapping[str, Any]] = []
     seconds: Iterator[float] = iter([10.0, *[20.0] * 4, 30.0, 40.0, 50.0])
 

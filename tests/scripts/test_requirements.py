@@ -1,4 +1,4 @@
-"""The requirement files: every package has one locked version that fits, on each supported Python and system."""
+"""Requirement files: each package has one matching locked version, on each supported Python and system."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""Starting the program through scripts/run.py: what is passed on, what is said, and what an old Python is told."""
+"""Starting the program with scripts/run.py: arguments, messages, and unsupported Python versions."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""The Windows installation carried out as far as it goes here: with small wheels, from an index in a folder."""
+"""The Windows installation, as far as it runs here, with small wheels from a local index."""
 
 import ast
 import json
@@ -41,7 +41,7 @@ sys.exit({"doctor": 0, "models": 1}[sys.argv[1]])
 
 
 class Computer:
-    """A small project, and the index from which it gets its torch."""
+    """A small project and its torch index."""
 
     def __init__(self, project: Project, index: Path) -> None:
         self.project = project
@@ -56,7 +56,7 @@ class Computer:
 
 
 def make_computer(new_project: Project, tmp_path: Path) -> Computer:
-    """A project that needs torch, of which the package index has a newer version than the one that is held."""
+    """Return a project that needs torch; the package index has a newer version than the pinned one."""
     index = tmp_path / "index"
     common = tmp_path / "common"
     for name, version in (("torch", "2.7.1"), ("torchvision", "0.22.1")):
@@ -85,15 +85,15 @@ def make_computer(new_project: Project, tmp_path: Path) -> Computer:
 
 @pytest.fixture
 def computer(new_project: Project, tmp_path: Path) -> Computer:
-    """A computer on which nothing was installed yet."""
+    """Return a computer without an installation."""
     return make_computer(new_project, tmp_path)
 
 
 @dataclass(frozen=True)
 class Story:
-    """Three installations one after the other: without the index of torch, with it, and once more.
+    """Three installations in a row: without the torch index, with it, and once more.
 
-    The network is missing all the time, so that sgm and a checkpoint cannot be downloaded.
+    The network is unavailable throughout, so sgm and a checkpoint cannot be downloaded.
     """
 
     project: Project
@@ -121,8 +121,8 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="a folder of this test's
 def test_a_failed_download_stops_with_its_remedy(story: Story) -> None:
     said = story.first.stdout
     assert story.first.returncode == 1
-    assert "Install torch failed: torch==2.7.1+cpu and torchvision==0.22.1+cpu could not be installed from" in said
-    assert "Remedy: look after the network connection" in said
+    assert "Install torch failed: Cannot install torch==2.7.1+cpu and torchvision==0.22.1+cpu from" in said
+    assert "Remedy: check the network connection" in said
     assert "4 of 9" not in said
     assert "Traceback" not in said + story.first.stderr
 
@@ -131,7 +131,7 @@ def test_a_failed_download_stops_with_its_remedy(story: Story) -> None:
 def test_the_next_start_goes_on_to_the_end(story: Story) -> None:
     project, said = story.project, story.second.stdout
     assert "9 of 9" in said, said + story.second.stderr
-    assert "is used again" in said
+    assert "Reusing" in said
     versions = [project.version_of(name) for name in ("torch", "torchvision", "lamp", "bulb")]
     assert versions == ["2.7.1+cpu", "0.22.1+cpu", "1.1", "1.1"]
     assert "kernel cpu" in said
@@ -141,13 +141,13 @@ def test_the_next_start_goes_on_to_the_end(story: Story) -> None:
 
 @posix_only
 def test_what_can_be_done_without_is_reported_and_the_rest_goes_on(story: Story) -> None:
-    """Shortcuts fail here as well, since there is no PowerShell."""
+    """Shortcuts fail here as well, because PowerShell is missing."""
     assert story.second.returncode == 2
     left = [line.split(".")[0] for line in story.second.stdout.splitlines() if line.startswith("Left to do: ")]
     assert left == [
         "Left to do: Install the reference package sgm",
         "Left to do: Download checkpoints",
-        "Left to do: Write what starts the dashboard",
+        "Left to do: Create the dashboard launcher",
     ]
     assert "img2vid models download svd_xt" in story.second.stdout
 
@@ -192,12 +192,12 @@ def test_a_dry_run_changes_nothing(computer: Computer, tmp_path: Path) -> None:
 def test_a_wrong_model_gets_one_sentence(computer: Computer) -> None:
     done = start(computer.project.folder, "install", "--yes", "--cuda", "cpu", "--models", "svd_xl")
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.splitlines() == ["-Models: there is no model 'svd_xl'; choose from svd_xt."]
+    assert done.stdout.splitlines() == ["-Models: unknown model 'svd_xl'; choose from svd_xt."]
 
 
 @pytest.fixture
 def installed(computer: Computer) -> Path:
-    """What an installation leaves behind, with a checkpoint and a video."""
+    """Return an installation with a checkpoint and a video."""
     folder = computer.project.folder
     for name in (".venv/pyvenv.cfg", "run_dashboard.cmd", "checkpoints/svd.safetensors", "outputs/a.mp4"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -236,7 +236,7 @@ def test_uninstalling_a_folder_without_img2vid_touches_nothing(computer: Compute
     (other / ".venv").mkdir(parents=True)
     done = start(computer.project.folder, "uninstall", "--yes", "--install-dir", str(other))
     assert done.returncode == 1
-    assert "There is no img2vid in" in done.stdout
+    assert "img2vid is not in" in done.stdout
     assert (other / ".venv").is_dir()
 
 
@@ -246,7 +246,7 @@ def test_another_folder_gets_a_copy_that_goes_on_by_itself(computer: Computer, t
     (folder / "checkpoints" / "svd_tiny.safetensors").touch()
     (folder / ".git").mkdir()
     done = start(folder, "install", "--yes", "--models", "svd_xl", "--cuda", "cpu", "--install-dir", str(target))
-    assert "there is no model 'svd_xl'" in done.stdout
+    assert "unknown model 'svd_xl'" in done.stdout
     copied = contents(target)
     assert {"scripts/run.py", "img2vid/__init__.py", "checkpoints/svd_tiny.safetensors"} <= copied
     assert not {".git", ".venv", "checkpoints/svd.safetensors"} & copied
@@ -284,7 +284,7 @@ def test_a_bad_place_for_a_copy_is_refused(copy: Callable[[Path], None], tmp_pat
     (tmp_path / "a file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
-    with pytest.raises(SetupError, match=r"-InstallDir .* name "):
+    with pytest.raises(SetupError, match=r"-InstallDir .* choose "):
         copy(tmp_path / place)
     assert contents(tmp_path / "full") == {"letter.txt"}
 
@@ -295,7 +295,7 @@ def test_the_oldest_python_can_read_it(path: Path) -> None:
 
 
 def test_the_installer_needs_nothing_but_python() -> None:
-    """It runs before anything is installed: without site-packages, every module has to import."""
+    """It runs before anything is installed, so every module must import without site-packages."""
     program = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import setup_windows"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

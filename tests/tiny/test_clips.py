@@ -1,4 +1,4 @@
-"""The store of scenes gives what was asked for, and the same for the same seed."""
+"""The pool of scenes: size, contents and determinism."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The verdict says what was reached; the numbers of one picture are complete."""
+"""Evaluation: the verdict, and complete metrics of one image."""
 
 import numpy as np
 import pytest
@@ -23,5 +23,5 @@ def test_the_numbers_of_a_picture_are_complete_and_the_sheet_shows_it() -> None:
     settings = evaluation.settings
     assert len(evaluation.videos["rocket"]) == 4
     sheet = np.asarray(evaluation.sheet())
-    assert sheet.shape == (settings.height, settings.width * 3, 3)  # the picture, frames 0 and 3
+    assert sheet.shape == (settings.height, settings.width * 3, 3)  # the image, frames 0 and 3
     assert (sheet[:, -settings.width :] == evaluation.videos["rocket"][3]).all()

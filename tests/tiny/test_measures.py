@@ -1,4 +1,4 @@
-"""Measures of videos against cases whose answer is known."""
+"""Video metrics on cases with known results."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Muon steps are orthogonal, whatever the gradient's size, and lead downhill."""
+"""Muon updates: orthogonal, independent of the gradient's scale, and decreasing the loss."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Scenes mean what their conditions say."""
+"""Scenes follow their conditioning."""
 
 import random
 
@@ -73,7 +73,7 @@ def test_a_camera_starts_at_rest_and_travels() -> None:
 
 
 def test_a_steered_scene_moves_where_its_directions_point(pictures: list[Image.Image]) -> None:
-    """Against the camera's travel it stands still, along with it it moves twice as far."""
+    """Against the camera's travel the scene stands still, along with it it moves twice as far."""
     opposite = torch.tensor([-TRAVEL / STEERED, 0.0])[:, None, None].expand(2, 8, 12)
     changes = []
     for steering in (opposite, -opposite):

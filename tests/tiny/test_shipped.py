@@ -1,4 +1,4 @@
-"""The small checkpoints that ship are small, fit their configuration, and show their picture in every frame."""
+"""The shipped small checkpoints are small, match their configuration, and show their image in every frame."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_a_small_checkpoint_is_small(name: str) -> None:
 @pytest.mark.takes_long("samples the shipped models at their own size")
 @pytest.mark.parametrize("name", VERSIONS)
 def test_a_small_checkpoint_shows_its_picture_and_does_not_flicker(name: str) -> None:
-    # More than 10 s: all 14 or 25 frames are made. With 3 steps svd_tiny_xt's first frame has 20.9 dB, near the limit.
+    # Takes over 10 s: all 14 or 25 frames are made. With 3 steps svd_tiny_xt's first frame has 20.9 dB, near the limit.
     evaluation = Evaluation(name, num_steps=4)
     picture = evaluation.pictures["flower"]
     framed = evaluation.framed(picture)

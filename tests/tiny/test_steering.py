@@ -1,4 +1,4 @@
-"""Noise that is tied to a guide is still noise, and says which way a clip moves."""
+"""Noise coupled to a guide is still noise, and determines how a clip moves."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Training can be stopped and taken up again, starts where it should, and exports what the engine loads."""
+"""Training: stopping and resuming, initialization, and exports that the engine loads."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The network starts with the conditioning frame and learns from the right noise levels and layers."""
+"""The network starts with the conditioning frame and trains the right noise levels and layers."""
 
 import random
 from pathlib import Path
@@ -38,7 +38,7 @@ def fresh_model() -> SvdModel:
 
 
 def still_clip(model: SvdModel, strength: float, brightness: float) -> Clip:
-    """A clip that stays at its first frame; strength and brightness are its latents' own."""
+    """Return a clip that stays at its first frame; strength and brightness set its latents."""
     first = torch.randn(1, 3, 48, 80, generator=torch.Generator().manual_seed(3)).clamp(-1, 1)
     latents = encode_clip(model, first)
     latents = strength * (latents - latents.mean()) / latents.std() + brightness

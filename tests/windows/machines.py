@@ -1,4 +1,4 @@
-"""Eight computers with Windows, and the plan of the installation for each."""
+"""Eight Windows computers and their installation plans."""
 
 import json
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ PYTHONS = PureWindowsPath(r"C:\Users\Ada\AppData\Local\Programs\Python")
 
 
 def found(name: str) -> Found:
-    """What the recorded nvidia-smi of a computer tells; asking it anything else than what was recorded fails."""
+    """Return the recorded nvidia-smi output of a computer; unrecorded queries fail."""
     answers = json.loads((ANSWERS / f"{name}.json").read_text(encoding="utf-8"))
     if not answers:
         return Found(reason="there is no nvidia-smi, which comes with the NVIDIA driver")
@@ -57,7 +57,7 @@ def plan(machine: Machine, options: Options | None = None) -> Plan:
 
 @dataclass(frozen=True)
 class Case:
-    """A computer of the table, and what its owner asked for."""
+    """A computer of the table and the requested options."""
 
     options: Options = field(default_factory=Options)
     changes: dict[str, object] = field(default_factory=dict)
@@ -87,7 +87,7 @@ CASES = {
 
 
 def text(name: str) -> str:
-    """The plan as the dry run prints it; after it the one of `-Cuda auto`, where the build is another."""
+    """Return the plan as printed by the dry run, followed by that of `-Cuda auto` if the build differs."""
     case = CASES[name]
     computer = machine(name, **case.changes)
     first = plan(computer, case.options)

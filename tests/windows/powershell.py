@@ -1,6 +1,6 @@
-"""Reads PowerShell scripts with tree-sitter and reports what Windows PowerShell 5.1 would stumble over.
+"""PowerShell linter based on tree-sitter, for problems with Windows PowerShell 5.1.
 
-It knows the grammar and the house's contract; what a command does is known only where PowerShell runs.
+It checks the grammar and the project's conventions; running the commands needs PowerShell itself.
 """
 
 import re
@@ -31,7 +31,7 @@ def lint(path: Path) -> list[Finding]:
 
 
 def lint_bytes(source: bytes) -> list[Finding]:
-    """All that is wrong with a script, in the order of its lines."""
+    """Return the problems of a script in line order."""
     found: set[Finding] = set()
     for number, line in enumerate(source.split(b"\n"), 1):
         if not line.isascii():
@@ -82,7 +82,7 @@ def command_problems(node: Node) -> Iterator[str]:
 
 
 def exit_code_is_read(node: Node) -> bool:
-    """Whether the statement after the one with this command reads $LASTEXITCODE."""
+    """Return True if the statement after this command reads $LASTEXITCODE."""
     while node.parent is not None and node.parent.type != "statement_list":
         node = node.parent
     following = node.next_named_sibling

@@ -1,4 +1,4 @@
-"""Wheels that say for which system and Python they are, and hold nothing."""
+"""Empty wheels for a given system and Python."""
 
 import zipfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which build of torch a card and its driver get."""
+"""Choice of the torch build by GPU and driver."""
 
 import pytest
 from windows.builds import BUILDS, CHOICES, PREFERRED, choose
@@ -61,11 +61,11 @@ def test_a_named_build_without_a_card_is_refused(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", ["cu118", "cu126"])
 def test_a_50_series_card_is_refused_early_with_the_tag_that_works(tag: str) -> None:
-    """On such a card is_available() is True, and every kernel fails."""
+    """On such a GPU is_available() is True, but every kernel fails."""
     choice = choose(tag, [card((12, 0))])
     assert choice.build is None
-    assert "no programs" in choice.problem
-    assert choice.remedy == "start again with -Cuda cu128"
+    assert "does not support" in choice.problem
+    assert choice.remedy == "run again with -Cuda cu128"
 
 
 def test_a_named_build_for_a_newer_driver_names_the_one_that_works_now() -> None:
@@ -76,7 +76,7 @@ def test_a_named_build_for_a_newer_driver_names_the_one_that_works_now() -> None
 
 
 def test_the_cpu_build_is_always_to_be_had_and_says_what_idles() -> None:
-    assert "will not be used" in choose("cpu", [card((8, 6))]).remarks[0]
+    assert "is not used" in choose("cpu", [card((8, 6))]).remarks[0]
     assert choose("cpu", []).remarks == ()
 
 

@@ -1,4 +1,4 @@
-"""Reading nvidia-smi: recorded answers, old drivers, and all the ways in which it has nothing to tell."""
+"""Parsing of nvidia-smi: recorded output, old drivers and failures."""
 
 import pytest
 from machines import found
@@ -26,14 +26,14 @@ def test_a_card_reads_as_one_line() -> None:
 @pytest.mark.parametrize(
     ("code", "output", "reason"),
     [
-        (0, "No devices were found\n", "nvidia-smi says: No devices were found"),
+        (0, "No devices were found\n", "nvidia-smi reported: No devices were found"),
         (
             9,
             "NVIDIA-SMI has failed because it\n couldn't",
-            "nvidia-smi says: NVIDIA-SMI has failed because it couldn't",
+            "nvidia-smi reported: NVIDIA-SMI has failed because it couldn't",
         ),
-        (1, "", "nvidia-smi says: nothing, exit code 1"),
-        (15, "0, Half A Card, 551.86, 24564, 8.9\n", "nvidia-smi says: 0, Half A Card, 551.86, 24564, 8.9"),
+        (1, "", "nvidia-smi reported: no output, exit code 1"),
+        (15, "0, Half A Card, 551.86, 24564, 8.9\n", "nvidia-smi reported: 0, Half A Card, 551.86, 24564, 8.9"),
     ],
 )
 def test_without_cards_the_reason_is_what_nvidia_smi_says(code: int, output: str, reason: str) -> None:
@@ -70,7 +70,7 @@ def test_cards_are_told_by_name(name: str, capability: tuple[int, int] | None) -
 def test_a_computer_without_nvidia_smi_has_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert nvidia_smi() is None
-    assert "there is no nvidia-smi" in find_cards().reason
+    assert "nvidia-smi is missing" in find_cards().reason
 
 
 def test_a_program_that_does_not_start_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

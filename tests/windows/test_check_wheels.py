@@ -1,4 +1,4 @@
-"""What scripts/check_wheels.py asks pip about; the index itself is asked only by whoever runs the script."""
+"""Queries of scripts/check_wheels.py to pip; the real index is only used when the script is run by hand."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from small_wheels import write_platform_wheel
 
 @pytest.fixture(autouse=True)
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """pip finds what lies in a folder, and nothing else."""
+    """Restrict pip to the files in a folder."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")

@@ -1,4 +1,4 @@
-"""The try on the card, here on the processor: what it computes, and what it says where torch is not the right one."""
+"""The GPU test, run here on the CPU: its computation, and its messages about a wrong torch."""
 
 import subprocess
 import sys
@@ -15,14 +15,14 @@ SCRIPT = PROJECT / "scripts" / "windows" / "kernel.py"
 def test_the_processor_computes_correctly(capsys: pytest.CaptureFixture[str]) -> None:
     assert kernel.main(["cpu"]) == 0
     said = capsys.readouterr().out
-    assert "the processor computes correctly" in said
+    assert "the CPU computes correctly" in said
     assert f"torch {torch.__version__}" in said
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what is said where there is no card")
 def test_without_a_card_one_sentence_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert kernel.main(["cu118"]) == 1
-    assert ("torch finds no card" if torch.version.cuda else "something replaced it") in capsys.readouterr().out
+    assert ("torch finds no GPU" if torch.version.cuda else "another package replaced it") in capsys.readouterr().out
 
 
 def test_a_build_for_the_processor_in_place_of_the_one_for_the_card_is_found(
@@ -30,7 +30,7 @@ def test_a_build_for_the_processor_in_place_of_the_one_for_the_card_is_found(
 ) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
     assert kernel.main(["cu118"]) == 1
-    assert "something replaced it" in capsys.readouterr().out
+    assert "another package replaced it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("codes", "expected"), [([0, 0], 0), ([0, 1], 0), ([1, 1], 1)])
@@ -52,22 +52,20 @@ def test_a_torch_that_does_not_import_is_one_sentence(tmp_path: Path) -> None:
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import runpy; sys.argv = ['kernel.py', 'cu118']; "
     program += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "torch cannot be imported: a DLL is missing\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "cannot import torch: a DLL is missing\n", "")
 
 
 def test_a_card_without_programs_is_told_with_what_torch_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What torch.cuda.is_available() does not notice."""
+    """torch.cuda.is_available() does not detect this."""
 
     def no_image(*_: object, **__: object) -> float:
         raise RuntimeError("CUDA error: no kernel image is available\nfor execution on the device")
 
     monkeypatch.setattr(kernel, "compare", no_image)
     assert kernel.report("RTX 5090", "cuda") == 1
-    assert (
-        "RTX 5090 could not compute: CUDA error: no kernel image is available for execution" in capsys.readouterr().out
-    )
+    assert "RTX 5090 failed: CUDA error: no kernel image is available for execution" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("difference", [0.5, float("nan"), float("inf")])

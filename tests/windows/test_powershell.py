@@ -1,4 +1,4 @@
-"""The PowerShell scripts are read, not run, as there is no PowerShell here: their syntax, and the house's contract."""
+"""Static checks of the PowerShell scripts, which cannot run here: syntax and the project's conventions."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Stripping triton from requirement files: nothing else is lost, whatever the file looks like."""
+"""Removal of triton from requirement files keeps everything else, for any valid file."""
 
 import re
 from pathlib import Path

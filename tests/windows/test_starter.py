@@ -1,4 +1,4 @@
-"""The file that a double-click opens, and the commands around it."""
+"""The dashboard launcher and the commands around it."""
 
 from pathlib import Path, PureWindowsPath
 

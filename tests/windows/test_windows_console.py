@@ -1,4 +1,4 @@
-"""Questions on the console, and the log."""
+"""Console prompts and the log."""
 
 import io
 import os

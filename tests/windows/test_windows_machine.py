@@ -1,4 +1,4 @@
-"""What is read of the computer itself."""
+"""Detection of the computer's properties."""
 
 import site
 import sys
@@ -47,7 +47,7 @@ def test_the_longest_path_leaves_room_for_a_folder() -> None:
 
 
 def test_no_installed_file_has_a_longer_path_than_is_reckoned_with() -> None:
-    """nvidia's and triton's packages come on Linux alone."""
+    """The packages of nvidia and triton are only for Linux."""
     for folder in map(Path, site.getsitepackages()):
         packages = [entry for entry in folder.iterdir() if not entry.name.startswith(("nvidia", "triton", "cuda"))]
         lengths = [len(str(path.relative_to(folder))) for entry in packages for path in entry.rglob("*")]

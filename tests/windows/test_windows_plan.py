@@ -1,4 +1,4 @@
-"""The plan of the installation: for eight computers as text that was read line by line, and its rules."""
+"""Installation plans: reviewed text for eight computers, and general rules."""
 
 import re
 from pathlib import PureWindowsPath
@@ -15,7 +15,7 @@ TURING = Card("Some Card", (576, 52), 8192, (7, 5))
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_plan_is_the_one_that_was_reviewed(name: str) -> None:
-    """`tests/windows/machines.py` writes the plans anew; whoever runs it reads what changed."""
+    """Run `tests/windows/machines.py` to update the plans, and review the changes."""
     assert text(name) == (PLANS / f"{name}.txt").read_text(encoding="utf-8")
 
 
@@ -65,9 +65,9 @@ def test_an_obstacle_stops_before_anything_is_changed() -> None:
         ),
         ({"build": 7601}, "build 7601"),
         ({"architecture": "ARM64"}, "ARM64"),
-        ({"free": {"C:": 3.0}}, "3.0 GB are free on C:, and about 9.0 GB"),
+        ({"free": {"C:": 3.0}}, "C: has 3.0 GB free, but about 9.0 GB are needed"),
         ({"root": PureWindowsPath("C:\\" + "a" * 90)}, "a shorter folder"),
-        ({"root": PureWindowsPath(r"C:\50%\img2vid")}, "stumbles"),
+        ({"root": PureWindowsPath(r"C:\50%\img2vid")}, "cannot handle"),
     ]
     for changes, words in cases:
         words_found = stopped(plan(machine(**changes)))
@@ -79,7 +79,7 @@ def test_long_paths_allow_a_long_folder_and_another_drive_needs_room_of_its_own(
     long = PureWindowsPath("C:\\" + "a" * 90)
     assert len(plan(machine(root=long, long_paths=True)).steps) == 9
     full = plan(machine(root=PureWindowsPath(r"D:\img2vid"), free={"C:": 1.0, "D:": 900.0}))
-    assert "1.0 GB are free on C:" in stopped(full)
+    assert "C: has 1.0 GB free" in stopped(full)
 
 
 def test_what_is_chosen_counts_for_the_space() -> None:
@@ -100,7 +100,7 @@ def test_an_installation_that_is_there_can_be_repeated_with_little_space() -> No
 
 def test_a_card_that_nothing_fits_is_named_with_what_would_do() -> None:
     shown = stopped(plan(machine(found=Found((TURING,)), build=22631), Options(cuda="cu130")))
-    assert "the driver 576.52 of Some Card is too old for cu130" in shown
+    assert "driver 576.52 of Some Card is too old for cu130" in shown
     assert "-Cuda cu128" in shown
 
 

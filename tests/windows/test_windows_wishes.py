@@ -1,4 +1,4 @@
-"""The questions of the installation, and what is installed where nothing is asked."""
+"""Installation prompts, and defaults without prompts."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from img2vid.versions import load_versions
 
 
 class Answers(Questions):
-    """Gives answers to the questions that contain a word; a question that nobody expected fails."""
+    """Prompts answered by keyword; an unexpected prompt fails the test."""
 
     def __init__(self, **answers: bool) -> None:
         super().__init__(silent=False)
@@ -26,16 +26,16 @@ class Answers(Questions):
 
 
 def test_without_questions_nothing_large_is_chosen_and_shortcuts_are() -> None:
-    wishes = settle(Options(), machine(), PROJECT, SILENT)
-    assert (list(wishes.models), wishes.sgm, wishes.shortcuts, wishes.launch) == ([], False, True, True)
-    assert wishes.choice.build is not None
-    assert wishes.choice.build.tag == "cu118"
+    selection = settle(Options(), machine(), PROJECT, SILENT)
+    assert (list(selection.models), selection.sgm, selection.shortcuts, selection.launch) == ([], False, True, True)
+    assert selection.choice.build is not None
+    assert selection.choice.build.tag == "cu118"
 
 
 def test_what_is_left_open_is_asked_and_what_was_said_is_not() -> None:
     answers = Answers(sgm=True, shortcuts=False, svd_xt=True)
-    wishes = settle(Options(), machine(), PROJECT, answers)
-    assert ([model.name for model in wishes.models], wishes.sgm, wishes.shortcuts) == (["svd_xt"], True, False)
+    selection = settle(Options(), machine(), PROJECT, answers)
+    assert ([model.name for model in selection.models], selection.sgm, selection.shortcuts) == (["svd_xt"], True, False)
     assert "9.56 GB" in "".join(answers.asked)
     answers = Answers(shortcuts=True)
     settle(Options(cuda="auto", models=["svd"], sgm=False), machine(), PROJECT, answers)
@@ -47,7 +47,7 @@ def test_the_default_build_is_replaced_only_after_asking() -> None:
     yes = settle(Options(models=[], sgm=False), card, PROJECT, Answers(cu128=True, shortcuts=True))
     assert yes.choice.build is not None
     assert yes.choice.build.tag == "cu128"
-    assert "cu118 has no programs for NVIDIA GeForce RTX 5090" in yes.choice.remarks[0]
+    assert "cu118 does not support NVIDIA GeForce RTX 5090" in yes.choice.remarks[0]
     no = settle(Options(models=[], sgm=False), card, PROJECT, Answers(cu128=False, shortcuts=True))
     assert no.choice.build is None
     assert settle(Options(cuda="cu118"), card, PROJECT, SILENT).choice.build is None
@@ -57,21 +57,21 @@ def test_an_environment_that_runs_stays_unless_another_python_was_named() -> Non
     there = machine(venv="3.11")
     assert not settle(Options(), there, PROJECT, SILENT).rebuild
     named = Options(models=[], sgm=False, python_named=True)
-    assert settle(named, there, PROJECT, Answers(shortcuts=True, anew=True)).rebuild
-    assert not settle(named, there, PROJECT, Answers(shortcuts=True, anew=False)).rebuild
+    assert settle(named, there, PROJECT, Answers(shortcuts=True, ecreate=True)).rebuild
+    assert not settle(named, there, PROJECT, Answers(shortcuts=True, ecreate=False)).rebuild
 
 
 @pytest.mark.parametrize("state", ["broken", "3.9", "3.14"])
 def test_an_environment_that_will_not_do_is_removed_only_after_asking(state: str) -> None:
     there = machine(venv=state)
     options = Options(models=[], sgm=False)
-    assert settle(options, there, PROJECT, Answers(shortcuts=True, anew=True)).rebuild == (state != "broken")
+    assert settle(options, there, PROJECT, Answers(shortcuts=True, ecreate=True)).rebuild == (state != "broken")
     with pytest.raises(SetupError, match="agree"):
-        settle(options, there, PROJECT, Answers(shortcuts=True, anew=False))
+        settle(options, there, PROJECT, Answers(shortcuts=True, ecreate=False))
 
 
 def test_a_model_that_there_is_not_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(SetupError, match=r"no model 'svd_xl'; choose from svd, .*svd_xt_1_1"):
+    with pytest.raises(SetupError, match=r"unknown model 'svd_xl'; choose from svd, .*svd_xt_1_1"):
         settle(Options(models=["svd,svd_xl"]), machine(), PROJECT, SILENT)
 
 

@@ -1,4 +1,4 @@
-"""The commands that are run are those that the plan shows."""
+"""The executed commands equal those shown in the plan."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ MISSING = {"missing": ["something"], "kept": {}, "broken": []}
 
 @pytest.fixture
 def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The commands of an environment in a folder with a space, in which everything is missing."""
+    """Record the commands for an environment in a folder with a space, in which everything is missing."""
     commands: list[str] = []
 
     def call(command: list[str]) -> int:

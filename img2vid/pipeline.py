@@ -5,7 +5,7 @@ torch is imported only when a model is run, so that planning a run stays fast.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -209,14 +209,13 @@ def _decode(
 
 def clip_of(settings: SampleSettings) -> "Clip":
     """Return the engine's request for the settings of one video."""
-    from img2vid.engine import Clip
+    from img2vid.engine import Clip, ConditioningSettings
 
+    conditioning = {field.name: getattr(settings, field.name) for field in fields(ConditioningSettings)}
     return Clip(
         seed=settings.seed,
         num_frames=settings.num_frames,
-        fps=settings.fps,
-        motion_bucket_id=settings.motion_bucket_id,
-        cond_aug=settings.cond_aug,
+        conditioning=ConditioningSettings(**conditioning),
         decode_t=settings.decode_t,
         sampler=sampler_settings(settings),
     )

@@ -1,4 +1,4 @@
-"""What the approximations save and cost: videos made with each of them against the exact ones of the same seed."""
+"""Savings and errors of the approximations: videos of each compared with the exact ones of the same seed."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from img2vid.media.pictures import prepare_picture
 from img2vid.versions import ModelVersion
 
 EXACT_AFTER = 4
-"""How many variants are made until the exact video is made anew, so that all are timed beside one."""
+"""Variants between two exact videos, so that each variant is timed next to an exact one."""
 COLUMNS = {
     "time": "{:.2f}",
     "psnr": "{:.1f}",
@@ -29,12 +29,12 @@ COLUMNS = {
     "flicker": "{:.2f}",
     "sharpness": "{:.2f}",
 }
-"""What is told of every variant, and how; `compare` says what each is."""
+"""Columns of the table with their formats, see `compare`."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A name, and the settings that are changed for it."""
+    """A name and its changed settings."""
 
     name: str
     changed: Mapping[str, Any]
@@ -42,14 +42,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class Made:
-    """A video (T, H, W, 3), and the processor's seconds that its sampling took; on a card, seconds by the clock."""
+    """A video (T, H, W, 3) and the seconds of its sampling: CPU time on the CPU, wall-clock time on a GPU."""
 
     clip: Clip
     seconds: float
 
 
 def variants(num_steps: int) -> list[Variant]:
-    """Those that are measured; `num_steps` are the exact run's. The last two are yardsticks, for no work is saved."""
+    """Return the variants. `num_steps` is the exact run's. The last two are reference points that save no work."""
     fewer = [round(num_steps * share) for share in (0.6, 0.4)]
     return [
         Variant("guidance up to sigma 50", {"guidance_sigma_max": 50.0}),
@@ -68,7 +68,7 @@ def variants(num_steps: int) -> list[Variant]:
 
 
 def samplers(num_steps: int) -> list[Variant]:
-    """Euler's steps and those of DPM++ 2M, as many as the exact run's and fewer."""
+    """Return Euler and DPM++ 2M with the exact run's number of steps and fewer."""
     counts = [round(num_steps * share) for share in (1.0, 0.6, 0.4)]
     return [
         *(Variant(f"Euler, {n} steps", {"num_steps": n}) for n in counts),
@@ -77,15 +77,15 @@ def samplers(num_steps: int) -> list[Variant]:
 
 
 def converged(num_steps: int) -> Mapping[str, Any]:
-    """What all samplers come near with many steps, at four times the work of the exact run."""
+    """Return settings that all samplers converge to, at four times the work of the exact run."""
     return {"sampler": "HeunEDMSampler", "num_steps": 2 * num_steps}
 
 
 def compare(exact: Clip, other: Clip) -> dict[str, float]:
-    """Measures of a video against the exact one, by img2vid/media/measures.py.
+    """Return metrics of a video against the exact one, see img2vid/media/measures.py.
 
-    psnr in dB; difference: the mean absolute difference of all frames, worst_frame: that of the frame where it is
-    largest, both of 255; motion, flicker and sharpness as parts of the exact one's, 1 where they are alike.
+    psnr in dB. difference: mean absolute difference of all frames; worst_frame: that of the worst frame; both of 255.
+    motion, flicker and sharpness: ratios to the exact video, 1 if equal.
     """
     apart = measures.absolute_difference(exact, other)
     return {
@@ -103,7 +103,7 @@ def _part(value: float, exact: float) -> float:
 
 
 class Maker:
-    """A loaded model that makes videos of pictures; `base` are settings that all of them share."""
+    """A loaded model that makes videos; `base` are settings common to all of them."""
 
     def __init__(self, version: ModelVersion, choice: EngineChoice, base: Mapping[str, Any]) -> None:
         self._version, self._base = version, base
@@ -111,18 +111,18 @@ class Maker:
         self.num_steps = version.settings(base).num_steps
 
     def make(self, picture: Image, changed: Mapping[str, Any]) -> Made:
-        """A video of a picture, with some settings changed."""
+        """Make a video with some settings changed."""
         settings = self._version.settings({**self._base, **changed})
         frame = prepare_picture(picture, settings.width, settings.height)
         clip, engine = pipeline.clip_of(settings), self._model.engine
         clock = time.process_time if self._model.choice.device == "cpu" else time.perf_counter
         started = clock()
-        latents = sample_latents(engine, frame, clip, lambda progress: None)  # ends on the processor
+        latents = sample_latents(engine, frame, clip, lambda progress: None)  # ends on the CPU
         seconds = clock() - started
         return Made(decode_latents(engine, latents, clip.decode_t, lambda progress: None), seconds)
 
     def describe(self) -> dict[str, Any]:
-        """On what the figures were taken."""
+        """Return the measurement environment."""
         return {
             "version": self._version.name,
             "device": device_name(self._model.choice.device),
@@ -136,9 +136,9 @@ class Maker:
 def rows(
     make: Callable[[Mapping[str, Any]], Made], chosen: Sequence[Variant], against: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """A row for every variant of one picture: its measures, and its time as a part of the exact ones around it.
+    """Yield a row per variant of one image: metrics, and time relative to the exact videos around it.
 
-    against: settings of the video to compare with, where that is not the exact one.
+    against: settings of the reference video, default the exact one.
     """
     exact = make({})
     standard = exact.clip if against is None else make(against).clip
@@ -152,7 +152,7 @@ def rows(
 
 
 def averages(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The mean of each variant's rows over all pictures; of worst_frame the largest."""
+    """Return the mean of each variant's rows over all images; of worst_frame the maximum."""
     names = dict.fromkeys(row["name"] for row in found)
     together: list[dict[str, Any]] = []
     for name in names:
@@ -168,7 +168,7 @@ def averages(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format the rows as a Markdown table."""
     head = ["variant", *(name.replace("_", " ") for name in COLUMNS)]
     lines = [[row["name"], *(form.format(row[name]) for name, form in COLUMNS.items())] for row in found]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in chain([head, ["---"] * len(head)], lines))

@@ -1,4 +1,4 @@
-"""Measures the engines on this computer, side by side; the same as `img2vid bench`, with the same options.
+"""Compares the engines on this computer; the same as `img2vid bench`, with the same options.
 
 python scripts/benchmark.py [--size tiny|middle|full] [--json FILE] [--markdown] [--help]
 """

@@ -1,16 +1,16 @@
-"""Asks pip's own resolver whether Windows gets binary wheels for everything, on each Python that img2vid supports.
+"""Checks with pip's resolver that Windows gets binary wheels for everything, on each supported Python.
 
-.venv/bin/python scripts/check_wheels.py [--python 3.12] [FILE ...]      FILE in requirements/, by default runtime.txt
+.venv/bin/python scripts/check_wheels.py [--python 3.12] [FILE ...]      FILE in requirements/, default runtime.txt
 
-Two things are asked of the package index for each Python, and nothing is installed:
+Two queries to the package index for each Python; nothing is installed:
 
-* resolved: pip resolves the files at the versions of requirements/lock.txt, with torch and torchvision as the Windows
-  installation holds them, from wheels for win_amd64 alone. The builds for CUDA are on an index of their own; the same
-  versions on the package index stand in for them here, as what they ask for is the same.
-* pinned: each version of the lock that is meant for Windows has a wheel, torch and torchvision of the lock included.
+* resolved: pip resolves the files at the versions of requirements/lock.txt, with torch and torchvision as pinned by
+  the Windows installation, from win_amd64 wheels only. CUDA builds are on an index of their own; the same versions on
+  the package index stand in for them, because their dependencies are the same.
+* pinned: each version of the lock for Windows has a wheel, including the lock's torch and torchvision.
 
-pip evaluates markers (`sys_platform == "win32"`) and `Requires-Python` for the system and the Python that it runs on,
-whatever --platform and --python-version say; so it is started here with the answers that Windows would give.
+pip evaluates markers (`sys_platform == "win32"`) and `Requires-Python` for the running system and Python, ignoring
+--platform and --python-version; so it runs here with the marker values of Windows.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def answers(python: str) -> dict[str, str]:
-    """What a Python on 64-bit Windows answers to the markers of requirements."""
+    """Return the marker values of a Python on 64-bit Windows."""
     return {
         "implementation_name": "cpython",
         "implementation_version": f"{python}.0",
@@ -63,14 +63,14 @@ def answers(python: str) -> dict[str, str]:
 
 
 def pins(python: str) -> list[str]:
-    """The versions of the lock that are meant for this Python on Windows, without their markers."""
+    """Return the locked versions for this Python on Windows, without markers."""
     lines = map(Requirement, requirement_lines(REQUIREMENTS / "lock.txt"))
     meant = [line for line in lines if line.marker is None or line.marker.evaluate(answers(python))]
     return [f"{line.name}{line.specifier}" for line in meant]
 
 
 def ask(python: str, wanted: Sequence[str], *arguments: str, constraints: Sequence[str] = ()) -> tuple[list[str], str]:
-    """What pip would install on Windows, as "name version"; or nothing, and pip's last words."""
+    """Return what pip would install on Windows as "name version", or nothing and pip's errors."""
     with tempfile.TemporaryDirectory() as folder:
         for name, lines in (("wanted.txt", wanted), ("constraints.txt", constraints)):
             (Path(folder) / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -88,7 +88,7 @@ def ask(python: str, wanted: Sequence[str], *arguments: str, constraints: Sequen
 
 
 def check(python: str, files: Sequence[str]) -> bool:
-    """Asks both for one Python and prints the answers; returns whether all is there."""
+    """Run and print both queries for one Python. Return True if everything is available."""
     locked = pins(python)
     held = {line.partition("==")[0] for line in HELD}
     others = [line for line in locked if canonicalize_name(line.partition("==")[0]) not in held]
@@ -108,7 +108,7 @@ def check(python: str, files: Sequence[str]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", default=["runtime.txt"], metavar="FILE", help="files in requirements/")
-    parser.add_argument("--python", action="append", choices=PYTHONS, help="one Python alone; may be repeated")
+    parser.add_argument("--python", action="append", choices=PYTHONS, help="only this Python; can be repeated")
     arguments = parser.parse_args()
     results = [check(python, arguments.files) for python in arguments.python or PYTHONS]
     return 0 if all(results) else 1

@@ -1,7 +1,7 @@
-"""The project's own Python environment in `.venv`: made, checked and mended with the standard library alone.
+"""Management of the project's environment in `.venv` with the standard library only: creation, checks, repairs.
 
-`ensure` is quick when nothing changed since it last finished: it compares one stamp file. It can be interrupted at
-any moment and started twice at once; the next start goes on from what is there. All its messages go to standard error.
+`ensure` is fast when nothing changed since its last success: it compares one stamp file. It can be interrupted at any
+time and run twice at once; the next run resumes. All messages go to stderr.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HELD_NAME = "held.json"
 
 
 class SetupError(Exception):
-    """The environment cannot be had; the message is one sentence for the user."""
+    """The environment cannot be set up; the message is one sentence for the user."""
 
 
 def say(message: str) -> None:
@@ -40,7 +40,7 @@ def say(message: str) -> None:
 
 
 def guard(main: Callable[[list[str]], int]) -> NoReturn:
-    """Runs `main` with the command line's arguments and ends the process, with one sentence where set-up fails."""
+    """Run `main` with the command-line arguments and exit; print one sentence if setup fails."""
     try:
         require_supported_python()
         sys.exit(main(sys.argv[1:]))
@@ -48,10 +48,10 @@ def guard(main: Callable[[list[str]], int]) -> NoReturn:
         say(str(error))
         sys.exit(1)
     except OSError as error:
-        say(f"{VENV} could not be set up ({error}); close the programs that use it, make sure that it can be written.")
+        say(f"cannot set up {VENV} ({error}); close the programs that use it and check that it is writable.")
         sys.exit(1)
     except KeyboardInterrupt:
-        say("Stopped; the same command goes on from here.")
+        say("Stopped. Run the same command again to resume.")
         sys.exit(130)
 
 
@@ -61,19 +61,19 @@ def require_supported_python() -> None:
     oldest, newest = (".".join(map(str, version)) for version in (OLDEST, NEWEST))
     found = ".".join(map(str, sys.version_info[:3]))
     raise SetupError(
-        f"img2vid runs on Python {oldest} to {newest}, and this is Python {found} ({sys.executable}); "
-        f"install one of these and start the script with it, for example with python{newest}."
+        f"img2vid needs Python {oldest} to {newest}, but this is Python {found} ({sys.executable}). "
+        f"Run the script with a supported version, for example with python{newest}."
     )
 
 
 def ensure(*files: str) -> Path:
-    """The environment's Python, after everything in these requirement files has been installed."""
+    """Return the environment's Python after installing everything in these requirement files."""
     stamp = VENV / "-".join(["img2vid", *(Path(name).stem for name in files)])
     if stamped(stamp) == state(files):
         return python()
     VENV.mkdir(exist_ok=True)
     with one_at_a_time():
-        if stamped(stamp) != state(files):  # the other start may just have finished the same work
+        if stamped(stamp) != state(files):  # another process may have finished the same work
             stamp.unlink(missing_ok=True)
             set_up(files)
             stamp.write_text(state(files), encoding="utf-8")
@@ -81,12 +81,12 @@ def ensure(*files: str) -> Path:
 
 
 def python() -> Path:
-    """Where the environment's Python is, or will be."""
+    """Return the path of the environment's Python, which may not exist yet."""
     return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def site_packages() -> Path | None:
-    """The folder of the installed packages, or None while there is none."""
+    """Return the folder of the installed packages, or None if it does not exist."""
     return next(iter(VENV.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages")), None)
 
 
@@ -95,10 +95,10 @@ def stamped(stamp: Path) -> str:
 
 
 def state(files: tuple[str, ...]) -> str:
-    """A digest of all that decides whether the environment is as it should be.
+    """Return a digest of everything that determines if the environment is up to date.
 
-    The list of packages is part of it, so what another installer adds or removes is noticed, and so is the place of
-    the project's folder and of the Python that the environment was made from, which an update may remove.
+    It includes the list of packages, to detect changes by other installers, and the paths of the project folder and of
+    the base Python, which an update may remove.
     """
     packages = site_packages()
     if packages is None or not python().is_file():
@@ -112,7 +112,7 @@ def state(files: tuple[str, ...]) -> str:
 
 
 def base_folder() -> Path:
-    """The folder of the Python that the environment was made from."""
+    """Return the folder of the Python that created the environment."""
     settings = VENV / "pyvenv.cfg"
     lines = settings.read_text(encoding="utf-8").splitlines() if settings.is_file() else []
     pairs = (line.partition("=") for line in lines)
@@ -121,18 +121,18 @@ def base_folder() -> Path:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Holds the set-up's lock, after waiting for another start that holds it; a process that dies lets go of it."""
+    """Hold the setup lock for the block, waiting for another process if necessary. A dead process releases it."""
     with (VENV / LOCK_NAME).open("a", encoding="utf-8") as file:
-        os.set_inheritable(file.fileno(), True)  # pip holds it as well, should this process be killed before pip ends
+        os.set_inheritable(file.fileno(), True)  # pip inherits the lock, in case this process is killed before pip ends
         if not locked(file):
-            say("Another start is setting up the same environment; waiting for it to finish.")
+            say("Another process is setting up the environment; waiting for it to finish.")
             while not locked(file):
                 time.sleep(0.3)
         yield
 
 
 def locked(file: IO[str]) -> bool:
-    """Whether the lock could be taken right now."""
+    """Try to take the lock. Return True on success."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -148,35 +148,35 @@ def locked(file: IO[str]) -> bool:
 
 
 def set_up(files: tuple[str, ...]) -> None:
-    """Makes or mends the environment and installs what is missing; what is there and fits is left alone."""
+    """Create or repair the environment and install missing packages; keep packages that match."""
     if compare(files) is None:
-        say(f"Setting up img2vid in {VENV}: done once, downloads up to 3 GB and takes 2 to 10 minutes.")
+        say(f"Setting up img2vid in {VENV}. This happens once, downloads up to 3 GB and takes 2 to 10 minutes.")
         create()
     install_held()
     report = require_environment(compare(files))
     if report["missing"]:
         remove_broken(report)
-        say(f"Installing what is missing: {', '.join(report['missing'])}")
+        say(f"Installing missing packages: {', '.join(report['missing'])}")
         install(files, report["kept"])
     write_path_file()
 
 
 def require_environment(report: dict | None) -> dict:
-    """The report, or SetupError where there is none."""
+    """Return the report, or raise SetupError without one."""
     if report is None:
-        raise SetupError(f"The environment in {VENV} does not run; delete this folder and start again.")
+        raise SetupError(f"The environment in {VENV} is broken; delete this folder and run again.")
     return report
 
 
 def remove_broken(report: dict) -> None:
-    """Removes the folders that make pip take half-installed packages for whole ones."""
+    """Remove the folders that make pip mistake partially installed packages for complete ones."""
     for folder in map(Path, report["broken"]):
         if VENV in folder.parents:
             shutil.rmtree(folder)
 
 
 def compare(files: tuple[str, ...], without_dependencies: tuple[str, ...] = WITHOUT_DEPENDENCIES) -> dict | None:
-    """What `installed.py` reports about the environment, or None where the environment does not even run that."""
+    """Return the report of `installed.py` on the environment, or None if the environment cannot run it."""
     if not python().is_file():
         return None
     paths = [str(REQUIREMENTS / name) for name in files if name not in without_dependencies]
@@ -190,13 +190,13 @@ def compare(files: tuple[str, ...], without_dependencies: tuple[str, ...] = WITH
 
 
 def create() -> None:
-    """An empty environment in the place of whatever is there."""
+    """Create an empty environment, replacing the existing one."""
     if importlib.util.find_spec("ensurepip") is None:
         raise SetupError(
-            "This Python cannot make environments because its module ensurepip is missing; "
-            "on Debian and Ubuntu `sudo apt install python3-venv` adds it."
+            "This Python cannot create environments because its module ensurepip is missing. "
+            "On Debian and Ubuntu, run `sudo apt install python3-venv`."
         )
-    base = getattr(sys, "_base_executable", "") or sys.executable  # this script may run on the Python that goes away
+    base = getattr(sys, "_base_executable", "") or sys.executable  # this Python may be the one being removed
     for entry in VENV.iterdir():
         if entry.name in (LOCK_NAME, HELD_NAME):
             continue
@@ -205,11 +205,11 @@ def create() -> None:
         else:
             entry.unlink()
     if call([base, "-m", "venv", str(VENV)]) != 0:
-        raise SetupError(f"The environment could not be made in {VENV}; what Python said about it stands above.")
+        raise SetupError(f"Cannot create the environment in {VENV}; see Python's error above.")
 
 
 def install(files: tuple[str, ...], kept: dict[str, str]) -> None:
-    """Lets pip install the files at the locked versions."""
+    """Install the files with pip at the locked versions."""
     constraints = VENV / "constraints.txt"
     constraints.write_text("\n".join(constraint_lines(kept)) + "\n", encoding="utf-8")
     command = pip_install(python(), "-c", str(constraints))
@@ -220,26 +220,26 @@ def install(files: tuple[str, ...], kept: dict[str, str]) -> None:
         paths = [part for name in names for part in ("-r", str(REQUIREMENTS / name))]
         if paths and call([*command, *options, *paths]) != 0:
             raise SetupError(
-                "The packages could not be installed, pip's own words stand above; look after the network connection "
-                "and the free disk space (7 GB), then start the same command again: it goes on from here."
+                "Cannot install the packages, see pip's error above. Check the network and the free disk space "
+                "(7 GB), then run the same command again to resume."
             )
 
 
 def pip_install(python: PurePath, *arguments: str) -> list[str]:
-    """pip's command for an installation by the Python of an environment."""
+    """Return the pip install command for an environment's Python."""
     return [str(python), "-I", "-m", "pip", "install", "--disable-pip-version-check", *arguments]
 
 
 def hold(index: str, packages: Sequence[str]) -> None:
-    """From now on the environment has these packages ("torch==2.7.1+cu118") from this index, until others are held."""
+    """Pin packages ("torch==2.7.1+cu118") and their index for all future installations in the environment."""
     (VENV / HELD_NAME).write_text(json.dumps({"index": index, "packages": packages}), encoding="utf-8")
 
 
 def install_held() -> None:
-    """Installs the held packages where they are missing, and makes every pip of the environment keep to them.
+    """Install missing pinned packages, and make the pins a constraint for every pip of the environment.
 
-    An environment that has to be made anew gets them again, and a pip that somebody starts by hand refuses what does
-    not fit them, instead of bringing another build.
+    A recreated environment gets the same packages, and a manual pip install fails on a conflict instead of replacing
+    the build.
     """
     file = VENV / HELD_NAME
     if not file.is_file():
@@ -247,7 +247,7 @@ def install_held() -> None:
     held = json.loads(file.read_text(encoding="utf-8"))
     constraints = VENV / "held.txt"
     constraints.write_text("\n".join(held["packages"]) + "\n", encoding="utf-8")
-    # Written at each set-up, as the path does not survive a move of the folder; a URL, as pip splits paths at spaces.
+    # Written at each setup because the path changes when the folder moves; a URL because pip splits paths at spaces.
     settings = VENV / ("pip.ini" if os.name == "nt" else "pip.conf")
     settings.write_text(f"[global]\nconstraint = {constraints.as_uri()}\n", encoding="utf-8")
     report = require_environment(compare((str(constraints),), (str(constraints),)))
@@ -257,16 +257,16 @@ def install_held() -> None:
         command = pip_install(python(), "--no-deps", "--index-url", held["index"], *held["packages"])
         if call(command) != 0:
             raise SetupError(
-                f"{' and '.join(held['packages'])} could not be installed from {held['index']}, pip's own words stand "
-                "above; look after the network connection and the free disk space, then start again."
+                f"Cannot install {' and '.join(held['packages'])} from {held['index']}, see pip's error above. "
+                "Check the network connection and the free disk space, then run again."
             )
 
 
 def constraint_lines(kept: dict[str, str]) -> list[str]:
-    """The lock without the packages that stay as they are.
+    """Return the lock without the packages that are kept as installed.
 
-    A version with a label ("2.7.1+cu118") was brought by another installer from a place of its own. It is held, so that
-    pip says so where something does not fit it, and never replaces it by the common build.
+    A version with a local label ("2.7.1+cu118") comes from another index. It is pinned, so that pip reports conflicts
+    instead of replacing it with the default build.
     """
     lock = (REQUIREMENTS / "lock.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lock if line and not line.startswith("#")]
@@ -279,7 +279,7 @@ def normalized(name: str) -> str:
 
 
 def write_path_file() -> None:
-    """Makes `import img2vid` work in the environment, by a relative path that survives a move of the folder."""
+    """Make `import img2vid` work in the environment through a relative path, which survives moving the folder."""
     packages = site_packages()
     if packages is not None:
         up = os.path.relpath(PROJECT, packages)
@@ -287,13 +287,13 @@ def write_path_file() -> None:
 
 
 def call(command: list[str]) -> int:
-    """Runs a set-up command with its output on standard error."""
+    """Run a setup command with its output on stderr."""
     return subprocess.run(command, stdout=sys.stderr, close_fds=False, check=False).returncode
 
 
 def become(command: list[str]) -> int:
-    """Hands the process over to a command, with its working directory, its exit code and Ctrl-C."""
-    # `-m` would import from the caller's folder first, where any random.py or another copy of the project may lie.
+    """Replace this process with a command, keeping the working directory, exit code and Ctrl-C."""
+    # `-m` would import from the caller's folder first, which may have a random.py or another copy of the project.
     surroundings = {**os.environ, "PYTHONSAFEPATH": "1"}
     if os.name != "nt":
         os.execve(command[0], command, surroundings)
@@ -302,4 +302,4 @@ def become(command: list[str]) -> int:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                continue  # the console sends Ctrl-C to the command as well, and it decides what follows
+                continue  # the console sends Ctrl-C to the command as well, which handles it

@@ -1,9 +1,9 @@
-"""Measures a small checkpoint on the pictures that were kept apart, and prints the numbers as JSON.
+"""Evaluates a small checkpoint on the held-out images and prints the metrics as JSON.
 
 python scripts/evaluate_tiny.py [--version svd_tiny] [--sheet FILE.png] [--save FILE.json]
 
-Every picture's clip has the version's own settings; further clips change the motion bucket, the frame rate or the seed.
-The contact sheet shows, for each picture, the picture as the model gets it and every third frame of its video.
+Each image is rendered with the version's own settings; further clips change the motion bucket, frame rate or seed.
+The contact sheet shows, for each image, the model's input and every third frame of its video.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from scripts.tiny.evaluation import Evaluation, verdict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", default="svd_tiny")
-    parser.add_argument("--sheet", type=Path, help="where to write the contact sheet")
-    parser.add_argument("--save", type=Path, help="where to write the numbers, besides printing them")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file")
+    parser.add_argument("--save", type=Path, help="also write the metrics to this file")
     arguments = parser.parse_args()
     evaluation = Evaluation(arguments.version)
     numbers = evaluation.numbers(lambda line: print(line, file=sys.stderr, flush=True))

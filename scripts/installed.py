@@ -1,8 +1,8 @@
-"""Compares requirement files with what is installed; run by the Python of the environment that is looked at.
+"""Compares requirement files with the installed packages; run by the Python of the environment under test.
 
-Prints one JSON object: `missing` lists the requirements that nothing installed meets, those of installed packages
-included; `kept` gives name and version of the packages that meet one; `broken` lists the `.dist-info` folders of
-packages whose installation was cut short. Ends with code 1 where this is no environment, or pip is not whole.
+Prints one JSON object. `missing`: requirements that are not met, including those of installed packages. `kept`: name
+and version of packages that meet a requirement. `broken`: `.dist-info` folders of incomplete packages. Exits with 1 if
+this is not an environment, or if its pip is incomplete.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import sys
 from importlib.metadata import Distribution
 from pathlib import Path
 
-# pip is the one package that every environment holds, and it carries the library that defines these comparisons.
+# Every environment has pip, and pip vendors the library that defines these comparisons.
 from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
 from pip._vendor.packaging.utils import canonicalize_name
 
 
 def read_requirements(path: Path) -> list[Requirement]:
-    """The requirements of one file, without comments and without those that are for other machines."""
+    """Return the requirements of one file that apply to this machine."""
     lines = (line.split(" #")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     wanted = (Requirement(line) for line in lines if line and not line.startswith("#"))
     return [requirement for requirement in wanted if requirement.marker is None or requirement.marker.evaluate()]
 
 
 def installed_packages() -> tuple[dict[str, Distribution], list[Path]]:
-    """The packages that are whole, by normalized name, and the folders of those that are not."""
+    """Return the complete packages by normalized name, and the folders of incomplete ones."""
     whole: dict[str, Distribution] = {}
     broken: list[Path] = []
     for folder in (found for entry in sys.path for found in sorted(Path(entry).glob("*.dist-info"))):
         if folder.name.startswith("~"):
-            continue  # pip moves a package aside under such a name while it replaces it
+            continue  # pip renames a package to this while replacing it
         if (folder / "RECORD").is_file() and (folder / "INSTALLER").is_file():
             package = Distribution.at(folder)
             whole.setdefault(canonicalize_name(package.metadata["Name"]), package)
@@ -41,13 +41,13 @@ def installed_packages() -> tuple[dict[str, Distribution], list[Path]]:
 
 
 def dependencies(package: Distribution, extras: set[str]) -> list[Requirement]:
-    """What an installed package asks for on this machine, with the given extras."""
+    """Return the requirements of an installed package on this machine, with the given extras."""
     found: list[Requirement] = []
     for line in package.requires or []:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
-            continue  # old metadata that pip does not read either
+            continue  # old metadata that pip ignores too
         marker = requirement.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             found.append(requirement)
@@ -55,10 +55,10 @@ def dependencies(package: Distribution, extras: set[str]) -> list[Requirement]:
 
 
 def compare(wanted: list[Requirement], alone: list[Requirement]) -> dict[str, object]:
-    """The report for `wanted` with all that it depends on, and for `alone` without."""
+    """Return the report for `wanted` with its dependencies, and for `alone` without."""
     whole, broken = installed_packages()
     if "pip" not in whole:
-        raise SystemExit("pip is not whole")
+        raise SystemExit("pip is incomplete")
     missing: list[str] = []
     kept: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
@@ -82,10 +82,10 @@ def compare(wanted: list[Requirement], alone: list[Requirement]) -> dict[str, ob
 
 def main() -> int:
     if sys.prefix == sys.base_prefix:
-        raise SystemExit("this is the machine's own Python, in which nothing may be installed")
+        raise SystemExit("this is the system Python; use an environment")
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", type=Path, help="requirement files, followed into their dependencies")
-    parser.add_argument("--alone", nargs="*", type=Path, default=[], help="files of packages whose own do not count")
+    parser.add_argument("files", nargs="*", type=Path, help="requirement files, including dependencies")
+    parser.add_argument("--alone", nargs="*", type=Path, default=[], help="requirement files, excluding dependencies")
     arguments = parser.parse_args()
     wanted = [one for path in arguments.files for one in read_requirements(path)]
     alone = [one for path in arguments.alone for one in read_requirements(path)]

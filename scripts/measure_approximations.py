@@ -1,9 +1,9 @@
-"""Measures what the approximations save and cost, against the exact videos of the same seed, and prints a table.
+"""Measures the savings and errors of the approximations against exact videos of the same seed, and prints a table.
 
 python scripts/measure_approximations.py [--version svd_tiny] [--pictures DIR_OR_FILE...] [--save FILE.json]
 
-Where the processor computes, its own seconds count, and other programs hardly do; on a card the clock does.
-Set OMP_NUM_THREADS=1 on a machine that others use: threads that wait for each other count as busy.
+CPU runs are timed in the CPU's own seconds, which other programs hardly affect; GPU runs by the clock.
+Set OMP_NUM_THREADS=1 on a shared machine, because threads that wait for each other count as busy.
 """
 
 import argparse
@@ -24,15 +24,13 @@ PICTURES = [paths.PROJECT / "assets" / name for name in ("brook.jpg", "dandelion
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", default="svd_tiny")
-    parser.add_argument("--pictures", nargs="+", type=Path, default=PICTURES, help="pictures or folders of pictures")
-    parser.add_argument("--num-steps", type=int, help="steps of the exact run, where they are not the version's")
-    parser.add_argument(
-        "--samplers", action="store_true", help="compare samplers alone, with what they lead to with many steps"
-    )
-    parser.add_argument("--only", default="", help="measure only variants whose name holds this")
+    parser.add_argument("--pictures", nargs="+", type=Path, default=PICTURES, help="image files or folders")
+    parser.add_argument("--num-steps", type=int, help="steps of the exact run (default: the version's)")
+    parser.add_argument("--samplers", action="store_true", help="compare only samplers, against a converged run")
+    parser.add_argument("--only", default="", help="measure only variants whose name contains this")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--save", type=Path, help="where to write every picture's numbers, as JSON")
+    parser.add_argument("--save", type=Path, help="write the measurements of every image to this JSON file")
     arguments = parser.parse_args()
 
     from scripts import approximations

@@ -2,8 +2,8 @@
 
 python scripts/measure_full_size.py [--format fp16] [--keep FILE]
 
-Each part runs in a process of its own and prints one JSON object: seconds, and the peak of its memory in GB, as the
-system counts it (peak, which holds the pages of the mapped file too) and without the file's pages (own, at the end).
+Each part runs in its own process and prints one JSON object: seconds, and its memory in GB, as peak (the system's
+count, including pages of the mapped file) and as own (without file pages, at the end).
 """
 
 import argparse
@@ -26,7 +26,7 @@ FORMATS = ("fp32", "fp16", "bf16")
 
 
 def make(file: Path, precision: str) -> dict[str, Any]:
-    """Writes a checkpoint of random numbers in the names and shapes of svd."""
+    """Write a checkpoint of random numbers with the names and shapes of svd."""
     import torch
     from safetensors.torch import save_file
 
@@ -44,7 +44,7 @@ def make(file: Path, precision: str) -> dict[str, Any]:
 
 
 def inspect(file: Path, precision: str) -> dict[str, Any]:
-    """Reads and checks the header against the configuration."""
+    """Read the header and check it against the configuration."""
     from img2vid.checkpoints.header import read_header
     from img2vid.engine.config import load_config
     from img2vid.engine.model import build_meta
@@ -58,10 +58,10 @@ def inspect(file: Path, precision: str) -> dict[str, Any]:
 
 
 def load_and_step(file: Path, precision: str) -> dict[str, Any]:
-    """Loads the checkpoint and makes one guided denoiser step of 2 frames at 128 x 128."""
+    """Load the checkpoint and run one guided denoiser step of 2 frames at 128 x 128."""
     import torch
 
-    from img2vid.engine import SamplerSettings, load_engine
+    from img2vid.engine import ConditioningSettings, SamplerSettings, load_engine
 
     started = time.monotonic()
     engine = load_engine(CONFIG, file, precision=precision)
@@ -71,7 +71,7 @@ def load_and_step(file: Path, precision: str) -> dict[str, Any]:
     image = torch.rand(1, 3, 128, 128, generator=generator) * 2 - 1
     started = time.monotonic()
     cond, uncond = engine.condition(
-        image, cond_noise=torch.zeros_like(image), cond_aug=0.0, motion_bucket_id=127, fps=6, num_frames=2
+        image, ConditioningSettings(6, 127, 0.0), cond_noise=torch.zeros_like(image), num_frames=2
     )
     conditioned = time.monotonic() - started
     noise = torch.randn(2, 4, 16, 16, generator=generator)
@@ -89,14 +89,14 @@ def load_and_step(file: Path, precision: str) -> dict[str, Any]:
 
 
 def own_memory() -> float:
-    """GB of this process that belong to no file (Linux)."""
+    """Return the GB of this process that are not backed by a file (Linux)."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     return next((int(line.split()[1]) / 1e6 for line in lines if line.startswith("RssAnon")), float("nan"))
 
 
 def measured(part: Callable[[Path, str], dict[str, Any]], file: Path, precision: str) -> None:
-    """Runs a part and prints what it says, with the time and memory that it took."""
+    """Run a part and print its result with time and memory."""
     started = time.monotonic()
     row = part(file, precision)
     row |= {"seconds": time.monotonic() - started, "own_gb": own_memory()}
@@ -109,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=FORMATS, default="fp16", help="number format of the file")
     parser.add_argument("--precision", choices=FORMATS, default="fp16", help="number format of the loaded network")
-    parser.add_argument("--keep", type=Path, help="write the checkpoint here and keep it; reuse it if it is there")
+    parser.add_argument("--keep", type=Path, help="keep the checkpoint in this file and reuse it")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = arguments.keep or Path(folder) / "svd_random.safetensors"

@@ -1,6 +1,6 @@
-"""How fast the gallery is with many videos: the search in the store, and the whole page as the server draws it.
+"""Measures the gallery with many videos: the database search, and rendering the whole page on the server.
 
-A new home in a temporary folder is filled: a row for each video, and real files, with stills of 1024 x 576, for those
+Fills a new home in a temporary folder: a row for each video, and real files with stills of 1024 x 576 for those
 that are shown. Times are medians in milliseconds.
 """
 
@@ -36,7 +36,7 @@ WORDS, FILES = ("dogs", "brook", "mountains", "dandelion"), 48
 
 
 def filled(home: Path, videos: int) -> None:
-    """Rows, made a minute apart, which share the files."""
+    """Add rows, created a minute apart, that share the files."""
     rng = np.random.default_rng(0)
     made: list[StoredResult] = []
     for index in range(FILES):
@@ -54,14 +54,14 @@ def filled(home: Path, videos: int) -> None:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """How long it takes, once."""
+    """Return the duration of one call."""
     begun = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - begun)
 
 
 def median(work: Callable[[], object], times: int) -> float:
-    """Milliseconds, after one time that does not count."""
+    """Return the median duration in milliseconds, after one call to warm up."""
     work()
     return statistics.median(milliseconds(work) for _ in range(times))
 
@@ -73,7 +73,7 @@ def page() -> None:
 
 
 def measured(name: str, times: int) -> str:
-    """A row of the table: one way to look at the gallery."""
+    """Return a table row for one gallery view."""
     entries, wanted = Entries(Store()), Filter(**VIEWS[name])
     found = entries.count(wanted)
     last = state.pages_of(found) if name == "last page" else 1
@@ -92,11 +92,11 @@ def measured(name: str, times: int) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--videos", type=int, default=10_000)
-    parser.add_argument("--times", type=int, default=15, help="how often everything is done")
+    parser.add_argument("--times", type=int, default=15, help="repetitions")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["IMG2VID_HOME"] = folder
-        resources.start = lambda: None  # no workers beside the measurement
+        resources.start = lambda: None  # no workers during the measurement
         filled(Path(folder), arguments.videos)
         print("| View | Found | Search, ms | Page, new stills, ms | Page, again, ms |\n|---|---:|---:|---:|---:|")
         print("\n".join(measured(name, arguments.times) for name in VIEWS))

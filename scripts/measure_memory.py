@@ -1,4 +1,4 @@
-"""Prints what a model needs on a card, by memory plan and stage: counted without a card, see docs/performance.md.
+"""Prints the GPU memory that a model needs, by memory plan and stage, computed without a GPU; see docs/performance.md.
 
 .venv/bin/python scripts/measure_memory.py
 .venv/bin/python scripts/measure_memory.py --versions svd --width 768 --height 448 --decoder-precision fp16
@@ -18,7 +18,7 @@ from img2vid.versions import load_versions
 
 
 def rows(name: str, needs: Needs, size: ClipSize) -> list[str]:
-    """A line for every plan: the stages' bytes, and what a card must have."""
+    """Return a table row per plan: bytes of each stage, and the required GPU memory."""
     lines: list[str] = []
     for memory in MEMORY_PLANS:
         for lean in (False, True):
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=tuple(DTYPES), default="fp16")
     parser.add_argument("--decoder-precision", choices=tuple(DTYPES), default="fp32")
     for name in ("width", "height", "num-frames", "decode-t"):
-        parser.add_argument(f"--{name}", type=int, help="instead of the version's own")
+        parser.add_argument(f"--{name}", type=int, help="default: the version's")
     given = parser.parse_args()
     print(f"GB; {WORKSPACE / GB:.1f} of workspace in each stage and {CONTEXT / GB:.1f} of context in the last column\n")
     print("| model | memory | decoding | condition | sample | decode | card |")

@@ -1,11 +1,11 @@
-"""Measures what float16 and bfloat16 cost against float32, for the network and for the decoder by themselves.
+"""Measures the errors of float16 and bfloat16 against float32, separately for the network and the decoder.
 
 python scripts/measure_precision.py [--version svd_tiny] [--frames N] [--height H] [--width W] [--steps N]
 python scripts/measure_precision.py --config mine.yaml --checkpoint mine.safetensors --frames 4 ...
 
-network: the whole run in the format, its latents decoded in float32. decoder: the latents of float32, decoded in the
-format. error is the norm of the difference over the norm, PSNR is in dB: of latents against their own range, of frames
-as 8-bit pictures. Prints a table in Markdown and, with --json, one JSON object for each row.
+network: the whole run in the format, its latents decoded in float32. decoder: the float32 latents, decoded in the
+format. error is the norm of the difference over the norm. PSNR is in dB, of latents against their own range, of frames
+as 8-bit images. Prints a Markdown table and, with --json, one JSON object per row.
 """
 
 import argparse
@@ -34,7 +34,7 @@ FORMATS = ("fp16", "bf16")
 
 @dataclass(frozen=True)
 class Case:
-    """A model, a clip, and where it is computed."""
+    """A model, a clip and a device."""
 
     config: Path
     checkpoint: Path
@@ -44,8 +44,8 @@ class Case:
     device: str
 
     def run(self, precision: str, decoder_precision: str, latents: "Tensor | None" = None) -> dict[str, Any]:
-        """Latents, unless they are given, and frames as they leave the decoder, and the seconds that each took."""
-        from img2vid.engine import Clip, SamplerSettings, load_engine, sample_latents
+        """Return latents, unless given, decoder output frames and the seconds of each."""
+        from img2vid.engine import Clip, ConditioningSettings, SamplerSettings, load_engine, sample_latents
 
         engine = load_engine(
             self.config,
@@ -54,7 +54,9 @@ class Case:
             precision=precision,
             decoder_precision=decoder_precision,
         )
-        clip = Clip(23, self.frames, 6, 127, 0.02, self.frames, SamplerSettings(num_steps=self.steps))
+        clip = Clip(
+            23, self.frames, ConditioningSettings(6, 127, 0.02), self.frames, SamplerSettings(num_steps=self.steps)
+        )
         notices: list[str] = []
         times = [time.monotonic()]
         if latents is None:
@@ -67,24 +69,24 @@ class Case:
 
 
 def relative_error(found: "Tensor", exact: "Tensor") -> float:
-    """Norm of the difference over the norm."""
+    """Return the norm of the difference over the norm."""
     return float((found.double() - exact.double()).norm() / exact.double().norm())
 
 
 def latents_psnr(found: "Tensor", exact: "Tensor") -> float:
-    """In dB, against the range of the exact latents."""
+    """Return the PSNR in dB against the range of the exact latents."""
     spread = float(exact.max() - exact.min())
     return 20 * math.log10(spread / max(float((found.double() - exact.double()).square().mean().sqrt()), 1e-12))
 
 
 def frames_psnr(found: "Tensor", exact: "Tensor") -> float:
-    """In dB, as 8-bit pictures."""
+    """Return the PSNR in dB of 8-bit images."""
     bytes_of = [((frames.clamp(-1, 1) + 1) * 127.5).round().byte().numpy() for frames in (found, exact)]
     return psnr(*bytes_of)
 
 
 def rows(case: Case) -> Iterator[dict[str, Any]]:
-    """What each format gives, compared with float32."""
+    """Yield the results of each format compared with float32."""
     exact = case.run("fp32", "fp32")
     for part in ("network", "decoder"):
         for name in FORMATS:
@@ -103,9 +105,9 @@ def rows(case: Case) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", default="svd_tiny", help="a version of img2vid, where no --config is given")
-    parser.add_argument("--config", type=Path, help="a model's configuration")
-    parser.add_argument("--checkpoint", type=Path, help="its weights")
+    parser.add_argument("--version", default="svd_tiny", help="model version, if --config is not given")
+    parser.add_argument("--config", type=Path, help="model configuration")
+    parser.add_argument("--checkpoint", type=Path, help="weights of the model")
     parser.add_argument("--picture", type=Path, default=paths.PROJECT / "assets" / "dandelion.jpg")
     for name in ("frames", "height", "width", "steps"):
         parser.add_argument(f"--{name}", type=int, help="default: the version's")

@@ -1,10 +1,10 @@
-"""Measures what each rearrangement of the network and of the decoder brings on this machine, one after the other.
+"""Measures the speedup of each rearrangement of the network and the decoder on this machine, cumulatively.
 
 python scripts/measure_savings.py [--repetitions 3] [--json FILE]
 
-The middle-size model with random weights, 14 frames of 512 x 256, float32, on the CPU: one pass of the network over one
-clip, and the decoding of one clip. Every row keeps what the rows above it brought. All rows take turns in one process;
-seconds are medians, and the error is the norm of the difference to the first row over its norm.
+The middle-size model with random weights, 14 frames of 512 x 256, float32, on the CPU: one network pass over one clip,
+and decoding one clip. Every row includes the changes of the rows above it. Rows alternate within one process; seconds
+are medians, and the error is the norm of the difference from the first row over its norm.
 """
 
 import argparse
@@ -46,7 +46,7 @@ Work = Callable[[], Tensor]
 
 
 class Inputs:
-    """One clip in latents, and what the network is told."""
+    """Latents and conditioning of one clip."""
 
     def __init__(self) -> None:
         noise = torch.Generator().manual_seed(0)
@@ -58,7 +58,7 @@ class Inputs:
 
 
 class Doubling(UpsampleConv):
-    """Nearest-neighbour doubling, then the 3 x 3 convolution."""
+    """Nearest-neighbor doubling, then the 3 x 3 convolution."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__(conv)
@@ -70,7 +70,7 @@ class Doubling(UpsampleConv):
 
 
 def attend_in_full(layer: Attention, x: Tensor, context: Tensor | None = None) -> Tensor:
-    """Attention that computes queries, keys and a softmax for one token too."""
+    """Compute attention with queries, keys and a softmax even for a single token."""
     context = x if context is None else context.expand(*x.shape[:-2], *context.shape[-2:])
     query, key, value = (
         part.reshape(-1, part.shape[-2], layer.heads, part.shape[-1] // layer.heads).transpose(1, 2)
@@ -81,15 +81,15 @@ def attend_in_full(layer: Attention, x: Tensor, context: Tensor | None = None) -
 
 
 def plain(model: SvdModel, given: Inputs, *, in_full: bool) -> tuple[Work, Work]:
-    """The layers as the checkpoint names them."""
+    """Return the layers as the checkpoint names them."""
 
     def network() -> Tensor:
-        told = [part.expand(FRAMES, *part.shape[1:]) for part in (given.crossattn[:, None], given.vector)]
+        context = [part.expand(FRAMES, *part.shape[1:]) for part in (given.crossattn[:, None], given.vector)]
         with ExitStack() as stack:
             if in_full:
                 stack.enter_context(mock.patch.object(Attention, "forward", attend_in_full))
             noise = given.c_noise.expand(FRAMES)
-            return model.network(given.x, noise, context=told[0], vector=told[1], num_frames=FRAMES)
+            return model.network(given.x, noise, context=context[0], vector=context[1], num_frames=FRAMES)
 
     return network, lambda: model.first_stage_model.decode(given.z)
 
@@ -97,7 +97,10 @@ def plain(model: SvdModel, given: Inputs, *, in_full: bool) -> tuple[Work, Work]
 def fused(
     model: SvdModel, given: Inputs, size: int, *, threaded: bool = False, products: bool = True, doubling: bool = True
 ) -> tuple[Work, Work]:
-    """The fast form, in pieces of `size` bytes; products bring what follows along; doubling within the convolution."""
+    """Return the fast form in tiles of `size` bytes.
+
+    products: fuse the following operations into the products. doubling: double within the convolution.
+    """
     budget = TilePlan(size, threaded=threaded)
     convs = [
         [layer.conv for layer in part.modules() if isinstance(layer, Upsample)]
@@ -129,7 +132,7 @@ def fused(
 
 @torch.inference_mode()
 def measure(folder: Path, repetitions: int) -> list[dict[str, Any]]:
-    """One row for each variant."""
+    """Return one row for each variant."""
     keep_freed_memory()
     config = write_middle(paths.CONFIGS / "svd.yaml", folder)
     weights = load_file(write_random_checkpoint(config, folder / "middle.safetensors", 0))
@@ -180,7 +183,7 @@ def _error(found: Tensor, expected: Tensor) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the measurements to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), arguments.repetitions)

@@ -1,10 +1,10 @@
-"""Measures what it takes to load a full-size model, to switch to another one, and to return to the first.
+"""Measures loading a full-size model, switching to another one, and returning to the first.
 
 python scripts/measure_switching.py [--precision bf16] [--folder DIR]
 
-Two checkpoints of 4.8 GB each in float16 are written, whose CLIP and encoder are the same and whose other weights are
-not, unless they are in the folder already. A load is cold: the system is told to forget the file. Prints one JSON
-object for each: seconds, the bytes that were loaded, what was kept, and the memory of the process before and after.
+Writes two checkpoints of 4.8 GB each in float16 with equal CLIP and encoder weights and different other weights, unless
+the folder already has them. A cold load first drops the file from the page cache. Prints one JSON object per load:
+seconds, loaded bytes, reused parts, and the memory of the process before and after.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SHARED = ("conditioner.",)
 
 
 def write(path: Path, seed: int) -> None:
-    """A checkpoint of svd's names and shapes; what begins like SHARED is the same for every seed."""
+    """Write a checkpoint with svd's names and shapes. Weights with a prefix in SHARED are equal for every seed."""
     import torch
     from safetensors.torch import save_file
 
@@ -47,28 +47,28 @@ def write(path: Path, seed: int) -> None:
 
 
 def forget(path: Path) -> None:
-    """Asks the system to drop what it has read of a file, where it can be asked."""
+    """Drop the file from the page cache, if the system supports it."""
     if hasattr(os, "posix_fadvise"):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def load(name: str, path: Path, spare: Any, options: dict[str, Any]) -> Any:
-    """Loads a checkpoint and prints what that took; returns its parts alone, so that its network is gone."""
+    """Load a checkpoint and print the cost. Return only its parts, so that the network is freed."""
     from img2vid.engine import load_engine
     from img2vid.engine.memory.device import release
 
     process = psutil.Process()
     before = process.memory_info().rss
-    told = [(0, 0)]
+    progress = [(0, 0)]
     started = time.monotonic()
-    engine = load_engine(CONFIG, path, spare=spare, on_bytes=lambda *now: told.append(now), **options)
+    engine = load_engine(CONFIG, path, spare=spare, on_bytes=lambda *now: progress.append(now), **options)
     seconds = time.monotonic() - started
     kept = [key for key, part in engine.parts.items() if spare and spare[key].module is part.module]
     row = {
         "load": name,
         "seconds": round(seconds, 2),
-        "loaded_gb": round(told[-1][0] / 1e9, 3),
+        "loaded_gb": round(progress[-1][0] / 1e9, 3),
         "kept": kept,
         "memory_before_gb": round(before / 1e9, 2),
         "memory_after_gb": round(process.memory_info().rss / 1e9, 2),
@@ -83,9 +83,11 @@ def load(name: str, path: Path, spare: Any, options: dict[str, Any]) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="bf16", help="of the network")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16", "bf16"), default="bf16", help="number format of the network"
+    )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--folder", type=Path, help="keep the checkpoints here, and use those that are there")
+    parser.add_argument("--folder", type=Path, help="keep the checkpoints here and reuse them")
     arguments = parser.parse_args()
     options = {"precision": arguments.precision, "device": arguments.device}
     with tempfile.TemporaryDirectory() as scratch:

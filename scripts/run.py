@@ -1,11 +1,11 @@
-"""Sets up the project's environment where needed, then starts the program; needs nothing but Python.
+"""Sets up the project's environment if needed, then starts the program; needs only Python.
 
-python3 scripts/run.py                   opens the dashboard in the browser; Ctrl-C ends it
-python3 scripts/run.py sample PICTURE    makes a video (`sample --help` lists the options)
+python3 scripts/run.py                   opens the dashboard in the browser; Ctrl-C stops it
+python3 scripts/run.py sample IMAGE      makes a video (see `sample --help`)
 python3 scripts/run.py COMMAND ...       any other command of img2vid
-python3 scripts/run.py --setup-only      only sets up
+python3 scripts/run.py --setup-only      only sets up the environment
 
-The first start installs the packages into `.venv` in the project's folder. Later starts install nothing.
+The first run installs the packages into `.venv` in the project folder. Later runs install nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments:
         return become([python, "-m", "img2vid", *arguments])
-    # Streamlit finds .streamlit/config.toml beside the page, wherever it was started from.
+    # Streamlit finds .streamlit/config.toml next to the page, from any working directory.
     return become([python, "-m", "streamlit", "run", str(PROJECT / "streamlit_app.py")])
 
 

@@ -1,4 +1,4 @@
-"""Installs img2vid on Windows, or removes it; `install_windows.ps1` and `uninstall_windows.ps1` start this.
+"""Installs or uninstalls img2vid on Windows; run by `install_windows.ps1` and `uninstall_windows.ps1`.
 
 py scripts\\setup_windows.py install --help
 py scripts\\setup_windows.py uninstall --help
@@ -25,22 +25,22 @@ from windows.wishes import Options, settle
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="setup_windows.py", description=__doc__)
     both = argparse.ArgumentParser(add_help=False)
-    both.add_argument("--install-dir", type=Path, default=PROJECT, metavar="DIR", help="the folder of the program")
-    both.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
-    both.add_argument("--yes", action="store_true", help="ask nothing, and take the answer that Enter gives")
-    both.add_argument("--log", type=Path, metavar="FILE", help="keep what is said in this file")
+    both.add_argument("--install-dir", type=Path, default=PROJECT, metavar="DIR", help="program folder")
+    both.add_argument("--dry-run", action="store_true", help="print the plan without changing anything")
+    both.add_argument("--yes", action="store_true", help="use the default answer for every question")
+    both.add_argument("--log", type=Path, metavar="FILE", help="also write the output to this file")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     one = commands.add_parser("install", parents=[both], help="install, repair or update")
     one.set_defaults(command=install)
-    one.add_argument("--cuda", choices=CHOICES, help="the build of torch (default: cu118)")
+    one.add_argument("--cuda", choices=CHOICES, help="torch build (default: cu118)")
     one.add_argument("--models", nargs="+", metavar="NAME", help="checkpoints to download, such as svd,svd_xt")
-    one.add_argument("--with-sgm", action=argparse.BooleanOptionalAction, help="the reference package too, or not")
+    one.add_argument("--with-sgm", action=argparse.BooleanOptionalAction, help="also install the reference package")
     one.add_argument("--no-launch", action="store_true", help="do not open the dashboard at the end")
-    one.add_argument("--python-named", action="store_true", help="make an environment of another Python anew")
+    one.add_argument("--python-named", action="store_true", help="recreate an environment of another Python version")
     two = commands.add_parser("uninstall", parents=[both], help="remove what was installed")
     two.set_defaults(command=uninstall)
-    two.add_argument("--remove-checkpoints", action="store_true", help="downloaded checkpoints too")
-    two.add_argument("--remove-outputs", action="store_true", help="the videos and settings in outputs too")
+    two.add_argument("--remove-checkpoints", action="store_true", help="also remove downloaded checkpoints")
+    two.add_argument("--remove-outputs", action="store_true", help="also remove the videos and settings in outputs")
     return top
 
 
@@ -52,7 +52,7 @@ def install(options: argparse.Namespace) -> int:
             script = str(target / "scripts" / Path(__file__).name)
             return subprocess.run([sys.executable, script, *sys.argv[1:]], check=False).returncode
         refuse_bad_target(PROJECT, target)
-        print(f"The program would be copied from {PROJECT} to {target}, and go on from there:")
+        print(f"The program would be copied from {PROJECT} to {target} and continue there:")
     machine = read_machine(target)
     questions = Questions(silent=options.yes or options.dry_run or bool(obstacles(machine, 0)))
     wanted = Options(options.cuda, options.models, options.with_sgm, not options.no_launch, options.python_named)
@@ -66,13 +66,13 @@ def install(options: argparse.Namespace) -> int:
 def uninstall(options: argparse.Namespace) -> int:
     root = options.install_dir.resolve()
     if not (root / "img2vid" / "__init__.py").is_file():
-        raise SetupError(f"There is no img2vid in {root}; name its folder with -InstallDir.")
+        raise SetupError(f"img2vid is not in {root}; pass its folder with -InstallDir.")
     removal = plan_removal(root, checkpoints=options.remove_checkpoints, outputs=options.remove_outputs)
     print(removal.text(), end="")
     if options.dry_run or not Questions(silent=options.yes).confirm("Remove this?", True):
         return 0
     code = remove(removal, root)
-    print(f"Done. The program's own files are still in {root}; delete them when you need nothing of them.")
+    print(f"Done. The program's own files are still in {root}; delete them if you no longer need them.")
     return code
 
 

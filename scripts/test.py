@@ -1,12 +1,12 @@
-"""Sets up the environment with the tools for development, then runs lint, format check, types and tests, in this order.
+"""Sets up the development environment, then runs lint, format check, type check and tests, in this order.
 
-python3 scripts/test.py                  all tests, on all cores and in a random order, then those in a browser
-python3 scripts/test.py --quick          without the tests that start servers, browsers or many processes, train,
+python3 scripts/test.py                  all tests in parallel and random order, then the browser tests
+python3 scripts/test.py --quick          skips tests that start servers, browsers or many processes, train,
                                          run every fast path and memory plan, or make many videos
-python3 scripts/test.py [ARGUMENTS]      the arguments go to pytest, which then runs in one process; its paths start at
-                                         the project's folder
+python3 scripts/test.py [ARGUMENTS]      passes the arguments to pytest, in one process; paths are relative to
+                                         the project folder
 
-Stops at the first of them that fails, with its exit code.
+Stops at the first failure and returns its exit code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from environment import PROJECT, TESTS, ensure, guard
 
 BROWSER = "tests/browser"
 IN_A_BROWSER = ["-p", "no:randomly", "--durations", "10", BROWSER]
-"""One by one: a page that is drawn while other tests keep the cores busy loses what is typed within milliseconds."""
+"""Sequential: a page rendered under CPU load loses text typed within milliseconds."""
 ON_ALL_CORES = ["--ignore", BROWSER, "-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--durations", "10"]
 QUICK = "--quick"
 
@@ -36,10 +36,10 @@ def main(arguments: list[str]) -> int:
     }
     if not given and not quick:
         checks["pytest in a browser"] = ["pytest", *IN_A_BROWSER]
-    # Tests that run side by side on the same cores take many times as long if each process has threads that wait for
-    # each other. Without the last variable, pyright asks the npm registry at every run whether there is a newer one.
+    # Parallel processes with several threads each slow each other down many times. The last variable stops pyright from
+    # querying the npm registry for updates at every run.
     surroundings = {"OMP_NUM_THREADS": "1", **os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
-    # Without bytecode, every process compiles the program again, and pytest rewrites every test's assertions.
+    # Without bytecode, every process recompiles the program, and pytest rewrites all assertions.
     surroundings.pop("PYTHONDONTWRITEBYTECODE", None)
     for name, command in checks.items():
         print(f"== {name}", flush=True)

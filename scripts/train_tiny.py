@@ -3,9 +3,9 @@
 python scripts/train_tiny.py --pictures DIR [--stage STAGE] [--minutes M] [--device cuda --batches 32]
 
 Stages: autoencoder; temporal (its temporal decoder); half (video of half the width and height); video; longer (25
-frames). Each can be stopped and is taken up again where it was; its log is log.jsonl in the folder of --work. With
---begin-from CHECKPOINT, one --stage goes on from a finished checkpoint without that folder. Needs
-requirements/train.txt. checkpoints/README.md says what made the files that are shipped.
+frames). Each stage can be stopped and resumed; its log is log.jsonl in the folder of --work. With
+--begin-from CHECKPOINT, one --stage continues from a finished checkpoint without that folder. Needs
+requirements/train.txt. checkpoints/README.md describes how the shipped files were trained.
 """
 
 import argparse
@@ -25,19 +25,19 @@ EXPORTS = {"video": "svd_tiny.safetensors", "longer": "svd_tiny_xt.safetensors"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
-    parser.add_argument("--minutes", type=float, default=600.0, help="at most so long for each stage")
-    parser.add_argument("--pictures", type=Path, help="folder in which the lomiri-wallpapers packages were unpacked")
-    parser.add_argument("--work", type=Path, default=paths.home() / "training", help="where the state is kept")
-    parser.add_argument("--out", type=Path, default=paths.PROJECT / "checkpoints", help="where checkpoints are written")
+    parser.add_argument("--minutes", type=float, default=600.0, help="maximum minutes per stage")
+    parser.add_argument("--pictures", type=Path, help="folder with the unpacked lomiri-wallpapers packages")
+    parser.add_argument("--work", type=Path, default=paths.home() / "training", help="folder for the training state")
+    parser.add_argument("--out", type=Path, default=paths.PROJECT / "checkpoints", help="folder for the checkpoints")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--batches", type=int, default=1, help="how many times larger the batches are; for CUDA")
-    parser.add_argument("--begin-from", type=Path, help="checkpoint to go on from, with one --stage of the network's")
+    parser.add_argument("--batches", type=int, default=1, help="batch size multiplier, for CUDA")
+    parser.add_argument("--begin-from", type=Path, help="checkpoint to continue from, with one --stage of the network")
     arguments = parser.parse_args()
     if arguments.begin_from is not None and arguments.stage in ("all", *STAGES[:2]):
         parser.error(f"--begin-from needs --stage with one of {', '.join(STAGES[2:])}")
     keep_freed_memory()
     pictures, apart = training_pictures(arguments.pictures), kept_apart_pictures()
-    print(f"{len(pictures)} pictures to train on, {len(apart)} kept apart", flush=True)
+    print(f"{len(pictures)} training images, {len(apart)} held out", flush=True)
     for stage in STAGES if arguments.stage == "all" else [arguments.stage]:
         config = paths.CONFIGS / "svd_tiny.yaml"
         training = Training(config, arguments.work, Recipe(), device=arguments.device, batches=arguments.batches)

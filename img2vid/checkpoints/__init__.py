@@ -1,1 +1,1 @@
-"""Checkpoint files on this machine: what is in them, getting them, checking them, naming them; without torch."""
+"""Checkpoint files on this machine: inspect, download, verify, register and remove; without torch."""

@@ -1,4 +1,4 @@
-"""Proposes the version row of a checkpoint file that img2vid does not know yet."""
+"""Version rows proposed for the user's own checkpoint files."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -12,9 +12,9 @@ from img2vid.errors import BadInput, CheckpointError
 from img2vid.versions import ModelVersion, load_versions
 
 Fits = Callable[[Path, Sequence[Path]], Path]
-"""(checkpoint, configurations) -> the matching configuration: `engine.weights.detect_config.fitting_config`.
+"""Function (checkpoint, configurations) -> matching configuration, see `engine.weights.detect_config.fitting_config`.
 
-It is handed in because it knows torch. Raises CheckpointError where none fits.
+Passed in because it imports torch. Raises CheckpointError if no configuration matches.
 """
 
 
@@ -27,15 +27,15 @@ def propose(
     config: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> ModelVersion:
-    """The row for a `.safetensors` file in Stability's form, from its header, its checksum and the rows that there are.
+    """Return the version row for a `.safetensors` file in Stability's layout, from its header, checksum and known rows.
 
-    A file does not say how many frames it was trained for: num_frames, or else 25 where its name holds "xt", else 14.
-    config: a configuration of the user's own, in place of those of the known versions. Raises BadInput for a name in
-    use, CheckpointError for a file that is no checkpoint or fits no configuration.
+    num_frames: frames the model was trained on, which the file does not record; default 25 if its name contains "xt",
+    else 14. config: the user's own configuration, instead of those of the known versions. Raise BadInput for a name in
+    use, CheckpointError for a file that is not a checkpoint or matches no configuration.
     """
     path = path.expanduser().absolute()
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path} is not a .safetensors file; save the checkpoint in that form first")
+        raise CheckpointError(f"{path} is not a .safetensors file; convert it to that format first")
     name = name or re.sub(r"[^\w.-]+", "_", path.stem).lstrip(".-")
     require_free(name)
     if num_frames is not None and not 1 <= num_frames <= 128:
@@ -62,18 +62,18 @@ def propose(
 
 
 def _likest(config: str, num_frames: int, versions: Iterable[ModelVersion]) -> ModelVersion:
-    """A known version of the same configuration, whose sizes and defaults will suit."""
+    """Return the known version of the same configuration with the closest number of frames."""
     same = [version for version in versions if version.config == config]
     if not same:
         raise BadInput(
-            f"no version has the configuration {config}, so its sizes are not known; write the row by hand, as "
-            "docs/own-checkpoint.md shows"
+            f"no known version uses the configuration {config}, so its defaults are unknown; "
+            "write the row by hand, see docs/own-checkpoint.md"
         )
     return min(same, key=lambda version: abs(version.num_frames - num_frames))
 
 
 def _named(path: Path) -> str:
-    """How a row names the file: by its name alone where it lies in a checkpoint folder."""
+    """Return the path for the row: only the file name if the file is in a checkpoint folder."""
     for folder in paths.checkpoint_folders():
         if path.parent == folder.absolute() and paths.find_checkpoint(path.name) == folder / path.name:
             return path.name

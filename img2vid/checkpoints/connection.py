@@ -1,7 +1,7 @@
-"""Opens a source at any byte of its file; what a server answers becomes a stream, a reason to try again, or a sentence.
+"""Opens a source at a byte offset; server responses become a stream, a retryable error or a final error.
 
-urllib asks, because it uses the system's proxies and certificates, and because huggingface_hub's own downloader cannot
-compute a checksum of what arrives.
+Uses urllib because it honors the system's proxies and certificates, and because huggingface_hub's downloader cannot
+hash data as it arrives.
 """
 
 import email.utils
@@ -20,11 +20,11 @@ from img2vid.checkpoints.sources import HUB, Source
 from img2vid.errors import Img2VidError
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""Answers after which the same question may well be answered otherwise."""
+"""Retryable HTTP status codes."""
 
 
 class ConnectionDropped(Exception):
-    """The connection failed in a way that may pass. pause: seconds that the server asks to wait, or None."""
+    """A retryable connection failure. pause: seconds from the server's Retry-After header, or None."""
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
         super().__init__(reason)
@@ -39,16 +39,16 @@ class _Readable(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """A file from its byte `start` on (-1: from nowhere). total: bytes of all of it, or None where that is not said."""
+    """A file stream from byte `start` on (-1: unknown). total: size of the whole file in bytes, or None if unknown."""
 
     stream: _Readable
     start: int
     total: int | None
     mark: str = ""
-    """What the server calls this state of the file."""
+    """ETag of the file, or ""."""
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes, as soon as there are any; none at the end. Raises Dropped."""
+        """Return at most `size` bytes as soon as any arrive, b"" at the end. Raise ConnectionDropped."""
         try:
             return self.stream.read1(size)
         except (OSError, http.client.HTTPException) as error:
@@ -56,10 +56,10 @@ class Answer:
 
 
 def open_at(source: Source, offset: int, timeout: float) -> Answer:
-    """Opens the source at a byte of its file; a server may also begin anew, at 0.
+    """Open the source at a byte offset. The server may ignore the offset and start at 0.
 
-    timeout: seconds without a byte after which the connection counts as lost. Raises Dropped, and Img2VidError for
-    what does not pass, with what to do.
+    timeout: seconds without a byte after which the connection counts as lost. Raise ConnectionDropped for retryable
+    failures and Img2VidError, with advice, for all others.
     """
     if source.path is not None:
         return _open_file(source.path, offset)
@@ -79,19 +79,19 @@ def open_at(source: Source, offset: int, timeout: float) -> Answer:
     except (OSError, http.client.HTTPException) as error:
         raise _unreachable(source, error) from error
     except ValueError as error:
-        raise Img2VidError(f"{source.url} is no web address that can be asked: {error}") from error
+        raise Img2VidError(f"{source.url} is not a valid URL: {error}") from error
     return _answer(source, response, offset)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to other servers without the token, and to other pages of the same server with it."""
+    """Redirect handler that keeps the token only within the same server."""
 
-    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302  # Python 3.10 does not know it
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302  # missing in Python 3.10
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """The request that follows."""
+        """Return the request to the new address."""
         plain = super().redirect_request(req, fp, 307 if code == 308 else code, msg, headers, newurl)
         token = req.unredirected_hdrs.get("Authorization")
         if plain is not None and token and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
@@ -104,7 +104,7 @@ def _open_file(path: Any, offset: int) -> Answer:
         file: BinaryIO = path.open("rb")
         total = path.stat().st_size
     except OSError as error:
-        raise Img2VidError(f"{path} cannot be read ({error.strerror}); choose a file that can be") from error
+        raise Img2VidError(f"cannot read {path} ({error.strerror}); choose a readable file") from error
     start = offset if offset <= total else 0
     file.seek(start)
     return Answer(file, start, total)  # type: ignore[arg-type]
@@ -119,23 +119,21 @@ def _answer(source: Source, response: Any, offset: int) -> Answer:
     found = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", response.headers.get("Content-Range") or "")
     if found is None or int(found[1]) != offset:
         response.close()
-        raise Img2VidError(
-            f"the server of {source.name} gives another part of the file than was asked for; try another source"
-        )
+        raise Img2VidError(f"the server of {source.name} sent the wrong part of the file; try another source")
     return Answer(response, offset, None if found[2] == "*" else int(found[2]), mark)
 
 
 class _EmptyStream:
     def read1(self, size: int, /) -> bytes:
-        """No bytes."""
+        """Return b""."""
         return b""
 
     def close(self) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 def _no_such_range(headers: Any) -> Answer:
-    """The server has no such bytes: the file ends there, or is a shorter one than what has arrived."""
+    """Return an empty answer for status 416: the file ends at the offset or is shorter."""
     found = re.match(r"bytes \*/(\d+)$", headers.get("Content-Range") or "")
     total = int(found[1]) if found else None
     return Answer(_EmptyStream(), -1 if total is None else total, total)
@@ -144,38 +142,38 @@ def _no_such_range(headers: Any) -> Answer:
 def _refusal(source: Source, error: urllib.error.HTTPError) -> Exception:
     code = error.code
     if code in PASSING:
-        busy = "asks to wait" if code == 429 else f"answers {code}"
+        busy = "asks to wait" if code == 429 else f"answers HTTP {code}"
         return ConnectionDropped(f"the server {busy}", _seconds(error.headers.get("Retry-After")))
     if code in (401, 403):
         return Img2VidError(_access_hint(source, code))
     if code in (404, 410):
-        return Img2VidError(f"there is no {source.url} (answer {code}); name another source with --from, or a mirror")
-    return Img2VidError(f"{source.url} cannot be downloaded: the server answers {code}; try another source with --from")
+        return Img2VidError(f"{source.url} was not found (HTTP {code}); choose another source with --from, or a mirror")
+    return Img2VidError(f"cannot download {source.url} (HTTP {code}); try another source with --from")
 
 
 def _access_hint(source: Source, code: int) -> str:
-    """What to accept, where, and how to show it."""
+    """Return the error message for a denied download, with the steps that grant access."""
     if not source.page:
-        return f"{source.url} is not open to everybody (answer {code}); give a token with --token, or another source"
+        return f"{source.url} is not public (HTTP {code}); pass --token or choose another source"
     if source.token is None:
         return (
-            f"access to {source.name} is only for people who accepted its conditions: sign in, open {source.page} and "
-            f"agree to them, make a token of the kind Read at {HUB}/settings/tokens, and give it with --token, in the "
-            "variable HF_TOKEN, or in the field Token of the Models page"
+            f"access to {source.name} requires accepting its license: sign in, open {source.page} and agree. "
+            f"Then create a token of type Read at {HUB}/settings/tokens, and pass it with --token, HF_TOKEN, "
+            "or the Token field of the Models page"
         )
     if code == 401:
         return (
-            f"the token is not known to {source.name}; make one of the kind Read at {HUB}/settings/tokens, and give it "
-            "whole, as it begins with hf_"
+            f"{source.name} rejected the token; create one of type Read at {HUB}/settings/tokens, and copy all of it, "
+            "including hf_"
         )
     return (
-        f"the token's account has no access to {source.name} yet: open {source.page} with that account, agree to the "
-        "conditions, wait until the page says that access is granted, and start the download again"
+        f"the token's account has no access to {source.name} yet: open {source.page} with that account and agree to "
+        "the license. Start the download again once the page says that access is granted"
     )
 
 
 def _seconds(text: str | None) -> float | None:
-    """Retry-After: seconds, or a date."""
+    """Parse Retry-After, which is in seconds or a date."""
     if not text:
         return None
     if re.fullmatch(r"\s*\d+\s*", text):
@@ -190,8 +188,8 @@ def _unreachable(source: Source, error: Exception) -> Exception:
     inner: Any = getattr(error, "reason", error)
     if isinstance(inner, ssl.SSLCertVerificationError):
         return Img2VidError(
-            f"the certificate of {source.name} is not one that this computer trusts ({inner.verify_message}); a proxy "
-            "or a virus scanner may stand between, whose certificate has to be installed"
+            f"the certificate of {source.name} is not trusted ({inner.verify_message}); if a proxy or virus scanner "
+            "intercepts connections, install its certificate"
         )
     return ConnectionDropped(f"no connection to {source.name} ({_reason(error)})")
 
@@ -199,6 +197,6 @@ def _unreachable(source: Source, error: Exception) -> Exception:
 def _reason(error: Exception) -> str:
     inner: Any = getattr(error, "reason", error)
     if isinstance(inner, TimeoutError):
-        return "no answer in time"
+        return "timed out"
     words = getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
     return " ".join(str(words).split())

@@ -1,4 +1,4 @@
-"""Versions whose checkpoint is a copy of another one in a shorter number format."""
+"""Versions whose checkpoint is a copy of another one in a smaller number format."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +16,13 @@ Written = TypeVar("Written")
 def plan_copy(
     version: ModelVersion, precision: str, name: str | None, size: Callable[[Path, str], int]
 ) -> ModelVersion:
-    """The row of a copy, without its size and checksum; `size` tells how large the copy of a file will be.
+    """Return the row of a copy, without its size and checksum. `size` returns the copy's size in bytes.
 
-    Raises BadInput for a name in use, a disk that is full, or a checkpoint that can have no copy.
+    Raise BadInput for a name in use, insufficient disk space, or a checkpoint that cannot be converted.
     """
     source = version.require_checkpoint()
     if source.suffix != ".safetensors":
-        raise BadInput(f"{source} is not a .safetensors file, and only those can be converted")
+        raise BadInput(f"{source} is not a .safetensors file; only those can be converted")
     name = name or f"{version.name}_{precision}"
     require_free(name)
     file = Path(version.checkpoint).with_name(f"{name}.safetensors")
@@ -36,23 +36,23 @@ def plan_copy(
             "note": f"{version.name} in {precision}",
         }
     )
-    # Beside the file that it is made of, which may lie in any of the folders.
+    # Stored next to the source, which can be in any of the folders.
     target = source.with_name(file.name)
     if target.exists():
-        raise BadInput(f"{target} is there already; remove it first, or choose another name with --name")
+        raise BadInput(f"{target} already exists; remove it or choose another name with --name")
     require_room(target.parent, size(source, precision), name)
     return copy
 
 
 def copy_path(version: ModelVersion, copy: ModelVersion) -> Path:
-    """Where a copy belongs: beside the file that it is made of."""
+    """Return the path of a copy, next to its source."""
     return version.require_checkpoint().with_name(Path(copy.checkpoint).name)
 
 
 def write_copy(target: Path, write: Callable[[BinaryIO], Written]) -> Written:
-    """Has a copy written, whole or not at all. Raises Img2VidError where the disk does not take it."""
+    """Write a copy atomically. Raise Img2VidError if writing fails."""
     try:
         with whole_file(target) as part, part.open("wb") as file:
             return write(file)
     except OSError as error:
-        raise Img2VidError(f"{target} cannot be written ({error.strerror}); is the disk full?") from error
+        raise Img2VidError(f"cannot write {target} ({error.strerror}); check the free disk space") from error

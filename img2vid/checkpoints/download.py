@@ -1,7 +1,7 @@
-"""Fetches checkpoints: what arrives is checked while it arrives, and gets its name when it is right.
+"""Resumable checkpoint downloads, verified while data arrives.
 
-Until then it is `NAME.part` beside the place of the file, and a later download goes on from there, whatever ended the
-one before. A file that arrived whole and is wrong becomes `NAME.broken`; nothing ever loads either.
+Data is written to `NAME.part` and renamed when complete and correct. A later download resumes from the part. A complete
+but invalid file becomes `NAME.broken`. Neither is ever loaded.
 """
 
 import hashlib
@@ -23,109 +23,107 @@ from img2vid.files import put_in_place
 from img2vid.versions import ModelVersion
 
 CHUNK = 1 << 18
-"""Bytes read at once."""
+"""Bytes per read."""
 CLOSE = 0.02
-"""Sizes in versions.yaml may be rounded: a server's that differs by a greater share is that of another file."""
+"""Relative size tolerance: sizes in versions.yaml may be rounded; a larger difference means another file."""
 TICK = 0.2
-"""Seconds between two looks whether a wait was cancelled."""
+"""Seconds between cancellation checks while waiting."""
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long a download bears with a server."""
+    """Timeouts and retries of a download."""
 
     timeout: float = 20.0
-    """Seconds without a byte."""
+    """Seconds without a byte before the connection counts as lost."""
     attempts: int = 6
-    """In a row, without a byte between them."""
+    """Consecutive failures without progress before giving up."""
     pause: float = 1.0
-    """Seconds after the first failure; each further pause is twice as long."""
+    """Seconds before the first retry; doubled after each further failure."""
     longest: float = 300.0
-    """Seconds that a server may ask to wait."""
+    """Longest Retry-After in seconds that is accepted."""
     sleep: Callable[[float], None] = time.sleep
 
 
 def part_of(path: Path) -> Path:
-    """What has arrived of a checkpoint."""
+    """Return the path of a partial download."""
     return path.with_name(f"{path.name}.part")
 
 
 def broken_of(path: Path) -> Path:
-    """Where a wrong file is kept aside."""
+    """Return the path of an invalid download."""
     return path.with_name(f"{path.name}.broken")
 
 
 def places(version: ModelVersion) -> list[Path]:
-    """Where a version's checkpoint may lie, in the order in which it is looked for."""
+    """Return the possible paths of a version's checkpoint, in search order."""
     file = Path(version.checkpoint).expanduser()
     return [file] if file.is_absolute() else [folder / file for folder in paths.checkpoint_folders()]
 
 
 def arrived(version: ModelVersion) -> Path | None:
-    """What has arrived of a version's checkpoint, where a download has begun."""
+    """Return the partial download of a version's checkpoint, or None."""
     return next((part for part in map(part_of, places(version)) if part.is_file()), None)
 
 
 def download(
     version: ModelVersion, source: Source, on_progress: OnProgress = ignore, patience: Timeouts | None = None
 ) -> Path:
-    """Fetches a version's checkpoint and returns where it is; at once where it is there already.
+    """Download a version's checkpoint and return its path; do nothing if it is already installed.
 
-    Raises BadInput where there is no room for it or another program fetches it, CheckpointError where what arrived is
-    wrong, Img2VidError where it cannot be had; Cancelled as `on_progress` raises it. What has arrived is kept.
+    Raise BadInput if there is not enough disk space or another process is downloading it, CheckpointError if the data
+    is invalid, Img2VidError if the download fails, and Cancelled if `on_progress` raises it. Partial data is kept.
     """
     there = version.checkpoint_path
     if there is not None:
         return there
     target = _choose_place(version)
     with exclusive(target):
-        # Another program may have been quicker, while this one looked.
+        # Another process may have finished it in the meantime.
         if not target.is_file():
             _Transfer(version, source, target, on_progress, patience or Timeouts()).run()
     return target
 
 
 def _choose_place(version: ModelVersion) -> Path:
-    """Where it was begun, or the first place that can be written to and has room."""
+    """Return the place of an existing partial download, else the first writable place with enough room."""
     begun = arrived(version)
     if begun is not None:
         return begun.with_name(begun.name.removesuffix(".part"))
-    troubles: list[str] = []
+    errors: list[str] = []
     for path in places(version):
         try:
             paths.require_writable(path.parent)
             require_room(path.parent, version.bytes or 0, version.name)
             return path
         except BadInput as error:
-            troubles.append(str(error))
-    raise BadInput(troubles[0] if len(troubles) == 1 else f"no folder will do: {'; '.join(troubles)}")
+            errors.append(str(error))
+    raise BadInput(errors[0] if len(errors) == 1 else f"no checkpoint folder can be used: {'; '.join(errors)}")
 
 
 def require_room(folder: Path, needed: int, what: str) -> None:
-    """Raises BadInput where the disk of a folder has not that many bytes left."""
+    """Raise BadInput if the folder's disk has fewer than `needed` bytes free."""
     nearest = folder.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
     free = shutil.disk_usage(nearest).free
     if free < needed:
         raise BadInput(
-            f"for {what}, {needed / 1e9:.2f} GB are needed on the disk of {folder}, which has {free / 1e9:.2f} GB "
-            "left; make room, or name a folder on another disk in IMG2VID_CHECKPOINTS"
+            f"not enough disk space in {folder} for {what}: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free; "
+            "free some space, or set IMG2VID_CHECKPOINTS to a folder on another disk"
         )
 
 
 @contextmanager
 def exclusive(target: Path) -> Generator[None, None, None]:
-    """For the block, only this program may touch what has arrived of a checkpoint; BadInput where another one does."""
+    """Lock a checkpoint's partial download for the block. Raise BadInput if another process holds the lock."""
     try:
         lock = HomeLock(target.parent, f".{target.name}.lock")
         mine = lock.acquire()
     except OSError as error:
-        raise BadInput(
-            f"nothing can be written to {target.parent} ({error.strerror}); choose another folder"
-        ) from error
+        raise BadInput(f"cannot write to {target.parent} ({error.strerror}); choose another folder") from error
     if not mine:
-        raise BadInput(f"another program is downloading {target.name} already; wait for it, or stop it there")
+        raise BadInput(f"another process is already downloading {target.name}; wait for it to finish or stop it")
     try:
         yield
     finally:
@@ -133,7 +131,7 @@ def exclusive(target: Path) -> Generator[None, None, None]:
 
 
 class _Transfer:
-    """One download: the part on the disk, its checksum so far, and the attempts that it takes."""
+    """One download: the partial file, its running checksum and the retries."""
 
     def __init__(
         self, version: ModelVersion, source: Source, target: Path, on_progress: OnProgress, patience: Timeouts
@@ -147,13 +145,13 @@ class _Transfer:
         self._mark = ""
 
     def run(self) -> None:
-        """Raises what `download` raises."""
+        """Download the file. Raise the errors of `download`."""
         try:
             self._resume()
             self._receive_all()
             self._finish()
-        except OSError as error:  # the network's have become Dropped before
-            raise Img2VidError(f"{self._part} cannot be written ({error.strerror}){self._kept()}") from error
+        except OSError as error:  # network errors are already ConnectionDropped
+            raise Img2VidError(f"cannot write {self._part} ({error.strerror}){self._kept()}") from error
         finally:
             if self._version.sha256 is None:
                 self._part.unlink(missing_ok=True)
@@ -170,13 +168,13 @@ class _Transfer:
                 self._wait(drop, failures)
 
     def _kept(self) -> str:
-        """What another attempt goes on with, as the end of a sentence."""
+        """Return the end of an error message: how much is kept for the next attempt."""
         if not self._done or self._version.sha256 is None:
             return "; start the download again"
-        return f"; {self._done / 1e9:.2f} GB are kept, and the download goes on from there when it is started again"
+        return f"; {self._done / 1e9:.2f} GB are kept; start the download again to resume"
 
     def _resume(self) -> None:
-        """Reads what has arrived before; without a known checksum nobody could tell whether the rest fits to it."""
+        """Hash the existing part. Without a known checksum, discard it: the rest could not be verified against it."""
         if not self._part.is_file():
             return
         if self._version.sha256 is None:
@@ -191,7 +189,7 @@ class _Transfer:
                 meter(self._done, size)
 
     def _receive(self) -> None:
-        """Everything from here to the end of the file; raises Dropped where the connection fails before."""
+        """Receive data until the end of the file. Raise ConnectionDropped if the connection fails first."""
         answer = open_at(self._source, self._done, self._patience.timeout)
         try:
             self._accept(answer)
@@ -206,10 +204,10 @@ class _Transfer:
         finally:
             answer.stream.close()
         if self._done < (self._total or (self._version.bytes or 0) * (1 - CLOSE)):
-            raise ConnectionDropped("the server ended the connection too early")
+            raise ConnectionDropped("the server closed the connection too early")
 
     def _accept(self, answer: Answer) -> None:
-        """Looks whether the answer goes on where the part ends; begins anew where it does not."""
+        """Check that the answer continues the part; restart at 0 if it does not."""
         changed = (
             self._version.sha256 is None
             and self._done > 0
@@ -222,14 +220,14 @@ class _Transfer:
         if answer.start != self._done or changed:
             self._restart()
             if answer.start != 0:
-                raise ConnectionDropped("the server has another file than the one that was begun")
+                raise ConnectionDropped("the file on the server has changed")
         self._mark, self._total = answer.mark, answer.total
         expected = self._version.bytes
         if answer.total is not None:
             if expected and abs(answer.total - expected) > CLOSE * expected:
                 raise CheckpointError(
-                    f"the file at {self._source.name} has {answer.total:,} bytes and cannot be {self._target.name} "
-                    f"({expected:,} bytes); choose another source"
+                    f"the file at {self._source.name} has {answer.total:,} bytes, but {self._target.name} has "
+                    f"{expected:,}; choose another source"
                 )
             require_room(self._target.parent, answer.total - self._done, self._version.name)
 
@@ -238,40 +236,40 @@ class _Transfer:
         self._hash, self._done = hashlib.sha256(), 0
 
     def _wait(self, drop: ConnectionDropped, failures: int) -> None:
-        """Until the next attempt; raises Img2VidError where there is to be none."""
+        """Wait for the next attempt. Raise Img2VidError when the retries are used up."""
         if failures >= self._patience.attempts:
-            advice = "look at the network and the proxy (HTTPS_PROXY)"
+            advice = "check the network and the proxy (HTTPS_PROXY)"
             raise Img2VidError(f"{drop} ({failures} attempts); {advice}{self._kept()}")
         pause = self._patience.pause * 2 ** (failures - 1) if drop.pause is None else drop.pause
         if pause > self._patience.longest:
             raise Img2VidError(f"{drop}, {pause / 60:.0f} minutes{self._kept()}")
         while pause > 0:
-            note = f"{drop}; next attempt in {pause:.0f} s"
+            note = f"{drop}; retrying in {pause:.0f} s"
             self._on_progress(Progress("wait", self._done, self._total or 0, note=note))
             self._patience.sleep(min(pause, TICK))
             pause -= TICK
 
     def _finish(self) -> None:
-        """Gives the file its name, or keeps it aside where it is wrong."""
+        """Move a valid file to its final name. Otherwise move it aside and raise CheckpointError."""
         expected, found = self._version.sha256, self._hash.hexdigest()
-        trouble = ""
+        problem = ""
         if expected is not None and found != expected:
-            trouble = f"its SHA-256 is {found}, expected {expected}"
+            problem = f"its SHA-256 is {found}, expected {expected}"
         elif expected is None and self._target.suffix == ".safetensors":
-            trouble = _look_into(self._part)
-        if not trouble:
+            problem = _inspect(self._part)
+        if not problem:
             put_in_place(self._part, self._target)
             return
         aside = broken_of(self._target)
         self._part.replace(aside)
         raise CheckpointError(
-            f"what {self._source.name} gave is not {self._target.name}: {trouble}; it is kept aside as {aside}, and "
-            "never used; download it again, or choose another source"
+            f"the file from {self._source.name} is not {self._target.name}: {problem}. It was moved to {aside}; "
+            "download it again, or choose another source"
         )
 
 
-def _look_into(path: Path) -> str:
-    """What is wrong with a file of which no checksum is known, or nothing."""
+def _inspect(path: Path) -> str:
+    """Return the problem with a file without a known checksum, or ""."""
     try:
         kind = foreign_kind(read_header(path))
     except CheckpointError as error:

@@ -1,7 +1,7 @@
-"""What a checkpoint file holds, from its header alone and without torch.
+"""Checkpoint inspection by header alone, without torch.
 
-A `.safetensors` file starts with eight bytes that hold the length of a JSON header; the header names every tensor with
-its number format, shape and place.
+A `.safetensors` file starts with eight bytes that give the length of a JSON header. The header lists every tensor with
+its number format, shape and offsets.
 """
 
 import json
@@ -13,16 +13,16 @@ from typing import Any, cast
 from img2vid.errors import CheckpointError
 
 FORMATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-"""Number formats that weights may have, with their bytes."""
+"""Number formats of weights and their size in bytes."""
 NAMES = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16"}
-"""What the number formats are called in `--precision`."""
+"""Names of the number formats in `--precision`."""
 MAX_HEADER = 100_000_000
 UNET = "model.diffusion_model."
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One row of a header: shape, number format and the bytes it takes."""
+    """Header entry of one tensor: shape, number format and size in bytes."""
 
     shape: tuple[int, ...]
     format: str
@@ -30,9 +30,9 @@ class TensorEntry:
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors that a `.safetensors` file holds, by name; reads only the header.
+    """Return the tensors of a `.safetensors` file by name, from its header.
 
-    Raises CheckpointError for a file that is missing, not of this format, or shorter than its header says.
+    Raise CheckpointError for a file that is missing, not in this format, or shorter than its header says.
     """
     try:
         size = path.stat().st_size
@@ -42,11 +42,9 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
                 raise CheckpointError(f"{path} is not a .safetensors file; download it again or choose another file")
             header = file.read(length)
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}; put the file there or name another one") from error
+        raise CheckpointError(f"checkpoint {path} does not exist; add it or choose another file") from error
     except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error.strerror}); choose a readable .safetensors file"
-        ) from error
+        raise CheckpointError(f"cannot read {path} ({error.strerror}); choose a readable .safetensors file") from error
     if len(header) < length:
         raise truncated(path, size, 8 + length)
     try:
@@ -55,7 +53,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
         entries = {name: _entry(row) for name, row in rows.items()}
         end = max((int(row["data_offsets"][1]) for row in rows.values()), default=0)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        message = f"{path} is not a .safetensors file: its header cannot be read; download it again"
+        message = f"{path} is not a valid .safetensors file: its header is unreadable; download it again"
         raise CheckpointError(message) from error
     if size < 8 + length + end:
         raise truncated(path, size, 8 + length + end)
@@ -68,21 +66,19 @@ def _entry(row: Mapping[str, Any]) -> TensorEntry:
 
 
 def truncated(path: Path, size: int, expected: int) -> CheckpointError:
-    """The error for a file that ends too early."""
-    return CheckpointError(
-        f"{path} is cut off: it has {size:,} bytes and needs {expected:,}; the download did not finish, start it again"
-    )
+    """Return the error for a truncated file."""
+    return CheckpointError(f"{path} is incomplete: {size:,} of {expected:,} bytes; download it again")
 
 
 def foreign_kind(entries: Mapping[str, TensorEntry]) -> str | None:
-    """What a file that is no SVD checkpoint seems to be, or None where it has SVD's UNet."""
+    """Return a description of a file that is not an SVD checkpoint, or None if it has SVD's UNet."""
     names = entries.keys()
     if any("lora" in name.lower() for name in names):
-        return "a LoRA, which holds only changes to a model"
+        return "a LoRA, not a full model"
     if any(name.startswith(("down_blocks.", "mid_block.", "up_blocks.")) for name in names):
-        return "a part of a model in diffusers' form; Stability's single file is needed"
+        return "one component of a model in diffusers' layout, not Stability's single file"
     if not any(name.startswith(UNET) for name in names):
-        return "no Stable Video Diffusion checkpoint: no UNet is in it"
+        return "not a Stable Video Diffusion checkpoint (no UNet)"
     if not any(".time_stack." in name for name in names if name.startswith(UNET)):
         first = entries.get(f"{UNET}input_blocks.0.0.weight")
         channels = first.shape[1] if first is not None and len(first.shape) > 1 else "unknown"
@@ -91,7 +87,7 @@ def foreign_kind(entries: Mapping[str, TensorEntry]) -> str | None:
 
 
 def precision_of(entries: Mapping[str, TensorEntry]) -> str:
-    """The number format in which most of a file's bytes are, such as "fp16"."""
+    """Return the number format of most bytes, such as "fp16"."""
     sizes: dict[str, int] = {}
     for entry in entries.values():
         sizes[entry.format] = sizes.get(entry.format, 0) + entry.bytes

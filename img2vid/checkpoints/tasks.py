@@ -1,4 +1,4 @@
-"""Downloads and verifications that go on in the background, whoever looks at them or does not."""
+"""Background downloads and verifications, independent of any page."""
 
 import logging
 import threading
@@ -20,24 +20,24 @@ State = Literal["running", "stopping", "done", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class Task:
-    """What is done to a version's checkpoint, and how far it is or what came of it."""
+    """A download or verification of a version's checkpoint, with its progress or outcome."""
 
     kind: Literal["download", "verify"]
     state: State = "running"
     progress: Progress | None = None
     text: str = ""
-    """When it has ended: what it came to, in a sentence."""
+    """Outcome in a sentence, once ended."""
 
     @property
     def active(self) -> bool:
-        """Whether it still goes on."""
+        """Return True while the task runs."""
         return self.state in ("running", "stopping")
 
 
 class Tasks:
-    """At most one task for each version, each in a thread of its own; for any number of threads to share.
+    """Thread-safe registry of at most one background task per version.
 
-    They end with the program. A download that was cut off goes on from what has arrived when it is started again.
+    Tasks end with the process. An interrupted download resumes when it is started again.
     """
 
     def __init__(self, patience: Timeouts | None = None) -> None:
@@ -46,50 +46,50 @@ class Tasks:
         self._lock = threading.Lock()
 
     def download(self, version: ModelVersion, mirror: str | None = None, token: str | None = None) -> None:
-        """Begins to fetch a version's checkpoint. Raises BadInput where it has no source."""
+        """Start to download a version's checkpoint. Raise BadInput if it has no source."""
         source = find_source(version, mirror=mirror, token=token)
 
         def work(on_progress: OnProgress) -> str:
             path = download(version, source, on_progress, self._patience)
-            return f"all of it has arrived; {path.name} is checked and ready"
+            return f"downloaded and verified; {path.name} is ready to use"
 
         self._start(version.name, Task("download"), work)
 
     def verify(self, version: ModelVersion) -> None:
-        """Begins to read a version's checkpoint."""
+        """Start to verify a version's checkpoint."""
         self._start(version.name, Task("verify"), lambda on_progress: verify(version, on_progress).sentence())
 
     def cancel(self, name: str) -> None:
-        """Asks a version's task to stop; it does so as soon as it has the next bytes."""
+        """Request cancellation of a version's task; it stops at its next progress report."""
         with self._lock:
             task = self._tasks.get(name)
             if task is not None and task.active:
                 self._tasks[name] = replace(task, state="stopping")
 
     def get(self, name: str) -> Task | None:
-        """A version's task, the last one where it has ended."""
+        """Return the current or last task of a version, or None."""
         with self._lock:
             return self._tasks.get(name)
 
     def dismiss(self, name: str) -> None:
-        """Says no more about a task that has ended."""
+        """Forget a task that has ended."""
         with self._lock:
             task = self._tasks.get(name)
             if task is not None and not task.active:
                 del self._tasks[name]
 
     def active(self) -> bool:
-        """Whether any goes on."""
+        """Return True if any task runs."""
         with self._lock:
             return any(task.active for task in self._tasks.values())
 
     def _start(self, name: str, task: Task, work: Callable[[OnProgress], str]) -> None:
         with self._lock:
-            there = self._tasks.get(name)
-            if there is not None and there.active:
+            current = self._tasks.get(name)
+            if current is not None and current.active:
                 return
             self._tasks[name] = task
-        # A daemon: the program does not wait for it when it ends.
+        # A daemon thread does not keep the process alive.
         threading.Thread(target=self._run, args=(name, work), name=f"{task.kind} {name}", daemon=True).start()
 
     def _run(self, name: str, work: Callable[[OnProgress], str]) -> None:
@@ -99,9 +99,9 @@ class Tasks:
             self._end(name, "cancelled", "")
         except Img2VidError as error:
             self._end(name, "failed", str(error))
-        except Exception as error:  # the outermost place of the thread
+        except Exception as error:  # the outermost handler of the thread
             log.exception("The task of %s failed", name)
-            self._end(name, "failed", f"something unforeseen happened: {type(error).__name__}, {error}")
+            self._end(name, "failed", f"unexpected error: {type(error).__name__}, {error}")
 
     def _report(self, name: str, progress: Progress) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Looks whether a checkpoint on the disk is what it should be: its size, its header, its checksum."""
+"""Verification of a checkpoint on disk: size, header and checksum."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from img2vid.versions import ModelVersion
 
 @dataclass(frozen=True)
 class Verified:
-    """A file with nothing wrong. known: whether its checksum was compared with one that the version's row gives."""
+    """A valid file. known: the checksum was compared with the one in the version's row."""
 
     path: Path
     bytes: int
@@ -21,15 +21,15 @@ class Verified:
     known: bool
 
     def sentence(self) -> str:
-        """What was found."""
+        """Return the outcome in a sentence."""
         size = f"{self.bytes:,} bytes"
         if self.known:
-            return f"{self.path} is right: {size}, SHA-256 as expected"
-        return f"{self.path} is whole ({size}); its row names no SHA-256 to compare with {self.sha256}"
+            return f"{self.path} is valid: {size}, SHA-256 matches"
+        return f"{self.path} is readable ({size}), but there is no reference to compare its SHA-256 {self.sha256} with"
 
 
 def verify(version: ModelVersion, on_progress: OnProgress = ignore) -> Verified:
-    """Reads all of a version's checkpoint. Raises CheckpointError that says what is wrong with it and what to do."""
+    """Read a version's whole checkpoint. Raise CheckpointError, with advice, if it is invalid."""
     path = version.require_checkpoint()
     if path.suffix == ".safetensors":
         kind = foreign_kind(read_header(path))
@@ -38,14 +38,14 @@ def verify(version: ModelVersion, on_progress: OnProgress = ignore) -> Verified:
     size, found = checksum(path, on_progress)
     if version.sha256 is not None and found != version.sha256:
         raise CheckpointError(
-            f"{path} is damaged or another file: its SHA-256 is {found}, expected {version.sha256} "
+            f"{path} is damaged or a different file: SHA-256 {found}, expected {version.sha256} "
             f"({size:,} bytes); {_again(version)}"
         )
     return Verified(path, size, found, version.sha256 is not None)
 
 
 def checksum(path: Path, on_progress: OnProgress = ignore) -> tuple[int, str]:
-    """Size and SHA-256 of a file. Raises CheckpointError where it cannot be read."""
+    """Return the size and SHA-256 of a file. Raise CheckpointError if it cannot be read."""
     digest, done, meter = hashlib.sha256(), 0, Meter("check", on_progress)
     try:
         size = path.stat().st_size
@@ -55,9 +55,9 @@ def checksum(path: Path, on_progress: OnProgress = ignore) -> tuple[int, str]:
                 done += len(chunk)
                 meter(done, size)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); the disk may be damaged") from error
+        raise CheckpointError(f"cannot read {path} ({error.strerror}); check the disk") from error
     return done, digest.hexdigest()
 
 
 def _again(version: ModelVersion) -> str:
-    return f"remove it (`img2vid models remove {version.name}`) and get it again"
+    return f"remove it (`img2vid models remove {version.name}`) and download it again"

@@ -1,7 +1,8 @@
-"""The command line: sample, sweep and compare make videos; models, doctor and bench are about what that needs.
+"""Entry point of the command line.
 
-Every field of SampleSettings is an option under its own name. Standard output carries results alone; progress and
-errors go to standard error. Exit codes: 0 done, 1 a failure, 2 bad input, 130 stopped with Ctrl-C.
+sample, sweep and compare make videos; models, doctor and bench manage and measure the installation. Every field of
+SampleSettings is an option of the same name. Results go to stdout, progress and errors to stderr. Exit codes: 0
+success, 1 failure, 2 bad input, 130 stopped with Ctrl-C.
 """
 
 import argparse
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 STAGES = {
     "wait": "waiting for a worker",
     "load": "loading the model",
-    "condition": "looking at the picture",
+    "condition": "encoding the image",
     "sample": "sampling",
     "decode": "decoding frames",
     "write": "writing the video",
@@ -45,21 +46,23 @@ STAGES = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses with one sentence and points to the help, instead of printing all of it."""
+    """Argument parser that reports errors in one sentence and points to --help instead of printing the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises BadInput."""
-        raise BadInput(f"{message}; `{self.prog} --help` lists what there is")
+        """Raise BadInput."""
+        raise BadInput(f"{message}; see `{self.prog} --help`")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = Parser(prog="img2vid", description="Turns a picture into a short video with Stable Video Diffusion.")
+    """Return the parser of all commands."""
+    parser = Parser(prog="img2vid", description="Turn an image into a short video with Stable Video Diffusion.")
     parser.add_argument("--version", action="version", version=f"img2vid {img2vid.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    _add_sample(commands.add_parser("sample", help="make videos of pictures", allow_abbrev=False))
+    _add_sample(commands.add_parser("sample", help="make videos from images", allow_abbrev=False))
     add_studies(commands)
-    models.add_commands(commands.add_parser("models", help="get, check and add checkpoints", allow_abbrev=False))
+    models.add_commands(
+        commands.add_parser("models", help="download, verify, add and remove checkpoints", allow_abbrev=False)
+    )
     add_doctor(commands)
     add_bench(commands)
     return parser
@@ -67,33 +70,33 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=sample)
-    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for videos (default: IMG2VID_HOME or outputs/)")
-    parser.add_argument("--animation", choices=("gif", "webp"), help="also write a moving picture of this kind")
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="image file or folder of images")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: IMG2VID_HOME or outputs/)")
+    parser.add_argument("--animation", choices=("gif", "webp"), help="also write an animated image in this format")
     parser.add_argument("--json", action="store_true", help="print one JSON object per video instead of its path")
     add_engine(parser)
     add_settings(parser)
 
 
 class ProgressBar:
-    """Shows a run's events on standard error, where that is a terminal: the stage, its steps, the time left."""
+    """Progress bar on stderr, if that is a terminal: the stage, its steps and the time left."""
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),  # file names may hold brackets
+            TextColumn("{task.description}", markup=False),  # file names may contain brackets
             BarColumn(),
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            redirect_stdout=sys.stdout.isatty(),  # results that go to a file or a pipe have to arrive there
+            redirect_stdout=sys.stdout.isatty(),  # keep results out of the bar when they go to a file or a pipe
         )
         self._task: TaskID | None = None
         self._stage = ""
         self.title = ""
         self.device = ""
         self.memory = 0
-        """The most bytes that were seen in use on that device, where one is named."""
+        """Peak bytes in use on `device`, if set."""
 
     def __enter__(self) -> "ProgressBar":
         return self
@@ -103,7 +106,7 @@ class ProgressBar:
             self._progress.stop()
 
     def __call__(self, event: Event) -> None:
-        """Shows one event."""
+        """Show one event."""
         if self.device:
             self.memory = max(self.memory, inference.memory_in_use(self.device))
         if not self._progress.console.is_terminal:
@@ -121,7 +124,7 @@ class ProgressBar:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `sample` was asked for."""
+    """Validated arguments of the `sample` command."""
 
     version: ModelVersion
     settings: SampleSettings
@@ -133,19 +136,19 @@ class Plan:
 
 
 def sample(arguments: argparse.Namespace) -> int:
-    """Makes videos of all pictures; one that cannot be used is reported and the others go on."""
+    """Make videos of all images. Images that cannot be used are reported and skipped."""
     overrides = settings_given(arguments)
     version = find_version(str(overrides.get("version", SampleSettings.model_fields["version"].default)))
     settings = version.settings(overrides)
     pictures = list_pictures(arguments.pictures)
     if len(pictures) == 1:
-        load_picture(pictures[0])  # a picture that cannot be used is told before the model is loaded
+        load_picture(pictures[0])  # fail before the model is loaded
     choice = choice_given(arguments)
     check_provider(settings, choice.provider)
     folder = arguments.out if arguments.out is not None else paths.home()
     paths.require_writable(folder)
     plan = Plan(version, settings, choice, pictures, folder, arguments.animation, arguments.json)
-    # Two programs on one card would get in each other's way: where a dashboard runs, its workers do this too.
+    # Two processes on one GPU would compete, so a running dashboard's workers do this work.
     from img2vid.jobs.wait import service_is_running
 
     with ProgressBar() as bar:
@@ -154,7 +157,7 @@ def sample(arguments: argparse.Namespace) -> int:
 
 
 def _sample_here(plan: Plan, bar: ProgressBar) -> int:
-    """Makes the videos in this process; returns how many pictures could not be used."""
+    """Make the videos in this process. Return the number of images that could not be used."""
     from img2vid.jobs.latent_cache import CachedLatents, LatentCache
 
     model = inference.load(plan.version, plan.choice, bar)
@@ -176,7 +179,7 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
                 name=path.stem,
                 animation=plan.animation,
                 picture_sha256=checksum,
-                keeping=keeping,
+                latent_store=keeping,
                 on_event=bar,
             ):
                 keeping.drop(SampleSettings(**result.metadata["settings"]))
@@ -189,7 +192,7 @@ def _sample_here(plan: Plan, bar: ProgressBar) -> int:
 
 
 def _add_to_gallery(plan: Plan, path: Path, result: "pipeline.Result", memory: int) -> None:
-    """The gallery shows what was made here too; a store that cannot be written takes nothing from the video."""
+    """Add a result to the gallery. A database error is only reported; the video is already on disk."""
     from img2vid.gallery.entries import Entries
     from img2vid.jobs.job import StoredResult, one_video
     from img2vid.jobs.store import Store
@@ -210,11 +213,11 @@ def _add_to_gallery(plan: Plan, path: Path, result: "pipeline.Result", memory: i
             stored, settings, plan.choice, path.read_bytes(), path.stem, path.suffix, animation=plan.animation
         )
     except (Img2VidError, OSError) as error:
-        _print_notice(path.stem, f"the video is not in the gallery: {error}")
+        _print_notice(path.stem, f"the video could not be added to the gallery: {error}")
 
 
 def _sample_on_service(plan: Plan, bar: ProgressBar) -> int:
-    """Has the videos made by the workers of the home's service; returns how many pictures could not be used."""
+    """Queue the videos on the running service and wait for them. Return the number of images that could not be used."""
     from img2vid.jobs import wait
 
     refused = 0
@@ -248,7 +251,7 @@ def _add(plan: Plan, service: "JobService", path: Path) -> "Job":
 
 
 def _refuse(plan: Plan, error: BadInput) -> int:
-    """Reports a picture that cannot be used; where it is the only one, that ends the command."""
+    """Report an image that cannot be used. Raise the error if it is the only image."""
     if len(plan.pictures) == 1:
         raise error
     _print_error(str(error))
@@ -262,7 +265,7 @@ def _print_notice(name: str, notice: str) -> None:
 
 def _print_result(plan: Plan, result: "pipeline.Result | StoredResult") -> None:
     def shown(path: Path) -> str:
-        # A service knows whole paths alone; here a folder is called what the user called it.
+        # The service uses absolute paths; show the folder as the user wrote it.
         return str(plan.folder / path.name if path.parent == plan.folder.absolute() else path)
 
     if plan.as_json:
@@ -286,7 +289,7 @@ def _print_error(message: str) -> None:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code; every error becomes one sentence."""
+    """Run a command and return its exit code. Errors are printed in one sentence."""
     try:
         arguments = build_parser().parse_args(argv)
         return int(arguments.command(arguments))
@@ -297,19 +300,19 @@ def run(argv: Sequence[str] | None = None) -> int:
         _print_error(str(error))
         return 1
     except KeyboardInterrupt:
-        _print_error("stopped; videos that were finished are kept")
+        _print_error("stopped; finished videos are kept")
         return 130
-    except Exception as error:  # the outermost place: whatever else happens is a failure too
+    except Exception as error:  # the outermost handler: unexpected exceptions become failures
         if os.environ.get("IMG2VID_TRACEBACK"):
             raise
         reason = " ".join(str(error).split())
-        _print_error(f"failed with {type(error).__name__}: {reason} (IMG2VID_TRACEBACK=1 shows where)")
+        _print_error(f"failed with {type(error).__name__}: {reason} (set IMG2VID_TRACEBACK=1 to see the traceback)")
         return 1
 
 
 def main() -> None:
-    """The entry point."""
-    # A path that the output's encoding does not know must not turn a finished video into a failure.
+    """Console script entry point."""
+    # A path that stdout cannot encode must not make a finished video fail.
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")

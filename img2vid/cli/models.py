@@ -1,4 +1,4 @@
-"""The commands `img2vid models ...`: list, download, verify, add, remove and convert checkpoints."""
+"""The `img2vid models` commands: list, download, verify, add, remove and convert checkpoints."""
 
 import argparse
 import json
@@ -33,7 +33,7 @@ Answer = Callable[[argparse.Namespace], int]
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Adds the commands to the parser of `img2vid models`."""
+    """Add the commands to the parser of `img2vid models`."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, text: str, answer: Answer) -> argparse.ArgumentParser:
@@ -41,59 +41,61 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         added.set_defaults(command=_interruptible(answer))
         return added
 
-    listing = command("list", "list the models and which checkpoints are there", list_models)
+    listing = command("list", "list the models and whether their checkpoints are installed", list_models)
     listing.add_argument("--json", action="store_true", help="print one JSON object per version")
-    _add_download(command("download", "download checkpoints; a download that was stopped goes on", download_models))
-    checking = command("verify", "check the size, the header and the SHA-256 of checkpoints", verify_models)
-    checking.add_argument("versions", nargs="*", metavar="VERSION", help="default: all that are there")
-    _add_add(command("add", "write a version row for a checkpoint of your own", add_model))
+    _add_download(command("download", "download checkpoints; interrupted downloads resume", download_models))
+    checking = command("verify", "check the size, header and SHA-256 of checkpoints", verify_models)
+    checking.add_argument("versions", nargs="*", metavar="VERSION", help="version name (default: all installed)")
+    _add_add(command("add", "register your own checkpoint as a model version", add_model))
     removal = command("remove", "delete a checkpoint", remove_model)
-    removal.add_argument("version", metavar="VERSION", help="a name of `img2vid models list`")
-    removal.add_argument("--yes", action="store_true", help="do not ask")
-    removal.add_argument("--shipped", action="store_true", help="also a checkpoint that comes with img2vid")
-    conversion = command("convert", "write a copy of a checkpoint in a shorter number format", convert_model)
-    conversion.add_argument("version", metavar="VERSION", help="a name of `img2vid models list`")
-    conversion.add_argument("--precision", choices=("fp16", "bf16"), default="fp16", help="default: fp16")
+    removal.add_argument("version", metavar="VERSION", help="version name, see `img2vid models list`")
+    removal.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    removal.add_argument("--shipped", action="store_true", help="also allow checkpoints that come with img2vid")
+    conversion = command("convert", "save a smaller copy of a checkpoint in half precision", convert_model)
+    conversion.add_argument("version", metavar="VERSION", help="version name, see `img2vid models list`")
+    conversion.add_argument(
+        "--precision", choices=("fp16", "bf16"), default="fp16", help="number format (default: fp16)"
+    )
     conversion.add_argument("--name", help="name of the new version (default: VERSION_PRECISION)")
 
 
 def _interruptible(answer: Answer) -> Answer:
-    """The same command, which says what Ctrl-C leaves behind."""
+    """Wrap a command to explain on Ctrl-C that downloads can resume."""
 
     def run(arguments: argparse.Namespace) -> int:
         try:
             return answer(arguments)
         except KeyboardInterrupt:
-            _note("stopped; a download goes on from here when it is started again, nothing else is left")
+            _note("stopped; a download resumes from here when you start it again")
             return 130
 
     return run
 
 
 def _add_download(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("versions", nargs="+", metavar="VERSION", help="a name of `img2vid models list`")
+    parser.add_argument("versions", nargs="+", metavar="VERSION", help="version name, see `img2vid models list`")
     parser.add_argument(
         "--from",
         dest="source",
         metavar="SOURCE",
-        help="a file, a folder with the file, a web address of the file, or huggingface.co/OWNER/NAME",
+        help="file, folder that contains it, URL, or huggingface.co/OWNER/NAME",
     )
-    parser.add_argument(
-        "--mirror", metavar="URL", help="stands for https://huggingface.co (default: the variable HF_ENDPOINT)"
-    )
-    parser.add_argument("--token", help="for repositories that ask for one (default: the variable HF_TOKEN)")
+    parser.add_argument("--mirror", metavar="URL", help="use instead of https://huggingface.co (default: HF_ENDPOINT)")
+    parser.add_argument("--token", help="access token for gated repositories (default: HF_TOKEN)")
 
 
 def _add_add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="a .safetensors file in Stability's form")
-    parser.add_argument("--name", help="name of the version (default: the file's)")
-    parser.add_argument("--num-frames", type=int, metavar="N", help="frames that it was trained for (default: a guess)")
-    parser.add_argument("--config", help="a model configuration of your own (default: the one that fits)")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("file", type=Path, metavar="FILE", help=".safetensors file in Stability AI's layout")
+    parser.add_argument("--name", help="version name (default: file name)")
+    parser.add_argument(
+        "--num-frames", type=int, metavar="N", help="frames the model was trained on (default: guessed)"
+    )
+    parser.add_argument("--config", help="your own model configuration (default: the one that matches)")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def list_models(arguments: argparse.Namespace) -> int:
-    """Prints every model version, and whether its checkpoint is there."""
+    """Print every model version and the state of its checkpoint."""
     versions = load_versions().values()
     if arguments.json:
         for version in versions:
@@ -109,7 +111,7 @@ def list_models(arguments: argparse.Namespace) -> int:
     for version in versions:
         size = f"{version.width} x {version.height}"
         table.add_row(version.name, str(version.num_frames), size, version.licence, _checkpoint_state(version))
-    # In a pipe there is no edge to wrap at: one line is one version.
+    # One line per version when the output is piped.
     width = None if sys.stdout.isatty() else 10_000
     Console(width=width, markup=False, highlight=False).print(table)
     return 0
@@ -124,14 +126,16 @@ def _checkpoint_state(version: ModelVersion) -> str:
 
 
 def download_models(arguments: argparse.Namespace) -> int:
-    """Downloads checkpoints one after the other and prints where each is."""
+    """Download checkpoints one after the other and print their paths."""
     versions = [find_version(name) for name in arguments.versions]
     if arguments.source and len(versions) > 1 and not Path(arguments.source).expanduser().is_dir():
-        raise BadInput("one source cannot give several checkpoints; name one version with --from, or a folder")
+        raise BadInput(
+            f"--from must be a folder for several versions, got {arguments.source}; or download them one at a time"
+        )
     for version in versions:
         there = version.checkpoint_path
         if there is not None:
-            _note(f"{version.name} is there already; `img2vid models verify {version.name}` checks it")
+            _note(f"{version.name} is already installed; check it with `img2vid models verify {version.name}`")
             _print(str(there))
             continue
         source = find_source(version, arguments.source, arguments.mirror, arguments.token)
@@ -142,7 +146,7 @@ def download_models(arguments: argparse.Namespace) -> int:
 
 
 def verify_models(arguments: argparse.Namespace) -> int:
-    """Checks checkpoints; each that is wrong gets a sentence, and the others are checked all the same."""
+    """Verify checkpoints. Report every invalid one and continue with the rest."""
     versions = [find_version(name) for name in arguments.versions]
     if not versions:
         versions = [version for version in load_versions().values() if version.checkpoint_path is not None]
@@ -159,8 +163,8 @@ def verify_models(arguments: argparse.Namespace) -> int:
 
 
 def add_model(arguments: argparse.Namespace) -> int:
-    """Proposes a row for a file, and writes it when the user agrees."""
-    # Knows torch, which takes seconds to import.
+    """Propose a version row for a file and write it after confirmation."""
+    # Imports torch, which takes seconds.
     from img2vid.engine.weights.detect_config import fitting_config
 
     with _bar(arguments.file.name) as on_progress:
@@ -173,9 +177,9 @@ def add_model(arguments: argparse.Namespace) -> int:
             on_progress=on_progress,
         )
     precision = precision_of(read_header(version.require_checkpoint()))
-    _note(f"{arguments.file} is {precision} and fits {version.config}; its row would be:")
+    _note(f"{arguments.file} is {precision} and matches {version.config}; proposed row:")
     sys.stderr.write("\n" + rows.as_yaml(version) + "\n")
-    if not _confirmed(arguments.yes, f"write it into {rows.local_rows()}?"):
+    if not _confirmed(arguments.yes, f"Add it to {rows.local_rows()}?"):
         return 1
     rows.add_row(version)
     _print(version.name)
@@ -183,17 +187,17 @@ def add_model(arguments: argparse.Namespace) -> int:
 
 
 def remove_model(arguments: argparse.Namespace) -> int:
-    """Deletes a checkpoint when the user agrees."""
+    """Delete a checkpoint after confirmation."""
     removal = removing.plan_removal(find_version(arguments.version), shipped=arguments.shipped)
     _note(f"{arguments.version}: {removal.sentence()}")
-    if not _confirmed(arguments.yes, "go on?"):
+    if not _confirmed(arguments.yes, "Continue?"):
         return 1
     removing.remove(removal)
     return 0
 
 
 def convert_model(arguments: argparse.Namespace) -> int:
-    """Writes a copy in a shorter number format and a row for it, and says what it did."""
+    """Write a copy of a checkpoint in a smaller number format, add a version row and report the sizes."""
     from img2vid.engine.weights.conversion import convert, size_of_copy
 
     version = find_version(arguments.version)
@@ -205,30 +209,31 @@ def convert_model(arguments: argparse.Namespace) -> int:
     rows.add_row(copy.model_copy(update={"bytes": done.bytes, "sha256": done.sha256}))
     before = source.stat().st_size
     _note(
-        f"{target} has {done.changed} of its {done.tensors} tensors in {arguments.precision}: {done.bytes / 1e9:.2f} "
-        f"GB in place of {before / 1e9:.2f} GB ({done.bytes / before:.0%}); {source.name} is unchanged"
+        f"{target}: {done.changed} of {done.tensors} tensors converted to {arguments.precision}, "
+        f"{done.bytes / 1e9:.2f} GB instead of {before / 1e9:.2f} GB ({done.bytes / before:.0%}); "
+        f"{source.name} is unchanged"
     )
     _print(copy.name)
     return 0
 
 
 def _confirmed(already: bool, question: str) -> bool:
-    """Whether the user says yes. Raises BadInput where there is nobody to ask."""
+    """Return True if the user agrees. Raise BadInput if stdin is not a terminal."""
     if already:
         return True
     if not sys.stdin.isatty():
-        raise BadInput("nobody can be asked here; --yes goes on without a question")
+        raise BadInput("not a terminal, so cannot ask for confirmation; pass --yes")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
     if not agreed:
-        _note("nothing was changed")
+        _note("nothing changed")
     return agreed
 
 
 @contextmanager
 def _bar(name: str) -> Generator[OnProgress, None, None]:
-    """Shows progress on standard error: a bar on a terminal, else a line for every tenth and for every wait."""
+    """Show progress on stderr: a bar on a terminal, otherwise a line per 10 % and per retry."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(name)
@@ -246,29 +251,29 @@ def _bar(name: str) -> Generator[OnProgress, None, None]:
 
 
 def _pace(progress: Progress) -> str:
-    """Speed and time left."""
+    """Format the speed and the time left."""
     speed = f"{progress.speed / 1e6:.1f} MB/s" if progress.speed else ""
     left = progress.seconds_left
     return speed if left is None else f"{speed}, {timedelta(seconds=round(left))} left"
 
 
 class _Lines:
-    """Progress where it is written to a file."""
+    """Progress as lines, for output that is not a terminal."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._told: Any = None
+        self._last: Any = None
 
     def __call__(self, progress: Progress) -> None:
-        """Writes a line where there is something new."""
+        """Print a line if the progress changed by 10 % or the retry reason changed."""
         if progress.stage == "wait":
-            if self._told != progress.note.split(";")[0]:
-                self._told = progress.note.split(";")[0]
+            if self._last != progress.note.split(";")[0]:
+                self._last = progress.note.split(";")[0]
                 _note(progress.note)
             return
         tenth = 10 * progress.done // progress.total if progress.total else 0
-        if progress.stage in ("download", "convert") and self._told != tenth:
-            self._told = tenth
+        if progress.stage in ("download", "convert") and self._last != tenth:
+            self._last = tenth
             amount = f"{progress.done / 1e9:.2f} of {progress.total / 1e9:.2f} GB"
             _note(", ".join(filter(None, (f"{STAGES[progress.stage].format(self._name)}: {amount}", _pace(progress)))))
 

@@ -1,4 +1,4 @@
-"""Options that the commands which make videos have in common: how the model is run, and every setting by its name."""
+"""Options shared by the commands that make videos: engine options, and one option per setting."""
 
 import argparse
 import os
@@ -8,8 +8,8 @@ from img2vid import inference
 from img2vid.settings import APPROXIMATIONS, SampleSettings, requirement
 
 GROUPS = {
-    "the video": ("version", "height", "width", "num_frames", "fitting", "crop_offset", "saving_fps", "watermark"),
-    "what the model is told": ("fps", "motion_bucket_id", "cond_aug", "seed", "num_samples"),
+    "video": ("version", "height", "width", "num_frames", "fitting", "crop_offset", "saving_fps", "watermark"),
+    "conditioning": ("fps", "motion_bucket_id", "cond_aug", "seed", "num_samples"),
     "sampling": ("num_steps", "sampler", "s_churn", "s_tmin", "s_tmax", "s_noise", "eta", "order"),
     "noise levels": ("discretization", "sigma_min", "sigma_max", "rho"),
     "guidance": ("guider", "max_scale", "min_scale", "scale", "period", "period_fusing"),
@@ -19,22 +19,24 @@ GROUPS = {
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """The options of how the model is run."""
+    """Add the engine options."""
     engine = parser.add_argument_group("engine")
     engine.add_argument(
-        "--provider", choices=("auto", "native", "sgm"), help="who computes (default: IMG2VID_ENGINE or auto)"
+        "--provider", choices=("auto", "native", "sgm"), help="inference engine (default: IMG2VID_ENGINE or auto)"
     )
     engine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
-    engine.add_argument("--precision", default="auto", help="fp32, fp16, bf16 or auto (default: auto)")
-    engine.add_argument("--decoder-precision", default="auto", help="the same, for decoding frames (default: auto)")
-    engine.add_argument("--memory", default="auto", help="resident, stages, blocks or auto (default: auto)")
-    engine.add_argument("--compile", action="store_true", help="let torch compile the network for this machine")
-    engine.add_argument("--threads", metavar="N", help="of the processor (default: IMG2VID_THREADS or as torch likes)")
-    engine.add_argument("--allow-pickle", action="store_true", help="also read .ckpt checkpoints, as weights alone")
+    engine.add_argument("--precision", default="auto", help="number format: fp32, fp16, bf16 or auto (default: auto)")
+    engine.add_argument("--decoder-precision", default="auto", help="number format for decoding frames (default: auto)")
+    engine.add_argument(
+        "--memory", default="auto", help="memory plan: resident, stages, blocks or auto (default: auto)"
+    )
+    engine.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
+    engine.add_argument("--threads", metavar="N", help="CPU threads (default: IMG2VID_THREADS or PyTorch's default)")
+    engine.add_argument("--allow-pickle", action="store_true", help="also load .ckpt checkpoints, weights only")
 
 
 def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
-    """An option for every setting but those named; defaults are left to the model version."""
+    """Add an option per setting except those in `without`. Unset options use the model version's defaults."""
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
@@ -43,13 +45,13 @@ def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ())
 
 
 def settings_given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given, as they were written."""
+    """Return the settings given on the command line, as text."""
     names = [name for group in GROUPS.values() for name in group]
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
 
 
 def choice_given(arguments: argparse.Namespace) -> inference.EngineChoice:
-    """How the model is to be run; raises BadInput about what cannot be."""
+    """Return the engine choice. Raise BadInput if it is invalid."""
     choice = inference.EngineChoice(
         provider=arguments.provider or os.environ.get("IMG2VID_ENGINE") or "auto",
         device=arguments.device,

@@ -1,6 +1,6 @@
-"""The commands `img2vid sweep` and `img2vid compare`: many videos of one picture, and a sheet that shows them together.
+"""The `img2vid sweep` and `img2vid compare` commands: many videos of one image and a contact sheet.
 
-They go through the store and its queue, as on the dashboard: what was made before with the same settings is used again.
+Both use the same job queue as the dashboard and reuse videos that were made with the same settings.
 """
 
 import argparse
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 
 FEWEST_COLUMNS, MOST_COLUMNS = 2, 4
 LOOK_EVERY = 1.0
-"""Seconds between two looks at how long it will still take."""
-SWEEP = "Makes a video for every value of an axis, or for every pair of values of two, and a sheet of all of them."
-COMPARE = "Makes a video for each column, and one video in which they stand side by side."
+"""Seconds between updates of the estimated time left."""
+SWEEP = "Make a video for every value of one setting, or every pair of values of two, and a contact sheet."
+COMPARE = "Make a video for each column, and one video that shows them side by side."
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: the settings of every cell, and what the cells are called."""
+    """A study request: settings and name of every cell, and output options."""
 
     kind: Literal["sweep", "compare"]
     cells: Sequence[SampleSettings]
@@ -61,16 +61,16 @@ class Request:
     picture: Path
     folder: Path
     stem: str
-    """Of the sheet's files."""
+    """File name of the sheet, without suffix."""
     align: Literal["time", "stretch"]
     wipe: bool
     as_json: bool
 
 
 def add_studies(commands: Any) -> None:
-    """Adds both subcommands to argparse's subparsers."""
+    """Add both subcommands to argparse's subparsers."""
     sweeping = commands.add_parser(
-        "sweep", help="vary one or two settings, and see all videos at once", description=SWEEP, allow_abbrev=False
+        "sweep", help="vary one or two settings and compare the videos", description=SWEEP, allow_abbrev=False
     )
     sweeping.set_defaults(command=sweep)
     sweeping.add_argument(
@@ -78,12 +78,12 @@ def add_studies(commands: Any) -> None:
         action="append",
         required=True,
         metavar="NAME=VALUES",
-        help="a setting and its values: motion_bucket_id=20,127,255 or seed=1..5; the first axis runs along a row, "
-        "a second one down the rows",
+        help="setting and its values, such as motion_bucket_id=20,127,255 or seed=1..5; the first axis gives the "
+        "columns, a second one the rows",
     )
     _add_common(sweeping)
     comparing = commands.add_parser(
-        "compare", help="versions or settings side by side", description=COMPARE, allow_abbrev=False
+        "compare", help="show versions or settings side by side", description=COMPARE, allow_abbrev=False
     )
     comparing.set_defaults(command=compare)
     comparing.add_argument(
@@ -91,25 +91,23 @@ def add_studies(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE,...",
-        help="what this column has of its own, such as version=svd_xt,seed=3; two to four times",
+        help="settings of one column, such as version=svd_xt,seed=3; repeat two to four times",
     )
-    comparing.add_argument("--versions", metavar="NAMES", help="short for one column for each: svd,svd_xt")
+    comparing.add_argument("--versions", metavar="NAMES", help="shorthand for one column per version: svd,svd_xt")
     comparing.add_argument(
-        "--wipe", action="store_true", help="two columns in one place, on both sides of an edge that moves"
+        "--wipe", action="store_true", help="show two columns in one frame, separated by a moving edge"
     )
     _add_common(comparing)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("picture", type=Path, metavar="PICTURE", help="one picture")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the sheet (default: IMG2VID_HOME or outputs/)"
-    )
+    parser.add_argument("picture", type=Path, metavar="IMAGE", help="image file")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: IMG2VID_HOME or outputs/)")
     parser.add_argument(
         "--align",
         choices=("time", "stretch"),
         default="time",
-        help="clips of different lengths in the sheet: each at its own speed, or all as long as the longest "
+        help="clips of different lengths: time plays each at its own speed, stretch matches the longest "
         "(default: time)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the paths")
@@ -118,13 +116,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    """Makes the videos of a grid."""
+    """Make the videos of a grid."""
     axes = [parse_axis(text) for text in arguments.axis]
     given = settings_given(arguments)
     for axis in axes:
         if axis.name in given:
             option = axis.name.replace("_", "-")
-            raise BadInput(f"{axis.name} is an axis and is given as --{option} too; leave one of them out")
+            raise BadInput(f"{axis.name} is given both as an axis and as --{option}; remove one of them")
     cells = cells_from_options(given, axes)
     for sentence in unused_settings(axes, cells):
         _print_error(sentence)
@@ -133,39 +131,39 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Makes the videos of some columns."""
+    """Make the videos of a comparison."""
     columns = [parse_column(text) for text in arguments.column]
     columns += [parse_column(f"version={name}") for name in (arguments.versions or "").split(",") if name.strip()]
     if not FEWEST_COLUMNS <= len(columns) <= MOST_COLUMNS:
         raise BadInput(
-            f"a comparison has {FEWEST_COLUMNS} to {MOST_COLUMNS} columns, got {len(columns)}; "
-            "write --versions svd,svd_xt or --column version=svd_xt,seed=3 for each"
+            f"a comparison needs {FEWEST_COLUMNS} to {MOST_COLUMNS} columns, got {len(columns)}; "
+            "pass --versions svd,svd_xt, or --column version=svd_xt,seed=3 once per column"
         )
     if arguments.wipe and len(columns) != 2:
-        raise BadInput(f"a wipe has two columns, got {len(columns)}")
+        raise BadInput(f"--wipe needs exactly two columns, got {len(columns)}")
     given = settings_given(arguments)
     cells = [settings_from_options({**given, **column}) for column in columns]
     for number, cell in enumerate(cells):
         if cell in cells[:number]:
             first, second = cells.index(cell) + 1, number + 1
-            raise BadInput(f"columns {first} and {second} are the same; give one of them another setting")
+            raise BadInput(f"columns {first} and {second} are the same; change a setting of one of them")
     names = [_name_of(column, cell) for column, cell in zip(columns, cells, strict=True)]
     return _make(arguments, "compare", cells, names, (), "_".join(dict.fromkeys(cell.version for cell in cells)))
 
 
 def parse_column(text: str) -> dict[str, Any]:
-    """The settings of a column from `version=svd_xt,seed=3`; BadInput where it is none."""
+    """Return the settings of a column such as `version=svd_xt,seed=3`. Raise BadInput if it is invalid."""
     column: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
         if not equals:
-            raise BadInput(f"a column is settings with values, got {part!r}; write it as version=svd_xt,seed=3")
+            raise BadInput(f"--column needs settings with values, got {part!r}; for example version=svd_xt,seed=3")
         known = setting_of(name)
         if known in column:
-            raise BadInput(f"the column {text!r} has {known} twice; leave one of them out")
+            raise BadInput(f"--column {text!r} has {known} twice; remove one of them")
         column[known] = value_of(known, value.strip())
     if not column:
-        raise BadInput("a column without settings says nothing; write it as version=svd_xt,seed=3")
+        raise BadInput("--column is empty; for example version=svd_xt,seed=3")
     return column
 
 
@@ -182,7 +180,7 @@ def _make(
     axes: Sequence[Axis],
     about: str,
 ) -> int:
-    load_picture(arguments.picture)  # a picture that cannot be used is told before anything is begun
+    load_picture(arguments.picture)  # fail before anything is queued
     choice = choice_given(arguments)
     for cell in cells:
         check_provider(cell, choice.provider)
@@ -194,7 +192,7 @@ def _make(
 
 
 def _run(request: Request) -> int:
-    """Has the videos made, and writes the sheet of those that were."""
+    """Queue the cells, wait for them and write the sheet of those that succeeded."""
     from img2vid.gallery.entries import Entries
     from img2vid.gallery.studies import Studies
     from img2vid.jobs import wait
@@ -203,7 +201,7 @@ def _run(request: Request) -> int:
         studies = Studies(service.store)
         study = _begin(request, service)
         asked = {cell.job: service.store.job(cell.job) for cell in study.cells}
-        # What somebody else has asked for goes on also where this command is stopped.
+        # Ctrl-C cancels only the jobs that this command added.
         ours = [asked[cell.job] for cell in study.cells if not cell.reused]
         with wait.cancelling(service, ours):
             wait.wait_for_jobs(service, list(asked.values()), lambda jobs: bar.update(request.kind, service, jobs))
@@ -222,7 +220,7 @@ def _run(request: Request) -> int:
 
 
 def _begin(request: Request, service: "JobService") -> "Study":
-    """The study, after telling what it takes."""
+    """Create the study, queue its jobs and print the estimate."""
     from img2vid.gallery.studies import Studies
     from img2vid.jobs.eta import seconds_left
 
@@ -241,7 +239,7 @@ def _begin(request: Request, service: "JobService") -> "Study":
 
 
 def _failures(request: Request, jobs: Sequence["Job | None"], made: Sequence["Entry | None"]) -> list[Img2VidError]:
-    """The errors of the cells without a video, which are told."""
+    """Return the errors of the cells without a video, and print them if other cells succeeded."""
     from img2vid.gallery import contact_sheet
     from img2vid.jobs import wait
     from img2vid.jobs.job import State
@@ -250,7 +248,7 @@ def _failures(request: Request, jobs: Sequence["Job | None"], made: Sequence["En
     for name, job, entry in zip(request.names, jobs, made, strict=True):
         if entry is None:
             if job is None or job.state is State.DONE:
-                failures.append(Img2VidError(f"the video is gone ({contact_sheet.state_of(job)})"))
+                failures.append(Img2VidError(f"the video no longer exists ({contact_sheet.state_of(job)})"))
             else:
                 failures.append(wait.error_of(job))
             if any(made):
@@ -259,7 +257,7 @@ def _failures(request: Request, jobs: Sequence["Job | None"], made: Sequence["En
 
 
 def _write(request: Request, study: "Study", jobs: Sequence["Job | None"], made: Sequence["Entry | None"]) -> None:
-    """Writes the sheet's three files and prints where they are."""
+    """Write the sheet's three files and print their paths."""
     from img2vid.gallery import contact_sheet
     from img2vid.jobs.inputs import safe_name
 
@@ -291,7 +289,7 @@ def _print_result(request: Request, study: "Study", sheet: "ContactSheet", files
 
 
 class StudyBar:
-    """Shows on standard error, where that is a terminal, how many videos are made and how long the rest will take."""
+    """Progress bar on stderr, if that is a terminal: finished videos and the time left."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -317,7 +315,7 @@ class StudyBar:
             self._progress.stop()
 
     def update(self, title: str, service: "JobService", jobs: Sequence["Job"]) -> None:
-        """Shows how far the jobs are."""
+        """Show the progress of the jobs."""
         if not self._shown or (time.monotonic() < self._next_look and not all(job.state.ended for job in jobs)):
             return
         from img2vid.jobs.eta import seconds_left
@@ -329,7 +327,7 @@ class StudyBar:
         self._update(title, ended, len(jobs), left)
 
     def each(self, title: str, things: Sequence[Any]) -> Any:
-        """The things one by one, while the bar shows how many are done."""
+        """Yield the items while the bar counts them."""
         for number, thing in enumerate(things):
             self._update(title, number, len(things), "")
             yield thing

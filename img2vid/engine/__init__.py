@@ -1,6 +1,16 @@
 """Inference engines. `load_engine` returns an `Engine`; only this package imports torch."""
 
-from img2vid.engine.interface import Conditioning, Engine, OnStep, Parts, Precision, Provider, SamplerSettings, StepInfo
+from img2vid.engine.interface import (
+    Conditioning,
+    ConditioningSettings,
+    Engine,
+    OnStep,
+    Parts,
+    Precision,
+    Provider,
+    SamplerSettings,
+    StepInfo,
+)
 from img2vid.engine.loading import load_engine, plan_memory
 from img2vid.engine.memory.accounting import ClipSize
 from img2vid.engine.render import Clip, Latents, Progress, decode_latents, latents_of, render, sample_latents
@@ -9,6 +19,7 @@ __all__ = [
     "Clip",
     "ClipSize",
     "Conditioning",
+    "ConditioningSettings",
     "Engine",
     "Latents",
     "OnStep",

@@ -35,6 +35,23 @@ class Conditioning:
 
 
 @dataclass(frozen=True)
+class ConditioningSettings:
+    """Conditioning of the network besides the image. The fields are named as in SampleSettings.
+
+    fps: frames per second. motion_bucket_id: 0 (still) to 255. cond_aug: standard deviation of the noise on the
+    conditioning frame.
+    """
+
+    fps: float
+    motion_bucket_id: float
+    cond_aug: float
+
+    def scalars(self) -> dict[str, float]:
+        """Return the numbers by the input keys of their embedders; SVD was trained on fps - 1."""
+        return {"fps_id": self.fps - 1, "motion_bucket_id": self.motion_bucket_id, "cond_aug": self.cond_aug}
+
+
+@dataclass(frozen=True)
 class SamplerSettings:
     """Sampler, guider and discretization, with the reference's class names, parameters and defaults.
 
@@ -131,18 +148,15 @@ class Engine(Protocol):
     def condition(
         self,
         image: Tensor,
+        settings: ConditioningSettings,
         *,
         cond_noise: Tensor,
-        cond_aug: float,
-        motion_bucket_id: float,
-        fps: float,
         num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
         """Return the conditional and the unconditional conditioning of a clip.
 
         Both image embeddings are zero in the unconditional one. image: (1, 3, H, W) in [-1, 1]. cond_noise: standard
-        normal noise of the same shape; the encoder's input is image + cond_aug * cond_noise. fps: frames per second;
-        the model is conditioned on fps - 1.
+        normal noise of the same shape; the encoder's input is image + cond_aug * cond_noise.
         """
         ...
 

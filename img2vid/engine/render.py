@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from img2vid.engine.interface import Engine, SamplerSettings, StepInfo
+from img2vid.engine.interface import ConditioningSettings, Engine, SamplerSettings, StepInfo
 from img2vid.engine.memory.device import out_of_memory_explained
 from img2vid.engine.preview import LatentPreview
 from img2vid.errors import Img2VidError
@@ -23,9 +23,7 @@ class Clip:
 
     seed: int
     num_frames: int
-    fps: float
-    motion_bucket_id: float
-    cond_aug: float
+    conditioning: ConditioningSettings
     decode_t: int
     sampler: SamplerSettings
 
@@ -68,10 +66,8 @@ def sample_latents(
     with out_of_memory_explained("condition"):
         cond, uncond = engine.condition(
             image,
+            clip.conditioning,
             cond_noise=torch.randn(image.shape, generator=generator),
-            cond_aug=clip.cond_aug,
-            motion_bucket_id=clip.motion_bucket_id,
-            fps=clip.fps,
             num_frames=clip.num_frames,
         )
     on_progress(Progress("condition", 1, 1))

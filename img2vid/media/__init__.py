@@ -1,1 +1,1 @@
-"""Pictures in, videos out: files become numpy arrays here and arrays become files, without torch and without a page."""
+"""Image and video input and output between files and numpy arrays, independent of torch and Streamlit."""

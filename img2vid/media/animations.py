@@ -1,4 +1,4 @@
-"""Moving pictures for places that show no videos: GIF, and WebP with all its colours."""
+"""Animated GIF and WebP export, for places that do not play videos."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,15 +18,15 @@ GIF_COLOURS = 256
 
 
 def write_animation(path: Path, frames: Frames, *, fps: float) -> None:
-    """Writes frames (T, H, W, 3) as a GIF or WebP that repeats for ever, whole or not at all; an older one is replaced.
+    """Write frames (T, H, W, 3) atomically as a looping GIF or WebP, replacing an existing file.
 
-    GIF counts time in hundredths of a second and has 256 colours a frame, chosen for each frame.
+    GIF frame times are multiples of 10 ms, and each frame has its own palette of 256 colors.
 
-    Raises BadInput for another suffix, frames of another shape or fps below 1, MediaError where writing fails.
+    Raise BadInput for another suffix, frames of another shape or fps below 1, and MediaError if writing fails.
     """
     write = WRITERS.get(path.suffix.lower())
     if write is None:
-        raise BadInput(f"an animation ends in {' or '.join(WRITERS)}, got {path.name!r}")
+        raise BadInput(f"an animation must end in {' or '.join(WRITERS)}, got {path.name!r}")
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise BadInput(f"frames must be uint8 of shape (T, H, W, 3), got {frames.dtype} of shape {frames.shape}")
     milliseconds = float(1000 / frame_rate(fps))
@@ -34,11 +34,11 @@ def write_animation(path: Path, frames: Frames, *, fps: float) -> None:
         with whole_file(path) as part:
             write(part, [Image.fromarray(frame) for frame in frames], milliseconds)
     except OSError as error:
-        raise MediaError(f"{path} could not be written: {error}") from error
+        raise MediaError(f"cannot write {path}: {error}") from error
 
 
 def _write_gif(path: Path, frames: list[Image.Image], milliseconds: float) -> None:
-    # A frame's length is rounded so that the sum stays right: at 6 frames a second 17, 16, 17 hundredths.
+    # Round cumulative times so that the total stays right: at 6 fps 17, 16, 17 hundredths.
     ends = [round(milliseconds * count / 10) for count in range(len(frames) + 1)]
     lengths = [10 * max(after - before, 1) for before, after in pairwise(ends)]
     paletted = [frame.quantize(GIF_COLOURS, method=Image.Quantize.MEDIANCUT) for frame in frames]
@@ -60,4 +60,4 @@ def _write_webp(path: Path, frames: list[Image.Image], milliseconds: float) -> N
 
 
 WRITERS: dict[str, Callable[[Path, list[Image.Image], float], None]] = {".gif": _write_gif, ".webp": _write_webp}
-"""By suffix."""
+"""Writer functions by suffix."""

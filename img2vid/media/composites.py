@@ -1,11 +1,11 @@
-"""Several clips in one picture: side by side, on both sides of a moving edge, or in a grid with labels on its axes.
+"""Composites of several clips: side by side, as a wipe, or in a grid with axis labels.
 
-Labels stand on bands of their own, never over a picture. A composite is at most `LARGEST` pixels a side for its
-pictures, and at most `MOST_BYTES` for all of its frames: clips are scaled down for that. Very small ones are enlarged,
-so that there is room for their labels. All sides are even, as H.264 needs them.
+Labels have bands of their own and never cover an image. Clips are scaled down so that the images of a composite take at
+most `LARGEST` pixels a side and `MOST_BYTES` for all frames. Very small clips are enlarged to make room for labels. All
+sides are even, as H.264 requires.
 
-Clips of 16 cells at 25 frames of 1024 x 576 would be 0.7 GB before they are scaled down: `reduced`, called for each
-clip as it is read, keeps them together under `MOST_BYTES` too.
+Clips of 16 cells at 25 frames of 1024 x 576 would take 0.7 GB at full size. Calling `reduced` on each clip after
+reading it keeps their total under `MOST_BYTES`.
 """
 
 import math
@@ -24,33 +24,33 @@ from img2vid.media.lettering import GROUND, INK
 from img2vid.media.videos import frame_rate
 
 Frames = NDArray[np.uint8]
-"""(T, H, W, 3), or one frame of (H, W, 3)."""
+"""Shape (T, H, W, 3), or (H, W, 3) for a single frame."""
 Align = Literal["time", "stretch"]
-"""How clips of different lengths go together.
+"""Alignment of clips of different lengths.
 
-time: each plays at its own speed, in a composite at the highest of their frame rates; a shorter one holds its last
-frame. stretch: each is spread over the frames of the longest one, at the frame rate of that.
+time: each plays at its own speed, at the highest of their frame rates, and shorter ones hold their last frame. stretch:
+each is spread over the frames of the longest one, at its frame rate.
 """
 
 LARGEST = 2560
-"""Pixels along one side of a composite, without its labels."""
+"""Largest side of a composite in pixels, without labels."""
 MOST_BYTES = 400_000_000
-"""Of all frames of a composite, without its labels."""
+"""Largest size of all frames of a composite in bytes, without labels."""
 SMALLEST = 160
-"""Pixels in width of a picture that are needed for labels to be read."""
+"""Minimum image width in pixels for legible labels."""
 GAP = 4
-"""Pixels between two pictures."""
+"""Pixels between two images."""
 EMPTY = (44, 46, 51)
-"""Colour of a cell without a clip."""
+"""Color of a cell without a clip."""
 LINES = 3
-"""Of one label, at most."""
+"""Maximum lines per label."""
 SMOOTH = 24
-"""Frames per second at least at which an edge moves."""
+"""Minimum frames per second of a moving edge."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A clip under its name: frames are uint8 (T, H, W, 3), fps is in frames per second."""
+    """A clip with its label: frames are uint8 (T, H, W, 3), fps is in frames per second."""
 
     label: str
     frames: Frames
@@ -58,13 +58,13 @@ class Labelled:
 
 
 Cell = Labelled | str | None
-"""A clip, words that stand in its place, such as "failed", or nothing."""
+"""A clip, a placeholder text such as "failed", or nothing."""
 
 
 def side_by_side(clips: Sequence[Labelled], align: Align = "time") -> tuple[Frames, float]:
-    """All clips in a row at one height, each below its label; returns frames (T, H, W, 3) and frames per second.
+    """Show all clips in a row at one height, each above its label. Return frames (T, H, W, 3) and frames per second.
 
-    Raises BadInput for no clips and for frames of another shape.
+    Raise BadInput if there are no clips or frames have another shape.
     """
     return grid([[replace(clip, label="") for clip in clips]], [""], [clip.label for clip in clips], align)
 
@@ -72,10 +72,10 @@ def side_by_side(clips: Sequence[Labelled], align: Align = "time") -> tuple[Fram
 def grid(
     cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequence[str], align: Align = "time"
 ) -> tuple[Frames, float]:
-    """Clips row by row at one height, labelled at the left and above; returns frames (T, H, W, 3) and their rate.
+    """Show clips row by row at one height with axis labels. Return frames (T, H, W, 3) and frames per second.
 
-    A clip that has a label of its own shows it below its picture. `rows` and `columns` are the labels of the axes.
-    Raises BadInput where there are more or fewer labels than cells, no clip at all, or frames of another shape.
+    `rows` and `columns` are the axis labels, at the left and above. A clip's own label is shown below it. Raise
+    BadInput if the numbers of labels and cells differ, there are no clips, or frames have another shape.
     """
     _check(cells, rows, columns)
     clips = [cell for line in cells for cell in line if isinstance(cell, Labelled)]
@@ -95,17 +95,20 @@ def grid(
 
 
 def sheet(cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequence[str]) -> Frames:
-    """The middle frame of each clip in the grid of `grid`, one picture of (H, W, 3); raises BadInput as that does."""
+    """Return the middle frame of each clip in the layout of `grid`, as one image (H, W, 3).
+
+    Raise BadInput as `grid` does.
+    """
     _check(cells, rows, columns)
     stills = [[_middle(cell) if isinstance(cell, Labelled) else cell for cell in line] for line in cells]
     return grid(stills, rows, columns, "stretch")[0][0]
 
 
 def wipe(left: Labelled, right: Labelled, align: Align = "time") -> tuple[Frames, float]:
-    """Both clips in one place: the left one is seen on the left of an edge that moves to the right side and back.
+    """Show both clips in one frame, the left one on the left of an edge that moves to the right side and back.
 
-    Frames are repeated where the edge would move in leaps. Returns frames (T, H, W, 3) and frames per second; raises
-    BadInput for frames of another shape.
+    Frames are repeated if the edge would jump visibly. Return frames (T, H, W, 3) and frames per second. Raise BadInput
+    for frames of another shape.
     """
     _check([[left, right]], [""], ["", ""])
     (first, second), fps = aligned([left, right], align)
@@ -128,7 +131,7 @@ def wipe(left: Labelled, right: Labelled, align: Align = "time") -> tuple[Frames
 
 
 def reduced(clip: Labelled, rows: int, columns: int) -> Labelled:
-    """The clip scaled down to what a composite of that many rows and columns has room for; never enlarged."""
+    """Scale a clip down to the size it has in a composite of that many rows and columns. Clips are never enlarged."""
     _check([[clip]], [""], [""])
     length, height = clip.frames.shape[:2]
     ratio = _ratio(clip.frames)
@@ -137,7 +140,7 @@ def reduced(clip: Labelled, rows: int, columns: int) -> Labelled:
 
 
 def aligned(clips: Sequence[Labelled], align: Align) -> tuple[list[NDArray[np.intp]], float]:
-    """Which frame of each clip stands in each frame of the composite, and the composite's frames per second."""
+    """Return each clip's frame index per composite frame, and the composite's frames per second."""
     rates = [frame_rate(clip.fps) for clip in clips]
     lengths = [len(clip.frames) for clip in clips]
     if align == "stretch":
@@ -158,7 +161,7 @@ def aligned(clips: Sequence[Labelled], align: Align) -> tuple[list[NDArray[np.in
 
 
 class _Layout:
-    """Where everything stands in a grid. All numbers are pixels."""
+    """Positions of everything in a grid, in pixels."""
 
     def __init__(self, cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequence[str], length: int):
         self._cells, self._rows, self._columns = cells, rows, columns
@@ -177,13 +180,13 @@ class _Layout:
         self.height = self._even(self._top + sum(self._captions) + len(rows) * self._high + GAP * (len(rows) - 1))
 
     def picture(self, row: int, column: int, clip: Labelled) -> tuple[int, int, int, int]:
-        """Top, left, height and width of a clip's picture."""
+        """Return top, left, height and width of a clip's image."""
         top, left = self._place(row, column)
         width = min(max(round(_ratio(clip.frames) * self._high), 1), self._wide[column])
         return top, left + (self._wide[column] - width) // 2, self._high, width
 
     def background(self) -> Frames:
-        """All that does not move: (H, W, 3)."""
+        """Return all static parts as (H, W, 3)."""
         ground = np.empty((self.height, self.width, 3), np.uint8)
         ground[:] = GROUND
         for column, label in enumerate(self._columns):
@@ -209,7 +212,7 @@ class _Layout:
         wanted = max(lettering.width_of(label, self._font) for label in self._rows)
         if wanted <= 2 * lettering.MARGIN:
             return 0
-        # Long labels are wrapped, so that they leave the room to the pictures.
+        # Wrap long labels to leave room for the images.
         return min(wanted, max(sum(self._wide) // 5, SMALLEST * 2 // 3)) + GAP
 
     def _band_height(self, labels: Sequence[str], widths: Sequence[int]) -> int:
@@ -226,7 +229,7 @@ class _Layout:
             ground[top : top + height, left : left + width] = lettering.draw(lines, self._font, width, height)
 
     def _notice(self, ground: Frames, text: str, place: tuple[int, int], width: int) -> None:
-        """Words in the place of a clip, on a field a little smaller than that."""
+        """Write a placeholder text on a field slightly smaller than the cell."""
         lines = lettering.wrap(text, self._font, width - 2 * GAP, LINES)
         if lines:
             height = min(len(lines) * lettering.line_height(self._font) + 2 * GAP, self._high)
@@ -247,7 +250,7 @@ def _check(cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequen
         )
     clips = [cell for line in cells for cell in line if isinstance(cell, Labelled)]
     if not clips:
-        raise BadInput("there is no clip to show; at least one has to be made first")
+        raise BadInput("there are no clips to show; make at least one first")
     for clip in clips:
         frames = clip.frames
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
@@ -255,28 +258,28 @@ def _check(cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequen
 
 
 def _shape_of_column(cells: Sequence[Cell]) -> tuple[float, int] | None:
-    """The widest ratio of width to height in a column, and the most pixels of height; None without a clip."""
+    """Return the widest aspect ratio and the largest height of a column, or None without clips."""
     clips = [cell.frames for cell in cells if isinstance(cell, Labelled)]
     return (max(map(_ratio, clips)), max(frames.shape[1] for frames in clips)) if clips else None
 
 
 def _common_height(highest: int, ratios: Sequence[float], rows: int, length: int) -> int:
-    """The height of all pictures: the highest one's, within the limits, and enough for labels where there is room."""
+    """Return the common height of all images: the largest one, within limits, and enough for labels if possible."""
     most = min(LARGEST / sum(ratios), LARGEST / rows, math.sqrt(MOST_BYTES / (3 * length * rows * sum(ratios))))
     return max(math.floor(min(max(highest, SMALLEST / min(ratios)), most)), 2)
 
 
 def _wipe_size(left: Labelled, right: Labelled, length: int) -> tuple[int, int]:
-    """Even height and width of a picture that both clips fit into."""
+    """Return even height and width that fit both clips."""
     ratio = max(_ratio(left.frames), _ratio(right.frames))
     height = _common_height(max(left.frames.shape[1], right.frames.shape[1]), [ratio], 1, length)
-    # Both labels stand above one picture.
+    # Both labels share one image width.
     height = max(height, min(round(2 * SMALLEST / ratio), LARGEST))
     return height + height % 2, 2 * max(round(ratio * height / 2), 1)
 
 
 def _two_labels(left: str, right: str, width: int, height: int) -> Frames:
-    """A band with one label at its left edge and one at its right edge: (high, width, 3)."""
+    """Return a band with one label at its left edge and one at its right edge, (height, width, 3)."""
     size = lettering.font_size(height)
     halves = [lettering.wrap(label, size, width // 2, LINES) for label in (left, right)]
     high = max(map(len, halves)) * lettering.line_height(size) + 2 * lettering.MARGIN
@@ -287,7 +290,7 @@ def _two_labels(left: str, right: str, width: int, height: int) -> Frames:
 
 
 def _on_ground(frames: Frames, width: int, height: int) -> Frames:
-    """A clip in the middle of frames of that size, as large as it fits: (T, height, width, 3)."""
+    """Center a clip in frames of the given size, as large as it fits: (T, height, width, 3)."""
     fitting = min(width / frames.shape[2], height / frames.shape[1])
     wide, high = min(round(frames.shape[2] * fitting), width), min(round(frames.shape[1] * fitting), height)
     small = _resized(frames, max(wide, 1), max(high, 1))

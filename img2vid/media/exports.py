@@ -1,6 +1,6 @@
-"""A finished video in other forms: a GIF or WebP, a zip of its frames, its last frame, one sheet of all frames.
+"""Exports of a finished video: GIF or WebP, zip of frames, single frames, contact sheet.
 
-All are made from the MP4 on disk, so that they can be had long after the run, from whatever video was kept.
+All are made from the MP4 on disk, so they are available for every stored video.
 """
 
 import io
@@ -18,13 +18,13 @@ from img2vid.media.videos import read_frames
 
 Frames = NDArray[np.uint8]
 COLUMNS = 4
-"""Frames in a row of a sheet, as in the reference demo."""
+"""Frames per row of a contact sheet, as in the reference demo."""
 SHEET_WIDTH = 1280
-"""A sheet is at most this wide; its frames are scaled down for that, never up."""
+"""Maximum width of a contact sheet; frames are scaled down to it, never up."""
 
 
 def animation_of(video: Path, kind: str, *, fps: float) -> bytes:
-    """The video as a "gif" or "webp" file of that frame rate; raises BadInput and MediaError."""
+    """Return the video as a "gif" or "webp" file of that frame rate. Raise BadInput or MediaError."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"animation.{kind}"
         write_animation(path, read_frames(video), fps=fps)
@@ -32,9 +32,9 @@ def animation_of(video: Path, kind: str, *, fps: float) -> bytes:
 
 
 def frames_as_zip(video: Path) -> bytes:
-    """All frames as PNG files, numbered from 001, in a zip; raises BadInput for a video that cannot be read."""
+    """Return all frames as PNG files, numbered from 001, in a zip. Raise BadInput if the video cannot be read."""
     packed = io.BytesIO()
-    # PNG is compressed already; compressing it again would only take time.
+    # PNG is already compressed.
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for number, frame in enumerate(read_frames(video), start=1):
             archive.writestr(f"{video.stem}_{number:03}.png", as_png(frame))
@@ -42,17 +42,17 @@ def frames_as_zip(video: Path) -> bytes:
 
 
 def last_frame(video: Path) -> bytes:
-    """The last frame as a PNG file; raises BadInput for a video that cannot be read."""
+    """Return the last frame as a PNG file. Raise BadInput if the video cannot be read."""
     return as_png(read_frames(video)[-1])
 
 
 def first_frame(video: Path) -> bytes:
-    """The first frame as a PNG file; raises BadInput for a video that cannot be read."""
+    """Return the first frame as a PNG file. Raise BadInput if the video cannot be read."""
     return as_png(read_frames(video)[0])
 
 
 def contact_sheet(video: Path) -> bytes:
-    """All frames in rows of four as one PNG file; raises BadInput for a video that cannot be read."""
+    """Return all frames as one PNG file, four per row. Raise BadInput if the video cannot be read."""
     frames = read_frames(video)
     columns = min(COLUMNS, len(frames))
     width = min(frames.shape[2], SHEET_WIDTH // columns)
@@ -65,7 +65,7 @@ def contact_sheet(video: Path) -> bytes:
 
 
 def as_png(frame: Frames) -> bytes:
-    """One frame, uint8 (H, W, 3), as a PNG file."""
+    """Return one frame, uint8 (H, W, 3), as a PNG file."""
     return _png(Image.fromarray(frame))
 
 

@@ -1,4 +1,4 @@
-"""Words on pictures, in the font that comes with Pillow: wrapped where they are long, cut where they do not fit."""
+"""Text rendering in Pillow's built-in font, with wrapping and truncation."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 GROUND, INK = (24, 25, 28), (236, 237, 240)
 SMALLEST_FONT, LARGEST_FONT = 12, 28
-"""Heights of letters in pixels; anything smaller cannot be read."""
+"""Font size limits in pixels; smaller text is illegible."""
 MARGIN = 5
-"""Pixels on either side of the words."""
+"""Horizontal margin in pixels."""
 CUT = "…"
 Side = Literal["left", "middle", "right"]
 
@@ -23,22 +23,22 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def font_size(height: int) -> int:
-    """The size of letters that suits pictures of that height, in pixels."""
+    """Return the font size in pixels for images of that height."""
     return min(max(round(height / 18), SMALLEST_FONT), LARGEST_FONT)
 
 
 def line_height(size: int) -> int:
-    """Pixels from one line of words to the next."""
+    """Return the line spacing in pixels."""
     return round(size * 1.35)
 
 
 def width_of(text: str, size: int) -> int:
-    """Pixels that the longest line of a text needs, with its margins."""
+    """Return the width of a text's longest line in pixels, including margins."""
     return round(max((_length(line, size) for line in text.splitlines()), default=0.0) + 0.5) + 2 * MARGIN
 
 
 def wrap(text: str, size: int, width: int, most: int) -> list[str]:
-    """A text as at most `most` lines, none longer than `width` pixels with its margins; what is cut ends in "…"."""
+    """Wrap a text to at most `most` lines of at most `width` pixels including margins. Truncated text ends in "…"."""
     lines: list[str] = []
     for paragraph in text.splitlines():
         line = ""
@@ -50,7 +50,7 @@ def wrap(text: str, size: int, width: int, most: int) -> list[str]:
             line = longer
         lines.append(line)
     if len(lines) > most:
-        # The last line that there is room for takes what follows, so that it is seen to be cut.
+        # Mark the last line as truncated.
         lines = [*lines[: most - 1], f"{lines[most - 1]}{CUT}"]
     return [_cut(line, size, width) for line in lines]
 
@@ -63,7 +63,7 @@ def draw(
     side: Side = "middle",
     ground: tuple[int, int, int] = GROUND,
 ) -> NDArray[np.uint8]:
-    """Lines of words on a field of (H, W, 3): in its middle, or at its left or right edge."""
+    """Draw lines of text on a field of (H, W, 3), centered or aligned to its left or right edge."""
     image = Image.new("RGB", (width, height), ground)
     pen = ImageDraw.Draw(image)
     step = line_height(size)

@@ -1,4 +1,4 @@
-"""Pictures in: files and uploads become upright sRGB images, and images become the frame that a model is given."""
+"""Image loading: files and uploads become upright sRGB images, and images become the model's input frame."""
 
 import io
 import math
@@ -20,18 +20,18 @@ from img2vid.media.colour import plain_rgb
 FrameMode = Literal["crop", "fit"]
 
 MAX_PIXELS = 200_000_000
-"""Pictures with more pixels are refused before they are decoded; the largest telephone cameras stay just below."""
+"""Pixel limit, checked before decoding; the largest phone cameras stay just below."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
-"""Names that count as pictures when a folder is searched."""
+"""Suffixes of images in folders."""
 
-# Named one by one: some of Pillow's other readers start external programs, and none of them is for photographs.
+# An explicit list: some of Pillow's other readers start external programs, and none is for photos.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
-# A JPEG is decoded smaller as long as both sides keep this many pixels, twice the largest side of a frame.
+# JPEGs are decoded at reduced size while both sides keep this many pixels, twice a frame's largest side.
 _ENOUGH = 4096
 
-# What Pillow's decoders raise on damaged files.
+# Exceptions that Pillow's decoders raise on damaged files.
 _DAMAGE = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error, zlib.error)
 
 _pillow_limit = threading.Lock()
@@ -40,32 +40,31 @@ _pillow_limit = threading.Lock()
 def load_picture(
     source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS, enough: int = _ENOUGH
 ) -> Image.Image:
-    """A picture file, or the contents of one, as an upright 8-bit sRGB image of mode RGB.
+    """Load an image file, or the contents of one, as an upright 8-bit sRGB image of mode RGB.
 
-    Reads JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF. The first frame of an animation is taken, EXIF rotation is applied,
-    colour profiles are converted, 16-bit grey is scaled, and transparency is laid over white. JPEGs far larger than
-    any frame come back at a half, a quarter or an eighth of their size: as long as both sides keep `enough` pixels.
-    `name` is what errors call the picture.
+    Reads JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF. Takes the first frame of an animation, applies EXIF rotation,
+    converts color profiles, scales 16-bit gray, and puts transparency on white. Very large JPEGs are decoded at a half,
+    a quarter or an eighth of their size while both sides keep `enough` pixels. `name` is the image's name in errors.
 
-    Raises BadInput for whatever cannot be read as a picture, or has more than `max_pixels` pixels.
+    Raise BadInput for anything that cannot be read as an image, or has more than `max_pixels` pixels.
     """
     known = name or (source.name if isinstance(source, Path) else "")
-    label = f"'{known}'" if known else "the picture"
+    label = f"'{known}'" if known else "the image"
     data = _read(source, label) if isinstance(source, Path) else source
     with closing(_open(data, label)) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise BadInput(
-                f"{label} has {width} x {height} pixels, and at most {max_pixels:,} can be read; scale it down first"
+                f"{label} has {width} x {height} pixels, more than the limit of {max_pixels:,}; scale it down first"
             )
         _decode(image, label, enough)
         return plain_rgb(image, label)
 
 
 def list_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files as given, with each folder replaced by the pictures directly inside it, sorted by name.
+    """Return the files as given, with each folder replaced by the images directly inside it, sorted by name.
 
-    Raises BadInput for a path that does not exist and for a folder without pictures.
+    Raise BadInput for a path that does not exist and for a folder without images.
     """
     return [picture for path in paths for picture in _expand(path)]
 
@@ -73,16 +72,15 @@ def list_pictures(paths: Sequence[Path]) -> list[Path]:
 def frame_picture(
     image: Image.Image, width: int, height: int, *, mode: FrameMode = "crop", offset: float = 0.5
 ) -> Image.Image:
-    """Exactly what a model of `width` x `height` pixels will be shown, as an image.
+    """Return the exact input frame of a model of `width` x `height` pixels.
 
-    "crop" scales the picture until it covers the frame and cuts off what sticks out; "fit" shows all of it and fills
-    the bars with a strongly blurred enlargement of it, which moves more naturally than black would. `offset` says
-    where along the side that does not fit: 0 keeps the left or top part (or places the picture there), 1 the right or
-    bottom, 0.5 the centre.
-    Enlarging and reducing both use Lanczos resampling: sharp, without the staircases that averaging over areas gives
-    when it enlarges, and computed in integers, so that every machine makes the same frame.
+    "crop" scales the image to cover the frame and trims the excess; "fit" shows all of it and fills the bars with a
+    strongly blurred enlargement, which moves more naturally than black. `offset` is the position along the side that
+    does not fit: 0 is left or top, 1 right or bottom, 0.5 the center. Both enlarging and reducing use Lanczos
+    resampling, which is sharp, has no staircase artifacts when enlarging, and uses integer arithmetic, so every machine
+    makes the same frame.
 
-    Raises BadInput for sizes below 1, for an offset outside 0 to 1 and for an unknown mode.
+    Raise BadInput for sizes below 1, an offset outside 0 to 1 and an unknown mode.
     """
     _check_frame(width, height, mode, offset)
     if mode == "crop":
@@ -93,7 +91,7 @@ def frame_picture(
 def prepare_picture(
     image: Image.Image, width: int, height: int, *, mode: FrameMode = "crop", offset: float = 0.5
 ) -> npt.NDArray[np.float32]:
-    """The picture of `frame_picture` as an array for the engine: float32, (3, height, width), RGB from -1 to 1."""
+    """Return the image of `frame_picture` for the engine: float32 (3, height, width), RGB from -1 to 1."""
     frame = frame_picture(image, width, height, mode=mode, offset=offset)
     pixels = np.moveaxis(np.asarray(frame, dtype=np.float32), -1, 0)
     return np.ascontiguousarray(pixels / 127.5 - 1.0, dtype=np.float32)
@@ -101,19 +99,19 @@ def prepare_picture(
 
 def _read(path: Path, label: str) -> bytes:
     if path.is_dir():
-        raise BadInput(f"{label} is a folder; name one of the pictures in it")
+        raise BadInput(f"{label} is a folder; choose an image in it")
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise BadInput(f"there is no file {label} in {path.absolute().parent}; check the name") from None
+        raise BadInput(f"no file {label} in {path.absolute().parent}; check the name") from None
     except OSError as error:
-        raise BadInput(f"{label} cannot be read ({error.strerror}); check the permissions of the file") from error
+        raise BadInput(f"cannot read {label} ({error.strerror}); check the file permissions") from error
 
 
 def _open(data: bytes, label: str) -> Image.Image:
-    """Read the header only."""
+    """Open an image and read only its header."""
     if not data:
-        raise BadInput(f"{label} is empty; choose a JPEG, PNG or WebP picture")
+        raise BadInput(f"{label} is empty; choose a JPEG, PNG or WebP image")
     try:
         with _without_pillow_limit():
             return Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -123,7 +121,7 @@ def _open(data: bytes, label: str) -> Image.Image:
 
 @contextmanager
 def _without_pillow_limit() -> Generator[None, None, None]:
-    """Pillow's limit is one for the whole program and lower than ours, which is checked right after the header."""
+    """Disable Pillow's global size limit, which is lower than ours. Ours is checked right after the header."""
     with _pillow_limit:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -134,13 +132,13 @@ def _without_pillow_limit() -> Generator[None, None, None]:
 
 
 def _other_kind(data: bytes) -> str:
-    """What else the file may be, judged by its first bytes, as the second half of a sentence."""
+    """Return a guess of another file type from the first bytes, as the second half of a sentence."""
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
     if brand in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
-        return "is a HEIC picture, which cannot be read here; save it as JPEG or PNG"
+        return "is a HEIC image, which is not supported; save it as JPEG or PNG"
     if (brand and brand not in (b"avif", b"avis")) or data[:4] == b"\x1aE\xdf\xa3" or data[8:12] == b"AVI ":
-        return "is a video; save one of its frames as a PNG or JPEG picture and use that"
-    return "is not a picture that can be read; use JPEG, PNG or WebP"
+        return "is a video; save one of its frames as PNG or JPEG and use that"
+    return "is not a supported image; use JPEG, PNG or WebP"
 
 
 def _decode(image: Image.Image, label: str, enough: int) -> None:
@@ -148,7 +146,7 @@ def _decode(image: Image.Image, label: str, enough: int) -> None:
         image.draft(None, (enough, enough))
         image.load()
     except MemoryError as error:
-        raise BadInput(f"{label} does not fit into the memory of this machine; scale it down first") from error
+        raise BadInput(f"{label} is too large for this machine's memory; scale it down first") from error
     except _DAMAGE as error:
         raise BadInput(f"{label} is damaged or incomplete; save or download it again") from error
 
@@ -157,32 +155,32 @@ def _expand(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise BadInput(f"there is no file or folder '{path}'; check the name")
+        raise BadInput(f"no such file or folder: '{path}'; check the name")
     pictures = [file for file in path.iterdir() if _looks_like_picture(file)]
     if not pictures:
-        raise BadInput(f"the folder '{path}' holds no pictures; it needs files ending in {', '.join(sorted(SUFFIXES))}")
+        raise BadInput(f"the folder '{path}' has no images; supported are {', '.join(sorted(SUFFIXES))}")
     return sorted(pictures, key=lambda file: (file.name.casefold(), file.name))
 
 
 def _looks_like_picture(file: Path) -> bool:
-    # macOS leaves a hidden companion `._photo.jpg` beside each file on foreign drives.
+    # macOS puts a hidden file `._photo.jpg` next to each file on foreign drives.
     return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def _check_frame(width: int, height: int, mode: str, offset: float) -> None:
     if width < 1 or height < 1:
         raise BadInput(f"a frame needs at least 1 x 1 pixels, got {width} x {height}; try 1024 x 576")
-    if not 0.0 <= offset <= 1.0:  # also refuses nan
-        raise BadInput(f"the crop offset must lie between 0 and 1, got {offset}; 0.5 is the centre")
+    if not 0.0 <= offset <= 1.0:  # also rejects NaN
+        raise BadInput(f"the crop offset must be between 0 and 1, got {offset}; 0.5 is the center")
     if mode not in get_args(FrameMode):
-        raise BadInput(f"unknown way to frame a picture: {mode!r}; use one of {', '.join(get_args(FrameMode))}")
+        raise BadInput(f"unknown frame mode {mode!r}; use one of {', '.join(get_args(FrameMode))}")
 
 
 def _cover(image: Image.Image, width: int, height: int, offset: float) -> Image.Image:
     scale = max(width / image.width, height / image.height)
     cut_width, cut_height = min(image.width, width / scale), min(image.height, height / scale)
     left, top = (image.width - cut_width) * offset, (image.height - cut_height) * offset
-    # Rounding must not push the far edges out of the picture.
+    # Rounding must not push the far edges out of the image.
     right, bottom = min(image.width, left + cut_width), min(image.height, top + cut_height)
     return image.resize((width, height), Image.Resampling.LANCZOS, box=(left, top, right, bottom))
 

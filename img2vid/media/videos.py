@@ -1,9 +1,9 @@
-"""Videos out: frames become H.264 files that every browser and player shows, with the settings inside, and back.
+"""Video files: H.264 output that every browser and player supports, with embedded settings, and input.
 
-The colours are converted with the BT.709 matrix and tagged as such: without tags players guess another matrix for small
-videos than for large ones, and colours shift. The same frames and metadata give the same bytes: no time stamps are
-written, and the number of encoder threads, on which x264's decisions depend, does not follow the machine. Nor does
-anything follow from x264's look ahead, whose results vary with what the memory held before.
+Colors use the BT.709 matrix and are tagged as such; without tags, players choose the matrix by video size and colors
+shift. Equal frames and metadata give equal bytes: no timestamps are written, the number of encoder threads, which
+affects x264's decisions, is fixed, and x264's look-ahead features, whose results vary with uninitialized memory, are
+disabled.
 """
 
 import json
@@ -30,7 +30,7 @@ from img2vid.files import publish, temporary_file, whole_file
 Frame = npt.NDArray[np.uint8]
 
 COMPANIONS = (".png", ".json", ".gif", ".webp", ".csv")
-"""Suffixes of what may lie beside a video under its name: its first frame, its settings, an animation, a table."""
+"""Suffixes of files stored with a video: first frame, settings, animation, table."""
 
 _ENCODER = {
     "crf": "18",
@@ -39,22 +39,22 @@ _ENCODER = {
     "x264-params": "mbtree=0:b-adapt=0:scenecut=0",
 }
 
-# Flags of FFmpeg's scaler by number, since older releases of PyAV do not name the last four: how chroma is averaged and
-# spread out again, and that rounding is exact and the same on every processor.
+# Numeric flags of FFmpeg's scaler, because older PyAV releases lack names for the last four. They set chroma averaging
+# and interpolation, and exact rounding that is equal on every processor.
 _AREA, _BICUBIC, _FULL_CHROMA_OUT, _FULL_CHROMA_IN, _ACCURATE, _BITEXACT = 0x20, 0x4, 0x2000, 0x4000, 0x40000, 0x80000
 _TO_YUV = _AREA | _FULL_CHROMA_IN | _ACCURATE | _BITEXACT
 _TO_RGB = _BICUBIC | _FULL_CHROMA_OUT | _ACCURATE | _BITEXACT
 
 
 def write_video(path: Path, frames: Iterable[Frame], *, fps: float, metadata: Mapping[str, object]) -> Path:
-    """Write frames, each uint8 (H, W, 3), as an H.264 MP4; returns the path, which differs where `path` was taken.
+    """Write frames, each uint8 (H, W, 3), as an H.264 MP4. Return the path, which differs if `path` was taken.
 
-    No file is ever replaced: `video.mp4` becomes `video_2.mp4` and so on, also where only `video.json` or `video.png`
-    exists, so write those after the video. `metadata` is kept as JSON in the file's comment. H.264 needs even sides: an
-    odd one grows by one pixel, a copy of the edge. Whatever stops the writing, nothing is left behind.
+    Files are never replaced: `video.mp4` becomes `video_2.mp4` and so on, also if only `video.json` or `video.png`
+    exists, so write those after the video. `metadata` is stored as JSON in the file's comment. H.264 needs even sides:
+    an odd side is padded by one pixel that repeats the edge. A failed write leaves no files.
 
-    Raises BadInput for no frames, unequal or wrong frames, fps below 1 and metadata that JSON cannot hold,
-    MediaError where encoding or writing fails; errors raised by `frames` pass through as they are.
+    Raise BadInput for no frames, invalid frames or frames of different shapes, fps below 1 and metadata that JSON
+    cannot represent, and MediaError if encoding or writing fails. Exceptions from `frames` propagate unchanged.
     """
     rate = frame_rate(fps)
     comment = _to_json(metadata)
@@ -68,19 +68,19 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float, metadata: Ma
 
 
 def read_frames(path: Path) -> Frame:
-    """All frames of a video as uint8 (T, H, W, 3); raises BadInput where it cannot be read."""
+    """Return all frames of a video as uint8 (T, H, W, 3). Raise BadInput if it cannot be read."""
     try:
         with _open(path) as container:
             decoded = [_to_rgb(frame) for stream in container.streams.video[:1] for frame in container.decode(stream)]
     except (FFmpegError, OSError) as error:
         raise _not_read(path, error) from error
     if not decoded:
-        raise BadInput(f"'{path.name}' holds no frames; choose another video")
+        raise BadInput(f"'{path.name}' has no frames; choose another video")
     return np.stack(decoded)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The settings that `write_video` put into the file; raises BadInput where there are none."""
+    """Return the settings that `write_video` stored in the file. Raise BadInput if there are no settings."""
     try:
         with _open(path) as container:
             comment: str = container.metadata.get("comment", "null")
@@ -90,12 +90,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
     except ValueError:
         settings = None
     if not isinstance(settings, dict):
-        raise BadInput(f"'{path.name}' carries no settings; only videos made by img2vid do")
+        raise BadInput(f"'{path.name}' has no settings; choose a video made by img2vid")
     return cast("dict[str, Any]", settings)
 
 
 def write_still(path: Path, frame: Frame) -> None:
-    """Write one frame, uint8 (H, W, 3), as PNG, whole or not at all; a file of that name is replaced."""
+    """Write one frame, uint8 (H, W, 3), atomically as PNG, replacing an existing file."""
     try:
         with whole_file(path) as part:
             Image.fromarray(_check_frame(frame)).save(part, format="PNG")
@@ -104,7 +104,7 @@ def write_still(path: Path, frame: Frame) -> None:
 
 
 def write_json(path: Path, mapping: Mapping[str, object]) -> None:
-    """Write readable JSON in UTF-8, whole or not at all; a file of that name is replaced."""
+    """Write indented JSON in UTF-8 atomically, replacing an existing file."""
     text = _to_json(mapping, indent=2, ensure_ascii=False)
     try:
         with whole_file(path) as part:
@@ -114,17 +114,19 @@ def write_json(path: Path, mapping: Mapping[str, object]) -> None:
 
 
 def frame_rate(fps: float) -> Fraction:
-    """Frames per second as containers write them down, or BadInput."""
+    """Return the frame rate as a fraction for containers. Raise BadInput if it is out of range."""
     if not (math.isfinite(fps) and 1 <= fps <= 1000):
-        raise BadInput(f"the frame rate must lie between 1 and 1000 frames per second, got {fps}; try 6")
-    return Fraction(fps).limit_denominator(1001)  # 1001 is the denominator of the television rates such as 29.97
+        raise BadInput(f"the frame rate must be between 1 and 1000 frames per second, got {fps}; try 6")
+    return Fraction(fps).limit_denominator(1001)  # 1001 is the denominator of broadcast rates such as 29.97
 
 
 def _to_json(mapping: Mapping[str, object], *, indent: int | None = None, ensure_ascii: bool = True) -> str:
     try:
         return json.dumps(dict(mapping), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"the settings cannot be kept as JSON ({error}); use text, finite numbers, lists") from error
+        raise BadInput(
+            f"the settings cannot be stored as JSON ({error}); use text, finite numbers and lists"
+        ) from error
 
 
 def _check_frame(frame: Frame) -> Frame:
@@ -134,11 +136,11 @@ def _check_frame(frame: Frame) -> Frame:
 
 
 def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The frames with even sides, after the check that there are any and that all are alike."""
+    """Yield the frames padded to even sides. Raise BadInput if there are no frames or their shapes differ."""
     shape: tuple[int, ...] | None = None
     for frame in frames:
         if shape not in (None, _check_frame(frame).shape):
-            raise BadInput(f"all frames of a video must have one shape, got {frame.shape} after {shape}")
+            raise BadInput(f"all frames of a video must have the same shape, got {frame.shape} after {shape}")
         shape = frame.shape
         height, width = shape[0] % 2, shape[1] % 2
         yield np.ascontiguousarray(np.pad(frame, ((0, height), (0, width), (0, 0)), mode="edge"))
@@ -148,9 +150,9 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
 
 def _encode(part: Path, frames: Iterator[Frame], rate: Fraction, comment: str) -> None:
     first = next(frames)
-    # faststart puts the index before the frames, so that browsers can start to play before the file is complete.
+    # faststart puts the index before the frames, so browsers can play before the download is complete.
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    # PyAV's types leave the parameters of its containers and packets open.
+    # PyAV does not type the parameters of its containers and packets.
     with cast(Any, av.open(str(part), "w", format="mp4", options=options)) as container:
         container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=rate, options=_ENCODER)
@@ -175,9 +177,9 @@ def _describe(context: VideoCodecContext, *, width: int, height: int) -> None:
 
 @contextmanager
 def _open(path: Path) -> Generator[Any, None, None]:
-    """The opened container, as MP4 only: among FFmpeg's other formats are lists that name further files and servers.
+    """Open the container as MP4 only, because other FFmpeg formats can reference further files and servers.
 
-    It is given an open file instead of a name: FFmpeg would take a name such as "a:b.mp4" for a server's address.
+    Passes an open file, because FFmpeg takes a name such as "a:b.mp4" for a server address.
     """
     with path.open("rb") as file, cast(Any, av.open(file, format="mp4")) as container:
         yield container
@@ -193,8 +195,8 @@ def _reason(error: Exception) -> str:
 
 
 def _not_written(path: Path, error: Exception) -> MediaError:
-    return MediaError(f"could not write '{path}' ({_reason(error)}); check that the folder is writable and has space")
+    return MediaError(f"cannot write '{path}' ({_reason(error)}); check that the folder is writable and has free space")
 
 
 def _not_read(path: Path, error: Exception) -> BadInput:
-    return BadInput(f"'{path}' cannot be read as a video ({_reason(error)}); choose an MP4 made by img2vid")
+    return BadInput(f"cannot read '{path}' as a video ({_reason(error)}); choose an MP4 made by img2vid")

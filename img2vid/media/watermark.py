@@ -1,14 +1,14 @@
-"""The invisible watermark of the reference demo: 48 bits in the blue tint of every frame, read back by majority vote.
+"""The invisible watermark of the reference demo: 48 bits in the blue chroma of every frame, read by majority vote.
 
 The scheme is "dwtDct" of the package invisible-watermark, whose decoder reads these frames; the package itself is not
-needed. The chroma U (blue minus brightness) is averaged over 2 x 2 pixels and doubled, which is the coarse band of a
-Haar transform. In every 4 x 4 block of that, so 8 x 8 pixels, the largest value, not counting the first, says the bit:
-it is brought to a quarter (0) or three quarters (1) of the way between two multiples of 36. Block n holds bit n mod 48.
+needed. The chroma U (blue minus luma) is averaged over 2 x 2 pixels and doubled, which is the coarse band of a Haar
+transform. Every 4 x 4 block of it, 8 x 8 pixels, encodes one bit in its largest value except the first: that value
+moves to a quarter (0) or three quarters (1) of the way between two multiples of 36. Block n holds bit n mod 48.
 
-The package's decoder does not notice three differences to its encoder. Of the two ways to bring the largest value to
-such a mark, lowering it and all that would then exceed it, or raising it, the one that changes less is taken; the
-package leaves larger values standing beside a lowered one and then misreads smooth pictures. Red stays as it is and so,
-to rounding, does brightness. And all frames with 48 blocks are marked, from 64 x 48 pixels; the package needs 65,536.
+Three differences from the package's encoder are compatible with its decoder. The largest value reaches its target
+either by lowering it and all larger values, or by raising it, whichever changes less; the package leaves larger values
+next to a lowered one and then misreads smooth images. Red is unchanged and so, to rounding, is luma. All frames of at
+least 48 blocks, 64 x 48 pixels, are marked; the package needs 65,536 pixels.
 """
 
 import numpy as np
@@ -20,44 +20,44 @@ Frames = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]
 
 MESSAGE = 0b101100111110110010010000011110111011000110011110
-"""The bits that the reference demo writes, the highest first."""
+"""Bits that the reference demo writes, most significant first."""
 
 _LENGTH = 48
 _BITS = np.array([MESSAGE >> (_LENGTH - 1 - index) & 1 for index in range(_LENGTH)], dtype=np.float32)
 _STEP = 36.0
 
-# U = 128 + 0.492 (B - Y) with Y = 0.299 R + 0.587 G + 0.114 B; raising U by one at constant Y and red moves B by 2.032
+# U = 128 + 0.492 (B - Y) with Y = 0.299 R + 0.587 G + 0.114 B. Raising U by one at constant Y and R changes B by 2.032
 # and G by -0.395.
 _U_OF_RGB = np.array([-0.492 * 0.299, -0.492 * 0.587, 0.492 * (1 - 0.114)], dtype=np.float32)
 _GREEN_PER_U, _BLUE_PER_U = -0.395, 2.032
 
 
 def can_carry_watermark(height: int, width: int) -> bool:
-    """Whether a frame of this size has a block for every bit."""
+    """Return True if a frame of this size has a block for every bit."""
     return (height // 8) * (width // 8) >= _LENGTH
 
 
 def embed_watermark(frames: Frames) -> Frames:
-    """A marked copy of frames, uint8 (T, H, W, 3).
+    """Return a marked copy of frames, uint8 (T, H, W, 3).
 
-    Raises BadInput for frames too small to carry the mark; ask `can_carry_watermark` first.
+    Raise BadInput for frames too small to carry the mark, see `can_carry_watermark`.
     """
     _check(frames)
     return np.stack([_embed(frame) for frame in frames])
 
 
 def read_watermark(frames: Frames) -> float:
-    """The share of the 48 bits that agree with MESSAGE in the best frame: 1.0 if all, about 0.6 by chance.
+    """Return the share of the 48 bits that agree with MESSAGE in the best frame: 1.0 if all, about 0.6 by chance.
 
-    `frames` is uint8 (T, H, W, 3). The best frame speaks for the video, because compression keeps the mark well in some
-    frames and drags it along with the motion in others. Raises BadInput for frames too small to carry the mark.
+    `frames` is uint8 (T, H, W, 3). The best frame counts because compression keeps the mark in some frames and moves it
+    with the motion in others. Raise BadInput for frames too small to carry the mark.
     """
     _check(frames)
     return max(_agreement(frame) for frame in frames)
 
 
 def has_watermark(frames: Frames) -> bool:
-    """Whether at least 42 of the 48 bits agree in one frame: by chance about once in a million videos."""
+    """Return True if at least 42 of the 48 bits agree in one frame: by chance about once in a million videos."""
     return read_watermark(frames) >= 42 / _LENGTH
 
 
@@ -70,7 +70,7 @@ def _check(frames: Frames) -> None:
 
 
 def _blocks(frame: Frames) -> _Floats:
-    """The coarse band of U in blocks: (rows, columns, 16), at the values of invisible-watermark's transform."""
+    """Return the coarse band of U in blocks, (rows, columns, 16), scaled as in invisible-watermark's transform."""
     rows, columns = frame.shape[0] // 8, frame.shape[1] // 8
     pixels = frame[: rows * 8, : columns * 8].astype(np.uint16)
     pairs = pixels[0::2] + pixels[1::2]
@@ -80,14 +80,14 @@ def _blocks(frame: Frames) -> _Floats:
 
 
 def _carrier(blocks: _Floats) -> npt.NDArray[np.intp]:
-    """Which of a block's 16 values is the largest but for the first, (rows, columns, 1)."""
+    """Return the index of each block's largest value except the first, (rows, columns, 1)."""
     return np.argmax(blocks[..., 1:], axis=-1)[..., None] + 1
 
 
 def _embed(frame: Frames) -> Frames:
     blocks = _blocks(frame)
     rows, columns = blocks.shape[:2]
-    # A value of the band is twice the average U of its four pixels: each of them takes half of the change.
+    # A band value is twice the average U of its four pixels, so each pixel takes half of the change.
     change = np.swapaxes(np.reshape((_marked(blocks) - blocks) / 2, (rows, columns, 4, 4)), 1, 2)
     per_pixel = np.repeat(np.repeat(np.reshape(change, (rows * 4, columns * 4)), 2, axis=0), 2, axis=1)
 
@@ -99,7 +99,7 @@ def _embed(frame: Frames) -> Frames:
 
 
 def _marked(blocks: _Floats) -> _Floats:
-    """The blocks with their bits: all above the mark below lowered to it, or the largest raised to the mark above."""
+    """Encode the bits: lower all values above the mark below, or raise the largest to the mark above."""
     bits = np.resize(_BITS, blocks.shape[:2])[..., None]
     mark = (0.25 + 0.5 * bits) * _STEP
     largest = blocks[..., 1:].max(axis=-1, keepdims=True)
@@ -114,7 +114,7 @@ def _marked(blocks: _Floats) -> _Floats:
 
 
 def _agreement(frame: Frames) -> float:
-    """The share of the bits that a frame's blocks, each with one vote, agree on with MESSAGE."""
+    """Return the share of bits, decoded by majority vote over a frame's blocks, that agree with MESSAGE."""
     largest = _blocks(frame)[..., 1:].max(axis=-1).ravel()
     votes = np.where(largest % _STEP > _STEP / 2, 1, -1)
     totals = [int(votes[bit::_LENGTH].sum()) for bit in range(_LENGTH)]

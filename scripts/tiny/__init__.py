@@ -1,1 +1,1 @@
-"""How the small checkpoints are trained: pictures, scenes made from them, and the stages of training."""
+"""Training of the small checkpoints: images, scenes made from them, and the training stages."""

@@ -18,20 +18,20 @@ from scripts.tiny.training import Stage, mean, psnr
 CROP = 64
 BATCH = 4
 PRIOR_WEIGHT = 1e-4
-"""Pulls latents towards zero: the part of the KL divergence that depends on their mean."""
+"""Weight of the mean-dependent part of the KL divergence, which pulls latents towards zero."""
 LOG_VARIANCE = -6.0
-"""Of the noise on the latents in training. It is fixed; a learnt one starts so high that the picture drowns in it."""
+"""Log variance of the noise on the training latents. Fixed, because a learned one starts too high for the image."""
 EDGE_WEIGHT = 0.1
 CONSTANT = 2.0
-"""Of the channels that keep a normalisation from wiping out the brightness."""
+"""Constant of the channels that keep normalization from removing the brightness."""
 NUDGE = 0.1
-"""Of the latents' deviation: a change so small that the decoder's answer to it is linear."""
+"""Relative change of the latents, small enough for a linear response of the decoder."""
 NOISE = 0.1
-"""Of the weights at the start, relative to what keeps variance."""
+"""Initial weights relative to the scale that preserves variance."""
 
 
 def build_picture_autoencoder(config: DiffusionConfig) -> Autoencoder:
-    """The first stage's encoder with a decoder that has its picture layers alone."""
+    """Return the first stage's encoder and a decoder with only its image layers."""
     stage = config.first_stage_config
     assert isinstance(stage, AutoencodingEngineConfig)
     return Autoencoder(Encoder(stage.encoder_config), Decoder(stage.decoder_config), stage.decoder_config, None)
@@ -49,7 +49,7 @@ def train_autoencoder(
     device: torch.device,
     batches: int,
 ) -> Autoencoder:
-    """Returns the trained autoencoder with its averaged weights, its latents scaled by what they do to the picture."""
+    """Train the autoencoder. Return it with averaged weights and latents scaled by their effect on the image."""
     torch.manual_seed(seed)
     model = build_picture_autoencoder(config)
     start_linear(model)
@@ -78,23 +78,23 @@ def train_autoencoder(
 
 
 def reconstruction_loss(y: Tensor, x: Tensor) -> Tensor:
-    """Mean squared error, with a little weight on the differences of neighbouring pixels, which keeps edges sharp."""
+    """Return the mean squared error plus a small weight on neighboring pixel differences, which keeps edges sharp."""
     edges = F.mse_loss(y.diff(dim=-1), x.diff(dim=-1)) + F.mse_loss(y.diff(dim=-2), x.diff(dim=-2))
     return F.mse_loss(y, x) + EDGE_WEIGHT * edges
 
 
 def fit_frame(image: Image.Image, height: int, width: int) -> Tensor:
-    """The middle of a picture as (1, 3, height, width) in [-1, 1]."""
+    """Return the center of an image as (1, 3, height, width) in [-1, 1]."""
     return to_tensor(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))[None]
 
 
 @torch.no_grad()
 def start_linear(model: Autoencoder) -> None:
-    """Begins with an autoencoder that already passes the mean colour of every latent's square, and fixes the variance.
+    """Initialize an autoencoder that passes the mean color of every latent's square, and fix the variance.
 
-    Residual branches start at zero, and what remains is linear. The encoder gives the mean colours and, as further
-    latents, the lowest cosines of the brightness (discrete cosine transform); the decoder knows the colours alone, its
-    channel c has colour c % 3. A little noise in every convolution lets the other channels find the details.
+    Residual branches start at zero, and the rest is linear. The encoder outputs the mean colors and, as further
+    latents, the lowest cosines of the brightness (discrete cosine transform). The decoder uses only the colors; its
+    channel c has color c % 3. A little noise in every convolution lets the other channels learn the details.
     """
     encoder, decoder = model.encoder, model.decoder
     assert encoder and decoder
@@ -116,16 +116,16 @@ def start_linear(model: Autoencoder) -> None:
     assert bias is not None
     encoder.conv_out.weight[latents:] = 0
     bias[latents:] = LOG_VARIANCE
-    # Rows of one parameter cannot be frozen alone: their gradients are.
+    # Single rows of a parameter cannot be frozen, so their gradients are masked.
     rows = (torch.arange(2 * latents) < latents).float()
     encoder.conv_out.weight.register_hook(lambda gradient: gradient * rows.to(gradient.device)[:, None, None, None])
     bias.register_hook(lambda gradient: gradient * rows.to(gradient.device))
 
 
 def _encode_cosines(encoder: Encoder, latents: int) -> None:
-    """Makes an encoder with two downsamplings give the cosines of every 4 x 4 square as its first channels.
+    """Make an encoder with two downsamplings output the cosines of every 4 x 4 square as its first channels.
 
-    The first downsampling sets the pixels of 2 x 2 squares side by side as channels, the second sums them up.
+    The first downsampling stores the pixels of 2 x 2 squares as channels, the second sums them.
     """
     width = encoder.conv_in.out_channels
     for channel in range(width):
@@ -136,14 +136,14 @@ def _encode_cosines(encoder: Encoder, latents: int) -> None:
         sources = range(colour, width, 3)
         first.weight[channel, sources, y, x] += 1 / len(sources)  # type: ignore[index, operator]
         for latent in range(latents):
-            # (y, x) within the square of four: twice the place of the second kernel plus that of the first
+            # (y, x) within the 4 x 4 square is twice the second kernel's position plus the first kernel's
             kernel = cosine(latent)[colour, y::2, x::2]
             second.weight[latent, channel, :2, :2] += kernel  # type: ignore[index, operator]
     _close(encoder.down[-1].block[-1].nin_shortcut, encoder.conv_out, latents)  # type: ignore[arg-type, index, union-attr]
 
 
 def cosine(latent: int) -> Tensor:
-    """(3, 4, 4): mean red, green and blue first, then cosines of the brightness in the order of their frequency."""
+    """Return (3, 4, 4): mean red, green and blue first, then cosines of the brightness by increasing frequency."""
     if latent < 3:
         return torch.eye(3)[latent][:, None, None].expand(3, 4, 4) / 16
     order = sorted(((v, u) for v in range(4) for u in range(4) if v or u), key=lambda f: (f[0] ** 2 + f[1] ** 2, f))
@@ -154,21 +154,21 @@ def cosine(latent: int) -> Tensor:
 
 
 def _pass_colours(conv: nn.Conv2d) -> None:
-    """Adds to a convolution what hands colours on, each output from all inputs of its colour."""
+    """Add color pass-through to a convolution: each output averages all inputs of its color."""
     middle = conv.kernel_size[0] // 2
     for out in range(conv.out_channels):
-        # Of the latents only the first three are colours; what is in the others is left to training.
+        # Only the first three latents are colors; the others are left to training.
         sources = range(out % 3, conv.in_channels if conv.in_channels >= 32 else 3, 3)
         for source in sources:
             conv.weight[out, source, middle, middle] += 1 / len(sources)
 
 
 def _close(before: nn.Conv2d, after: nn.Conv2d, signals: int) -> None:
-    """Makes the convolutions around a last normalisation pass so many signals through it.
+    """Make the convolutions around a final normalization pass this many signals through it.
 
-    In front of it channels come in threes, one group each: a signal and two opposite constants, next to which the
-    signal keeps its strength. Groups alternate in sign, because the difference of the SiLUs of x and -x is x. An
-    encoder's signals come in as its first channels, a decoder's colours as every third one.
+    Channels come in groups of three before it: a signal and two opposite constants, which preserve the signal's
+    strength. Groups alternate in sign, because the difference of the SiLUs of x and -x is x. An encoder's signals
+    arrive as its first channels, a decoder's colors as every third one.
     """
     assert before.bias is not None and after.bias is not None
     groups = before.out_channels // 3
@@ -179,19 +179,19 @@ def _close(before: nn.Conv2d, after: nn.Conv2d, signals: int) -> None:
         before.weight[3 * group, :] = 0
         before.weight[3 * group, sources, 0, 0] = sign / len(sources)
         before.bias[3 * group + 1], before.bias[3 * group + 2] = sign * CONSTANT, -sign * CONSTANT
-        # The normalisation divides by about CONSTANT times the root of 2/3; several groups share a signal and a sign.
+        # Normalization divides by about CONSTANT * sqrt(2/3); several groups share a signal and a sign.
         alike = len(range(signal, groups // 2, signals))
         gain = sign * CONSTANT * (2 / 3) ** 0.5 / alike
-        # The group's mean was taken from all three alike: the two constants give it back.
+        # The group's mean was subtracted from all three; the two constants restore it.
         after.weight[signal, 3 * group : 3 * group + 3, 1, 1] += gain * torch.tensor([1, -0.5, -0.5])
 
 
 @torch.no_grad()
 def scale_latents(model: Autoencoder, pictures: Tensor) -> None:
-    """Scales every latent by what it does to the picture; those of the mean colours get a variance of about 1.
+    """Scale every latent by its effect on the image, the mean colors to a variance of about 1.
 
-    With equal variances the fine details, which hardly show, would outvote what a clip is about, and at high noise
-    levels nothing coarse would be left to see motion by. pictures: (n, 3, H, W) in [-1, 1].
+    With equal variances, barely visible fine details would dominate the content of a clip, and high noise levels would
+    hide the coarse structure that shows motion. pictures: (n, 3, H, W) in [-1, 1].
     """
     z = model.encode_mode(pictures)
     deviation = z.std(dim=(0, 2, 3))
@@ -205,7 +205,7 @@ def scale_latents(model: Autoencoder, pictures: Tensor) -> None:
 
 
 def _rescale(model: Autoencoder, factors: Tensor) -> None:
-    """Multiplies the latents by the factors (z,) by way of the convolutions next to them."""
+    """Multiply the latents by the factors (z,), folded into the adjacent convolutions."""
     assert model.encoder and model.decoder and model.encoder.conv_out.bias is not None
     means = len(factors)
     model.encoder.conv_out.weight[:means] *= factors[:, None, None, None]
@@ -215,7 +215,7 @@ def _rescale(model: Autoencoder, factors: Tensor) -> None:
 
 @torch.no_grad()
 def lend_weights(source: Autoencoder, conditioner: Autoencoder, first_stage: Autoencoder) -> None:
-    """Fills the conditioning frame's encoder and the first stage, whose temporal layers stay as they are."""
+    """Copy the weights to the conditioning frame's encoder and the first stage, except its temporal layers."""
     assert source.encoder and conditioner.encoder and conditioner.quant_conv and conditioner.quant_conv.bias is not None
     conditioner.encoder.load_state_dict(source.encoder.state_dict())
     channels = conditioner.quant_conv.out_channels
@@ -236,7 +236,7 @@ def train_temporal_decoder(
     minutes: float,
     seed: int,
 ) -> None:
-    """Teaches the decoder to use neighbouring frames; `clip_of` gives clips (t, 3, h, w) in [-1, 1]."""
+    """Train the decoder to use neighboring frames. `clip_of` returns clips (t, 3, h, w) in [-1, 1]."""
     assert first_stage.encoder is not None and first_stage.decoder is not None
     torch.manual_seed(seed)
     first_stage.decoder.requires_grad_(True)
@@ -271,7 +271,7 @@ def train_temporal_decoder(
 
 @torch.no_grad()
 def _identity(conv: nn.Conv3d) -> None:
-    """Makes a convolution over time pass its input through."""
+    """Make a convolution over time the identity."""
     conv.weight.zero_()
     middle = conv.kernel_size[0] // 2
     for channel in range(conv.in_channels):

@@ -1,4 +1,4 @@
-"""A growing store of moving scenes, encoded once and used several times."""
+"""A growing pool of moving scenes, encoded once and used several times."""
 
 import random
 from collections.abc import Callable
@@ -16,7 +16,7 @@ FIRST_CLIPS = 64
 
 @dataclass(frozen=True)
 class Size:
-    """Of a clip: frames, and pixels of each."""
+    """Size of a clip: frames, and pixels of each frame."""
 
     num_frames: int
     height: int
@@ -25,9 +25,9 @@ class Size:
 
 @dataclass(frozen=True)
 class Clip:
-    """A scene as the network sees it: latents (t, z, h, w), its first frame (1, 3, H, W) in [-1, 1], its conditions.
+    """A scene as network input: latents (t, z, h, w), first frame (1, 3, H, W) in [-1, 1], and conditioning.
 
-    guide: (2, h, w), the part of its noise that says which way it moves.
+    guide: (2, h, w), the part of its noise that determines its motion.
     """
 
     latents: Tensor
@@ -38,9 +38,9 @@ class Clip:
 
 
 class Clips:
-    """Scenes in half precision: some at the start, then `fresh` new ones with every draw, on average.
+    """Scenes in half precision: some at the start, then `fresh` new ones per draw on average.
 
-    The first `quick` ones move fast, which teaches motion sooner. downsampling: pixels along one side of a latent.
+    The first `quick` ones move fast, which teaches motion sooner. downsampling: pixels per side of a latent.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Clips:
         self.due = float(FIRST_CLIPS)
 
     def draw(self, count: int, rng: random.Random) -> list[Clip]:
-        """Different clips, where there are enough."""
+        """Return distinct clips if there are enough."""
         while len(self.clips) < self.due:
             self.clips.append(self.make(len(self.clips)))
         self.due += self.fresh
@@ -68,7 +68,7 @@ class Clips:
 
     @torch.no_grad()
     def make(self, index: int) -> Clip:
-        """The scene of this number; the same at every call."""
+        """Return the scene of this number; deterministic."""
         rng = random.Random(self.seed * 1_000_003 + index)
         bucket, fps = rng.uniform(0, 255), rng.choice([rng.uniform(4, 12), rng.uniform(4, 30)])
         if index < self.quick:

@@ -1,4 +1,4 @@
-"""The numbers of a small checkpoint on the pictures that were kept apart, and the targets they are held against."""
+"""Metrics of a small checkpoint on the held-out images, and their targets."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from img2vid import inference, paths, pipeline
-from img2vid.engine import render
+from img2vid.engine import ConditioningSettings, render
 from img2vid.media.pictures import frame_picture, prepare_picture
 from img2vid.versions import find_version
 from scripts.tiny import measures
@@ -34,12 +34,12 @@ TARGETS = {
     "megabytes": (20.0, "at most"),
 }
 LEAST = {"least_neighbour_psnr", "least_contrast"}
-"""Of these the least of all pictures counts; of the others the mean."""
+"""Metrics that use the minimum over all images; the others use the mean."""
 FURTHER_SEEDS = 2
 
 
 def verdict(numbers: dict[str, float]) -> Iterator[str]:
-    """A line for every target: the number, what was wanted, whether it was reached."""
+    """Yield a line for every target: the value, the target, and the outcome."""
     for name, (target, relation) in TARGETS.items():
         value = numbers[name]
         reached = {"at least": value >= target, "under": value < target, "at most": value <= target}[relation]
@@ -47,7 +47,7 @@ def verdict(numbers: dict[str, float]) -> Iterator[str]:
 
 
 class Evaluation:
-    """A loaded model and the clips that it has made of the pictures, with the version's settings but for `changed`."""
+    """A loaded model and its clips of the images, with the version's settings except `changed`."""
 
     def __init__(self, version: str, **changed: Any) -> None:
         self.version, self.changed = find_version(version), changed
@@ -57,29 +57,29 @@ class Evaluation:
         self.videos: dict[str, Frames] = {}
 
     def clip(self, picture: Image.Image, **overrides: Any) -> Frames:
-        """Frames of a picture with some settings changed."""
+        """Return the frames of an image with some settings changed."""
         s = self.version.settings(self.changed | overrides)
         return render(
             self.engine, prepare_picture(picture, s.width, s.height), pipeline.clip_of(s), lambda progress: None
         )
 
     def framed(self, picture: Image.Image) -> Frames:
-        """The picture as the model gets it."""
+        """Return the image as the model sees it."""
         return np.asarray(frame_picture(picture, self.settings.width, self.settings.height))
 
     def round_trip(self, picture: Image.Image) -> Frames:
-        """The picture after encoding and decoding, as the middle frame of a still clip."""
+        """Return the image after encoding and decoding, as the middle frame of a still clip."""
         s = self.settings
         image = torch.as_tensor(prepare_picture(picture, s.width, s.height))[None]
         cond, _ = self.engine.condition(
-            image, cond_noise=torch.zeros_like(image), cond_aug=0.0, motion_bucket_id=0, fps=6, num_frames=s.num_frames
+            image, ConditioningSettings(6, 0, 0.0), cond_noise=torch.zeros_like(image), num_frames=s.num_frames
         )
         frames = self.engine.decode(cond.concat * self.engine.scale_factor, s.decode_t)
         middle = frames[s.num_frames // 2].clamp(-1, 1).permute(1, 2, 0)
         return (middle * 127.5 + 127.5).round().byte().numpy()
 
     def row(self, name: str) -> dict[str, float]:
-        """All measures of one picture."""
+        """Return all metrics of one image."""
         picture = self.pictures[name]
         framed = self.framed(picture)
         started = time.monotonic()
@@ -104,7 +104,7 @@ class Evaluation:
         }
 
     def numbers(self, tell: Callable[[str], None]) -> dict[str, Any]:
-        """The measures of every picture, and of all together; `tell` hears about every picture that is done."""
+        """Return the metrics of every image and of all together. `tell` is called with a line per finished image."""
         rows: dict[str, dict[str, float]] = {}
         for name in self.pictures:
             rows[name] = self.row(name)
@@ -120,7 +120,7 @@ class Evaluation:
         return {"version": self.version.name, "all": together, "pictures": rows}
 
     def seconds_from_start_to_file(self) -> float:
-        """How long the command takes that a newcomer types."""
+        """Return the duration of the quick start command."""
         picture = paths.PROJECT / "assets" / "dandelion.jpg"
         with tempfile.TemporaryDirectory() as folder:
             words = ["sample", str(picture), "--version", self.version.name, "--out", folder]
@@ -131,6 +131,6 @@ class Evaluation:
             return time.monotonic() - started
 
     def sheet(self) -> Image.Image:
-        """Every picture's row of frames."""
+        """Return an image with a row of frames per clip."""
         rows = [np.hstack([self.framed(self.pictures[n]), *video[::3]]) for n, video in self.videos.items()]
         return Image.fromarray(np.vstack(rows))

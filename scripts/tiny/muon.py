@@ -1,4 +1,4 @@
-"""The optimiser of the network's inner weights."""
+"""Optimizer of the network's inner weights."""
 
 from collections.abc import Iterable
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the odd polynomial that drives singular values towards 1."""
+"""Coefficients of the odd polynomial that moves singular values towards 1."""
 ROUNDS = 5
 UPDATE_SIZE = 0.2
-"""Root mean square of an update at rate 1, about that of Adam's."""
+"""Root mean square of an update at rate 1, similar to Adam's."""
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, made orthogonal for every weight matrix (Jordan et al. 2024; scaled as in Liu et al. 2025).
+    """Momentum orthogonalized for every weight matrix (Jordan et al. 2024; scaled as in Liu et al. 2025).
 
-    Convolutions count as matrices of their outputs by everything else. torch has one for plain matrices alone.
+    Convolutions are treated as matrices of outputs by everything else; torch's own supports only plain matrices.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -23,7 +23,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Updates the weights that have gradients."""
+        """Update the weights that have gradients."""
         for group in self.param_groups:
             alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
             for weight in group["params"]:
@@ -31,7 +31,7 @@ class Muon(torch.optim.Optimizer):
                     continue
                 average = self.state[weight].setdefault("average", torch.zeros_like(weight))
                 average.lerp_(weight.grad, 1 - group["momentum"])
-                ahead = weight.grad.lerp(average, group["momentum"])  # Nesterov's look ahead
+                ahead = weight.grad.lerp(average, group["momentum"])  # Nesterov momentum
                 alike.setdefault((len(weight), weight[0].numel()), []).append((weight, ahead))
             for shape, pairs in alike.items():
                 updates = orthogonal(torch.stack([ahead.reshape(shape) for _, ahead in pairs]))
@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """About the nearest matrices (n, r, c) whose singular values are all 1."""
+    """Return approximately the nearest matrices (n, r, c) whose singular values are all 1."""
     x = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x

@@ -1,7 +1,7 @@
-"""The pictures to train on and the ones kept apart for measuring, all with free licences, from well-kept packages.
+"""Training and held-out images, all under free licenses, from well-maintained packages.
 
 scikit-image and scikit-learn ship some; Debian's packages lomiri-wallpapers-16.04 and -20.04 have large photographs
-(`--pictures` names the folder in which they were unpacked). No picture in `assets/` is among them.
+(`--pictures` is the folder with their contents). No image in `assets/` is among them.
 """
 
 import random
@@ -44,11 +44,11 @@ LOMIRI = (
 KEPT_APART = ("astronaut.png", "rocket.jpg", "china.jpg", "flower.jpg")
 """A portrait, a rocket at dawn, a temple, a flower: never trained on."""
 LONGEST = 2048
-"""Pictures are kept in memory no longer than this; the small models need far less."""
+"""Largest side of images in memory; the small models need far less."""
 
 
 def training_pictures(folder: Path | None) -> list[Image.Image]:
-    """Every picture to train on that can be found here."""
+    """Return every available training image."""
     paths = [path for name in SCIKIT_IMAGE if (path := _scikit_image() / name).is_file()]
     if folder is not None:
         paths += [path for name in LOMIRI for path in sorted(folder.rglob(name))]
@@ -56,7 +56,7 @@ def training_pictures(folder: Path | None) -> list[Image.Image]:
 
 
 def kept_apart_pictures() -> dict[str, Image.Image]:
-    """The pictures for measuring, by name."""
+    """Return the held-out images by name."""
     folders = [_scikit_image(), _scikit_learn()]
     found = {name: next(f / name for f in folders if (f / name).is_file()) for name in KEPT_APART}
     return {Path(name).stem: _load(path) for name, path in found.items()}
@@ -81,9 +81,9 @@ def _load(path: Path) -> Image.Image:
 
 
 def random_crop(image: Image.Image, height: int, width: int, rng: random.Random, smallest: float = 1.0) -> Tensor:
-    """A random part of a picture at a random scale as (3, height, width) in [-1, 1]; half of them are mirrored.
+    """Return a random crop at a random scale as (3, height, width) in [-1, 1], mirrored with probability 1/2.
 
-    The part is at least `smallest` times the asked size, and larger ones are as likely on a logarithmic scale.
+    The crop is at least `smallest` times the requested size; its size is uniform on a logarithmic scale.
     """
     largest = min(image.width / width, image.height / height)
     low = min(smallest, largest)
@@ -97,11 +97,11 @@ def random_crop(image: Image.Image, height: int, width: int, rng: random.Random,
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """(3, h, w) in [-1, 1]."""
+    """Convert an image to (3, h, w) in [-1, 1]."""
     return torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
 
 
 def vary_colour(x: Tensor, rng: random.Random) -> Tensor:
-    """Changes brightness, contrast and the balance of colours a little; x: (..., 3, h, w) in [-1, 1]."""
+    """Vary brightness, contrast and color balance slightly; x: (..., 3, h, w) in [-1, 1]."""
     gain = torch.tensor([rng.uniform(0.8, 1.15) * rng.uniform(0.9, 1.1) for _ in range(3)])[:, None, None]
     return (x * gain + rng.uniform(-0.15, 0.15)).clamp(-1, 1)

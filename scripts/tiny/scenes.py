@@ -1,7 +1,7 @@
-"""Moving scenes made from still pictures: camera motion, parallax, flow fields, things in front, changing light.
+"""Moving scenes made from still images: camera motion, parallax, flow fields, foreground objects, changing light.
 
-The conditions mean what they mean in SVD: `motion_bucket_id` is the amount of motion, `fps` says how much of it falls
-between two frames. Every scene starts at rest with frame 0, the picture that it is conditioned on.
+Conditioning has the same meaning as in SVD: `motion_bucket_id` is the amount of motion, `fps` divides it among frames.
+Every scene starts at rest with frame 0, its conditioning image.
 """
 
 import math
@@ -16,25 +16,25 @@ from torch.nn import functional as F
 from scripts.tiny.pictures import random_crop, vary_colour
 
 MARGIN = 1.7
-"""Layers are this much larger than the frame, so that motion uncovers picture and not border."""
+"""Size of layers relative to the frame, so that motion uncovers image and not border."""
 FLAT = 0.15
-"""Standard deviation under which a crop shows too little for its motion to be seen; a few others are tried first."""
+"""Standard deviation below which a crop's motion is hardly visible; a few other crops are tried first."""
 USUAL = 1.5
-"""Pixels a frame at bucket 127 and 6 frames a second."""
+"""Pixels per frame at bucket 127 and 6 fps."""
 FASTEST = 2.6
-"""Pixels a frame that no scene exceeds on average."""
+"""Maximum average pixels per frame."""
 TRAVEL, STEERED = 0.65, 0.55
-"""Shares of the speed: of the camera's travel, and of the flow that the clip's noise steers."""
+"""Shares of the speed: the camera's travel, and the flow determined by the clip's noise."""
 
 
 def speed(motion_bucket_id: float, fps: float) -> float:
-    """Motion in pixels a frame, at the model's own size."""
+    """Return the motion in pixels per frame, at the model's own size."""
     return min(FASTEST, USUAL * motion_bucket_id / 127 * 6 / fps)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A steady motion of one layer for every pixel of motion: shift in pixels, zoom, roll in radians."""
+    """Steady motion of one layer per pixel of motion: shift in pixels, zoom, roll in radians."""
 
     shift: tuple[float, float]
     zoom: float
@@ -42,15 +42,15 @@ class Camera:
 
     @classmethod
     def draw(cls, rng: random.Random) -> "Camera":
-        """Travels to the left; half of the cameras come nearer or move away and roll a little as well.
+        """Return a camera that travels left; half of the cameras also zoom and roll slightly.
 
-        The main motion is the same for all, decided by the conditions alone: it is what a small network learns first.
+        The main motion is the same for all and depends only on the conditioning, which a small network learns first.
         """
         zoom, roll = (rng.gauss(0, 0.003), rng.gauss(0, 0.003)) if rng.random() < 0.5 else (0.0, 0.0)
         return cls((-TRAVEL, 0.0), zoom, roll)
 
     def places(self, grid: Tensor, way: Tensor) -> Tensor:
-        """Where each pixel of grid (h, w, 2) comes from after `way` (t,) pixels of motion: (t, h, w, 2)."""
+        """Return the source of each pixel of grid (h, w, 2) after `way` (t,) pixels of motion: (t, h, w, 2)."""
         x, y = grid.unbind(-1)
         scale, angle = (self.zoom * way).exp()[:, None, None], (self.roll * way)[:, None, None]
         u = scale * (angle.cos() * x - angle.sin() * y) + self.shift[0] * way[:, None, None]
@@ -59,7 +59,7 @@ class Camera:
 
 
 def waves(grid: Tensor, num_frames: int, pixels_a_frame: float, rng: random.Random) -> Tensor:
-    """Displacements (t, h, w, 2) of a few travelling waves, as on water or in leaves; frame 0 is at rest."""
+    """Return displacements (t, h, w, 2) of a few traveling waves, as on water or in leaves; frame 0 is at rest."""
     t = torch.arange(num_frames, dtype=torch.float32)[:, None, None]
     total = torch.zeros(num_frames, *grid.shape)
     for _ in range(3):
@@ -73,7 +73,7 @@ def waves(grid: Tensor, num_frames: int, pixels_a_frame: float, rng: random.Rand
 
 
 def blob(height: int, width: int, rng: random.Random) -> Tensor:
-    """A soft, irregular mask (1, height, width) with values in [0, 1] around a random middle."""
+    """Return a soft, irregular mask (1, height, width) with values in [0, 1] around a random center."""
     noise = torch.tensor([[rng.gauss(0, 1) for _ in range(7)] for _ in range(5)])[None, None]
     noise = F.interpolate(noise, (height, width), mode="bicubic", align_corners=True)[0]
     y = torch.linspace(-1, 1, height)[:, None] - rng.uniform(-0.4, 0.4)
@@ -83,7 +83,7 @@ def blob(height: int, width: int, rng: random.Random) -> Tensor:
 
 
 def look_up(layer: Tensor, places: Tensor) -> Tensor:
-    """Samples a layer (c, H, W) at places (t, h, w, 2) in pixels from its middle: (t, c, h, w)."""
+    """Sample a layer (c, H, W) at positions (t, h, w, 2) in pixels from its center: (t, c, h, w)."""
     size = torch.tensor([layer.shape[2], layer.shape[1]], dtype=torch.float32)
     normalised = 2 * places / (size - 1)
     batch = layer[None].expand(len(places), -1, -1, -1)
@@ -101,9 +101,9 @@ def make_scene(
     fps: float,
     steering: Tensor | None = None,
 ) -> Tensor:
-    """A clip (num_frames, 3, height, width) in [-1, 1].
+    """Return a clip (num_frames, 3, height, width) in [-1, 1].
 
-    steering: (2, h, w) of any size, directions across the frame of a flow like that of clouds or water, x first.
+    steering: (2, h, w) of any size, directions of a flow like that of clouds or water, x first.
     """
     y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
     grid = torch.stack([x, y], dim=-1)
@@ -119,7 +119,7 @@ def make_scene(
     camera = Camera.draw(rng)
     clip = look_up(_layer(pictures, height, width, rng), camera.places(grid, pixels * t) + flow)
     if rng.random() < 0.15:
-        # Something in front: it goes with the camera, faster because it is nearer, or deforms on its own as well.
+        # A foreground object moves with the camera but faster because it is nearer, and may deform as well.
         layer = _layer(pictures, height, width, rng)
         layer = torch.cat([layer, blob(layer.shape[1], layer.shape[2], rng)])
         own = waves(grid, num_frames, pixels * rng.uniform(0.0, 0.6), rng)
@@ -133,7 +133,7 @@ def make_scene(
 
 
 def _layer(pictures: list[Image.Image], height: int, width: int, rng: random.Random) -> Tensor:
-    """A part of a picture with something to see, (3, H, W), larger than the frame."""
+    """Return a non-uniform part of an image, (3, H, W), larger than the frame."""
     h, w = round(height * MARGIN), round(width * MARGIN)
     for _ in range(4):
         crop = random_crop(rng.choice(pictures), h, w, rng, 0.6)

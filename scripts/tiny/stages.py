@@ -1,4 +1,4 @@
-"""The stages one after the other, and the checkpoint that comes out of them."""
+"""The training stages in order, and the exported checkpoint."""
 
 import random
 from collections.abc import Callable
@@ -24,7 +24,7 @@ HALF, WHOLE, LONGER = Size(14, 48, 80), Size(14, 96, 160), Size(25, 48, 80)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long each stage takes; the defaults made the checkpoints that ship with the project."""
+    """Lengths of the stages; the defaults made the shipped checkpoints."""
 
     autoencoder_steps: int = 3600
     temporal_steps: int = 400
@@ -39,13 +39,13 @@ class Recipe:
 
 
 BEFORE = {"temporal": "autoencoder", **{stage.name: stage.after for stage in Recipe().network}}
-"""For each stage but the first, the one that it begins from."""
+"""Predecessor of each stage except the first."""
 STAGES = ("autoencoder", *BEFORE)
-"""In their order."""
+"""All stages in order."""
 
 
 class Training:
-    """A model on its way through the stages; what a finished stage left is kept in `work`."""
+    """A model during training; results of finished stages are stored in `work`."""
 
     def __init__(self, config_path: Path, work: Path, recipe: Recipe, *, device: str = "cpu", batches: int = 1) -> None:
         self.config = load_config(config_path)
@@ -58,7 +58,7 @@ class Training:
         self.model.to(self.device)
 
     def run(self, stage: str, pictures: list[Image.Image], apart: dict[str, Image.Image], minutes: float) -> None:
-        """Runs one stage for at most so many minutes; the stages before it must have been finished."""
+        """Run one stage for at most that many minutes. The stages before it must be finished."""
         if stage == "autoencoder":
             self._autoencoder(pictures, apart, minutes)
         elif stage == "temporal":
@@ -70,11 +70,11 @@ class Training:
         torch.save(self.model.state_dict(), self._after(stage))
 
     def take_up(self, stage: str) -> None:
-        """Reads the model as it was after a finished stage."""
+        """Load the model of a finished stage."""
         self.model.load_state_dict(torch.load(self._after(stage), weights_only=True, map_location=self.device))
 
     def begin_from(self, checkpoint: Path) -> None:
-        """Takes the weights of a finished checkpoint; what it leaves out is only needed by the first two stages."""
+        """Load the weights of a finished checkpoint. Missing ones are only needed by the first two stages."""
         weights = {name: tensor.float() for name, tensor in load_file(checkpoint).items()}
         _, unexpected = self.model.load_state_dict(weights, strict=False)
         assert not unexpected, unexpected
@@ -110,7 +110,7 @@ class Training:
         )
 
     def export(self, path: Path) -> None:
-        """Writes the checkpoint in float16, without the parts that sampling does not use; whole or not at all."""
+        """Write the checkpoint atomically in float16, without the parts that sampling does not use."""
         self.model.drop_unused()
         weights = {name: tensor.detach().half().cpu().contiguous() for name, tensor in self.model.weights().items()}
         part = path.with_suffix(".part")
@@ -119,7 +119,7 @@ class Training:
 
 
 def scenes_for_decoder(pictures: list[Image.Image]) -> Callable[[random.Random], Tensor]:
-    """Makes short clips (4, 3, 64, 96) with all kinds of motion."""
+    """Return a function that makes short clips (4, 3, 64, 96) with all kinds of motion."""
 
     def clip_of(rng: random.Random) -> Tensor:
         bucket, fps = rng.uniform(0, 255), rng.uniform(4, 30)

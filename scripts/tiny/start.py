@@ -1,4 +1,4 @@
-"""The network's first weights: what it has to know anyway is there before the first step."""
+"""Initial weights of the network, which encode what it would otherwise have to learn first."""
 
 from typing import cast
 
@@ -10,25 +10,25 @@ from img2vid.engine.nets.unet import Stage, VideoUNet
 
 CARRIER = 2.0
 TYPICAL_SQUARE = 0.6
-"""Of the conditioning latents of one picture: the variance of the mean colours is 1 over many."""
+"""Mean square of one image's conditioning latents; over many images, the mean colors have variance 1."""
 TIME_GAIN = 6.0
-"""Of the frames' numbers at the start, which are lost beside the picture otherwise."""
+"""Initial gain of the frame number embeddings, which are otherwise too weak next to the image."""
 QUIET = 0.2
-"""Share at which the first layers take in the noise: it is stronger than the picture, and there is more of it."""
+"""Gain of the noise in the first layers, because it is stronger than the image and has more channels."""
 COLOURS = 3
 DETAIL_GAIN = 3.5
-"""Of the latents after the mean colours, which are weaker."""
+"""Gain of the latents after the mean colors, which are weaker."""
 
 
 @torch.no_grad()
 def start_still(network: VideoUNet) -> None:
-    """Begins with a network that shows the conditioning frame in every frame, the best guess without knowing motion.
+    """Initialize the network to output the conditioning frame in every frame, the best guess without motion.
 
-    At high noise levels the right output is minus the clean latents. The conditioning latents x travel over the
-    outermost skip connection. The last normalisation, with two channels a group, would take their mean and their scale
-    away. Beside them runs the noisy input n, whose variance is known, CARRIER times as strong, and the difference of
-    the two has both; what that adds of n is taken from a group of its own. Every channel has a twin of opposite sign,
-    since the difference of the SiLUs of u and -u is u. Residual branches start at zero.
+    At high noise levels the correct output is minus the clean latents. The conditioning latents x travel over the
+    outermost skip connection. The last normalization, with two channels per group, would remove their mean and scale.
+    Therefore the noisy input n, whose variance is known, runs next to them, CARRIER times as strong, and the difference
+    of the two preserves both; the added n is subtracted using a group of its own. Every channel has a twin of opposite
+    sign, because the difference of the SiLUs of u and -u is u. Residual branches start at zero.
     """
     for name, module in network.named_modules():
         if name.endswith(("out_layers.3", "proj_out")):
@@ -51,9 +51,9 @@ def start_still(network: VideoUNet) -> None:
     conv_in.weight[:used] = 0
     conv_in.bias[:used] = 0
     spread = ((CARRIER**2 + TYPICAL_SQUARE) / 2) ** 0.5
-    n, x = 0, latents  # where the two begin in the input
+    n, x = 0, latents  # input offsets of both
     for latent in range(latents):
-        # channel within the six, what it takes, how much of it, its weight in the output
+        # channel within the six, source, strength, output weight
         rows = [
             (0, x, 1.0, -spread),
             (1, n, CARRIER, spread),
@@ -70,10 +70,10 @@ def start_still(network: VideoUNet) -> None:
 
 
 def _hand_down(network: VideoUNet, latents: int) -> None:
-    """Hands picture and noise to the coarser levels unmixed, and lets the finest one take in little noise.
+    """Pass image and noise to the coarser levels unmixed, and reduce the noise at the finest level.
 
-    The first downsampling sets the pixels of 2 x 2 squares of the picture side by side and averages those of the noise;
-    the second averages both.
+    The first downsampling stores the image pixels of 2 x 2 squares as channels and averages the noise; the second
+    averages both.
     """
     rows = torch.arange(6 * latents)
     noise, picture = rows[(rows % 6 != 0) & (rows % 6 != 2)], rows[(rows % 6 == 0) | (rows % 6 == 2)]
@@ -99,14 +99,14 @@ def _hand_down(network: VideoUNet, latents: int) -> None:
         places = slice(4 * latent, 4 * latent + 4)
         for place, (y, x) in enumerate(square):
             first.weight[4 * latent + place, 6 * latent, y, x] = gains[latent]
-            # the mean of four, twice as strong, so that noise keeps its variance
+            # twice the mean of four, which preserves the variance of the noise
             first.weight[4 * latents + latent, 6 * latent + 4, y, x] = 0.5
             second.weight[latent, places, y, x] = 1 / 16
             second.weight[latents + latent, 4 * latents + latent, y, x] = 0.5
 
 
 def _clear(conv: nn.Conv2d, outputs: int, rest: float) -> None:
-    """Clears the first outputs of a convolution and its bias, and weakens the rest."""
+    """Zero the first outputs of a convolution and its bias, and scale the rest."""
     assert conv.bias is not None
     conv.weight *= rest
     conv.weight[:outputs] = 0
@@ -125,5 +125,5 @@ def _layers(stage: nn.Module) -> Stage:
 
 
 def _block(stage: nn.Module) -> nn.Module:
-    """The residual block of a stage."""
+    """Return the residual block of a stage."""
     return _layers(stage)[0]

@@ -1,4 +1,4 @@
-"""What all stages share: a loop that can be stopped and taken up again, a moving average of the weights, a log."""
+"""Common parts of all stages: a resumable loop, a moving average of the weights, a log."""
 
 import json
 import math
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from scripts.tiny.muon import Muon
 
 WARM_STEPS = 300
-"""Of rising learning rate: the starts that show a picture already break when the first steps are large."""
+"""Steps of learning rate warm-up; large first steps would destroy the initialization."""
 DECAY = 0.999
-"""Of the moving average of the weights, a step."""
+"""Decay of the moving average of the weights, per step."""
 
 
 class Average:
-    """An exponential moving average of a module's parameters (Karras et al. 2022, appendix F)."""
+    """Exponential moving average of a module's parameters (Karras et al. 2022, appendix F)."""
 
     def __init__(self, parameters: Mapping[str, Tensor], decay: float) -> None:
         self.decay = decay
@@ -26,14 +26,14 @@ class Average:
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], step: int) -> None:
-        """Moves the average towards the parameters; young averages move faster."""
+        """Move the average towards the parameters, faster in early steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, value in parameters.items():
             self.values[name].lerp_(value.detach(), 1 - decay)
 
 
 class Stage:
-    """One stage of training: its modules, its optimiser, and where it keeps its state."""
+    """One stage of training: its modules, optimizers and saved state."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Stage:
         is_inner: Callable[[str, nn.Parameter], bool] = lambda name, parameter: False,
         inner_rate: float = 0.0,
     ) -> None:
-        """`is_inner` says which parameters Muon updates, at `inner_rate`; AdamW has the others, at `rate`."""
+        """Create or resume a stage. Muon updates the parameters for which `is_inner` is True, AdamW the others."""
         self.name, self.work, self.steps, self.fall = name, work, steps, fall
         self.parameters = {
             f"{prefix}.{key}": value
@@ -71,7 +71,7 @@ class Stage:
 
     @property
     def state_file(self) -> Path:
-        """Where the stage can be taken up again."""
+        """Path of the saved state."""
         return self.work / f"{self.name}.pt"
 
     def _resume(self) -> None:
@@ -87,7 +87,7 @@ class Stage:
         self.step = state["step"]
 
     def save(self) -> None:
-        """Writes the state, whole or not at all."""
+        """Write the state atomically."""
         state = {
             "parameters": {name: value.detach().cpu() for name, value in self.parameters.items()},
             "average": {name: value.cpu() for name, value in self.average.values.items()},
@@ -99,15 +99,15 @@ class Stage:
         part.replace(self.state_file)
 
     def share(self) -> float:
-        """Of the learning rate now: a rise, then half a cosine down to `fall`."""
+        """Return the current learning rate factor: a warm-up, then half a cosine down to `fall`."""
         warm = min(1.0, (self.step + 1) / min(WARM_STEPS, max(self.steps // 5, 1)))
         fall = self.fall + (1 - self.fall) * (1 + math.cos(math.pi * min(1.0, self.step / self.steps))) / 2
         return warm * fall
 
     def run(self, loss_of: Callable[[int], Tensor], *, minutes: float, measure: Callable[[], dict[str, float]]) -> None:
-        """Trains until the steps or the minutes are used up; `loss_of` gets the number of the step.
+        """Train until the steps or minutes are used up. `loss_of` gets the step number.
 
-        Ctrl-C loses nothing: the state is written first.
+        The state is also saved on Ctrl-C.
         """
         try:
             self._train(loss_of, time.monotonic() + 60 * minutes, measure)
@@ -147,19 +147,19 @@ class Stage:
             log.write(json.dumps(row) + "\n")
 
     def use_average(self) -> None:
-        """Puts the averaged weights into the modules."""
+        """Copy the averaged weights into the modules."""
         with torch.no_grad():
             for name, value in self.parameters.items():
                 value.copy_(self.average.values[name])
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
-    """Peak signal to noise ratio in dB of pictures in [-1, 1], after clamping."""
+    """Return the peak signal-to-noise ratio in dB of images in [-1, 1], after clamping."""
     error = (a.clamp(-1, 1) - b.clamp(-1, 1)).square().mean()
     return float(10 * torch.log10(4 / error.clamp_min(1e-10)))
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean of some numbers."""
+    """Return the mean of some numbers."""
     numbers = list(values)
     return sum(numbers) / len(numbers)

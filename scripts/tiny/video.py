@@ -1,7 +1,7 @@
-"""The network and the small CLIP learn to denoise the latents of moving scenes.
+"""Training of the network and the small CLIP to denoise the latents of moving scenes.
 
-EDM training as in the SVD paper (Blattmann et al. 2023, appendix D): v-prediction, noise levels from a log-normal
-distribution, a noisy conditioning frame, and conditions dropped now and then so that guidance works.
+EDM training as in the SVD paper (Blattmann et al. 2023, appendix D): v-prediction, log-normal noise levels, a noisy
+conditioning frame, and randomly dropped conditioning for guidance.
 """
 
 import math
@@ -21,12 +21,12 @@ from scripts.tiny.steering import tie
 from scripts.tiny.training import Stage, mean
 
 SIGMA_MEAN, SIGMA_DEVIATION = 1.0, 1.6
-"""Of log sigma: the noise levels that are trained."""
+"""Mean and deviation of log sigma, the training noise levels."""
 AUG_MEAN, AUG_DEVIATION = -3.5, 0.7
-"""Of log cond_aug: the noise on the conditioning frame."""
+"""Mean and deviation of log cond_aug, the noise on the conditioning frame."""
 DROP = 0.15
 INNER_RATE = 10.0
-"""Of Muon, relative to AdamW's rate."""
+"""Muon's rate relative to AdamW's."""
 TEST_CLIPS = 6
 
 
@@ -36,7 +36,7 @@ class VideoStage:
 
     name: str
     after: str
-    """The stage whose weights it begins with."""
+    """Predecessor that provides the initial weights."""
     size: Size
     batch: int
     steps: int
@@ -44,9 +44,9 @@ class VideoStage:
     fall: float
     """Share of the rate that is left at the end."""
     fresh: float
-    """New scenes a step."""
+    """New scenes per step."""
     quick: int = 0
-    """For so many steps new scenes move fast."""
+    """Steps in which new scenes move fast."""
     kept: float = 0.0
     """Share of the weights before the stage in those after it (weight averaging; Izmailov et al. 2018)."""
 
@@ -61,7 +61,7 @@ def train_network(
     minutes: float,
     seed: int,
 ) -> None:
-    """Trains the network and the CLIP of `model` in place; the log has the loss on the pictures kept apart too."""
+    """Train the network and the CLIP of `model` in place. The log includes the loss on the held-out images."""
     torch.manual_seed(seed)
     embedder = model.conditioner.embedder("cond_frames_without_noise")
     embedder.requires_grad_(True)
@@ -82,7 +82,7 @@ def train_network(
     def encode(frames: Tensor) -> Tensor:
         return encode_clip(model, frames)
 
-    # A stage that is taken up again goes on with other scenes than those it has seen.
+    # A resumed stage continues with new scenes.
     f = model.config.first_stage.downsampling
     quick = round(max(0, plan.quick - stage.step) * plan.fresh)
     clips = Clips(encode, pictures, plan.size, downsampling=f, seed=seed + stage.step, fresh=plan.fresh, quick=quick)
@@ -103,7 +103,7 @@ def train_network(
 
 @torch.no_grad()
 def loss_apart(model: SvdModel, clips: Sequence[Clip]) -> float:
-    """The mean loss of some clips, always with the same noise, whose levels are spread over the distribution."""
+    """Return the mean loss of the clips with fixed noise at levels spread over the distribution."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         rng = random.Random(0)
@@ -113,7 +113,7 @@ def loss_apart(model: SvdModel, clips: Sequence[Clip]) -> float:
 
 
 def is_inner(name: str, parameter: nn.Parameter) -> bool:
-    """Whether the parameter is an inner weight matrix of the network, which Muon updates."""
+    """Return True if the parameter is an inner weight matrix of the network, which Muon updates."""
     outer = ("input_blocks.0.", "out.", "time_embed.", "label_emb.")
     network = name.removeprefix("network.")
     return (
@@ -123,16 +123,16 @@ def is_inner(name: str, parameter: nn.Parameter) -> bool:
 
 @torch.no_grad()
 def encode_clip(model: SvdModel, frames: Tensor) -> Tensor:
-    """Latents of frames (t, 3, H, W) in [-1, 1], on the processor's side of memory.
+    """Return the latents of frames (t, 3, H, W) in [-1, 1], on the CPU.
 
-    The conditioning frame's encoder makes them: it is the first stage's own, and is there in a finished checkpoint too.
+    Uses the conditioning frame's encoder: it equals the first stage's and is also part of a finished checkpoint.
     """
     device = next(model.parameters()).device
     return (model.conditioner.encode_frame(frames.to(device)) * model.config.scale_factor).cpu()
 
 
 def noise_levels(places: Sequence[float]) -> Tensor:
-    """Sigmas at these places (0 to 1) of the log-normal distribution."""
+    """Return the sigmas at these quantiles (0 to 1) of the log-normal distribution."""
     normal = torch.special.ndtri(torch.tensor(places, dtype=torch.float64).clamp(1e-6, 1 - 1e-6))
     return (SIGMA_MEAN + SIGMA_DEVIATION * normal).exp().float()
 
@@ -140,10 +140,10 @@ def noise_levels(places: Sequence[float]) -> Tensor:
 def denoising_loss(
     model: SvdModel, clips: Sequence[Clip], rng: random.Random, *, drop: float = DROP, at: Sequence[float] | None = None
 ) -> Tensor:
-    """The error of the network's raw output against the one that would give the clean latents.
+    """Return the error of the network's raw output against the one that gives the clean latents.
 
-    That is the squared error of the denoised latents times (sigma ** 2 + 1) / sigma ** 2, its inverse variance. The
-    noise levels are drawn one from each of as many equal shares of the distribution as there are clips.
+    Equals the squared error of the denoised latents times (sigma ** 2 + 1) / sigma ** 2, its inverse variance. One
+    noise level is drawn from each of as many equal shares of the distribution as there are clips.
     """
     count, num_frames = len(clips), len(clips[0].latents)
     device = next(model.parameters()).device

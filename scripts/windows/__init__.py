@@ -1,1 +1,1 @@
-"""What `install_windows.ps1` and `uninstall_windows.ps1` decide and do; needs nothing but a bare Python 3.10."""
+"""Modules of `install_windows.ps1` and `uninstall_windows.ps1`; they need only a plain Python 3.10."""

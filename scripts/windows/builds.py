@@ -1,4 +1,4 @@
-"""The torch builds for Windows, and which of them a computer's cards and driver need."""
+"""PyTorch builds for Windows, and the choice among them by GPU and driver."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ INDEX = "https://download.pytorch.org/whl"
 DEFAULT = "cu118"
 CHOICES = ("auto", "cu118", "cu126", "cu128", "cu130", "cpu")
 PREFERRED = ("cu128", "cu126", "cu118")
-"""What `auto` tries, in this order. All have the same torch; cu130 needs a newer one and is taken only when named."""
+"""Builds that `auto` tries, in this order. All have the same torch version; cu130 needs a newer one and is opt-in."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build of torch: the compute capabilities from `oldest` to `newest`, and the lowest `driver` on Windows.
+    """A torch build: compute capabilities from `oldest` to `newest`, and the lowest `driver` version on Windows.
 
-    `size` is what download and installation take on the disk, in GB: an estimate on the safe side.
+    `size` is a conservative estimate of the disk space for download and installation, in GB.
     """
 
     tag: str
@@ -35,19 +35,19 @@ class Build:
 
     @property
     def packages(self) -> tuple[str, str]:
-        """With the label, so that no other place has a package of that version."""
+        """Requirements with the local version label, so that no other index can satisfy them."""
         return f"torch=={self.torch}+{self.tag}", f"torchvision=={self.torchvision}+{self.tag}"
 
     def fits(self, card: Card) -> bool:
-        """Whether this build has programs for the card; of a card that nothing is known of, this is supposed."""
+        """Return True if the build supports the GPU's compute capability, or if that is unknown."""
         return card.capability is None or self.oldest <= card.capability <= self.newest
 
     def runs(self, card: Card) -> bool:
         return self.fits(card) and card.driver >= self.driver
 
 
-# torch 2.7.1 is the last with a build for CUDA 11.8, and every other build of the table but cu130 has it too. The
-# drivers are the floors of CUDA's minor-version compatibility: 452.39 for 11.x, 527.41 for 12.x, 580 for 13.x.
+# torch 2.7.1 is the last with a CUDA 11.8 build; all builds here except cu130 use it. The drivers are the minimums of
+# CUDA's minor-version compatibility: 452.39 for 11.x, 527.41 for 12.x, 580 for 13.x.
 BUILDS = {
     build.tag: build
     for build in (
@@ -62,9 +62,10 @@ BUILDS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """The build to install, or None where there is none that works.
+    """The build to install, or None if no build works.
 
-    `problem` says what keeps it from the strongest card, `remedy` what to do, and `instead` is the tag that would do.
+    `problem` says why the strongest GPU cannot be used, `remedy` what to do, and `instead` is the tag of a build that
+    works.
     """
 
     build: Build | None
@@ -75,16 +76,16 @@ class Choice:
 
 
 def choose(wanted: str, cards: Sequence[Card], reason: str = "") -> Choice:
-    """The build for the tag `wanted`, or for `auto`; `reason` says why there are no cards."""
+    """Return the build for the tag `wanted`, or for `auto`. `reason` says why there are no GPUs."""
     if wanted == "auto":
         return automatic(cards, reason)
     build = BUILDS[wanted]
     if wanted == "cpu":
-        idle = f"{cards[0].name} will not be used: the cpu build computes on the processor alone." if cards else ""
+        idle = f"{cards[0].name} is not used: the cpu build runs only on the CPU." if cards else ""
         return Choice(build, (idle,) if idle else ())
     if not cards:
-        problem = f"{wanted} needs an NVIDIA card, and none was found ({reason})"
-        return Choice(None, (), problem, "install the driver of the card, or start again with -Cuda cpu", "cpu")
+        problem = f"{wanted} needs an NVIDIA GPU, but none was found ({reason})"
+        return Choice(None, (), problem, "install the NVIDIA driver, or run again with -Cuda cpu", "cpu")
     card = strongest(cards)
     if build.runs(card):
         return Choice(build, unused(build, cards))
@@ -94,25 +95,25 @@ def choose(wanted: str, cards: Sequence[Card], reason: str = "") -> Choice:
     tag = better.build.tag if better.build else ""
     if build.fits(card):
         old = old_driver(card, build)
-        remedy = f"{old.remedy}; or take -Cuda {tag}" if tag else old.remedy
+        remedy = f"{old.remedy}; or run again with -Cuda {tag}" if tag else old.remedy
         return replace(old, build=useful, remarks=remarks, remedy=remedy, instead=tag)
-    problem = f"{wanted} has no programs for {card.name} ({range_of(build)})"
-    return Choice(useful, remarks, problem, f"start again with -Cuda {tag}" if tag else better.remedy, tag)
+    problem = f"{wanted} does not support {card.name} (only {range_of(build)})"
+    return Choice(useful, remarks, problem, f"run again with -Cuda {tag}" if tag else better.remedy, tag)
 
 
 def automatic(cards: Sequence[Card], reason: str) -> Choice:
-    """The newest build that runs most of the cards, the strongest among them."""
+    """Return the newest build that supports most of the GPUs, including the strongest."""
     if not cards:
-        return Choice(BUILDS["cpu"], (f"No NVIDIA card was found ({reason}): torch will compute on the processor.",))
+        return Choice(BUILDS["cpu"], (f"No NVIDIA GPU found ({reason}): torch will run on the CPU.",))
     card = strongest(cards)
     fitting = [BUILDS[tag] for tag in PREFERRED if BUILDS[tag].fits(card)]
     if not fitting:
-        remark = f"No build in question has programs for {card.name}: torch will compute on the processor."
+        remark = f"No available build supports {card.name}: torch will run on the CPU."
         return Choice(BUILDS["cpu"], (remark,))
     running = [build for build in fitting if build.runs(card)]
     if not running:
         return old_driver(card, fitting[-1])
-    # max takes the first of equals, and the newest stands first.
+    # max returns the first of equals, and the newest comes first.
     build = max(running, key=lambda build: sum(map(build.runs, cards)))
     return Choice(build, unused(build, cards))
 
@@ -122,27 +123,27 @@ def strongest(cards: Sequence[Card]) -> Card:
 
 
 def unused(build: Build, cards: Sequence[Card]) -> tuple[str, ...]:
-    """A remark for each card that `build` cannot use; img2vid would give it work all the same."""
+    """Return a remark for each GPU that `build` does not support, because img2vid would use it anyway."""
     remarks: list[str] = []
     for index, card in enumerate(cards):
         if not build.fits(card):
             others = ",".join(str(place) for place, other in enumerate(cards) if build.fits(other))
             remarks.append(
-                f"{build.tag} has no programs for {card.name} ({range_of(build)}): "
-                f"run `setx CUDA_VISIBLE_DEVICES {others}` once, so that card {index} gets no work."
+                f"{build.tag} does not support {card.name} (only {range_of(build)}): "
+                f"run `setx CUDA_VISIBLE_DEVICES {others}` once to exclude GPU {index}."
             )
         elif card.capability is None:
-            remarks.append(f"The compute capability of {card.name} is not known; step 6 will tell whether it works.")
+            remarks.append(f"The compute capability of {card.name} is unknown; step 6 tests whether it works.")
     return tuple(remarks)
 
 
 def old_driver(card: Card, build: Build) -> Choice:
-    """For a card whose driver is too old for the build."""
+    """Return the failed choice for a GPU whose driver is too old for the build."""
     have, need = (".".join(f"{number:02}" for number in numbers) for numbers in (card.driver, build.driver))
     return Choice(
         None,
-        problem=f"the driver {have} of {card.name} is too old for {build.tag}, which needs {need} or newer",
-        remedy="install the newest driver from https://www.nvidia.com/drivers, restart Windows, and start again",
+        problem=f"driver {have} of {card.name} is too old for {build.tag}, which needs {need} or newer",
+        remedy="install the newest driver from https://www.nvidia.com/drivers, restart Windows, and run again",
     )
 
 

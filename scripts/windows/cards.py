@@ -1,4 +1,4 @@
-"""The NVIDIA cards of this computer, as `nvidia-smi` reports them."""
+"""NVIDIA GPUs of this computer, as reported by `nvidia-smi`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 FIELDS = ("index", "name", "driver_version", "memory.total", "compute_cap")
 FORMAT = "--format=csv,noheader,nounits"
 CAPABILITIES = (
-    # Drivers from before about 2022 do not answer for compute_cap; their cards are told by name.
+    # Drivers from before about 2022 do not report compute_cap; their GPUs are recognized by name.
     (r"Quadro RTX|TITAN RTX", (7, 5)),
     (r"RTX 50\d\d", (12, 0)),
     (r"RTX 40\d\d", (8, 9)),
@@ -30,7 +30,7 @@ CAPABILITIES = (
 
 @dataclass(frozen=True)
 class Card:
-    """One card. `memory` is in MiB; `capability` is its compute capability, or None where nothing tells it."""
+    """One GPU. `memory` is in MiB; `capability` is its compute capability, or None if unknown."""
 
     name: str
     driver: tuple[int, ...]
@@ -45,35 +45,34 @@ class Card:
 
 @dataclass(frozen=True)
 class Found:
-    """What `nvidia-smi` told: the cards, and where there are none the reason."""
+    """GPUs found by `nvidia-smi`, or the reason for finding no GPU."""
 
     cards: tuple[Card, ...] = ()
     reason: str = ""
 
 
 def find_cards(ask: Callable[[list[str]], tuple[int, str]] | None = None) -> Found:
-    """The cards of this computer.
+    """Return the GPUs of this computer.
 
-    `ask` runs nvidia-smi with arguments and gives its exit code and all that it printed; by default the nvidia-smi
-    that the driver brought.
+    `ask` runs nvidia-smi with arguments and returns its exit code and output; default: the driver's nvidia-smi.
     """
     if ask is None:
         program = nvidia_smi()
         if program is None:
-            return Found(reason="there is no nvidia-smi, which comes with the NVIDIA driver")
+            return Found(reason="nvidia-smi is missing; it is part of the NVIDIA driver")
         ask = asking(program)
     code, text = ask([f"--query-gpu={','.join(FIELDS)}", FORMAT])
     if "not a valid field" in text:
         code, text = ask([f"--query-gpu={','.join(FIELDS[:-1])}", FORMAT])
     cards = tuple(read_card(line) for line in text.splitlines() if line.count(",") >= len(FIELDS) - 2)
     if code != 0 or not cards:
-        said = " ".join(text.split()) or f"nothing, exit code {code}"
-        return Found(reason=f"nvidia-smi says: {said}")
+        said = " ".join(text.split()) or f"no output, exit code {code}"
+        return Found(reason=f"nvidia-smi reported: {said}")
     return Found(cards)
 
 
 def nvidia_smi() -> str | None:
-    """The path of nvidia-smi: older drivers put it into a folder that PATH does not name."""
+    """Return the path of nvidia-smi, also in the folder of older drivers that is not on PATH."""
     place = Path(os.environ.get("ProgramFiles", r"C:\Program Files")) / "NVIDIA Corporation" / "NVSMI"  # noqa: SIM112
     return shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=str(place))
 
@@ -98,7 +97,7 @@ def asking(program: str) -> Callable[[list[str]], tuple[int, str]]:
 
 
 def read_card(line: str) -> Card:
-    """One line of the answer; memory that a driver does not tell ("[N/A]") counts as 0."""
+    """Parse one output line. Memory that the driver does not report ("[N/A]") becomes 0."""
     _, name, driver, memory, *capability = (part.strip() for part in line.split(","))
     numbers = re.fullmatch(r"(\d+)\.(\d+)", capability[0]) if capability else None
     return Card(
@@ -110,5 +109,5 @@ def read_card(line: str) -> Card:
 
 
 def capability_of(name: str) -> tuple[int, int] | None:
-    """The compute capability of a card that is told by its name alone."""
+    """Return the compute capability of a GPU by its name, or None."""
     return next((capability for pattern, capability in CAPABILITIES if re.search(pattern, name)), None)

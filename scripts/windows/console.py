@@ -1,4 +1,4 @@
-"""What is said and asked on the console, and the log that keeps it."""
+"""Console output, prompts and the installation log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO
 
 
 class Tee:
-    """A stream of the console whose text goes to the log as well; programs that are started get the console itself."""
+    """Console stream that also writes to the log. Subprocesses use the console's file descriptor directly."""
 
     def __init__(self, stream: TextIO, log: TextIO) -> None:
         self.stream = stream
@@ -20,7 +20,9 @@ class Tee:
 
     def write(self, text: str) -> int:
         encoding = self.stream.encoding or "ascii"
-        self.stream.write(text.encode(encoding, "replace").decode(encoding))  # a path may hold what the console has not
+        self.stream.write(
+            text.encode(encoding, "replace").decode(encoding)
+        )  # the console may lack characters of a path
         self.log.write(text)
         self.log.flush()
         return len(text)
@@ -37,7 +39,7 @@ class Tee:
 
 @contextmanager
 def logged(path: Path | None) -> Iterator[None]:
-    """Keeps in `path` what is said in the block, and what every pip that it starts does; None keeps nothing."""
+    """Log the block's output, and that of every pip it starts, to `path`; None disables logging."""
     if path is None:
         yield
         return
@@ -55,7 +57,7 @@ def logged(path: Path | None) -> Iterator[None]:
 
 
 class Questions:
-    """Asks on the console. With `silent` nothing is asked, and every answer is the one that Enter gives."""
+    """Console prompts. With `silent`, every prompt returns its default."""
 
     def __init__(self, *, silent: bool) -> None:
         self.silent = silent
@@ -67,16 +69,16 @@ class Questions:
             answer = self._answer(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
             if answer in ("", "y", "yes", "n", "no"):
                 return answer.startswith("y") if answer else default
-            print(f"Please answer y or n; {answer!r} is neither.")
+            print(f"Please answer y or n, not {answer!r}.")
 
     def text(self, question: str) -> str:
-        """What was typed, "" for Enter."""
+        """Return the text typed by the user, "" for Enter."""
         return "" if self.silent else self._answer(f"{question} ")
 
     def _answer(self, question: str) -> str:
         print(question, end="", flush=True)
         line = sys.stdin.readline()
-        if not line:  # nobody can answer
+        if not line:  # end of input: not interactive
             self.silent = True
             print()
         return line.strip()

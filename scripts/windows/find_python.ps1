@@ -1,10 +1,10 @@
 <#
 .SYNOPSIS
-    Functions that find a Python for img2vid; install_windows.ps1 and uninstall_windows.ps1 read this file.
+    Functions that find a Python for img2vid, used by install_windows.ps1 and uninstall_windows.ps1.
 #>
 
 function Write-Note {
-    <# Says something, and keeps it in the log where there is one. #>
+    <# Prints a message and appends it to the log, if any. #>
     param([string] $Text, [string] $Log)
     Write-Host $Text
     if ($Log) {
@@ -13,7 +13,7 @@ function Write-Note {
 }
 
 function Invoke-Quiet {
-    <# Runs a program without a window and returns its exit code and standard output; -1 where it does not start. #>
+    <# Runs a program without a window. Returns its exit code and standard output; -1 if it does not start. #>
     param([string] $Program, [string] $Arguments)
     $start = New-Object System.Diagnostics.ProcessStartInfo
     $start.FileName = $Program
@@ -22,7 +22,7 @@ function Invoke-Quiet {
     $start.CreateNoWindow = $true
     $start.RedirectStandardOutput = $true
     $start.RedirectStandardError = $true
-    # Otherwise the newest launchers download a Python that is not there, only because it was asked for.
+    # Stops newer launchers from downloading a missing Python when asked for its version.
     $start.EnvironmentVariables['PYTHON_MANAGER_AUTOMATIC_INSTALL'] = 'false'
     try {
         $process = [System.Diagnostics.Process]::Start($start)
@@ -38,7 +38,7 @@ function Invoke-Quiet {
 }
 
 function Get-PythonCandidate {
-    <# Programs that may be a Python, the likeliest first, each with the arguments that choose a version. #>
+    <# Candidate Python programs, most likely first, with the arguments that select a version. #>
     $folders = @((Join-Path $env:LOCALAPPDATA 'Programs\Python'), $env:ProgramFiles)
     $launchers = @('py.exe', (Join-Path $env:LOCALAPPDATA 'Programs\Python\Launcher\py.exe'))
     foreach ($version in @('3.12', '3.11', '3.10', '3.13')) {
@@ -56,7 +56,7 @@ function Get-PythonCandidate {
 }
 
 function Test-Python {
-    <# The path of the Python that a candidate starts, and the reason where it will not do. #>
+    <# The path of a candidate's Python, and the reason if it is not suitable. #>
     param([string] $Program, [string] $Arguments)
     $code = "import sys, struct; v = sys.version_info; "
     $code += "print(v[0], v[1], struct.calcsize('P') * 8, sys.executable, sep='|')"
@@ -66,7 +66,7 @@ function Test-Python {
     if (($asked.ExitCode -ne 0) -or ($parts.Count -ne 4)) {
         $reason = ''
         if ($Program -like '*\WindowsApps\python*.exe') {
-            $reason = "$Program is only the Microsoft Store's alias: it opens the Store and runs nothing"
+            $reason = "$Program is only an alias that opens the Microsoft Store"
         }
         elseif (Test-Path -LiteralPath $Program) {
             $reason = "$Program does not run (exit code $($asked.ExitCode))"
@@ -77,19 +77,19 @@ function Test-Python {
     $version = $parts[0] + '.' + $parts[1]
     $reason = ''
     if ($path -like '*\WindowsApps\*') {
-        $reason = "$path is from the Microsoft Store, which keeps what it writes in a place of its own"
+        $reason = "$path is a Microsoft Store Python, which redirects the files it writes to another location"
     }
     elseif (@('3.10', '3.11', '3.12', '3.13') -notcontains $version) {
-        $reason = "$path is Python $version, and 3.10 to 3.13 will do"
+        $reason = "$path is Python $version, but img2vid needs 3.10 to 3.13"
     }
     elseif ($parts[2] -ne '64') {
-        $reason = "$path is a $($parts[2])-bit Python, and torch is made for 64 bits alone"
+        $reason = "$path is a $($parts[2])-bit Python, but torch needs 64 bits"
     }
     return New-Object PSObject -Property @{ Path = $path; Reason = $reason }
 }
 
 function Find-Python {
-    <# The path of a Python that will do, or $null after saying of each that was found why it will not. #>
+    <# The path of a suitable Python, or $null after reporting why each candidate is not suitable. #>
     param([string] $Log)
     $reasons = @()
     foreach ($candidate in @(Get-PythonCandidate)) {

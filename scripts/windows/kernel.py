@@ -1,7 +1,7 @@
-"""Computes on the card with the torch of the environment, and compares with the processor: `kernel.py cu118`.
+"""GPU test of the installed torch against the CPU: `kernel.py cu118`.
 
-`torch.cuda.is_available()` is True also where a build has no programs for the card, so something real has to run.
-Ends with code 0, or with 1 and one sentence.
+`torch.cuda.is_available()` is also True for builds without kernels for the GPU, so a real computation is needed. Exits
+with 0, or with 1 and one sentence.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 TOLERANCE = 0.02
-"""Of the norms, in float16: rounding alone makes about 0.001."""
+"""Maximum relative difference of the norm in float16; rounding alone gives about 0.001."""
 
 
 def main(arguments: list[str]) -> int:
@@ -17,31 +17,31 @@ def main(arguments: list[str]) -> int:
     try:
         import torch
     except (ImportError, OSError) as error:
-        print(f"torch cannot be imported: {error}")
+        print(f"cannot import torch: {error}")
         return 1
-    print(f"torch {torch.__version__}, made for CUDA {torch.version.cuda or 'none'}")
+    print(f"torch {torch.__version__}, built for CUDA {torch.version.cuda or 'none'}")
     if tag == "cpu":
-        return report("the processor", torch.device("cpu"))
+        return report("the CPU", torch.device("cpu"))
     if torch.version.cuda is None:
-        print(f"this torch computes on the processor alone, and {tag} was asked for: something replaced it")
+        print(f"this torch runs only on the CPU, but {tag} was requested: another package replaced it")
         return 1
     if not torch.cuda.is_available():
-        print("torch finds no card: the driver is missing, or too old for this build of torch")
+        print("torch finds no GPU: the driver is missing or too old for this torch build")
         return 1
     cards = range(torch.cuda.device_count())
     codes = [report(torch.cuda.get_device_name(card), torch.device("cuda", card)) for card in cards]
     if 0 < sum(codes) < len(codes):
         good = ",".join(str(card) for card, code in enumerate(codes) if code == 0)
-        print(f"img2vid gives work to every card: run `setx CUDA_VISIBLE_DEVICES {good}` once, to leave out the others")
+        print(f"img2vid uses every GPU: run `setx CUDA_VISIBLE_DEVICES {good}` once to exclude the others")
     return min(codes)
 
 
 def report(name: str, device: object) -> int:
-    """Tries a card and says how it went; returns the exit code."""
+    """Test a device, print the result and return the exit code."""
     try:
         difference = compare(device, half=str(device) != "cpu")
     except RuntimeError as error:
-        print(f"{name} could not compute: {' '.join(str(error).split())[:300]}")
+        print(f"{name} failed: {' '.join(str(error).split())[:300]}")
         return 1
     good = difference <= TOLERANCE
     print(f"{name} {'computes correctly' if good else 'computes wrongly'} (difference {difference:.2g} of the norm)")
@@ -49,9 +49,9 @@ def report(name: str, device: object) -> int:
 
 
 def compare(device: object, half: bool) -> float:
-    """The difference between a convolution with attention on `device`, in float16 if `half`, and on the processor.
+    """Return the relative difference of a convolution with attention on `device` from float32 on the CPU.
 
-    These two are what a video model mostly consists of. It is in parts of the norm of the result in float32.
+    These are the main operations of a video model. `half` selects float16 on the device.
     """
     import torch
     from torch.nn.functional import conv2d, scaled_dot_product_attention

@@ -1,4 +1,4 @@
-"""What the installation has to know of a computer before it begins, and what of it stands in the way."""
+"""Properties of a computer that the installation depends on, and problems that prevent it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from windows.cards import Found, find_cards
 OLDEST_BUILD = 10240
 WINDOWS_11 = 22000
 LONGEST_INSIDE = 150
-"""Characters of the longest path below site-packages; the longest that was found there had 142."""
+"""Characters of the longest path below site-packages; the longest one found had 142."""
 LONGEST_ROOT = 259 - len(r"\.venv\Lib\site-packages" + "\\") - LONGEST_INSIDE
 IN_TEMP = 4.0
-"""GB that pip needs for what it is just unpacking, where the folder for temporary files is on another drive."""
+"""GB that pip needs for unpacking if the temporary folder is on another drive."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A Windows computer; space is in GB, `root` is the project's folder."""
+    """A Windows computer. Space is in GB, `root` is the project folder."""
 
     root: PurePath
     python: PurePath
@@ -41,23 +41,23 @@ class Machine:
     long_paths: bool
     temp: PurePath
     free: dict[str, float] = field(default_factory=dict)
-    """By drive, such as "C:"."""
+    """Free space by drive, such as "C:"."""
     venv: str = "none"
-    """Of the environment in `root`: "none", "broken", or the version of its Python, "3.11"."""
+    """State of the environment in `root`: "none", "broken", or its Python version, such as "3.11"."""
     torch: str = ""
-    """The version in that environment, such as "2.7.1+cu118"."""
+    """Version of torch in that environment, such as "2.7.1+cu118"."""
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What stands in the way, and what to do about it."""
+    """A problem that prevents the installation, and its remedy."""
 
     problem: str
     remedy: str
 
 
 def read_machine(root: Path) -> Machine:
-    """This computer; nothing is changed."""
+    """Return this computer's properties, without changing anything."""
     temp = Path(tempfile.gettempdir())
     return Machine(
         root=root,
@@ -80,7 +80,7 @@ def windows_build() -> int:
 
 
 def long_paths() -> bool:
-    """Whether Windows lets programs use paths of more than 260 characters."""
+    """Return True if Windows allows paths of more than 260 characters."""
     if sys.platform != "win32":
         return True
     import winreg
@@ -97,14 +97,14 @@ def drive_of(place: PurePath) -> str:
 
 
 def torch_version(venv: Path) -> str:
-    """Of the torch that is installed, or "" where none is, or not whole."""
+    """Return the version of a completely installed torch, or ""."""
     places = ("Lib/site-packages", "lib/*/site-packages")
     found = [path for place in places for path in venv.glob(f"{place}/torch-*.dist-info/RECORD")]
     return found[0].parent.name.removeprefix("torch-").removesuffix(".dist-info") if found else ""
 
 
 def existing(place: Path) -> Path:
-    """The nearest folder above that is there."""
+    """Return the nearest existing parent folder."""
     while not place.exists() and place != place.parent:
         place = place.parent
     return place
@@ -126,29 +126,29 @@ def venv_state(venv: Path) -> str:
 
 
 def python_obstacle(version: tuple[int, int, int], bits: int, python: PurePath) -> Obstacle | None:
-    """What is wrong with the Python that runs the installation."""
+    """Return the problem with the Python that runs the installation, or None."""
     found = ".".join(map(str, version))
-    remedy = "install Python 3.12, 64-bit, from https://www.python.org/downloads/windows/ and start again"
+    remedy = "install Python 3.12, 64-bit, from https://www.python.org/downloads/windows/ and run again"
     if "windowsapps" in str(python).lower():
         return Obstacle(
-            f"{python} belongs to the Microsoft Store, which keeps what such a Python writes in a place of its own",
+            f"{python} is a Microsoft Store Python, which redirects the files it writes to another location",
             remedy,
         )
     if not environment.OLDEST <= version[:2] <= environment.NEWEST:
-        return Obstacle(f"{python} is Python {found}, and 3.10 to 3.13 will do", remedy)
+        return Obstacle(f"{python} is Python {found}, but img2vid needs 3.10 to 3.13", remedy)
     if bits != 64:
-        return Obstacle(f"{python} is a {bits}-bit Python, and torch is made for 64 bits alone", remedy)
+        return Obstacle(f"{python} is a {bits}-bit Python, but torch needs 64 bits", remedy)
     return None
 
 
 def obstacles(machine: Machine, needed: float) -> list[Obstacle]:
-    """All that stands in the way of an installation that takes `needed` GB."""
+    """Return all problems that prevent an installation of `needed` GB."""
     wrong = [python_obstacle(machine.python_version, machine.bits, machine.python)]
     if machine.build < OLDEST_BUILD or machine.architecture.upper() != "AMD64":
         wrong.append(
             Obstacle(
-                f"this is Windows build {machine.build} on {machine.architecture}, and torch has CUDA builds for "
-                "64-bit Windows 10 and 11 on Intel and AMD processors alone",
+                f"this is Windows build {machine.build} on {machine.architecture}, but torch with CUDA needs 64-bit "
+                "Windows 10 or 11 on an Intel or AMD processor",
                 "use another computer, or the notebook in docs/colab.md",
             )
         )
@@ -158,24 +158,24 @@ def obstacles(machine: Machine, needed: float) -> list[Obstacle]:
 
 
 def path_obstacle(root: PurePath, long_paths: bool) -> Obstacle | None:
-    """What is wrong with the project's folder."""
+    """Return the problem with the project folder, or None."""
     if re.search(r'[%!^&"]', str(root)):
         return Obstacle(
-            f"the folder {root} has one of % ! ^ & in its path, at which the Windows command line stumbles",
-            r"choose another one, such as -InstallDir C:\img2vid",
+            f"the path {root} contains one of % ! ^ &, which the Windows command line cannot handle",
+            r"choose another folder, such as -InstallDir C:\img2vid",
         )
     if long_paths or len(str(root)) <= LONGEST_ROOT:
         return None
     return Obstacle(
-        f"the path {root} has {len(str(root))} characters, and with more than {LONGEST_ROOT} some files of torch would "
-        "pass the 260 that Windows allows",
-        r"choose a shorter folder, such as -InstallDir C:\img2vid, or switch long paths on as an administrator: "
+        f"the path {root} has {len(str(root))} characters; with more than {LONGEST_ROOT}, some files of torch exceed "
+        "the Windows limit of 260",
+        r"choose a shorter folder, such as -InstallDir C:\img2vid, or enable long paths as an administrator: "
         r"reg add HKLM\SYSTEM\CurrentControlSet\Control\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f",
     )
 
 
 def spaces(machine: Machine, needed: float) -> Iterable[tuple[str, float, float]]:
-    """Drive, free and needed space, for the drives of the project's folder and of temporary files."""
+    """Yield drive, free and needed space, for the drives of the project folder and of temporary files."""
     wanted: dict[str, float] = {drive_of(machine.root): needed}
     if drive_of(machine.temp) not in wanted:
         wanted[drive_of(machine.temp)] = IN_TEMP
@@ -187,6 +187,6 @@ def space_obstacle(drive: str, free: float, needed: float) -> Obstacle | None:
     if free >= needed:
         return None
     return Obstacle(
-        f"{free:.1f} GB are free on {drive}, and about {needed:.1f} GB are needed",
-        "make room, or choose a folder on another drive with -InstallDir (and with TEMP for temporary files)",
+        f"{drive} has {free:.1f} GB free, but about {needed:.1f} GB are needed",
+        "free some space, or choose a folder on another drive with -InstallDir (and TEMP for temporary files)",
     )

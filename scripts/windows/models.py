@@ -1,4 +1,4 @@
-"""The checkpoints that can be downloaded, from configs/versions.yaml; read without the package that reads YAML."""
+"""Downloadable checkpoints from configs/versions.yaml, parsed without a YAML package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Model:
-    """One row: its name, its file, and the size of that in bytes, 0 for those that come with img2vid."""
+    """One row: name, file, and size in bytes (0 for checkpoints that come with img2vid)."""
 
     name: str
     file: str
@@ -18,7 +18,7 @@ class Model:
 
 
 def read_models(path: Path) -> dict[str, Model]:
-    """The rows by name. The file is ours, and each of its lines holds one key."""
+    """Return the rows by name. The format is simple: each line has one key."""
     rows: dict[str, dict[str, str]] = {}
     row: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -30,15 +30,15 @@ def read_models(path: Path) -> dict[str, Model]:
 
 
 def split(names: Iterable[str]) -> list[str]:
-    """The names, also where several stand in one, as `powershell -File` hands them over ("svd,svd_xt")."""
+    """Split names that `powershell -File` passes as one argument ("svd,svd_xt")."""
     return [name for part in names for name in re.split(r"[,;\s]+", part) if name]
 
 
 def pick(names: Sequence[str], models: dict[str, Model], folder: Path) -> tuple[list[Model], str]:
-    """The models of these names that `folder` does not hold yet, or a sentence about the first name that is none."""
+    """Return the models that are not in `folder` yet, or an error message for the first unknown name."""
     known = {name: model for name, model in models.items() if model.bytes}
     for name in names:
         if name not in models:
-            return [], f"there is no model {name!r}; choose from {', '.join(known)}"
+            return [], f"unknown model {name!r}; choose from {', '.join(known)}"
     wanted = [known[name] for name in dict.fromkeys(names) if name in known]
     return [model for model in wanted if not (folder / model.file).is_file()], ""

@@ -1,4 +1,4 @@
-"""The steps of the installation as one list: what the dry run prints is what is carried out."""
+"""Installation steps as a list, shared by the dry run and the real run."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from windows.models import Model
 from windows.requirement_files import left_out, requirement_lines
 
 SGM_SIZE = 1.0
-"""GB that the reference package takes with what it imports; an estimate."""
+"""Estimated GB of the reference package with its dependencies."""
 REPAIR = 1.0
-"""GB for what may be missing of an installation that has its torch; an estimate."""
+"""Estimated GB for missing packages of an installation that already has torch."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that a step does: how it is shown, and what is called for it, which returns an exit code."""
+    """One action of a step: its display text, and a function that returns an exit code."""
 
     shown: str
     do: Callable[[], int]
     required: bool = True
-    """Whether the installation stops where this fails; otherwise that is reported, and the rest goes on."""
+    """If True, a failure stops the installation; otherwise it is reported and the installation continues."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What is to be installed, after all questions have been answered."""
+class Selection:
+    """Installation options after all prompts."""
 
     choice: Choice
     models: Sequence[Model] = ()
@@ -49,12 +49,12 @@ class Wishes:
     shortcuts: bool = True
     launch: bool = True
     rebuild: bool = False
-    """Whether an environment that is there and runs is made anew all the same."""
+    """Recreate an existing, working environment."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps, or only the first of them where there are obstacles."""
+    """The steps, or only the first if there are obstacles."""
 
     steps: tuple[Step, ...]
     obstacles: tuple[Obstacle, ...] = ()
@@ -82,42 +82,42 @@ def heading(number: int, count: int, step: Step) -> str:
     return f"{number} of {count}: {step.title}"
 
 
-def make_plan(machine: Machine, wishes: Wishes, project: Path) -> Plan:
-    """The plan for a machine; `project` is where the requirement files are read now."""
-    build = wishes.choice.build
-    there = build is not None and has(machine, build) and not wishes.rebuild
-    needed = space_needed(wishes, there=there)
+def make_plan(machine: Machine, selection: Selection, project: Path) -> Plan:
+    """Return the plan for a machine. `project` is the folder with the requirement files."""
+    build = selection.choice.build
+    there = build is not None and has(machine, build) and not selection.rebuild
+    needed = space_needed(selection, there=there)
     found = obstacles(machine, needed)
     if build is None:
-        found.append(Obstacle(wishes.choice.problem, wishes.choice.remedy))
-    first = checks(machine, wishes, needed)
+        found.append(Obstacle(selection.choice.problem, selection.choice.remedy))
+    first = checks(machine, selection, needed)
     if build is None or found:
         return Plan((first,), tuple(found))
     places = Places(machine.root)
     steps = (
         first,
-        make_environment(machine, places, rebuild=wishes.rebuild),
+        make_environment(machine, places, rebuild=selection.rebuild),
         install_torch(build, places, there=there),
         install_packages(project, places),
-        install_sgm(project, places, chosen=wishes.sgm),
+        install_sgm(project, places, chosen=selection.sgm),
         try_out(build, places),
-        download(wishes.models, places),
-        write_starter(places, shortcuts=wishes.shortcuts),
-        open_dashboard(places, launch=wishes.launch),
+        download(selection.models, places),
+        write_starter(places, shortcuts=selection.shortcuts),
+        open_dashboard(places, launch=selection.launch),
     )
     return Plan(steps)
 
 
 def has(machine: Machine, build: Build) -> bool:
-    """Whether the environment runs and has this build of torch."""
+    """Return True if the environment works and has this build of torch."""
     return machine.venv not in ("none", "broken") and machine.torch == f"{build.torch}+{build.tag}"
 
 
-def space_needed(wishes: Wishes, *, there: bool) -> float:
-    """In GB; `there` says whether torch, the largest part, is installed already."""
-    build = wishes.choice.build
+def space_needed(selection: Selection, *, there: bool) -> float:
+    """Return the needed space in GB. `there`: torch, the largest part, is already installed."""
+    build = selection.choice.build
     packages = 0.0 if build is None else REPAIR if there else build.size
-    return packages + sum(model.bytes for model in wishes.models) / 1e9 + (SGM_SIZE if wishes.sgm else 0.0)
+    return packages + sum(model.bytes for model in selection.models) / 1e9 + (SGM_SIZE if selection.sgm else 0.0)
 
 
 @dataclass(frozen=True)
@@ -137,25 +137,25 @@ class Places:
         return self.root / work.STARTER
 
     def stripped(self, name: str) -> PurePath:
-        """Where a requirement file goes without what Windows has no use for."""
+        """Return the path of a requirement file without the packages that Windows does not need."""
         return self.venv / "windows" / name
 
 
-def checks(machine: Machine, wishes: Wishes, needed: float) -> Step:
+def checks(machine: Machine, selection: Selection, needed: float) -> Step:
     version = ".".join(map(str, machine.python_version))
-    build = wishes.choice.build
+    build = selection.choice.build
     long = "on" if machine.long_paths else "off"
     notes = [
         f"Windows {11 if machine.build >= WINDOWS_11 else 10}, build {machine.build}, {machine.architecture}",
         f"Python {version}, {machine.bits}-bit: {machine.python}",
-        *map(str, machine.found.cards or [f"No NVIDIA card: {machine.found.reason}"]),
-        *wishes.choice.remarks,
+        *map(str, machine.found.cards or [f"No NVIDIA GPU: {machine.found.reason}"]),
+        *selection.choice.remarks,
         *([f"torch {build.torch} and torchvision {build.torchvision}, build {build.tag}"] if build else []),
         *(
             f"{free:.0f} GB free on {drive}" + (f", about {space:.0f} GB needed" if space else "")
             for drive, free, space in spaces(machine, needed)
         ),
-        f"Folder {machine.root}: {len(str(machine.root))} characters (up to {LONGEST_ROOT} will do), long paths {long}",
+        f"Folder {machine.root}: {len(str(machine.root))} characters (limit {LONGEST_ROOT}), long paths {long}",
     ]
     return Step("Check this computer", tuple(notes))
 
@@ -165,21 +165,21 @@ def command(argv: Sequence[str], places: Places, *, required: bool = True) -> Ac
 
 
 def make_environment(machine: Machine, places: Places, *, rebuild: bool) -> Step:
-    title = "Make the Python environment"
+    title = "Create the Python environment"
     if machine.venv not in ("none", "broken") and not rebuild:
-        return Step(title, (f"{places.venv} is there, with Python {machine.venv}, and runs: it is used again.",))
-    notes = () if machine.venv == "none" else (f"What is in {places.venv} is removed first.",)
+        return Step(title, (f"Reusing {places.venv} with Python {machine.venv}.",))
+    notes = () if machine.venv == "none" else (f"The contents of {places.venv} are removed first.",)
     shown = subprocess.list2cmdline([str(machine.python), "-m", "venv", str(places.venv)])
-    remedy = f"close all windows that use {places.venv}, make sure that the folder can be written, and start again."
+    remedy = f"close all programs that use {places.venv}, check that the folder is writable, and run again."
     return Step(title, notes, (Action(shown, work.make_environment),), remedy)
 
 
 def install_torch(build: Build, places: Places, *, there: bool) -> Step:
     argv = environment.pip_install(places.python, "--no-deps", "--index-url", build.index, *build.packages)
-    notes = [f"Pinned in {places.venv / 'held.txt'}, to which every pip of the environment keeps."]
+    notes = [f"Pinned in {places.venv / 'held.txt'}, a constraint for every pip of the environment."]
     if there:
-        notes.append("It is installed already, and is left alone where nothing of it is missing.")
-    remedy = "look after the network connection (docs/windows.md, proxy) and the free space, and start again."
+        notes.append("Already installed; only missing parts are added.")
+    remedy = "check the network connection (docs/windows.md, proxy) and the free space, and run again."
     action = Action(subprocess.list2cmdline(argv), lambda: work.install_torch(build))
     return Step("Install torch", tuple(notes), (action,), remedy)
 
@@ -189,24 +189,24 @@ def install_packages(project: Path, places: Places) -> Step:
     gone = left_out(requirement_lines(project / "requirements" / source))
     return Step(
         "Install the other packages",
-        (f"Left out of requirements\\{source}: {', '.join(gone) or 'nothing'}",),
+        (f"Skipped from requirements\\{source}: {', '.join(gone) or 'nothing'}",),
         pip_actions(source, target, places, required=True),
-        "look after the network connection (docs/windows.md, proxy) and the free space, and start again.",
+        "check the network connection (docs/windows.md, proxy) and the free space, and run again.",
     )
 
 
 def install_sgm(project: Path, places: Places, *, chosen: bool) -> Step:
     title = "Install the reference package sgm"
     if not chosen:
-        return Step(title, ("Not chosen; the native engine needs nothing of it. -WithSgm installs it later.",))
+        return Step(title, ("Skipped; the native engine does not need it. Install it later with -WithSgm.",))
     note = f"From {work.sgm_archive(project)}; git is not needed."
-    remedy = "img2vid works without it; start again with -WithSgm when the network is there."
+    remedy = "img2vid works without it; run again with -WithSgm when the network is available."
     source, target = "sgm.txt", places.stripped("sgm.txt")
     return Step(title, (note,), pip_actions(source, target, places, required=False), remedy)
 
 
 def pip_actions(source: str, target: PurePath, places: Places, *, required: bool) -> tuple[Action, Action]:
-    """The writing of a stripped requirement file, and its installation."""
+    """Return the actions that write a filtered requirement file and install it."""
     argv = environment.pip_install(places.python, "-c", str(places.venv / "constraints.txt"), "-r", str(target))
     return (
         Action(f"write {target} from requirements\\{source}", lambda: work.strip(source, Path(target)), required),
@@ -218,21 +218,21 @@ def try_out(build: Build, places: Places) -> Step:
     kernel = [str(places.python), "-I", str(places.root / "scripts" / "windows" / "kernel.py"), build.tag]
     doctor = [str(places.python), "-m", "img2vid", "doctor"]
     return Step(
-        "Try torch on the card, and let img2vid check itself",
+        "Test torch on the GPU and run img2vid doctor",
         (),
         (command(kernel, places), command(doctor, places, required=False)),
-        "do what the lines above say; after a new driver restart Windows; start again with -Cuda auto, or with "
-        "-Cuda cpu to do without the card.",
+        "follow the advice above; restart Windows after a driver update. Run again with -Cuda auto, or with -Cuda cpu "
+        "to use only the CPU.",
     )
 
 
 def download(models: Sequence[Model], places: Places) -> Step:
     title = "Download checkpoints"
     if not models:
-        return Step(title, ("None to download; the Models page and `img2vid models download NAME` do it later.",))
+        return Step(title, ("None to download; use the Models page or `img2vid models download NAME` later.",))
     argvs = [[str(places.python), "-m", "img2vid", "models", "download", model.name] for model in models]
     notes = tuple(f"{model.name}: {model.file}, {model.bytes / 1e9:.2f} GB" for model in models)
-    remedy = "start again, or download it on the Models page: what has arrived is kept."
+    remedy = "run again, or download it on the Models page; the download resumes."
     return Step(title, notes, tuple(command(argv, places, required=False) for argv in argvs), remedy)
 
 
@@ -240,13 +240,13 @@ def write_starter(places: Places, *, shortcuts: bool) -> Step:
     write = Action(f"write {places.starter}", lambda: work.write_starter(Path(places.starter)))
     argv = work.shortcut_command(places.root)
     links = (command(argv, places, required=False),) if shortcuts else ()
-    remedy = f"make sure that {places.root} can be written; shortcuts can also be made by hand."
-    return Step("Write what starts the dashboard", (), (write, *links), remedy)
+    remedy = f"check that {places.root} is writable; shortcuts can also be created by hand."
+    return Step("Create the dashboard launcher", (), (write, *links), remedy)
 
 
 def open_dashboard(places: Places, *, launch: bool) -> Step:
     title = "Open the dashboard"
     if not launch:
-        return Step(title, (f"Not opened, as -NoLaunch says; a double-click on {places.starter} does it.",))
+        return Step(title, (f"Skipped because of -NoLaunch; double-click {places.starter} to open it.",))
     action = Action(f'start "" "{places.starter}"', lambda: work.open_file(Path(places.starter)), required=False)
     return Step(title, (), (action,), f"double-click {places.starter}.")

@@ -1,4 +1,4 @@
-"""Carries out a plan, step by step, and says at the end what is left to do."""
+"""Execution of a plan step by step, with a summary of what is left to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DONE, STOPPED, PARTLY = 0, 1, 2
 
 
 def carry_out(plan: Plan) -> int:
-    """Returns DONE, STOPPED where a step failed that the rest needs, or PARTLY where another one did."""
+    """Execute a plan. Return DONE, STOPPED if a required action failed, or PARTLY if an optional one failed."""
     left: list[Step] = []
     for number, step in enumerate(plan.steps, 1):
         print(f"\n{heading(number, plan.count, step)}", flush=True)
@@ -23,7 +23,7 @@ def carry_out(plan: Plan) -> int:
                 continue
             print(f"    {step.title} failed: {problem}\n    Remedy: {step.remedy}")
             if action.required:
-                print("Stopped here. Every step can be repeated: mend that and start again, it goes on from here.")
+                print("Stopped. Fix the problem and run again; completed steps are not repeated.")
                 return STOPPED
             left.append(step)
             break
@@ -33,12 +33,12 @@ def carry_out(plan: Plan) -> int:
         return STOPPED
     for step in left:
         print(f"Left to do: {step.title}. {step.remedy}")
-    print("\nimg2vid is installed. A double-click on run_dashboard.cmd opens it.")
+    print("\nimg2vid is installed. Double-click run_dashboard.cmd to open it.")
     return PARTLY if left else DONE
 
 
 def attempt(action: Action) -> str:
-    """Does it; returns "" or what went wrong."""
+    """Run the action. Return "" or the error message."""
     try:
         code = action.do()
     except (SetupError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What `uninstall_windows.ps1` removes, and what it keeps."""
+"""Removal of an installation by `uninstall_windows.ps1`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from windows.folder import SHIPPED
 
 @dataclass(frozen=True)
 class Removal:
-    """The paths that are removed, and those that stay."""
+    """Paths to remove and paths to keep."""
 
     removed: tuple[Path, ...]
     kept: tuple[Path, ...]
 
     def text(self) -> str:
-        lines = [f"    remove {path}" for path in self.removed] or ["    nothing of an installation is there"]
+        lines = [f"    remove {path}" for path in self.removed] or ["    nothing is installed"]
         return "\n".join([*lines, *(f"    keep   {path}" for path in self.kept)]) + "\n"
 
 
 def plan_removal(root: Path, *, checkpoints: bool, outputs: bool) -> Removal:
-    """`checkpoints` and `outputs` say whether the downloaded checkpoints and the videos go as well."""
+    """Return what to remove. `checkpoints` and `outputs` include the downloaded checkpoints and the videos."""
     always = [root / ".venv", root / ".venv.removed", root / work.STARTER, root / "install_windows.log"]
     downloaded = sorted(path for path in (root / "checkpoints").glob("*") if path.name not in SHIPPED)
     videos = [root / "outputs"]
@@ -36,9 +36,9 @@ def plan_removal(root: Path, *, checkpoints: bool, outputs: bool) -> Removal:
 
 
 def remove(removal: Removal, root: Path) -> int:
-    """Removes what is listed and the shortcuts; returns an exit code. Raises SetupError where something is in use."""
+    """Remove the listed paths and the shortcuts. Return an exit code; raise SetupError if something is in use."""
     if sys.platform == "win32" and (code := work.run(work.shortcut_command(root, remove=True), root)):
-        print(f"The shortcuts could not be removed (exit code {code}); delete them by hand.")
+        print(f"Cannot remove the shortcuts (exit code {code}); delete them by hand.")
     for path in removal.removed:
         print(f"    remove {path}", flush=True)
         remove_one(path)
@@ -50,11 +50,11 @@ def remove_one(path: Path) -> None:
         if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.name == ".venv":
-            # The renaming fails as a whole where a program of the folder runs, before half of it is gone.
+            # If a program of the folder is running, renaming fails before anything is deleted.
             remove_one(path.rename(path.with_name(".venv.removed")))
         else:
             shutil.rmtree(path)
     except OSError as error:
         raise SetupError(
-            f"{path} could not be removed ({error}); close the dashboard and all windows that use it, then start again."
+            f"Cannot remove {path} ({error}). Close the dashboard and all programs that use it, then run again."
         ) from error

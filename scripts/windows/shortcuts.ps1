@@ -1,10 +1,10 @@
 <#
 .SYNOPSIS
-    Makes or removes the shortcuts to img2vid on the desktop and in the Start menu.
+    Creates or removes the shortcuts to img2vid on the desktop and in the Start menu.
 .PARAMETER Target
-    The file that the shortcuts open: run_dashboard.cmd in the folder of the program.
+    The file that the shortcuts open: run_dashboard.cmd in the program folder.
 .PARAMETER Remove
-    Removes the shortcuts that open this target, and no others.
+    Removes only the shortcuts that open this target.
 #>
 [CmdletBinding()]
 param(
@@ -28,7 +28,7 @@ try {
             $shortcut.WorkingDirectory = Split-Path -Parent $Target
             $shortcut.Description = 'Opens the img2vid dashboard'
             $shortcut.Save()
-            Write-Host "    made $link"
+            Write-Host "    created $link"
         }
         elseif ((Test-Path -LiteralPath $link) -and ($shell.CreateShortcut($link).TargetPath -eq $Target)) {
             Remove-Item -LiteralPath $link
@@ -37,7 +37,7 @@ try {
     }
 }
 catch {
-    Write-Host "    The shortcuts: $($_.Exception.Message)"
+    Write-Host "    Shortcuts failed: $($_.Exception.Message)"
     exit 1
 }
 exit 0

@@ -1,4 +1,4 @@
-"""Turns the options of the installation into what is to be installed, with a question where something is left open."""
+"""Installation options from the command line, completed by prompts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from windows.builds import DEFAULT, Choice, choose
 from windows.console import Questions
 from windows.machine import Machine
 from windows.models import Model, pick, read_models, split
-from windows.plan import Wishes
+from windows.plan import Selection
 
 OFFERED = "svd_xt"
 """The checkpoint that most guides use."""
@@ -20,45 +20,47 @@ OFFERED = "svd_xt"
 
 @dataclass(frozen=True)
 class Options:
-    """The command line; None is what was left open."""
+    """Command-line options; None means not given."""
 
     cuda: str | None = None
     models: Sequence[str] | None = None
     sgm: bool | None = None
     launch: bool = True
     python_named: bool = False
-    """Whether somebody named the Python, which an environment of another version then has to be made anew for."""
+    """True if -Python was given; an environment of another version may then be recreated."""
 
 
-def settle(options: Options, machine: Machine, project: Path, questions: Questions) -> Wishes:
-    """Raises SetupError for a model that there is not, and where an environment stands in the way and is to stay."""
+def settle(options: Options, machine: Machine, project: Path, questions: Questions) -> Selection:
+    """Complete the options. Raise SetupError for an unknown model, or if the user keeps an unusable environment."""
     choice = settle_build(options.cuda, machine, questions)
     if choice.build is None:
-        return Wishes(choice)
+        return Selection(choice)
     models = settle_models(options.models, project, questions)
     sgm = options.sgm
     if sgm is None:
-        sgm = questions.confirm("Install Stability's reference package sgm too? Few need it.", False)
-    return Wishes(
+        sgm = questions.confirm("Also install Stability AI's reference package sgm? Most users do not need it.", False)
+    return Selection(
         choice=choice,
         models=models,
         sgm=sgm,
-        shortcuts=questions.confirm("Make shortcuts on the desktop and in the Start menu?", True),
+        shortcuts=questions.confirm("Create shortcuts on the desktop and in the Start menu?", True),
         launch=options.launch,
         rebuild=settle_environment(options, machine, questions),
     )
 
 
 def settle_build(wanted: str | None, machine: Machine, questions: Questions) -> Choice:
-    """The build that was asked for; without a wish the default, and where that cannot work the one that can."""
+    """Return the requested build, else the default, or an alternative that works if the user agrees."""
     cards, reason = machine.found.cards, machine.found.reason
     choice = choose(wanted or DEFAULT, cards, reason)
     if wanted is not None or not choice.instead:
         return choice
-    if not questions.confirm(f"The default does not do: {choice.problem}. Install {choice.instead} instead?", True):
+    if not questions.confirm(
+        f"The default build does not work: {choice.problem}. Install {choice.instead} instead?", True
+    ):
         return choice
     other = choose(choice.instead, cards, reason)
-    return replace(other, remarks=(f"{choice.problem}: {choice.instead} is installed instead.", *other.remarks))
+    return replace(other, remarks=(f"{choice.problem}; installing {choice.instead} instead.", *other.remarks))
 
 
 def settle_models(names: Sequence[str] | None, project: Path, questions: Questions) -> list[Model]:
@@ -77,21 +79,21 @@ def settle_models(names: Sequence[str] | None, project: Path, questions: Questio
 
 
 def settle_environment(options: Options, machine: Machine, questions: Questions) -> bool:
-    """Whether the environment that is there is made anew although it runs."""
+    """Return True if a working environment is to be recreated."""
     if machine.venv == "none":
         return False
     place = machine.root / ".venv"
     wanted = ".".join(map(str, machine.python_version[:2]))
     if machine.venv == "broken":
-        if questions.confirm(f"The environment in {place} does not run. Remove it and make it anew?", True):
+        if questions.confirm(f"The environment in {place} is broken. Delete and recreate it?", True):
             return False
-        raise SetupError(f"{place} does not run; move it away, or agree to its removal.")
+        raise SetupError(f"{place} is broken; move it away, or agree to delete it.")
     if not supported(machine.venv):
-        if questions.confirm(f"{place} has Python {machine.venv}, which will not do. Make it anew?", True):
+        if questions.confirm(f"{place} has Python {machine.venv}, which is not supported. Recreate it?", True):
             return True
-        raise SetupError(f"{place} has Python {machine.venv}, and 3.10 to 3.13 will do; agree to making it anew.")
+        raise SetupError(f"{place} has Python {machine.venv}, but img2vid needs 3.10 to 3.13; agree to recreate it.")
     if options.python_named and machine.venv != wanted:
-        return questions.confirm(f"{place} has Python {machine.venv}. Make it anew with {wanted}?", True)
+        return questions.confirm(f"{place} has Python {machine.venv}. Recreate it with {wanted}?", True)
     return False
 
 

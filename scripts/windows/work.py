@@ -1,4 +1,4 @@
-"""What the steps of the installation do; environment.py makes and fills the environment."""
+"""Actions of the installation steps; environment.py creates and fills the environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from windows.requirement_files import requirement_lines, without
 STARTER = "run_dashboard.cmd"
 STARTER_LINES = (
     "@echo off",
-    "rem Opens the img2vid dashboard; written by install_windows.ps1. Ctrl-C in its window ends it.",
+    "rem Opens the img2vid dashboard; written by install_windows.ps1. Press Ctrl-C in its window to stop it.",
     "setlocal",
     'pushd "%~dp0"',
     'if not exist ".venv\\Scripts\\python.exe" goto missing',
@@ -27,7 +27,7 @@ STARTER_LINES = (
     "popd",
     "exit /b %code%",
     ":missing",
-    "echo The Python environment is missing. Double-click install_windows.cmd to make it again.",
+    "echo The Python environment is missing. Double-click install_windows.cmd to recreate it.",
     "pause",
     "popd",
     "exit /b 1",
@@ -35,7 +35,7 @@ STARTER_LINES = (
 
 
 def run(argv: Sequence[str], folder: Path) -> int:
-    """Runs a command in this console, so that its progress is seen; the log gets the command and its exit code."""
+    """Run a command in this console, so that its progress is visible. The log gets only the command and exit code."""
     sys.stdout.flush()
     surroundings = {**os.environ, "PYTHONSAFEPATH": "1"}
     return subprocess.run(argv, cwd=folder, env=surroundings, check=False).returncode
@@ -49,7 +49,7 @@ def make_environment() -> int:
 
 
 def install_torch(build: Build) -> int:
-    """Holds torch and torchvision at a build from now on, and installs them."""
+    """Pin torch and torchvision to a build and install them."""
     with environment.one_at_a_time():
         environment.hold(build.index, build.packages)
         environment.install_held()
@@ -57,7 +57,7 @@ def install_torch(build: Build) -> int:
 
 
 def strip(source: str, target: Path) -> int:
-    """Writes a requirement file in one piece with what it includes, without triton, and with sgm from its archive."""
+    """Write a requirement file with its includes, without triton, and with sgm from its archive."""
     lines = without(requirement_lines(environment.REQUIREMENTS / source))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("\n".join(map(from_archive, lines)) + "\n", encoding="utf-8")
@@ -65,19 +65,19 @@ def strip(source: str, target: Path) -> int:
 
 
 def from_archive(line: str) -> str:
-    """A requirement that needs git, as the archive that GitHub makes of the same commit; other lines unchanged."""
+    """Replace a requirement that needs git with GitHub's archive of the same commit."""
     found = re.fullmatch(r"([\w-]+) @ git\+(https://github\.com/[\w.-]+/[\w.-]+?)(?:\.git)?@([0-9a-f]{40})", line)
     return f"{found[1]} @ {found[2]}/archive/{found[3]}.zip" if found else line
 
 
 def sgm_archive(project: Path) -> str:
-    """Where the reference package is downloaded from."""
+    """Return the download address of the reference package."""
     lines = map(from_archive, requirement_lines(project / "requirements" / "sgm.txt"))
     return next(line.partition(" @ ")[2] for line in lines if line.startswith("sgm @ "))
 
 
 def install(target: Path) -> int:
-    """Installs a stripped file at the locked versions, and notes for run.py that nothing is missing."""
+    """Install a filtered file at the locked versions, and stamp the environment as complete for run.py."""
     environment.ensure(str(target))
     environment.ensure(*environment.RUNTIME)
     return 0
@@ -89,16 +89,16 @@ def write_starter(path: Path) -> int:
 
 
 def shortcut_command(root: PurePath, *, remove: bool = False) -> list[str]:
-    """The command that makes or removes the shortcuts on the desktop and in the Start menu."""
+    """Return the command that creates or removes the shortcuts on the desktop and in the Start menu."""
     script = str(root / "scripts" / "windows" / "shortcuts.ps1")
     shell = ["powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", script]
     return [*shell, "-Target", str(root / STARTER), *(["-Remove"] if remove else [])]
 
 
 def open_file(path: Path) -> int:
-    """As a double-click does."""
+    """Open a file as a double-click does."""
     if sys.platform == "win32":
-        os.environ.pop("PIP_LOG", None)  # the log is about the installation
+        os.environ.pop("PIP_LOG", None)  # the log is only for the installation
         os.startfile(path)
         return 0
     return 1

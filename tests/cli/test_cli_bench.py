@@ -137,7 +137,7 @@ def test_growth_names_its_plots(
         (("--num-frames", "0"), "num_frames"),
         (("--version", "svd_xt"), "--version requires --size full, got --size tiny"),
         (("--size", "full", "--version", "svd_9"), "there is no model version 'svd_9'"),
-        (("--growth", "frames,colour", "--json", "x"), "--growth takes frames, area, steps, jobs, separated by commas"),
+        (("--growth", "frames,colour", "--json", "x"), "--growth must be a comma-separated list of frames, area"),
         (("--growth", "frames"), "--growth needs an output file; add one, such as --json growth.json"),
         (("--plots", "plots"), "--plots needs --growth; add --growth frames,area or remove --plots"),
         (("--precision", "fp8"), "argument --precision: invalid choice: 'fp8'"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from img2vid.engine import Conditioning, SamplerSettings
+from img2vid.engine import Conditioning, ConditioningSettings, SamplerSettings
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.sampling.block_cache import BlockCache, InnerBlocks
 from img2vid.engine.sampling.discretization import edm_sigmas
@@ -33,7 +33,7 @@ NOISE = draw(FRAMES, 4, 8, 8, seed=2)
 def pair(small_engine: NativeEngine) -> Pair:
     image = draw(1, 3, 64, 64, seed=0).clamp(-1, 1)
     return small_engine.condition(
-        image, cond_noise=torch.zeros_like(image), cond_aug=0.0, motion_bucket_id=90, fps=7, num_frames=FRAMES
+        image, ConditioningSettings(7, 90, 0.0), cond_noise=torch.zeros_like(image), num_frames=FRAMES
     )
 
 

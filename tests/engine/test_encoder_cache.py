@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from img2vid.engine import Conditioning, load_engine
+from img2vid.engine import Conditioning, ConditioningSettings, load_engine
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.encoder_cache import CAPACITY, EncoderCache, fingerprint
 
@@ -45,10 +45,12 @@ def runs(engine: NativeEngine) -> Runs:
     return counted
 
 
-def condition(engine: NativeEngine, picture: int = 0, noise: int = 1, **changes: Any) -> tuple[Tensor, ...]:
-    scalars = {"cond_aug": 0.02, "motion_bucket_id": 90, "fps": 7, "num_frames": 3, **changes}
+def condition(
+    engine: NativeEngine, picture: int = 0, noise: int = 1, num_frames: int = 3, **changes: Any
+) -> tuple[Tensor, ...]:
+    settings = ConditioningSettings(**{"fps": 7, "motion_bucket_id": 90, "cond_aug": 0.02, **changes})
     pair: tuple[Conditioning, Conditioning] = engine.condition(
-        draw(picture).clamp(-1, 1), cond_noise=draw(noise), **scalars
+        draw(picture).clamp(-1, 1), settings, cond_noise=draw(noise), num_frames=num_frames
     )
     return tuple(part for half in pair for part in vars(half).values())
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from img2vid.engine import Conditioning, Engine, StepInfo
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import LoadOptions
+from img2vid.engine.interface import ConditioningSettings, LoadOptions
 from img2vid.engine.model import build_meta
 from img2vid.engine.sampling.discretization import make_sigmas
 
@@ -60,10 +60,8 @@ def test_conditioning(engine: Engine, golden: GoldenModel, assert_golden: Compar
     meta, recorded = golden.meta, golden.recorded
     pair = engine.condition(
         recorded["image"],
+        ConditioningSettings(meta["fps"], meta["motion"], meta["cond_aug"]),
         cond_noise=recorded["cond_noise"],
-        cond_aug=meta["cond_aug"],
-        motion_bucket_id=meta["motion"],
-        fps=meta["fps"],
         num_frames=meta["T"],
     )
     for half, conditioning in zip(("c", "uc"), pair, strict=True):

@@ -12,6 +12,7 @@ from torch import Tensor
 from img2vid.engine import (
     Clip,
     Conditioning,
+    ConditioningSettings,
     Engine,
     Parts,
     Progress,
@@ -29,17 +30,9 @@ FRAMES, HEIGHT, WIDTH = 3, 32, 48
 Events = list[Progress]
 
 
-def clip(seed: int = 23, **more: Any) -> Clip:
-    values: dict[str, Any] = {
-        "seed": seed,
-        "num_frames": FRAMES,
-        "fps": 6,
-        "motion_bucket_id": 127,
-        "cond_aug": 0.5,
-        "decode_t": 2,
-        "sampler": SAMPLER,
-    }
-    return Clip(**{**values, **more})
+def clip(seed: int = 23, num_frames: int = FRAMES, **changes: float) -> Clip:
+    conditioning = ConditioningSettings(**{"fps": 6, "motion_bucket_id": 127, "cond_aug": 0.5, **changes})
+    return Clip(seed, num_frames, conditioning, 2, SAMPLER)
 
 
 def picture() -> NDArray[np.float32]:
@@ -58,8 +51,10 @@ class RecordingEngine:
         self.noise = self.drawn_later = self.decoded = torch.empty(0)
         self.chunks = 0
 
-    def condition(self, image: Tensor, **more: Any) -> tuple[Conditioning, Conditioning]:
-        self.conditioned = {"image": image, **more}
+    def condition(
+        self, image: Tensor, settings: ConditioningSettings, *, cond_noise: Tensor, num_frames: int
+    ) -> tuple[Conditioning, Conditioning]:
+        self.conditioned = {"image": image, "settings": settings, "cond_noise": cond_noise, "num_frames": num_frames}
         half = Conditioning(torch.zeros(FRAMES, 1, 5), torch.zeros(FRAMES, 4, 4, 6), torch.zeros(FRAMES, 9))
         return half, half
 
@@ -115,8 +110,8 @@ def test_the_engine_is_given_the_clips_numbers() -> None:
     render_with(engine, clip(fps=12, motion_bucket_id=40, cond_aug=0.1))
     given = engine.conditioned
     assert torch.equal(given["image"], torch.as_tensor(picture())[None])
-    numbers = {name: given[name] for name in ("fps", "motion_bucket_id", "cond_aug", "num_frames")}
-    assert numbers == {"fps": 12, "motion_bucket_id": 40, "cond_aug": 0.1, "num_frames": FRAMES}
+    assert given["settings"] == ConditioningSettings(fps=12, motion_bucket_id=40, cond_aug=0.1)
+    assert given["num_frames"] == FRAMES
     assert engine.chunks == 2
     assert (engine.decoded == 0.25).all()
 

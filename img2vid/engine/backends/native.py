@@ -12,7 +12,16 @@ from img2vid.engine.encoder_cache import fingerprint
 from img2vid.engine.fast.decoder import FastDecoder
 from img2vid.engine.fast.tile_plan import TilePlan
 from img2vid.engine.fast.unet import FastUNet
-from img2vid.engine.interface import DTYPES, Conditioning, LoadOptions, OnStep, Parts, SamplerSettings, StepInfo
+from img2vid.engine.interface import (
+    DTYPES,
+    Conditioning,
+    ConditioningSettings,
+    LoadOptions,
+    OnStep,
+    Parts,
+    SamplerSettings,
+    StepInfo,
+)
 from img2vid.engine.memory.accounting import ClipSize, Needs
 from img2vid.engine.memory.device import free_on_card
 from img2vid.engine.memory.offload import NETWORK, OffloadManager
@@ -105,29 +114,25 @@ class NativeEngine:
     def condition(
         self,
         image: Tensor,
+        settings: ConditioningSettings,
         *,
         cond_noise: Tensor,
-        cond_aug: float,
-        motion_bucket_id: float,
-        fps: float,
         num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
         """See `Engine.condition`."""
         conditioner = self.model.conditioner
 
         def noisy_frame() -> Tensor:
-            return image.to(self.device) + cond_aug * cond_noise.to(self.device)
+            return image.to(self.device) + settings.cond_aug * cond_noise.to(self.device)
 
         embedding = self.parts[CLIP].seen(
             fingerprint(image), lambda: self._at_work(CLIP, lambda: conditioner.embed_image(image.to(self.device)))
         )
         latents = self.parts[ENCODER].seen(
-            fingerprint(image, cond_noise, cond_aug),
+            fingerprint(image, cond_noise, settings.cond_aug),
             lambda: self._at_work(ENCODER, lambda: conditioner.encode_frame(noisy_frame())),
         )
-        # The models were trained with fps - 1.
-        scalars = {"fps_id": fps - 1, "motion_bucket_id": motion_bucket_id, "cond_aug": cond_aug}
-        return conditioner.clip(embedding, latents, scalars, num_frames)
+        return conditioner.clip(embedding, latents, settings.scalars(), num_frames)
 
     @torch.inference_mode()
     def sample(

@@ -17,7 +17,16 @@ from torch import Tensor
 
 from img2vid.engine.config import DiffusionConfig, load_tree
 from img2vid.engine.decoding import in_chunks
-from img2vid.engine.interface import DTYPES, Conditioning, LoadOptions, OnStep, Parts, SamplerSettings, StepInfo
+from img2vid.engine.interface import (
+    DTYPES,
+    Conditioning,
+    ConditioningSettings,
+    LoadOptions,
+    OnStep,
+    Parts,
+    SamplerSettings,
+    StepInfo,
+)
 from img2vid.engine.model import build_meta
 from img2vid.engine.sampling.validation import check_sampler_settings
 from img2vid.engine.weights.checkpoint import read_tensors
@@ -84,11 +93,9 @@ class SgmEngine:
     def condition(
         self,
         image: Tensor,
+        settings: ConditioningSettings,
         *,
         cond_noise: Tensor,
-        cond_aug: float,
-        motion_bucket_id: float,
-        fps: float,
         num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
         """See `Engine.condition`."""
@@ -99,10 +106,8 @@ class SgmEngine:
 
         batch = {
             "cond_frames_without_noise": image,
-            "cond_frames": image + cond_aug * cond_noise,
-            "fps_id": number(fps - 1),
-            "motion_bucket_id": number(motion_bucket_id),
-            "cond_aug": number(cond_aug),
+            "cond_frames": image + settings.cond_aug * cond_noise,
+            **{name: number(value) for name, value in settings.scalars().items()},
         }
         pair = self.model.conditioner.get_unconditional_conditioning(batch, force_uc_zero_embeddings=PICTURE_KEYS)
         cond, uncond = (_repeat(cast(dict[str, Tensor], part), num_frames) for part in pair)

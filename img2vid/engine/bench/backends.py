@@ -11,12 +11,12 @@ from torch import Tensor
 
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import DiffusionConfig, load_config
-from img2vid.engine.interface import Conditioning, Engine, SamplerSettings
+from img2vid.engine.interface import Conditioning, ConditioningSettings, Engine, SamplerSettings
 from img2vid.engine.loading import load_engine
 
 Run = Callable[[], list[Tensor]]
 """Function that runs a stage once from prepared inputs and returns the outputs."""
-COND_AUG, MOTION_BUCKET_ID, FPS = 0.02, 127, 7
+CONDITIONING = ConditioningSettings(fps=7, motion_bucket_id=127, cond_aug=0.02)
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,8 @@ class EngineBackend:
                 part.seen.clear()
         cond, _ = self.engine.condition(
             inputs.image,
+            CONDITIONING,
             cond_noise=inputs.cond_noise,
-            cond_aug=COND_AUG,
-            motion_bucket_id=MOTION_BUCKET_ID,
-            fps=FPS,
             num_frames=shape.num_frames,
         )
         return [cond.crossattn, cond.concat, cond.vector]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from img2vid.engine.bench.backends import COND_AUG, FPS, MOTION_BUCKET_ID, Run, Shape, draw_inputs
+from img2vid.engine.bench.backends import CONDITIONING, Run, Shape, draw_inputs
 from img2vid.engine.config import (
     AutoencodingEngineConfig,
     DiffusionConfig,
@@ -138,7 +138,7 @@ class DiffusersBackend:
 
         if stage == "condition":
             image = inputs.image.to(self.device)
-            noisy = image + COND_AUG * inputs.cond_noise.to(self.device)
+            noisy = image + CONDITIONING.cond_aug * inputs.cond_noise.to(self.device)
             return lambda: self._condition(image, noisy)
         if stage == "step":
             context, concat = (
@@ -177,7 +177,7 @@ class DiffusersBackend:
         scales = torch.linspace(1.0, 2.5, noise.shape[1], device=self.device, dtype=self.dtype)[
             None, :, None, None, None
         ]
-        numbers = torch.tensor([[FPS - 1, MOTION_BUCKET_ID, COND_AUG]] * 2, device=self.device, dtype=self.dtype)
+        numbers = torch.tensor([[*CONDITIONING.scalars().values()]] * 2, device=self.device, dtype=self.dtype)
         latents = noise * scheduler.init_noise_sigma
         for timestep in scheduler.timesteps:
             scaled = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)

@@ -52,7 +52,7 @@ class Norm(nn.Module):
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and variance (n, groups) in float32 of maps or tiles of them. pixels: number of their pixels."""
+    """Mean and variance (n, groups) in float32 of maps or tiles of them. pixels: number of pixels."""
 
     mean: Tensor
     variance: Tensor

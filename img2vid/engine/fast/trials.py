@@ -23,7 +23,7 @@ Attempt = Callable[[torch.device, torch.dtype], Sequence[tuple[Tensor, Tensor]]]
 
 
 class Unsupported(Exception):
-    """Missing requirement of a fast path on this machine, raised by an attempt; not logged as a warning."""
+    """Missing requirement of a fast path on this machine, named by the message; not logged as a warning."""
 
 
 @dataclass(frozen=True)

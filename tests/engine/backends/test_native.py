@@ -7,7 +7,7 @@ from torch import Tensor
 
 from img2vid.engine import Conditioning, SamplerSettings, StepInfo, load_engine
 from img2vid.engine.backends.native import NativeEngine
-from img2vid.engine.interface import DTYPES, Precision
+from img2vid.engine.interface import DTYPES, ConditioningSettings, Precision
 from img2vid.engine.sampling.discretization import edm_sigmas
 from img2vid.errors import BadInput, Cancelled
 
@@ -28,7 +28,7 @@ def pair(small_engine: NativeEngine) -> tuple[Conditioning, Conditioning]:
 def condition(engine: NativeEngine) -> tuple[Conditioning, Conditioning]:
     image = draw(1, 3, 64, 64).clamp(-1, 1)
     return engine.condition(
-        image, cond_noise=draw(1, 3, 64, 64, seed=1), cond_aug=0.02, motion_bucket_id=90, fps=7, num_frames=FRAMES
+        image, ConditioningSettings(7, 90, 0.02), cond_noise=draw(1, 3, 64, 64, seed=1), num_frames=FRAMES
     )
 
 
@@ -51,8 +51,8 @@ def test_only_the_encoded_frame_is_noisy_and_only_by_cond_aug(small_engine: Nati
     image, noise = draw(1, 3, 64, 64).clamp(-1, 1), draw(1, 3, 64, 64, seed=1)
 
     def conditioned(cond_aug: float, noise: Tensor) -> Conditioning:
-        more = {"motion_bucket_id": 90, "fps": 7, "num_frames": 1}
-        return small_engine.condition(image, cond_noise=noise, cond_aug=cond_aug, **more)[0]
+        settings = ConditioningSettings(7, 90, cond_aug)
+        return small_engine.condition(image, settings, cond_noise=noise, num_frames=1)[0]
 
     clean, noisy = conditioned(0.0, noise), conditioned(0.5, noise)
     assert torch.equal(clean.crossattn, noisy.crossattn)

@@ -14,7 +14,7 @@ from golden_models import golden_model, relative_error
 from torch import Tensor
 
 from img2vid import paths
-from img2vid.engine import Conditioning, Engine, SamplerSettings, StepInfo, load_engine
+from img2vid.engine import Conditioning, ConditioningSettings, Engine, SamplerSettings, StepInfo, load_engine
 from img2vid.engine.backends.sgm import adapt, import_sgm
 from img2vid.engine.sampling.discretization import make_sigmas
 from img2vid.engine.weights.random import write_random_checkpoint
@@ -126,10 +126,8 @@ def draw(*shape: int, seed: int) -> Tensor:
 def condition(engine: Engine, height: int = 64, width: int = 64) -> Pair:
     return engine.condition(
         draw(1, 3, height, width, seed=1).clamp(-1, 1),
+        ConditioningSettings(9, 90, 0.1),
         cond_noise=draw(1, 3, height, width, seed=2),
-        cond_aug=0.1,
-        motion_bucket_id=90,
-        fps=9,
         num_frames=FRAMES,
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from img2vid.engine import Conditioning, SamplerSettings, load_engine
 from img2vid.engine.backends.native import NativeEngine
-from img2vid.engine.interface import DTYPES, MemoryPlan
+from img2vid.engine.interface import DTYPES, ConditioningSettings, MemoryPlan
 from img2vid.engine.memory.accounting import LiveBytes
 from img2vid.engine.memory.offload import ALIGNMENT, CHUNK, NETWORK, Group, PinnedPool, Prefetcher, SynchronousCopies
 from img2vid.engine.memory.plans import Plan
@@ -39,7 +39,7 @@ def load(plan: Plan, **options: Any) -> NativeEngine:
 def condition(engine: NativeEngine) -> Pair:
     image = draw(1, 3, 64, 64).clamp(-1, 1)
     return engine.condition(
-        image, cond_noise=draw(1, 3, 64, 64, seed=1), cond_aug=0.02, motion_bucket_id=90, fps=7, num_frames=3
+        image, ConditioningSettings(7, 90, 0.02), cond_noise=draw(1, 3, 64, 64, seed=1), num_frames=3
     )
 
 

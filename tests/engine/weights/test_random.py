@@ -7,7 +7,7 @@ import torch
 from golden_models import golden_model
 from safetensors.torch import load_file
 
-from img2vid.engine import SamplerSettings, load_engine
+from img2vid.engine import ConditioningSettings, SamplerSettings, load_engine
 from img2vid.engine.weights.random import write_random_checkpoint
 
 CONFIG = golden_model("tiny_svd").config
@@ -17,7 +17,7 @@ def test_an_engine_loads_them_and_its_results_are_of_a_sensible_size(tmp_path: P
     engine = load_engine(CONFIG, write_random_checkpoint(CONFIG, tmp_path / "random.safetensors", 0))
     image = torch.rand(1, 3, 64, 64) * 2 - 1
     cond, uncond = engine.condition(
-        image, cond_noise=torch.zeros_like(image), cond_aug=0.02, motion_bucket_id=127, fps=7, num_frames=2
+        image, ConditioningSettings(7, 127, 0.02), cond_noise=torch.zeros_like(image), num_frames=2
     )
     noise = torch.randn(2, engine.latent_channels, 64 // engine.downsampling, 64 // engine.downsampling)
     latents = engine.sample(noise, cond, uncond, SamplerSettings(num_steps=1))

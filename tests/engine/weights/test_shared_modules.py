@@ -12,7 +12,7 @@ from golden_models import golden_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from img2vid.engine import load_engine
+from img2vid.engine import ConditioningSettings, load_engine
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
 from img2vid.engine.model import build_meta
@@ -61,9 +61,7 @@ def kept(engine: NativeEngine, before: NativeEngine) -> set[str]:
 
 def outputs(engine: NativeEngine) -> list[Tensor]:
     image = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
-    pair = engine.condition(
-        image, cond_noise=torch.ones_like(image), cond_aug=0.1, motion_bucket_id=90, fps=7, num_frames=2
-    )
+    pair = engine.condition(image, ConditioningSettings(7, 90, 0.1), cond_noise=torch.ones_like(image), num_frames=2)
     with torch.inference_mode():
         denoised = engine.denoiser(torch.ones(2, 4, 8, 8), torch.tensor(3.0), [pair[0]])
     return [*vars(pair[0]).values(), *denoised]

@@ -9,6 +9,7 @@ from typing import Any, cast
 from img2vid.errors import BadInput
 from img2vid.gallery.measurement import Measurement, measure_result
 from img2vid.inference import EngineChoice
+from img2vid.jobs import fingerprint
 from img2vid.jobs import job as rows
 from img2vid.jobs.database import Connection
 from img2vid.jobs.inputs import safe_name
@@ -160,7 +161,7 @@ class Entries:
             f"SELECT {ROW} {FROM} WHERE results.likeness = ? AND results.deleted IS NULL AND results.created >= ? "
             "ORDER BY results.number DESC"
         )
-        found = self._entries(query, [rows.likeness(settings, choice, picture), since])
+        found = self._entries(query, [fingerprint.of_video(settings, choice, picture), since])
         return next((entry for entry in found if entry.result.video.is_file()), None)
 
     # Annotations

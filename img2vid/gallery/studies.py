@@ -14,6 +14,7 @@ from img2vid.errors import BadInput
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.gallery.sweep_axes import Axis
 from img2vid.inference import EngineChoice
+from img2vid.jobs import fingerprint
 from img2vid.jobs import job as rows
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.store import Store
@@ -111,7 +112,7 @@ class Studies:
         self, service: "JobService", wanted: Sequence[Wanted], picture: Path, name: str, folder: Path | None
     ) -> list[Cell]:
         """Return a cell for each requested video. Cells with the same settings share a job."""
-        keys = [rows.likeness(*one, picture.name) for one in wanted]
+        keys = [fingerprint.of_video(*one, picture.name) for one in wanted]
         different = dict(zip(keys, wanted, strict=True))
         found = {key: self._found(*one, picture.name) for key, one in different.items()}
         missing = {key: one for key, one in different.items() if found[key] is None}
@@ -149,7 +150,7 @@ class Studies:
 
     def outlook(self, wanted: Sequence[Wanted], picture: str) -> Outlook:
         """Return the expected cost of a study. `picture` is the input's file name."""
-        different = {rows.likeness(settings, choice, picture): (settings, choice) for settings, choice in wanted}
+        different = {fingerprint.of_video(settings, choice, picture): (settings, choice) for settings, choice in wanted}
         missing = [one for one in different.values() if self._found(*one, picture) is None]
         times = [self._store.expected_seconds(*one) for one in missing]
         known = [seconds for seconds in times if seconds is not None]
@@ -163,10 +164,10 @@ class Studies:
         entry = self._entries.same(settings, choice, picture)
         if entry is not None:
             return entry.job.id
-        key = rows.likeness(settings, choice, picture)
+        key = fingerprint.of_video(settings, choice, picture)
         for job in self._store.jobs(limit=-1, states=(State.RUNNING, State.WAITING)):
             alone = job.settings.num_samples == 1
-            if alone and rows.likeness(job.settings, job.choice, job.picture.name) == key:
+            if alone and fingerprint.of_video(job.settings, job.choice, job.picture.name) == key:
                 return job.id
         return None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from img2vid import paths
 from img2vid.errors import StoreError
+from img2vid.jobs import fingerprint
 from img2vid.jobs import job as rows
 
 Connection = sqlite3.Connection
@@ -68,7 +69,7 @@ def _fill_results(db: Connection) -> None:
     for number, result, settings, choice, picture, picture_name, created in found.fetchall():
         requested = rows.settings_from_text(settings)
         one = rows.one_video(requested, rows.result_from_text(result).seed)
-        likeness = rows.likeness(one, rows.choice_from_text(choice), picture)
+        likeness = fingerprint.of_video(one, rows.choice_from_text(choice), picture)
         words = rows.searched(picture_name, requested.version, "", ())
         db.execute(
             "UPDATE results SET created = ?, version = ?, likeness = ?, words = ? WHERE number = ?",

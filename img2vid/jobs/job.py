@@ -1,6 +1,5 @@
 """Plain values that the store returns: jobs, results, progress and model status."""
 
-import hashlib
 import json
 import secrets
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from img2vid.inference import EngineChoice
-from img2vid.settings import MAX_SEED, PARAMS, SampleSettings
+from img2vid.settings import MAX_SEED, SampleSettings
 
 
 class State(str, Enum):
@@ -182,24 +181,6 @@ def settings_from_text(text: str) -> SampleSettings:
         return SampleSettings(**values)
     except ValidationError:
         return SampleSettings.model_construct(**values)
-
-
-def likeness(settings: SampleSettings, choice: EngineChoice, picture: str) -> str:
-    """Return a checksum of all that one video depends on. Videos with the same checksum are identical.
-
-    picture: file name among the store's inputs, which starts with the checksum of its contents. Unused settings, the
-    memory plan, threads, compilation and num_samples are not part of it.
-    """
-    unused = {name for choice, names in PARAMS.items() if choice not in _chosen(settings) for name in names}
-    unused -= {name for choice in _chosen(settings) for name in PARAMS[choice]}
-    counted = settings.model_dump(exclude={*unused, "num_samples", "saving_fps"})
-    engine = (choice.provider, choice.device, choice.precision, choice.decoder_precision)
-    facts = [counted, settings.file_fps, engine, picture.partition(".")[0]]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _chosen(settings: SampleSettings) -> tuple[str, str, str]:
-    return settings.sampler, settings.discretization, settings.guider
 
 
 def choice_to_text(choice: EngineChoice) -> str:

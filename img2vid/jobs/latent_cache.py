@@ -4,12 +4,9 @@ The key covers all that the latents depend on. A job that is run again starts wi
 decode_t. Each blob records the model that made it and is used with no other model.
 """
 
-import hashlib
 import io
-import json
 import logging
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 
 from img2vid.files import whole_file
 from img2vid.inference import EngineChoice, LoadedModel, made_by
+from img2vid.jobs.fingerprint import of_latents
 from img2vid.jobs.job import Job
 from img2vid.settings import SampleSettings
 
@@ -25,22 +23,11 @@ logger = logging.getLogger(__name__)
 
 KEPT = 12
 """Maximum number of blobs; the oldest are dropped. One of the full model has about 4 MB."""
-AFTERWARDS = {"decode_t", "saving_fps", "watermark", "num_samples"}
-"""Settings that do not affect the latents."""
-OF_DECODING = {"decoder_precision", "memory"}
-"""Fields of EngineChoice that do not affect the latents."""
-
-
-def fingerprint(settings: SampleSettings, choice: EngineChoice, picture_sha256: str) -> str:
-    """Return the cache key of one video's latents, a hash of its settings, engine options and picture."""
-    engine = {name: value for name, value in asdict(choice).items() if name not in OF_DECODING}
-    facts = [settings.model_dump(exclude=AFTERWARDS), engine, picture_sha256]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def latents_key(job: Job, index: int) -> str:
     """Return the cache key of a job's `index`-th video."""
-    return fingerprint(job.settings_of(index), job.choice, job.picture.stem)
+    return of_latents(job.settings_of(index), job.choice, job.picture.stem)
 
 
 def pack(latents: NDArray[np.float32], made_by: str) -> bytes:
@@ -114,4 +101,4 @@ class CachedLatents:
         self._cache.drop(self._key(settings))
 
     def _key(self, settings: SampleSettings) -> str:
-        return fingerprint(settings, self._choice, self._picture)
+        return of_latents(settings, self._choice, self._picture)

@@ -12,6 +12,7 @@ from typing import Any
 
 from img2vid.errors import BadInput, StoreError
 from img2vid.inference import EngineChoice
+from img2vid.jobs import fingerprint
 from img2vid.jobs import job as rows
 from img2vid.jobs.database import Connection, Database
 from img2vid.jobs.estimate import Timing, expected
@@ -201,7 +202,7 @@ class Store(Database):
         query = "SELECT settings, choice, picture, picture_name FROM jobs WHERE id = ?"
         settings, choice, picture, picture_name = self._one(db, query, job_id)
         one = rows.one_video(rows.settings_from_text(settings), result.seed)
-        likeness = rows.likeness(one, rows.choice_from_text(choice), picture)
+        likeness = fingerprint.of_video(one, rows.choice_from_text(choice), picture)
         words = rows.searched(picture_name, one.version, "", ())
         added = db.execute(
             "INSERT INTO results (job, result, created, version, likeness, words) VALUES (?, ?, ?, ?, ?, ?)",

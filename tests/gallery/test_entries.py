@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_videos import write_result
 from other_settings import OTHER_VALUES
 
@@ -18,9 +16,9 @@ from img2vid.gallery.entries import Entries, Entry, Filter
 from img2vid.gallery.measurement import Measurement
 from img2vid.inference import EngineChoice
 from img2vid.jobs import database
-from img2vid.jobs.job import State, likeness, one_video, result_to_text
+from img2vid.jobs.job import State, one_video, result_to_text
 from img2vid.jobs.store import Store
-from img2vid.settings import PARAMS, SampleSettings
+from img2vid.settings import SampleSettings
 
 CHOICE = EngineChoice()
 PHOTO = (paths.PROJECT / "assets" / "dogs.jpg").read_bytes()
@@ -191,31 +189,7 @@ def test_a_video_that_was_made_elsewhere_is_taken_in(store: Store, tmp_path: Pat
     assert numbers(entries.find()) == [own.number, entry.number]
 
 
-# Fingerprints
-
-
-@given(name=st.sampled_from([name for name in OTHER_VALUES if name != "num_samples"]))
-def test_every_setting_that_counts_makes_another_video(name: str) -> None:
-    for whole in (SampleSettings(), SampleSettings(**OTHER_VALUES)):
-        other = SampleSettings(**{**whole.model_dump(), name: _another(whole, name)})
-        rests = any(name in names for names in PARAMS.values())
-        rests &= not any(name in PARAMS[choice] for choice in (whole.sampler, whole.discretization, whole.guider))
-        assert (likeness(whole, CHOICE, "a.png") == likeness(other, CHOICE, "a.png")) is rests
-
-
-def _another(settings: SampleSettings, name: str) -> Any:
-    default, other = SampleSettings.model_fields[name].default, OTHER_VALUES[name]
-    return other if getattr(settings, name) != other else default
-
-
-def test_likeness_is_of_engine_and_picture_too_but_not_of_what_changes_no_frame() -> None:
-    settings = SampleSettings()
-    mine = likeness(settings, CHOICE, "a.png")
-    assert mine == likeness(settings, replace(CHOICE, threads=3, memory="stages", compile=True), "a.jpg")
-    assert mine == likeness(settings.model_copy(update={"saving_fps": 6.0, "num_samples": 2}), CHOICE, "a.png")
-    for other in (replace(CHOICE, provider="sgm"), replace(CHOICE, precision="bf16"), replace(CHOICE, device="cpu")):
-        assert mine != likeness(settings, other, "a.png")
-    assert mine != likeness(settings, CHOICE, "b.png")
+# Equal videos
 
 
 def test_a_video_with_the_same_settings_is_found(store: Store) -> None:

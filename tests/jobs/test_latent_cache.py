@@ -1,7 +1,6 @@
 """Latent cache: latents outlive a failed run until their video exists, and match only their own model and settings."""
 
 import os
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from job_client import CPU, PHOTO, small
-from other_settings import OTHER_VALUES
 
 from img2vid import inference, pipeline
 from img2vid.engine import decode_latents
 from img2vid.errors import OutOfMemory
 from img2vid.inference import EngineChoice, LoadedModel
 from img2vid.jobs.latent_cache import (
-    AFTERWARDS,
     KEPT,
-    OF_DECODING,
     CachedLatents,
     LatentCache,
-    fingerprint,
     pack,
     unpack,
 )
@@ -49,22 +44,6 @@ def test_a_packet_of_another_model_or_a_damaged_one_gives_nothing() -> None:
     assert unpack(blob, "svd sgm") is None
     for damaged in (b"", b"no packet", blob[:-40], blob[:60]):
         assert unpack(damaged, "svd native") is None
-
-
-@pytest.mark.parametrize("name", SampleSettings.model_fields)
-def test_the_name_depends_on_all_that_the_latents_depend_on(name: str) -> None:
-    settings = SampleSettings()
-    other = settings.model_copy(update={name: OTHER_VALUES[name]})
-    assert (fingerprint(other, CPU, "0" * 64) == fingerprint(settings, CPU, "0" * 64)) == (name in AFTERWARDS)
-
-
-def test_the_name_depends_on_engine_and_picture() -> None:
-    settings, other = SampleSettings(), EngineChoice("sgm", "cuda", "bf16", True, "stages", "fp16", True, 3)
-    before = fingerprint(settings, EngineChoice(), "0" * 64)
-    assert fingerprint(settings, EngineChoice(), "1" * 64) != before
-    for field in fields(EngineChoice):
-        changed = replace(EngineChoice(), **{field.name: getattr(other, field.name)})
-        assert (fingerprint(settings, changed, "0" * 64) == before) == (field.name in OF_DECODING), field.name
 
 
 # The cache

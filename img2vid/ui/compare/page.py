@@ -7,7 +7,7 @@ import streamlit as st
 
 from img2vid.errors import BadInput
 from img2vid.gallery.studies import Outlook, Studies, Study, Wanted
-from img2vid.jobs.job import likeness
+from img2vid.jobs.fingerprint import of_video
 from img2vid.ui import formatting, resources
 from img2vid.ui.compare import state
 from img2vid.ui.compare.clips import clips_box
@@ -93,8 +93,8 @@ def _wanted(page: PageState, comparison: Comparison) -> list[Wanted]:
 def _differs(page: PageState, comparison: Comparison, study: Study) -> bool:
     """Return whether the columns or the input differ from those of the shown clips."""
     assert page.tab.picture is not None
-    now = [likeness(*one, page.tab.picture.file) for one in _wanted(page, comparison)]
-    return now != [likeness(cell.settings, cell.choice, study.picture.name) for cell in study.cells]
+    now = [of_video(*one, page.tab.picture.file) for one in _wanted(page, comparison)]
+    return now != [of_video(cell.settings, cell.choice, study.picture.name) for cell in study.cells]
 
 
 def _outlook(page: PageState, comparison: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -128,6 +129,39 @@ def test_imports_point_downward() -> None:
         if LEVELS[other] >= LEVELS[own] or other in APART.get(own, ())
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def drawn() -> tuple[dict[str, tuple[str, ...]], list[tuple[str, str]]]:
+    """Return the nodes of the diagram in docs/architecture.md, with the packages each stands for, and its arrows."""
+    text = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    diagram = text.partition("flowchart TD")[2].partition("```")[0]
+    labels = {node: tuple(label.split(", ")) for node, label in re.findall(r'(\w+)\["([^"]+)"\]', diagram)}
+    arrows: list[tuple[str, str]] = []
+    for line in re.sub(r'\["[^"]+"\]', "", diagram).split("\n"):
+        if "-->" in line:
+            above, below = (side.split("&") for side in line.split("-->"))
+            arrows += [(one.strip(), other.strip()) for one in above for other in below]
+    nodes = {node: labels.get(node, (node,)) for arrow in arrows for node in arrow}
+    return nodes, arrows
+
+
+def test_the_diagram_shows_these_packages_and_what_they_import() -> None:
+    """Imports that skip levels are not drawn, but the arrows lead to them."""
+    nodes, arrows = drawn()
+    assert sorted(name for names in nodes.values() for name in names) == sorted(LEVELS)
+    below: dict[str, set[str]] = {node: set() for node in nodes}
+    for node in TopologicalSorter({node: {b for a, b in arrows if a == node} for node in nodes}).static_order():
+        direct = {other for one, other in arrows if one == node}
+        below[node] = direct.union(*(below[other] for other in direct))
+    node_of = {name: node for node, names in nodes.items() for name in names}
+    missing = {
+        f"{own} imports {other}"
+        for path in PACKAGE
+        if (own := package_of(module_of(path)))
+        for name in imported(path)
+        if (other := package_of(name)) and node_of[other] not in {node_of[own], *below[node_of[own]]}
+    }
+    assert not missing, "\n".join(sorted(missing))
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:

@@ -190,9 +190,9 @@ def test_magics_become_calls() -> None:
 def test_the_page_in_docs_lists_the_cells_and_the_options_of_the_dashboard() -> None:
     page = (paths.PROJECT / "docs" / "colab.md").read_text(encoding="utf-8")
     titles = [source.partition("\n")[0].removeprefix("# @title ") for source in cells()]
-    assert re.findall(r"^\| (\d\. [\w ]+) \|", page, re.MULTILINE) == titles
+    assert re.findall(r"^\* \*\*(\d\. [\w ]+)\*\*", page, re.MULTILINE) == titles
     set_there = {name for name in re.findall(r'"(server\.\w+)":', cells()[4]) if name not in STARTING}
-    assert {*re.findall(r"^\| `--(server\.\w+)`", page, re.MULTILINE)} == set_there
+    assert {*re.findall(r"`--(server\.\w+)`", page)} == set_there
 
 
 # The cells

@@ -1,37 +1,42 @@
-"""Background tasks that need no worker, such as imports and exports. They run in threads, independent of any page."""
+"""Background work that needs no worker: tasks and pollers in daemon threads, independent of any page."""
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from img2vid.errors import Cancelled, Img2VidError
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[int, int], None]
-"""Progress callback with the finished and the total count; raises Cancelled after the task was cancelled."""
+P = TypeVar("P")
+T = TypeVar("T")
+
+Count = tuple[int, int]
+"""Progress as the finished and the total count."""
+OnProgress = Callable[[Count], None]
+"""Progress callback; raises Cancelled after the task was cancelled."""
 
 
 @dataclass(frozen=True)
 class TaskResult:
     """Result of a task as one sentence. `details` are lines about single files, `file` is the output file."""
 
-    text: str
+    text: str = ""
     details: tuple[str, ...] = ()
     file: Path | None = None
 
 
 @dataclass(frozen=True)
-class BackgroundTask:
+class BackgroundTask(Generic[P]):
     """Progress or result of a task."""
 
     state: Literal["running", "stopping", "done", "failed", "cancelled"] = "running"
-    done: int = 0
-    total: int = 0
-    outcome: TaskResult = TaskResult("")
+    progress: P | None = None
+    outcome: TaskResult = TaskResult()
 
     @property
     def active(self) -> bool:
@@ -39,14 +44,14 @@ class BackgroundTask:
         return self.state in ("running", "stopping")
 
 
-class BackgroundTasks:
-    """Runs at most one task per name, each in its own thread. Thread-safe."""
+class BackgroundTasks(Generic[P]):
+    """Runs at most one task per name, each in its own thread. Thread-safe. P: type of the progress."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, BackgroundTask] = {}
+        self._tasks: dict[str, BackgroundTask[P]] = {}
         self._lock = threading.Lock()
 
-    def start(self, name: str, work: Callable[[OnProgress], TaskResult]) -> bool:
+    def start(self, name: str, work: Callable[[Callable[[P], None]], TaskResult]) -> bool:
         """Start a task unless one with this name is active; return True if it was started."""
         with self._lock:
             previous = self._tasks.get(name)
@@ -57,13 +62,18 @@ class BackgroundTasks:
         threading.Thread(target=self._run, args=(name, work), name=f"img2vid {name}", daemon=True).start()
         return True
 
-    def get(self, name: str) -> BackgroundTask | None:
+    def get(self, name: str) -> BackgroundTask[P] | None:
         """Return the task with this name, active or ended, or None."""
         with self._lock:
             return self._tasks.get(name)
 
+    def active(self) -> bool:
+        """Return True if any task is active."""
+        with self._lock:
+            return any(task.active for task in self._tasks.values())
+
     def cancel(self, name: str) -> None:
-        """Cancel an active task; it stops after the current file."""
+        """Cancel an active task; it stops at its next progress report."""
         with self._lock:
             task = self._tasks.get(name)
             if task is not None and task.active:
@@ -76,27 +86,63 @@ class BackgroundTasks:
             if task is not None and not task.active:
                 del self._tasks[name]
 
-    def _run(self, name: str, work: Callable[[OnProgress], TaskResult]) -> None:
+    def _run(self, name: str, work: Callable[[Callable[[P], None]], TaskResult]) -> None:
         try:
-            outcome = work(lambda done, total: self._report(name, done, total))
-            self._end(name, BackgroundTask("done", outcome=outcome))
+            ended = BackgroundTask[P]("done", outcome=work(lambda progress: self._report(name, progress)))
         except Cancelled as error:
-            self._end(name, BackgroundTask("cancelled", outcome=TaskResult(str(error))))
+            ended = BackgroundTask[P]("cancelled", outcome=TaskResult(str(error)))
         except Img2VidError as error:
-            self._end(name, BackgroundTask("failed", outcome=TaskResult(str(error))))
+            log.warning("%s failed: %s", name, error)
+            ended = BackgroundTask[P]("failed", outcome=TaskResult(str(error)))
         except Exception as error:  # top level of the thread
             log.exception("%s failed", name)
             reason = " ".join(f"{type(error).__name__}, {error}".split())
-            self._end(name, BackgroundTask("failed", outcome=TaskResult(f"unexpected error: {reason}")))
+            ended = BackgroundTask[P]("failed", outcome=TaskResult(f"unexpected error: {reason}"))
+        with self._lock:
+            self._tasks[name] = replace(ended, progress=self._tasks[name].progress)
 
-    def _report(self, name: str, done: int, total: int) -> None:
+    def _report(self, name: str, progress: P) -> None:
         with self._lock:
             task = self._tasks[name]
             if task.state == "stopping":
                 raise Cancelled("stopped")
-            self._tasks[name] = replace(task, done=done, total=total)
+            self._tasks[name] = replace(task, progress=progress)
 
-    def _end(self, name: str, task: BackgroundTask) -> None:
-        with self._lock:
-            last = self._tasks[name]
-            self._tasks[name] = replace(task, done=last.done, total=last.total)
+
+class Poller(Generic[T]):
+    """Background poll of a slow check `look`; readers get the latest result at once.
+
+    `every`: seconds until a result is stale. A failed poll keeps the previous result. Thread-safe.
+    """
+
+    def __init__(self, look: Callable[[], T], every: float) -> None:
+        self._look, self._every = look, every
+        self._tasks: BackgroundTasks[None] = BackgroundTasks()
+        self._seen: T | None = None
+        self._at = float("-inf")
+
+    @property
+    def is_polling(self) -> bool:
+        """True while a poll is running."""
+        return self._tasks.active()
+
+    def last(self) -> T | None:
+        """Return the latest result, or None before the first poll ends. Never starts a poll."""
+        return self._seen
+
+    def latest(self) -> T | None:
+        """Return the latest result and start a poll if it is stale."""
+        if time.monotonic() - self._at > self._every:
+            self.poll()
+        return self._seen
+
+    def poll(self) -> None:
+        """Start a poll unless one is running."""
+        self._tasks.start("poll", lambda _: self._work())
+
+    def _work(self) -> TaskResult:
+        try:
+            self._seen = self._look()
+        finally:
+            self._at = time.monotonic()
+        return TaskResult()

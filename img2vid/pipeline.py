@@ -216,7 +216,6 @@ def clip_of(settings: SampleSettings) -> "Clip":
         seed=settings.seed,
         num_frames=settings.num_frames,
         conditioning=ConditioningSettings(**conditioning),
-        decode_t=settings.decode_t,
         sampler=sampler_settings(settings),
     )
 

@@ -21,7 +21,7 @@ settings.register_profile("img2vid", deadline=None)
 settings.load_profile("img2vid")
 
 SLOW = (
-    *("browser", "notebooks", "scripts", "tiny", "bench", "engine/bench", "engine/fast", "windows"),
+    *("browser", "notebooks", "scripts", "training", "bench", "engine/bench", "engine/fast", "windows"),
     *("engine/memory", "engine/weights/test_shared_modules.py", "engine/test_approximations.py"),
     *("jobs/test_cli_studies.py", "jobs/test_cluster.py", "jobs/test_service.py", "jobs/test_wait.py"),
     *("jobs/test_killed.py", "jobs/test_many.py", "jobs/test_own_cluster.py", "test_main.py", "test_pipeline.py"),

@@ -25,7 +25,7 @@ MODULES = sorted(
 )
 
 LAYERS = (
-    ("errors", "file_lock", "files", "progress"),
+    ("errors", "file_lock", "files", "hardware", "progress"),
     ("background", "paths", "settings"),
     ("versions",),
     ("checkpoints", "media", "version_defaults"),

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from img2vid.bench.request import (
     split_list,
     whole_number,
 )
+from img2vid.cli.output import say
 from img2vid.errors import BadInput
 
 DESCRIPTION = """Measure the time and memory each engine needs for every stage of the same clip, and compare both
 with the theoretical minimum on this machine. Runs alternate between engines. Engines that are not installed are
 skipped and listed. Checkpoints for the sizes middle and full contain random weights."""
 NATIVE_OPTIONS = ("memory", "decoder_precision", "compile")
+_say = partial(say, sender="bench")
 
 
 def add_bench(commands: Any) -> None:
@@ -154,9 +157,3 @@ def read_request(arguments: argparse.Namespace) -> Request:
 def _argv() -> list[str]:
     """Return the command line as recorded in the report."""
     return ["img2vid", *sys.argv[1:]] if sys.argv[1:2] == ["bench"] else [Path(sys.argv[0]).name, *sys.argv[1:]]
-
-
-def _say(text: str) -> None:
-    """Print progress to stderr; stdout is for results."""
-    sys.stderr.write(f"bench: {text}\n")
-    sys.stderr.flush()

@@ -7,11 +7,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.progress import DownloadColumn, TextColumn
 from rich.table import Table
 
 from img2vid.checkpoints import adding, copies, removing, rows
@@ -20,6 +18,7 @@ from img2vid.checkpoints.header import precision_of, read_header
 from img2vid.checkpoints.progress import Meter, OnProgress, Progress
 from img2vid.checkpoints.sources import find_source
 from img2vid.checkpoints.verify import verify
+from img2vid.cli.output import Bar, print_line, say
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.versions import ModelVersion, find_version, load_versions
 
@@ -66,7 +65,7 @@ def _interruptible(answer: Answer) -> Answer:
         try:
             return answer(arguments)
         except KeyboardInterrupt:
-            _note("stopped; a download resumes from here when you start it again")
+            say("stopped; a download resumes from here when you start it again")
             return 130
 
     return run
@@ -101,7 +100,7 @@ def list_models(arguments: argparse.Namespace) -> int:
         for version in versions:
             path = version.checkpoint_path
             row = {**version.model_dump(), "checkpoint_path": None if path is None else str(path)}
-            _print(json.dumps(row))
+            print_line(json.dumps(row))
         return 0
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("version", "frames", "size"):
@@ -135,13 +134,13 @@ def download_models(arguments: argparse.Namespace) -> int:
     for version in versions:
         there = version.checkpoint_path
         if there is not None:
-            _note(f"{version.name} is already installed; check it with `img2vid models verify {version.name}`")
-            _print(str(there))
+            say(f"{version.name} is already installed; check it with `img2vid models verify {version.name}`")
+            print_line(str(there))
             continue
         source = find_source(version, arguments.source, arguments.mirror, arguments.token)
         with _bar(version.name) as on_progress:
             path = download(version, source, on_progress)
-        _print(str(path))
+        print_line(str(path))
     return 0
 
 
@@ -155,9 +154,9 @@ def verify_models(arguments: argparse.Namespace) -> int:
         try:
             with _bar(version.name) as on_progress:
                 found = verify(version, on_progress)
-            _print(f"{version.name}: {found.sentence()}")
+            print_line(f"{version.name}: {found.sentence()}")
         except Img2VidError as error:
-            _note(f"{version.name}: {error}")
+            say(f"{version.name}: {error}")
             wrong += 1
     return 2 if wrong else 0
 
@@ -177,19 +176,19 @@ def add_model(arguments: argparse.Namespace) -> int:
             on_progress=on_progress,
         )
     precision = precision_of(read_header(version.require_checkpoint()))
-    _note(f"{arguments.file} is {precision} and matches {version.config}; proposed row:")
+    say(f"{arguments.file} is {precision} and matches {version.config}; proposed row:")
     sys.stderr.write("\n" + rows.as_yaml(version) + "\n")
     if not _confirmed(arguments.yes, f"Add it to {rows.local_rows()}?"):
         return 1
     rows.add_row(version)
-    _print(version.name)
+    print_line(version.name)
     return 0
 
 
 def remove_model(arguments: argparse.Namespace) -> int:
     """Delete a checkpoint after confirmation."""
     removal = removing.plan_removal(find_version(arguments.version), shipped=arguments.shipped)
-    _note(f"{arguments.version}: {removal.sentence()}")
+    say(f"{arguments.version}: {removal.sentence()}")
     if not _confirmed(arguments.yes, "Continue?"):
         return 1
     removing.remove(removal)
@@ -208,12 +207,12 @@ def convert_model(arguments: argparse.Namespace) -> int:
         done = copies.write_copy(target, lambda file: convert(source, file, arguments.precision, meter))
     rows.add_row(copy.model_copy(update={"bytes": done.bytes, "sha256": done.sha256}))
     before = source.stat().st_size
-    _note(
+    say(
         f"{target}: {done.changed} of {done.tensors} tensors converted to {arguments.precision}, "
         f"{done.bytes / 1e9:.2f} GB instead of {before / 1e9:.2f} GB ({done.bytes / before:.0%}); "
         f"{source.name} is unchanged"
     )
-    _print(copy.name)
+    print_line(copy.name)
     return 0
 
 
@@ -227,25 +226,20 @@ def _confirmed(already: bool, question: str) -> bool:
     sys.stderr.flush()
     agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
     if not agreed:
-        _note("nothing changed")
+        say("nothing changed")
     return agreed
 
 
 @contextmanager
 def _bar(name: str) -> Generator[OnProgress, None, None]:
     """Show progress on stderr: a bar on a terminal, otherwise a line per 10 % and per retry."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Lines(name)
-        return
-    text, pace = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[pace]}")
-    with Bar(text, BarColumn(), DownloadColumn(), pace, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, pace="")
+    with Bar(DownloadColumn(), TextColumn("{task.fields[pace]}"), transient=True) as bar:
+        bar.show("", 0, None, pace="")
 
         def show(progress: Progress) -> None:
-            text = progress.note or STAGES[progress.stage].format(name)
-            total = progress.total or None
-            bar.update(task, description=text, completed=progress.done, total=total, pace=_pace(progress))
+            text, pace = progress.note or STAGES[progress.stage].format(name), _pace(progress)
+            line = _line(progress, text, pace)
+            bar.show(text, progress.done, progress.total or None, line=line, pace=pace)
 
         yield show
 
@@ -257,32 +251,12 @@ def _pace(progress: Progress) -> str:
     return speed if left is None else f"{speed}, {timedelta(seconds=round(left))} left"
 
 
-class _Lines:
-    """Progress as lines, for output that is not a terminal."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._last: Any = None
-
-    def __call__(self, progress: Progress) -> None:
-        """Print a line if the progress changed by 10 % or the retry reason changed."""
-        if progress.stage == "wait":
-            if self._last != progress.note.split(";")[0]:
-                self._last = progress.note.split(";")[0]
-                _note(progress.note)
-            return
-        tenth = 10 * progress.done // progress.total if progress.total else 0
-        if progress.stage in ("download", "convert") and self._last != tenth:
-            self._last = tenth
-            amount = f"{progress.done / 1e9:.2f} of {progress.total / 1e9:.2f} GB"
-            _note(", ".join(filter(None, (f"{STAGES[progress.stage].format(self._name)}: {amount}", _pace(progress)))))
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _note(text: str) -> None:
-    sys.stderr.write(f"img2vid: {text}\n")
-    sys.stderr.flush()
+def _line(progress: Progress, text: str, pace: str) -> tuple[object, str] | None:
+    """Return a line without a bar; its key changes with every 10 % and with the reason for a retry."""
+    if progress.stage == "check":
+        return None
+    if progress.stage == "wait":
+        return progress.note.split(";")[0], progress.note
+    tenth = 10 * progress.done // progress.total if progress.total else 0
+    amount = f"{progress.done / 1e9:.2f} of {progress.total / 1e9:.2f} GB"
+    return tenth, ", ".join(filter(None, (f"{text}: {amount}", pace)))

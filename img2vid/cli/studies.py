@@ -6,7 +6,6 @@ Both use the same job queue as the dashboard and reuse videos that were made wit
 import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 
 from img2vid import paths
 from img2vid.cli.options import add_engine, add_settings, choice_given, settings_given
+from img2vid.cli.output import Bar, print_line, say
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.gallery.sweep_axes import (
     NEVER_AXES,
@@ -125,7 +124,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             raise BadInput(f"{axis.name} is given both as an axis and as --{option}; remove one of them")
     cells = cells_from_options(given, axes)
     for sentence in unused_settings(axes, cells):
-        _print_error(sentence)
+        say(sentence)
     names = [", ".join(label_of_value(axis.name, getattr(cell, axis.name)) for axis in axes) for cell in cells]
     return _make(arguments, "sweep", cells, names, axes, "_".join(axis.name for axis in axes))
 
@@ -197,7 +196,8 @@ def _run(request: Request) -> int:
     from img2vid.gallery.studies import Studies
     from img2vid.jobs import wait
 
-    with StudyBar() as bar, wait.reserve_service() as service:
+    bar = StudyBar()
+    with bar, wait.reserve_service() as service:
         studies = Studies(service.store)
         study = _begin(request, service)
         asked = {cell.job: service.store.job(cell.job) for cell in study.cells}
@@ -206,7 +206,7 @@ def _run(request: Request) -> int:
         with wait.cancelling(service, ours):
             wait.wait_for_jobs(service, list(asked.values()), lambda jobs: bar.update(request.kind, service, jobs))
         if ours and (advice := service.store.model().advice):
-            _print_error(advice)
+            say(advice)
         jobs, made = studies.jobs(study), studies.made(study)
         failures = _failures(request, jobs, made)
         if not any(made):
@@ -234,7 +234,7 @@ def _begin(request: Request, service: "JobService") -> "Study":
     jobs = [service.store.job(cell.job) for cell in study.cells if not cell.reused]
     seconds = seconds_left(service.store, jobs) if jobs else None
     about = "" if seconds is None else f", about {timedelta(seconds=math.ceil(seconds))}"
-    _print_error(f"{request.picture.stem}: {len(study.cells)} videos, {reused} reused, {len(jobs)} to make{about}")
+    say(f"{request.picture.stem}: {len(study.cells)} videos, {reused} reused, {len(jobs)} to make{about}")
     return study
 
 
@@ -252,7 +252,7 @@ def _failures(request: Request, jobs: Sequence["Job | None"], made: Sequence["En
             else:
                 failures.append(wait.error_of(job))
             if any(made):
-                _print_error(f"{name}: {failures[-1]}")
+                say(f"{name}: {failures[-1]}")
     return failures
 
 
@@ -284,39 +284,20 @@ def _print_result(request: Request, study: "Study", sheet: "ContactSheet", files
         line = json.dumps({"video": shown[".mp4"], "sheet": shown[".png"], "table": shown[".csv"], "cells": cells})
     else:
         line = "\n".join(shown[suffix] for suffix in (".mp4", ".png", ".csv"))
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    print_line(line)
 
 
-class StudyBar:
-    """Progress bar on stderr, if that is a terminal: finished videos and the time left."""
+class StudyBar(Bar):
+    """Progress of a study: finished videos and the time left."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed:g}/{task.total:g}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=Console(stderr=True),
-            redirect_stdout=sys.stdout.isatty(),
-        )
-        self._shown = self._progress.console.is_terminal
-        self._task = self._progress.add_task("", total=1, left="", visible=False)
+        count, left = TextColumn("{task.completed:g}/{task.total:g}"), TextColumn("{task.fields[left]}")
+        super().__init__(count, TimeElapsedColumn(), left)
         self._next_look = 0.0
-
-    def __enter__(self) -> "StudyBar":
-        if self._shown:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._shown:
-            self._progress.stop()
 
     def update(self, title: str, service: "JobService", jobs: Sequence["Job"]) -> None:
         """Show the progress of the jobs."""
-        if not self._shown or (time.monotonic() < self._next_look and not all(job.state.ended for job in jobs)):
+        if not self.is_terminal or (time.monotonic() < self._next_look and not all(job.state.ended for job in jobs)):
             return
         from img2vid.jobs.eta import seconds_left
 
@@ -324,21 +305,11 @@ class StudyBar:
         seconds = seconds_left(service.store, jobs, len(service.workers()))
         left = "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
         ended = sum(job.state.ended for job in jobs)
-        self._update(title, ended, len(jobs), left)
+        self.show(title, ended, len(jobs), left=left)
 
     def each(self, title: str, things: Sequence[Any]) -> Any:
         """Yield the items while the bar counts them."""
         for number, thing in enumerate(things):
-            self._update(title, number, len(things), "")
+            self.show(title, number, len(things), left="")
             yield thing
-        self._update(title, len(things), len(things), "")
-
-    def _update(self, title: str, done: int, total: int, left: str) -> None:
-        self._progress.update(
-            self._task, description=title, completed=done, total=total, left=left, visible=self._shown
-        )
-
-
-def _print_error(message: str) -> None:
-    sys.stderr.write(f"img2vid: {message}\n")
-    sys.stderr.flush()
+        self.show(title, len(things), len(things), left="")

@@ -6,27 +6,15 @@ and all older ones. This module finds the incompatible part. Only a real computa
 """
 
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from img2vid.doctor.report import Finding, note, ok, problem
+from img2vid.hardware import BUILDS, Capability, Card, old_driver
 
 GIB = 2**30
-Version = tuple[int, ...]
-
-# The oldest driver for each generation of CUDA: Linux, Windows.
-DRIVERS: dict[int, tuple[Version, Version]] = {
-    11: ((450, 80, 2), (452, 39)),
-    12: ((525, 60, 13), (527, 41)),
-    13: ((580,), (580,)),
-}
-OLDEST_OF_ALL, NEWEST_OF_CU118 = (5, 0), (9, 0)
-"""Compute capabilities of Maxwell and Hopper."""
-BUILD = "torch==2.7.1+{tag} torchvision==0.22.1+{tag}"
-INDEX = "https://download.pytorch.org/whl/"
 RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 NEWEST_DRIVER = "install the newest driver from https://www.nvidia.com/drivers"
 RESTART = f"Restart the computer. If that does not help, {NEWEST_DRIVER}."
@@ -38,20 +26,11 @@ GPUs sold with 6 and 8 GB report slightly less.
 
 
 @dataclass(frozen=True)
-class InstalledCard:
-    """GPU as reported by its driver, independent of torch."""
-
-    name: str
-    driver: str
-    capability: tuple[int, int] | None
-
-
-@dataclass(frozen=True)
 class SeenCard:
     """GPU as reported by torch: total and free memory in bytes, and the error of the test computation, if any."""
 
     name: str
-    capability: tuple[int, int]
+    capability: Capability
     memory: int
     free: int | None
     fault: str
@@ -90,28 +69,7 @@ class TorchFacts:
         return f"torch {self.version} ({kind})"
 
 
-def installed_cards() -> list[InstalledCard]:
-    """Return the GPUs that `nvidia-smi` lists; empty without that program, a driver or a GPU."""
-    for fields in ("name,driver_version,compute_cap", "name,driver_version"):  # old drivers do not know compute_cap
-        command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30, check=True)
-        except (OSError, subprocess.SubprocessError):
-            continue
-        return [card for card in map(read_card, done.stdout.splitlines()) if card is not None]
-    return []
-
-
-def read_card(line: str) -> InstalledCard | None:
-    """Parse a line of nvidia-smi output such as "NVIDIA GeForce RTX 4090, 551.86, 8.9"; None if it is malformed."""
-    parts = [part.strip() for part in line.split(",")]
-    if len(parts) < 2 or not re.match(r"\d+\.", parts[1]):
-        return None
-    found = re.fullmatch(r"(\d+)\.(\d+)", parts[2]) if len(parts) > 2 else None
-    return InstalledCard(parts[0], parts[1], (int(found[1]), int(found[2])) if found else None)
-
-
-def judge_torch(facts: TorchFacts | None, reason: str, installed: Sequence[InstalledCard]) -> Finding:
+def judge_torch(facts: TorchFacts | None, reason: str, installed: Sequence[Card]) -> Finding:
     """Check that torch can be imported and works, and that its build can use the installed GPU."""
     if facts is None:
         return problem(
@@ -127,7 +85,7 @@ def judge_torch(facts: TorchFacts | None, reason: str, installed: Sequence[Insta
     return ok("torch", f"{facts.build} works on the CPU.")
 
 
-def judge_cards(facts: TorchFacts | None, installed: Sequence[InstalledCard], hidden: str | None) -> list[Finding]:
+def judge_cards(facts: TorchFacts | None, installed: Sequence[Card], hidden: str | None) -> list[Finding]:
     """Return a finding for each GPU: whether it passed the test computation and, if not, the cause.
 
     hidden: value of CUDA_VISIBLE_DEVICES, or None if it is not set.
@@ -164,7 +122,7 @@ def judge_card_memory(card: SeenCard) -> Finding:
     return ok("card memory", found)
 
 
-def serves(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
+def serves(architectures: Sequence[str], capability: Capability) -> bool:
     """Return whether a build with these architectures has code for a GPU of that compute capability."""
     for name in architectures:
         found = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", name)
@@ -182,16 +140,6 @@ def serves(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
     return False
 
 
-def old_driver(cuda: str, driver: str, windows: bool) -> str | None:
-    """Return the oldest sufficient driver version if `driver` is older, else None."""
-    generation = re.match(r"\d+", cuda)
-    floors = DRIVERS.get(int(generation[0])) if generation else None
-    if floors is None:
-        return None
-    floor = floors[windows]
-    return ".".join(map(str, floor)) if _numbers(driver) < floor else None
-
-
 def _judge_seen(facts: TorchFacts, card: SeenCard, driver: str) -> Finding:
     capability = ".".join(map(str, card.capability))
     name = f"{card.name} (compute capability {capability}{f', driver {driver}' if driver else ''})"
@@ -207,7 +155,7 @@ def _judge_seen(facts: TorchFacts, card: SeenCard, driver: str) -> Finding:
     return problem("graphics card", found, RESTART)
 
 
-def _unseen(facts: TorchFacts, card: InstalledCard) -> Finding:
+def _unseen(facts: TorchFacts, card: Card) -> Finding:
     """Explain why a CUDA build of torch does not detect an installed NVIDIA GPU."""
     floor = old_driver(facts.cuda or "", card.driver, sys.platform == "win32")
     if floor is not None:
@@ -220,7 +168,7 @@ def _unseen(facts: TorchFacts, card: InstalledCard) -> Finding:
     return problem("graphics card", found, RESTART)
 
 
-def _newer_driver(card: InstalledCard) -> str:
+def _newer_driver(card: Card) -> str:
     """Suggest a newer driver, and a build for the present driver if one exists."""
     build = _install_build(card.capability, card.driver)
     other = f". If that is not possible, r{build[1:]}" if build.startswith("Run") else "."
@@ -234,13 +182,13 @@ def _no_card(facts: TorchFacts) -> Finding:
     return note("graphics card", "No NVIDIA GPU found; videos run on the CPU.", remedy)
 
 
-def _install_build(capability: tuple[int, int] | None, driver: str) -> str:
+def _install_build(capability: Capability | None, driver: str) -> str:
     """Return the remedy that installs a suitable torch build, preceded by a driver update if the driver is too old."""
-    if capability is not None and capability < OLDEST_OF_ALL:
+    if capability is not None and capability < BUILDS["cu118"].oldest:
         return "No torch build supports this GPU. Use another GPU, or the CPU with `--device cpu`."
-    tag = "cu128" if capability is not None and capability > NEWEST_OF_CU118 else "cu118"
-    command = f'"{sys.executable}" -m pip install {BUILD.format(tag=tag)} --index-url {INDEX}{tag}'
-    floor = old_driver(f"{tag[2:4]}", driver, sys.platform == "win32") if driver else None
+    build = BUILDS["cu118" if BUILDS["cu118"].fits(capability) else "cu128"]
+    command = f'"{sys.executable}" -m pip install {" ".join(build.packages)} --index-url {build.index}'
+    floor = old_driver(build.tag, driver, sys.platform == "win32") if driver else None
     first = f"{_sentence(NEWEST_DRIVER)} (at least {floor}), then run" if floor else "Run"
     return f"{first} `{command}`."
 
@@ -269,9 +217,5 @@ def _reinstall_steps() -> str:
     return f"delete the folder .venv and {again}"
 
 
-def _driver(installed: Sequence[InstalledCard]) -> str:
+def _driver(installed: Sequence[Card]) -> str:
     return installed[0].driver if installed else ""
-
-
-def _numbers(version: str) -> Version:
-    return tuple(int(part) for part in re.findall(r"\d+", version))

@@ -1,7 +1,7 @@
 """All checks, in report order. An unexpected exception in a check becomes a problem of its own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from img2vid import paths
 from img2vid.doctor import cards, checkpoints, machine, processor
 from img2vid.doctor.probe_process import Answers, Question, run_probe
 from img2vid.doctor.report import Finding, problem
+from img2vid.hardware import Card, find_cards
 
 if TYPE_CHECKING:
     from img2vid.versions import ModelVersion
@@ -22,7 +23,7 @@ class Found:
 
     versions: list["ModelVersion"] = field(default_factory=list["ModelVersion"])
     answers: Answers = field(default_factory=Answers)
-    installed: list[cards.InstalledCard] = field(default_factory=list[cards.InstalledCard])
+    installed: Sequence[Card] = ()
 
     @property
     def torch(self) -> cards.TorchFacts | None:
@@ -61,7 +62,7 @@ def _read_versions(found: Found) -> list[Finding]:
 
 
 def _gather(found: Found) -> list[Finding]:
-    found.installed = cards.installed_cards()
+    found.installed = find_cards().cards
     there = [(version, version.checkpoint_path) for version in found.versions]
     questions = [
         Question(version.name, version.config_path, path)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from img2vid.doctor import facts
-from img2vid.doctor.facts import Card
 from img2vid.doctor.redaction import Redaction
 from img2vid.doctor.report import Finding, summary
+from img2vid.hardware import Card
 
 SHOWN = ("IMG2VID_", "CUDA_", "PYTORCH_", "OMP_", "STREAMLIT_", "DASK_")
 """Prefixes of environment variables whose values are included."""

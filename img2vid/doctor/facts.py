@@ -20,7 +20,6 @@ import img2vid
 from img2vid import paths
 from img2vid.doctor.machine import nearest
 
-MIB = 2**20
 PACKAGES = (
     "torch",
     "torchvision",
@@ -45,18 +44,6 @@ PACKAGES = (
     "rich",
 )
 """Distribution names of the packages whose versions matter."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """GPU state from its driver. total, used: bytes; load: percent; temperature: °C; None if not reported."""
-
-    name: str
-    driver: str
-    total: int | None
-    used: int | None
-    load: int | None
-    temperature: int | None
 
 
 @dataclass(frozen=True)
@@ -85,31 +72,6 @@ class Place:
     path: Path
     size: int | None = None
     files: int | None = None
-
-
-def cards() -> list[Card]:
-    """Return the GPUs that nvidia-smi lists; empty without that program, a driver or a GPU. May take seconds."""
-    fields = "name,driver_version,memory.total,memory.used,utilization.gpu,temperature.gpu"
-    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [card for card in map(read_card, done.stdout.splitlines()) if card is not None]
-
-
-def read_card(line: str) -> Card | None:
-    """Parse a line of nvidia-smi output, such as "NVIDIA GeForce RTX 4090, 551.86, 24564, 1530, 3, 41"."""
-    parts = [part.strip() for part in line.split(",")]
-    if len(parts) < 6:
-        return None
-    total, used, load, temperature = (int(part) if part.isdecimal() else None for part in parts[-4:])
-    name = ", ".join(parts[:-5])
-    return Card(name, parts[-5], _bytes(total), _bytes(used), load, temperature)
-
-
-def _bytes(mebibytes: int | None) -> int | None:
-    return None if mebibytes is None else mebibytes * MIB
 
 
 def memory() -> Memory:

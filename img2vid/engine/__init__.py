@@ -13,7 +13,7 @@ from img2vid.engine.interface import (
 )
 from img2vid.engine.loading import load_engine, plan_memory
 from img2vid.engine.memory.accounting import ClipSize
-from img2vid.engine.render import Clip, Latents, Progress, decode_latents, latents_of, render, sample_latents
+from img2vid.engine.render import Clip, Latents, Progress, decode_latents, latents_of, sample_latents
 
 __all__ = [
     "Clip",
@@ -33,6 +33,5 @@ __all__ = [
     "latents_of",
     "load_engine",
     "plan_memory",
-    "render",
     "sample_latents",
 ]

@@ -24,7 +24,6 @@ class Clip:
     seed: int
     num_frames: int
     conditioning: ConditioningSettings
-    decode_t: int
     sampler: SamplerSettings
 
 
@@ -41,13 +40,6 @@ class Progress:
     sigma: float | None = None
     preview: NDArray[np.uint8] | None = None
     notice: str = ""
-
-
-def render(
-    engine: Engine, picture: NDArray[np.float32], clip: Clip, on_progress: Callable[[Progress], None]
-) -> NDArray[np.uint8]:
-    """Return frames (T, H, W, 3) for an image (3, H, W) in [-1, 1]: `sample_latents`, then `decode_latents`."""
-    return decode_latents(engine, sample_latents(engine, picture, clip, on_progress), clip.decode_t, on_progress)
 
 
 def sample_latents(

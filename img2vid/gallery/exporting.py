@@ -45,7 +45,7 @@ def _write(part: Path, entries: Sequence[Entry], on_progress: OnProgress) -> Non
     # Videos and pictures are already compressed.
     with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for index, (entry, stem) in enumerate(zip(entries, names, strict=True)):
-            on_progress(index, len(entries))
+            on_progress((index, len(entries)))
             written: set[str] = set()
             for path in files_of(entry.result):
                 if path.is_file():
@@ -54,7 +54,7 @@ def _write(part: Path, entries: Sequence[Entry], on_progress: OnProgress) -> Non
             if ".json" not in written:
                 archive.writestr(f"{stem}.json", json.dumps(entry.result.metadata, indent=2, ensure_ascii=False) + "\n")
         archive.writestr("measurements.csv", _table(entries, names), zipfile.ZIP_DEFLATED)
-        on_progress(len(entries), len(entries))
+        on_progress((len(entries), len(entries)))
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:

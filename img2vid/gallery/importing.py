@@ -71,7 +71,7 @@ def import_folder(store: Store, folder: Path, on_progress: OnProgress) -> TaskRe
     imported, known, skipped = 0, 0, list[str]()
     try:
         for index, video in enumerate(videos):
-            on_progress(index, len(videos))
+            on_progress((index, len(videos)))
             if entries.naming(video):
                 known += 1
                 continue
@@ -82,7 +82,7 @@ def import_folder(store: Store, folder: Path, on_progress: OnProgress) -> TaskRe
                 skipped.append(f"{video.relative_to(folder)}: {error}")
     except Cancelled as error:
         raise Cancelled(f"stopped after importing {_count(imported, 'video')}") from error
-    on_progress(len(videos), len(videos))
+    on_progress((len(videos), len(videos)))
     return TaskResult(_summary(folder, imported, known, len(skipped)), tuple(_shortened(skipped)))
 
 

@@ -14,6 +14,8 @@ import threading
 from contextlib import AsyncExitStack
 from typing import Any
 
+from img2vid.hardware import find_cards
+
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 2.0
 """Grace period in seconds for shutdown, in which workers remove their temporary files."""
@@ -38,21 +40,12 @@ def worker_environments() -> dict[str, dict[str, str]]:
     Each worker sees only its own GPU, so that it uses no memory on the others.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cards = visible.split(",") if visible is not None else _installed_cards()
+    cards = visible.split(",") if visible is not None else [str(card.index) for card in find_cards().cards]
     # Counting usable GPUs with torch takes seconds and matters only if there are several.
     count = _usable_cards() if len(cards) > 1 else 1
     if count <= 1:
         return {"local": {}}
     return {f"cuda:{index}": {"CUDA_VISIBLE_DEVICES": card} for index, card in enumerate(cards[:count])}
-
-
-def _installed_cards() -> list[str]:
-    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return found.stdout.split()
 
 
 def _usable_cards() -> int:

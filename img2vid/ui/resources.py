@@ -1,19 +1,29 @@
-"""Cached job service, shared by all tabs."""
+"""Cached resources shared by all tabs; they outlive reloads and closed tabs."""
 
 import streamlit as st
 
+from img2vid.background import BackgroundTasks, Count
+from img2vid.checkpoints.tasks import CheckpointTasks
 from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 
 
 @st.cache_resource(show_spinner=False)
-def _service() -> JobService:
+def open_service() -> JobService:
+    """Return the job service of this process; it queues jobs at once and runs them after `start`."""
     return JobService(Store())
 
 
-def open_service() -> JobService:
-    """Return the job service of this process; it queues jobs at once and runs them after `start`."""
-    return _service()
+@st.cache_resource(show_spinner=False)
+def open_checkpoint_tasks() -> CheckpointTasks:
+    """Return the downloads and verifications of this process."""
+    return CheckpointTasks()
+
+
+@st.cache_resource(show_spinner=False)
+def open_gallery_tasks() -> BackgroundTasks[Count]:
+    """Return the gallery's imports, exports and cleanups of this process."""
+    return BackgroundTasks()
 
 
 def start() -> None:

@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Literal, cast
+from functools import partial, wraps
+from typing import Any, Concatenate, Literal, ParamSpec, cast
 
 import streamlit as st
 
@@ -32,6 +32,7 @@ ADDRESS = "tab"
 DISMISSED = 200
 """Maximum number of dismissed jobs that a tab remembers."""
 _KEY = "page"
+_P = ParamSpec("_P")
 
 
 @dataclass(frozen=True)
@@ -183,17 +184,27 @@ def _open(versions: dict[str, ModelVersion]) -> PageState:
     return PageState(name, tab, versions)
 
 
-@contextmanager
-def report_errors(page: PageState, place: MessageArea = "sample") -> Generator[None, None, None]:
-    """Report errors of a callback as the page's note."""
-    page.note = None
-    try:
-        yield
-    except Img2VidError as error:
-        page.note = Note("error", formatting.sentence(error), place=place)
-    except Exception as error:  # unexpected exceptions must not stop the page
-        log.exception("A callback failed")
-        page.note = Note("error", _unexpected(error), traceback.format_exc(), place)
+def callback(place: MessageArea) -> Callable[[Callable[Concatenate[PageState, _P], None]], Callable[_P, None]]:
+    """Return a decorator for widget callbacks: adds this tab's state as first argument, clears its note, and reports
+    errors as a note in that area.
+    """
+
+    def decorate(action: Callable[Concatenate[PageState, _P], None]) -> Callable[_P, None]:
+        @wraps(action)
+        def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+            page = callback_state()
+            page.note = None
+            try:
+                action(page, *args, **kwargs)
+            except Img2VidError as error:
+                page.note = Note("error", formatting.sentence(error), place=place)
+            except Exception as error:  # unexpected exceptions must not stop the page
+                log.exception("A callback failed")
+                page.note = Note("error", _unexpected(error), traceback.format_exc(), place)
+
+        return run
+
+    return decorate
 
 
 @contextmanager

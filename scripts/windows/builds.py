@@ -5,59 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from windows.cards import Card
+from img2vid.hardware import BUILDS, Build, Card, old_driver
 
-INDEX = "https://download.pytorch.org/whl"
 DEFAULT = "cu118"
 CHOICES = ("auto", "cu118", "cu126", "cu128", "cu130", "cpu")
 PREFERRED = ("cu128", "cu126", "cu118")
 """Builds that `auto` tries, in this order. All have the same torch version; cu130 needs a newer one and is opt-in."""
-
-
-@dataclass(frozen=True)
-class Build:
-    """A torch build: compute capabilities from `oldest` to `newest`, and the lowest `driver` version on Windows.
-
-    `size` is a conservative estimate of the disk space for download and installation, in GB.
-    """
-
-    tag: str
-    torch: str
-    torchvision: str
-    size: float
-    driver: tuple[int, int] = (0, 0)
-    oldest: tuple[int, int] = (0, 0)
-    newest: tuple[int, int] = (0, 0)
-
-    @property
-    def index(self) -> str:
-        return f"{INDEX}/{self.tag}"
-
-    @property
-    def packages(self) -> tuple[str, str]:
-        """Requirements with the local version label, so that no other index can satisfy them."""
-        return f"torch=={self.torch}+{self.tag}", f"torchvision=={self.torchvision}+{self.tag}"
-
-    def fits(self, card: Card) -> bool:
-        """Return True if the build supports the GPU's compute capability, or if that is unknown."""
-        return card.capability is None or self.oldest <= card.capability <= self.newest
-
-    def runs(self, card: Card) -> bool:
-        return self.fits(card) and card.driver >= self.driver
-
-
-# torch 2.7.1 is the last with a CUDA 11.8 build; all builds here except cu130 use it. The drivers are the minimums of
-# CUDA's minor-version compatibility: 452.39 for 11.x, 527.41 for 12.x, 580 for 13.x.
-BUILDS = {
-    build.tag: build
-    for build in (
-        Build("cu118", "2.7.1", "0.22.1", 9, (452, 39), (5, 0), (9, 0)),
-        Build("cu126", "2.7.1", "0.22.1", 9, (527, 41), (5, 0), (9, 0)),
-        Build("cu128", "2.7.1", "0.22.1", 10, (527, 41), (7, 5), (12, 0)),
-        Build("cu130", "2.9.1", "0.24.1", 9, (580, 0), (7, 5), (12, 1)),
-        Build("cpu", "2.7.1", "0.22.1", 2),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -87,14 +40,14 @@ def choose(wanted: str, cards: Sequence[Card], reason: str = "") -> Choice:
         problem = f"{wanted} needs an NVIDIA GPU, but none was found ({reason})"
         return Choice(None, (), problem, "install the NVIDIA driver, or run again with -Cuda cpu", "cpu")
     card = strongest(cards)
-    if build.runs(card):
+    if runs(build, card):
         return Choice(build, unused(build, cards))
-    useful = build if any(map(build.runs, cards)) else None
+    useful = build if any(runs(build, card) for card in cards) else None
     remarks = unused(build, cards) if useful else ()
     better = automatic(cards, reason)
     tag = better.build.tag if better.build else ""
-    if build.fits(card):
-        old = old_driver(card, build)
+    if build.fits(card.capability):
+        old = refuse_driver(card, build)
         remedy = f"{old.remedy}; or run again with -Cuda {tag}" if tag else old.remedy
         return replace(old, build=useful, remarks=remarks, remedy=remedy, instead=tag)
     problem = f"{wanted} does not support {card.name} (only {range_of(build)})"
@@ -106,28 +59,32 @@ def automatic(cards: Sequence[Card], reason: str) -> Choice:
     if not cards:
         return Choice(BUILDS["cpu"], (f"No NVIDIA GPU found ({reason}): torch will run on the CPU.",))
     card = strongest(cards)
-    fitting = [BUILDS[tag] for tag in PREFERRED if BUILDS[tag].fits(card)]
+    fitting = [BUILDS[tag] for tag in PREFERRED if BUILDS[tag].fits(card.capability)]
     if not fitting:
         remark = f"No available build supports {card.name}: torch will run on the CPU."
         return Choice(BUILDS["cpu"], (remark,))
-    running = [build for build in fitting if build.runs(card)]
+    running = [build for build in fitting if runs(build, card)]
     if not running:
-        return old_driver(card, fitting[-1])
+        return refuse_driver(card, fitting[-1])
     # max returns the first of equals, and the newest comes first.
-    build = max(running, key=lambda build: sum(map(build.runs, cards)))
+    build = max(running, key=lambda build: sum(runs(build, card) for card in cards))
     return Choice(build, unused(build, cards))
 
 
+def runs(build: Build, card: Card) -> bool:
+    return build.fits(card.capability) and old_driver(build.tag, card.driver, windows=True) is None
+
+
 def strongest(cards: Sequence[Card]) -> Card:
-    return max(cards, key=lambda card: (card.memory, card.capability or (0, 0)))
+    return max(cards, key=lambda card: (card.total or 0, card.capability or (0, 0)))
 
 
 def unused(build: Build, cards: Sequence[Card]) -> tuple[str, ...]:
     """Return a remark for each GPU that `build` does not support, because img2vid would use it anyway."""
     remarks: list[str] = []
     for index, card in enumerate(cards):
-        if not build.fits(card):
-            others = ",".join(str(place) for place, other in enumerate(cards) if build.fits(other))
+        if not build.fits(card.capability):
+            others = ",".join(str(place) for place, other in enumerate(cards) if build.fits(other.capability))
             remarks.append(
                 f"{build.tag} does not support {card.name} (only {range_of(build)}): "
                 f"run `setx CUDA_VISIBLE_DEVICES {others}` once to exclude GPU {index}."
@@ -137,12 +94,12 @@ def unused(build: Build, cards: Sequence[Card]) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def old_driver(card: Card, build: Build) -> Choice:
+def refuse_driver(card: Card, build: Build) -> Choice:
     """Return the failed choice for a GPU whose driver is too old for the build."""
-    have, need = (".".join(f"{number:02}" for number in numbers) for numbers in (card.driver, build.driver))
+    need = old_driver(build.tag, card.driver, windows=True)
     return Choice(
         None,
-        problem=f"driver {have} of {card.name} is too old for {build.tag}, which needs {need} or newer",
+        problem=f"driver {card.driver} of {card.name} is too old for {build.tag}, which needs {need} or newer",
         remedy="install the newest driver from https://www.nvidia.com/drivers, restart Windows, and run again",
     )
 

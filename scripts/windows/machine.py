@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 
 import environment
 
-from windows.cards import Found, find_cards
+from img2vid.hardware import Found, find_cards
 
 OLDEST_BUILD = 10240
 WINDOWS_11 = 22000

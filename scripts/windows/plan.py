@@ -9,8 +9,9 @@ from pathlib import Path, PurePath, PurePosixPath
 
 import environment
 
+from img2vid.hardware import Build
 from windows import work
-from windows.builds import Build, Choice
+from windows.builds import Choice
 from windows.machine import LONGEST_ROOT, WINDOWS_11, Machine, Obstacle, obstacles, spaces
 from windows.models import Model
 from windows.requirement_files import left_out, requirement_lines

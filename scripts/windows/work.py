@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 import environment
 
-from windows.builds import Build
+from img2vid.hardware import Build
 from windows.requirement_files import requirement_lines, without
 
 STARTER = "run_dashboard.cmd"

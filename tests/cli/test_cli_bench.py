@@ -1,8 +1,6 @@
 """End-to-end tests of `img2vid bench`, and its error messages."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -174,14 +172,7 @@ def test_a_run_that_fails_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-# The script, and the page about it
-
-
-def test_the_script_is_the_same_command() -> None:
-    script = paths.PROJECT / "scripts" / "benchmark.py"
-    done = subprocess.run([sys.executable, script, "--repetitions", "0"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "img2vid: --repetitions must be a whole number from 1 to 1000, got '0'\n"
+# The page about it
 
 
 def test_the_sizes_of_the_page_are_those_of_the_program() -> None:

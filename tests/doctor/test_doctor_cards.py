@@ -1,6 +1,5 @@
 """Findings about torch, GPU and driver, from facts recorded on different machines."""
 
-import subprocess
 import sys
 from typing import Any
 
@@ -9,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from img2vid.doctor import cards
-from img2vid.doctor.cards import InstalledCard, SeenCard, TorchFacts
+from img2vid.doctor.cards import SeenCard, TorchFacts
 from img2vid.doctor.report import Finding, State
+from img2vid.hardware import Card
 
 GIB = 2**30
 CU118 = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
@@ -45,57 +45,15 @@ def seen(
     }
 
 
-RTX_4090 = InstalledCard("NVIDIA GeForce RTX 4090", "551.86", (8, 9))
-RTX_5090 = InstalledCard("NVIDIA GeForce RTX 5090", "572.16", (12, 0))
-GTX_1080 = InstalledCard("NVIDIA GeForce GTX 1080", "566.36", (6, 1))
-K40 = InstalledCard("Tesla K40", "470.256.02", (3, 5))
+RTX_4090 = Card("NVIDIA GeForce RTX 4090", "551.86", capability=(8, 9))
+RTX_5090 = Card("NVIDIA GeForce RTX 5090", "572.16", capability=(12, 0))
+GTX_1080 = Card("NVIDIA GeForce GTX 1080", "566.36", capability=(6, 1))
+K40 = Card("Tesla K40", "470.256.02", capability=(3, 5))
 
 
 def only(findings: list[Finding]) -> Finding:
     (finding,) = findings
     return finding
-
-
-# GPUs listed by the driver
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("NVIDIA GeForce RTX 4090, 551.86, 8.9", RTX_4090),
-        ("Tesla K40, 470.256.02, 3.5", K40),
-        ("NVIDIA GeForce GTX 1080, 391.35", InstalledCard("NVIDIA GeForce GTX 1080", "391.35", None)),
-        ("NVIDIA GeForce GTX 1080, 391.35, [N/A]", InstalledCard("NVIDIA GeForce GTX 1080", "391.35", None)),
-        ("No devices were found", None),
-        ("", None),
-        ("NVIDIA-SMI has failed because it couldn't communicate, with the driver", None),
-    ],
-)
-def test_a_line_of_nvidia_smi_is_read(line: str, expected: InstalledCard | None) -> None:
-    assert cards.read_card(line) == expected
-
-
-def test_a_driver_that_does_not_know_the_capability_is_asked_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        asked.append(command[1])
-        if "compute_cap" in command[1]:
-            raise subprocess.CalledProcessError(2, command, 'Field "compute_cap" is not a valid field to query.')
-        return subprocess.CompletedProcess(command, 0, "NVIDIA GeForce GTX 1080, 391.35\n", "")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert cards.installed_cards() == [InstalledCard("NVIDIA GeForce GTX 1080", "391.35", None)]
-    assert len(asked) == 2
-
-
-@pytest.mark.parametrize("error", [FileNotFoundError(), subprocess.TimeoutExpired("nvidia-smi", 30), PermissionError()])
-def test_without_nvidia_smi_there_is_no_card(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*arguments: Any, **options: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert cards.installed_cards() == []
 
 
 # torch
@@ -235,7 +193,7 @@ def test_a_driver_that_is_too_old_is_named_with_the_one_that_would_do(
     cuda: str, driver: str, platform: str, floor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    card = InstalledCard("NVIDIA GeForce RTX 3060", driver, (8, 6))
+    card = Card("NVIDIA GeForce RTX 3060", driver, capability=(8, 6))
     finding = only(cards.judge_cards(facts(cuda=cuda), [card], None))
     assert finding.state is State.PROBLEM
     assert finding.found.endswith(f"is too old for CUDA {cuda}, which needs {floor} or newer.")
@@ -256,7 +214,7 @@ def test_a_driver_that_is_new_enough_is_not_blamed(
     cuda: str, driver: str, platform: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    card = InstalledCard("NVIDIA GeForce RTX 3060", driver, (8, 6))
+    card = Card("NVIDIA GeForce RTX 3060", driver, capability=(8, 6))
     machine = facts(cuda=cuda, unavailable="CUDA initialization: unknown error")
     finding = only(cards.judge_cards(machine, [card], None))
     assert finding.state is State.PROBLEM
@@ -264,11 +222,6 @@ def test_a_driver_that_is_new_enough_is_not_blamed(
         f"torch does not detect the NVIDIA GeForce RTX 3060 (driver {driver}): CUDA initialization: unknown error."
     )
     assert finding.remedy == cards.RESTART
-
-
-def test_a_cuda_of_the_future_is_not_judged_by_its_driver() -> None:
-    assert cards.old_driver("14.0", "1.0", windows=False) is None
-    assert cards.old_driver("", "1.0", windows=False) is None
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
@@ -350,10 +303,3 @@ def test_binary_code_serves_its_own_generation_upwards_and_nothing_else(major: i
     assert cards.serves(names, (major, minor)) is (minor >= built)
     assert not cards.serves(names, (major + 1, minor))
     assert not cards.serves(names, (major - 1, minor))
-
-
-@given(st.lists(st.integers(0, 999), min_size=1, max_size=3), st.sampled_from(["11.8", "12.6", "13.0"]), st.booleans())
-def test_a_driver_is_too_old_exactly_below_the_floor(driver: list[int], cuda: str, windows: bool) -> None:
-    floor = cards.DRIVERS[int(cuda[:2])][windows]
-    floor_text = cards.old_driver(cuda, ".".join(map(str, driver)), windows)
-    assert (floor_text is not None) is (tuple(driver) < floor)

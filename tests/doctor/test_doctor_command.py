@@ -15,6 +15,7 @@ from img2vid.cli import main
 from img2vid.doctor import cards, checks, command, probe_process, report
 from img2vid.doctor.probe_process import Answers, Question
 from img2vid.doctor.report import Finding, State, note, ok, problem
+from img2vid.hardware import DRIVERS, Found
 
 TORCH: dict[str, Any] = {
     "version": "2.15.0",
@@ -128,7 +129,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         "checkpoint svd_tiny_xt": "",
     }
     monkeypatch.setattr(checks, "run_probe", lambda questions: Answers(facts))
-    monkeypatch.setattr(cards, "installed_cards", list)
+    monkeypatch.setattr(checks, "find_cards", Found)
     monkeypatch.setenv("IMG2VID_HOME", str(tmp_path))
     for name in ("IMG2VID_CHECKPOINTS", "IMG2VID_ENGINE", "STREAMLIT_SERVER_PORT", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
@@ -209,10 +210,12 @@ def test_the_page_in_docs_explains_every_check() -> None:
 def test_the_page_in_docs_names_the_oldest_drivers() -> None:
     page = (paths.PROJECT / "docs" / "doctor.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+)\.[\dx]+ \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
-    documented = {
-        int(cuda): tuple(tuple(map(int, name.split("."))) for name in (linux, win)) for cuda, win, linux in rows
-    }
-    assert documented == cards.DRIVERS
+    documented = {int(cuda): [_numbers(linux), _numbers(windows)] for cuda, windows, linux in rows}
+    assert documented == {cuda: [*map(_numbers, drivers)] for cuda, drivers in DRIVERS.items()}
+
+
+def _numbers(version: str) -> list[int]:
+    return [*map(int, version.split("."))]
 
 
 @pytest.mark.usefixtures("answers")

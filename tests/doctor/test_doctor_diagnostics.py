@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from img2vid.doctor.diagnostics import Failure, Sources, diagnostics, last_lines
-from img2vid.doctor.facts import Card
 from img2vid.doctor.redaction import of_this_computer
 from img2vid.doctor.report import ok, problem
+from img2vid.hardware import Card
 
 PATIENT = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]

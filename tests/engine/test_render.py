@@ -19,7 +19,6 @@ from img2vid.engine import (
     SamplerSettings,
     StepInfo,
     decode_latents,
-    render,
     sample_latents,
 )
 from img2vid.engine.backends.native import NativeEngine
@@ -32,7 +31,7 @@ Events = list[Progress]
 
 def clip(seed: int = 23, num_frames: int = FRAMES, **changes: float) -> Clip:
     conditioning = ConditioningSettings(**{"fps": 6, "motion_bucket_id": 127, "cond_aug": 0.5, **changes})
-    return Clip(seed, num_frames, conditioning, 2, SAMPLER)
+    return Clip(seed, num_frames, conditioning, SAMPLER)
 
 
 def picture() -> NDArray[np.float32]:
@@ -91,9 +90,13 @@ class RecordingEngine:
         return torch.full((FRAMES, 3, HEIGHT, WIDTH), self.grey)
 
 
+def render(engine: Engine, one: Clip, on_progress: Callable[[Progress], None]) -> NDArray[np.uint8]:
+    return decode_latents(engine, sample_latents(engine, picture(), one, on_progress), 2, on_progress)
+
+
 def render_with(engine: Engine, one: Clip | None = None) -> tuple[NDArray[np.uint8], Events]:
     events: Events = []
-    return render(engine, picture(), one or clip(), events.append), events
+    return render(engine, one or clip(), events.append), events
 
 
 def test_one_generator_draws_conditioning_noise_then_latents_then_the_samplers_noise() -> None:
@@ -190,7 +193,7 @@ def test_an_exception_from_progress_stops_the_run(stage: str, step: int, small_e
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        render(small_engine, picture(), clip(), stop)
+        render(small_engine, clip(), stop)
     assert (seen[-1].stage, seen[-1].step) == (stage, step)
 
 

@@ -12,6 +12,7 @@ from gallery_entries import add_entry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from img2vid.background import Count
 from img2vid.errors import BadInput, Cancelled, MediaError
 from img2vid.gallery import exporting
 from img2vid.gallery.exporting import export
@@ -28,8 +29,8 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "home" / "img2vid.sqlite")
 
 
-def quiet(done: int, total: int) -> None:
-    assert 0 <= done <= total
+def quiet(count: Count) -> None:
+    assert 0 <= count[0] <= count[1]
 
 
 def test_a_zip_holds_videos_stills_settings_and_a_table(store: Store, tmp_path: Path) -> None:
@@ -63,8 +64,8 @@ def test_stopped_or_failed_half_way_nothing_is_left(
 ) -> None:
     made = [add_entry(store, tmp_path, name) for name in ("a", "b")]
 
-    def stop(done: int, total: int) -> None:
-        if done == 1:
+    def stop(count: Count) -> None:
+        if count[0] == 1:
             raise Cancelled("stopped")
 
     def full(*arguments: object) -> None:

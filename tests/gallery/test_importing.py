@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gallery_entries import write_files
 
-from img2vid.background import TaskResult
+from img2vid.background import Count, TaskResult
 from img2vid.errors import BadInput, Cancelled
 from img2vid.gallery.entries import Entries, Filter
 from img2vid.gallery.importing import folder_of, import_folder, videos_in
@@ -26,8 +26,8 @@ def theirs(tmp_path: Path) -> Path:
     return tmp_path / "usb" / "films"
 
 
-def quiet(done: int, total: int) -> None:
-    assert 0 <= done <= total
+def quiet(count: Count) -> None:
+    assert 0 <= count[0] <= count[1]
 
 
 def imported(store: Store, folder: Path) -> TaskResult:
@@ -114,8 +114,8 @@ def test_stopping_keeps_what_is_in(store: Store, theirs: Path) -> None:
     for name in "abc":
         write_files(theirs, name)
 
-    def stop(done: int, total: int) -> None:
-        if done == 2:
+    def stop(count: Count) -> None:
+        if count[0] == 2:
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled, match="stopped after importing 2 videos"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from img2vid.errors import BadInput
+from img2vid.hardware import Card, Found
 from img2vid.jobs import cluster, local_cluster
 from img2vid.jobs.cluster import ClusterError, open_cluster, scheduler_address
 
@@ -98,17 +99,7 @@ def test_each_card_has_a_worker_that_sees_no_other(
 ) -> None:
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(local_cluster, "_installed_cards", lambda: installed)
+    cards = tuple(Card("RTX 3060", "551.86", index=int(index)) for index in installed)
+    monkeypatch.setattr(local_cluster, "find_cards", lambda: Found(cards))
     monkeypatch.setattr(local_cluster, "_usable_cards", lambda: usable)
     assert local_cluster.worker_environments() == workers
-
-
-def test_cards_are_listed_by_their_driver_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert local_cluster._installed_cards() == []
-    driver = tmp_path / "nvidia-smi"
-    driver.write_text("#!/bin/sh\necho 0\necho 1\n", encoding="utf-8")
-    driver.chmod(0o755)
-    assert local_cluster._installed_cards() == ["0", "1"]
-    driver.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
-    assert local_cluster._installed_cards() == []

@@ -13,7 +13,7 @@ import pytest
 from job_client import PHOTO, Client, until
 
 from img2vid import inference
-from img2vid.cli import main
+from img2vid.cli import main, sample
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.jobs import wait
 from img2vid.jobs.job import Job, State
@@ -126,7 +126,7 @@ def test_events_are_shown_from_waiting_to_writing(at_home: Client, service: JobS
     stages = list(dict.fromkeys(event.stage for event in events))
     assert stages[0] == "wait"
     assert "sample" in stages
-    assert {*stages} <= {*main.STAGES}
+    assert {*stages} <= {*sample.STAGES}
 
 
 def ended(client: Client, state: State, error: str = "", error_type: str = "") -> Job:

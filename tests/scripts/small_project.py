@@ -84,6 +84,7 @@ def make_project(folder: Path, wheels: Path) -> Project:
     (folder / "requirements").mkdir()
     (folder / "img2vid").mkdir()
     (folder / "img2vid" / "__init__.py").touch()
+    shutil.copy(SCRIPTS.parent / "img2vid" / "hardware.py", folder / "img2vid")
     (folder / "img2vid" / "__main__.py").write_text(PROGRAM, encoding="utf-8")
     project = Project(folder, wheels)
     project.require("lamp>=1", lock=("lamp==1.1", "bulb==1.1"))

@@ -18,9 +18,10 @@ from pathlib import Path
 root = Path(sys.argv[1])
 options = json.loads(sys.argv[2])
 sys.path.insert(0, str(root / "scripts"))
-from windows import builds
-builds.INDEX = options["index"]
-from windows.cards import Found
+import windows
+from img2vid import hardware
+hardware.INDEX = options["index"]
+from img2vid.hardware import Found
 from windows.console import Questions, logged
 from windows.machine import Machine, venv_state
 from windows.plan import make_plan

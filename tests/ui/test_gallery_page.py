@@ -13,12 +13,13 @@ from driving import caption, markdown, said, tab_of
 from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
-from img2vid.background import BackgroundTasks
+from img2vid.background import BackgroundTasks, Count
 from img2vid.gallery.entries import Entries, Entry, Filter
 from img2vid.gallery.trash import files_of
 from img2vid.inference import EngineChoice
 from img2vid.settings import make_settings
-from img2vid.ui.gallery import tasks as shared
+from img2vid.ui import resources
+from img2vid.ui.gallery import page as gallery_page
 from img2vid.ui.shared import measuring
 
 PHOTO = b"a picture"
@@ -31,11 +32,11 @@ def entries(service: FakeService) -> Entries:
 
 
 @pytest.fixture
-def tasks(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> BackgroundTasks:
+def tasks(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> BackgroundTasks[Count]:
     """Background tasks of the test, without cleanup or measuring in the background."""
-    own = BackgroundTasks()
-    monkeypatch.setattr(shared, "open_background_tasks", lambda: own)
-    monkeypatch.setattr(shared, "tidy", lambda: None)
+    own: BackgroundTasks[Count] = BackgroundTasks()
+    monkeypatch.setattr(resources, "open_gallery_tasks", lambda: own)
+    monkeypatch.setattr(gallery_page, "tidy", lambda: None)
     monkeypatch.setattr(measuring, "ask", lambda entries: False)
     return own
 
@@ -48,7 +49,7 @@ def page_of_gallery() -> None:
 
 
 @pytest.fixture
-def open_gallery(tasks: BackgroundTasks) -> Open:
+def open_gallery(tasks: BackgroundTasks[Count]) -> Open:
     def open_one(tab: str | None = None) -> AppTest:
         page = AppTest.from_function(page_of_gallery, default_timeout=30)
         if tab is not None:
@@ -254,7 +255,7 @@ def test_a_chosen_page_is_tagged_and_the_tags_are_taken_away(
 
 
 def test_a_selection_is_exported_in_the_background(
-    open_gallery: Open, service: FakeService, tasks: BackgroundTasks, home: Path
+    open_gallery: Open, service: FakeService, tasks: BackgroundTasks[Count], home: Path
 ) -> None:
     made = [make(service, seed=seed) for seed in (1, 2, 3)]
     page = press(choose(open_gallery(), made[0].number, made[1].number), "export_chosen")
@@ -269,7 +270,7 @@ def test_a_selection_is_exported_in_the_background(
 
 
 def test_a_folder_is_imported_and_what_is_left_out_is_named(
-    open_gallery: Open, service: FakeService, entries: Entries, tasks: BackgroundTasks, tmp_path: Path
+    open_gallery: Open, service: FakeService, entries: Entries, tasks: BackgroundTasks[Count], tmp_path: Path
 ) -> None:
     made = make(service)
     theirs = tmp_path / "usb"

@@ -1,5 +1,6 @@
 """Measurement table and plots: values, units and positions along the clip."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from img2vid.gallery.entries import Entries, Entry
 from img2vid.gallery.measurement import Measurement
 from img2vid.inference import EngineChoice
 from img2vid.settings import make_settings
-from img2vid.ui.shared import measured
+from img2vid.ui.shared import measured, measuring
 
 FOUND = Measurement(31.5, 0.9, (1.0, 3.0), (4.0,), (100.0, 110.0, 120.0), (50.0, 50.0, 50.0))
 
@@ -86,3 +87,17 @@ def test_table_and_plots_are_drawn_and_the_axis_can_be_chosen(entry: Entry) -> N
     assert len(drawn.get("vega_lite_chart")) == 4
     (axis,) = drawn.button_group
     assert (axis.options, axis.value) == (["seconds", "frames"], "seconds")
+
+
+def test_an_unreadable_video_is_tried_once_and_the_others_are_measured(service: FakeService) -> None:
+    entries, settings = Entries(service.store), make_settings({"num_frames": 3})
+    for seed in (1, 2, 3):
+        changed = settings.model_copy(update={"seed": seed})
+        service.finishes(service.store.add(changed, EngineChoice(), PHOTO.read_bytes(), "dogs", ".jpg"))
+    damaged = entries.find()[0]
+    damaged.result.video.write_bytes(b"no video")
+    deadline = time.monotonic() + 60
+    while measuring.ask(entries.find()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert [entry.number for entry in entries.find() if entry.measurement is None] == [damaged.number]

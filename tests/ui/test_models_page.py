@@ -13,17 +13,19 @@ from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
 from img2vid import paths
+from img2vid.background import BackgroundTask, TaskResult
 from img2vid.checkpoints.download import part_of
 from img2vid.checkpoints.progress import Progress
-from img2vid.checkpoints.tasks import Task, Tasks
+from img2vid.checkpoints.tasks import CheckpointTasks
 from img2vid.errors import BadInput, Cancelled
-from img2vid.ui import checkpoint_tasks as shared
+from img2vid.ui import resources
 from img2vid.versions import ModelVersion, find_version
 
 DATA = b"a checkpoint"
+Task = BackgroundTask[Progress]
 
 
-class Background(Tasks):
+class Background(CheckpointTasks):
     """Fake tasks whose progress the test sets. calls: requests of the page."""
 
     def __init__(self) -> None:
@@ -32,11 +34,11 @@ class Background(Tasks):
 
     def download(self, version: ModelVersion, mirror: str | None = None, token: str | None = None) -> None:
         self.calls.append(("download", version.name, mirror, token))
-        self.put(version.name, Task("download"))
+        self.put(version.name, Task())
 
     def verify(self, version: ModelVersion) -> None:
         self.calls.append(("verify", version.name))
-        self.put(version.name, Task("verify"))
+        self.put(version.name, Task())
 
     def put(self, name: str, task: Task) -> None:
         self._tasks[name] = task
@@ -45,7 +47,7 @@ class Background(Tasks):
 @pytest.fixture
 def background(monkeypatch: pytest.MonkeyPatch) -> Background:
     tasks = Background()
-    monkeypatch.setattr(shared, "open_tasks", lambda: tasks)
+    monkeypatch.setattr(resources, "open_checkpoint_tasks", lambda: tasks)
     return tasks
 
 
@@ -120,21 +122,21 @@ def test_what_is_entered_goes_along_with_a_download(open_models: Open, backgroun
 
 def test_a_download_is_counted_in_every_tab(open_models: Open, background: Background) -> None:
     progress = Progress("download", 2_400_000_000, 9_600_000_000, 24e6)
-    background.put("svd_xt", Task("download", progress=progress))
+    background.put("svd_xt", Task(progress=progress))
     for page in (open_models(), open_models()):
         assert bars(page) == [(25, "Downloading, 2.4 GB of 9.6 GB · 24.0 MB/s · about 5 min left")]
         assert keys(page, "svd_xt") == ["cancel"]
-    background.put("svd_xt", Task("download", progress=Progress("wait", 5, 10, note="x asks to wait; retrying in 7 s")))
+    background.put("svd_xt", Task(progress=Progress("wait", 5, 10, note="x asks to wait; retrying in 7 s")))
     assert bars(open_models())[0][1].replace("\\", "") == "X asks to wait; retrying in 7 s."
 
 
 def test_cancel_asks_the_download_to_stop(open_models: Open, background: Background, folder: Path) -> None:
-    background.put("svd_xt", Task("download"))
+    background.put("svd_xt", Task())
     page = press(open_models(), "cancel_svd_xt")
     assert bars(page) == [(0, "Cancelling...")]
     assert page.button(key="cancel_svd_xt").disabled
     part_of(folder / "svd_xt.safetensors").write_bytes(DATA)
-    background.put("svd_xt", Task("download", state="cancelled"))
+    background.put("svd_xt", Task("cancelled"))
     page.run()
     assert "Press Resume to continue the download." in caption(page)
     assert "Downloaded 1 MB of 9.6 GB" in markdown(page)
@@ -142,7 +144,7 @@ def test_cancel_asks_the_download_to_stop(open_models: Open, background: Backgro
 
 
 def test_what_went_wrong_is_one_sentence_with_its_address(open_models: Open, background: Background) -> None:
-    background.put("svd_xt_1_1", Task("download", state="failed", text="open https://huggingface.co/a/b and agree"))
+    background.put("svd_xt_1_1", Task("failed", outcome=TaskResult("open https://huggingface.co/a/b and agree")))
     page = open_models()
     assert said(page.error) == "Open <https://huggingface.co/a/b> and agree."
     assert keys(page, "svd_xt_1_1") == ["download"]
@@ -151,7 +153,7 @@ def test_what_went_wrong_is_one_sentence_with_its_address(open_models: Open, bac
 def test_verify_reads_the_file_and_reports_the_result(open_models: Open, background: Background) -> None:
     page = press(open_models(), "verify_svd_tiny")
     assert background.calls == [("verify", "svd_tiny")]
-    background.put("svd_tiny", Task("verify", state="done", text="it is right"))
+    background.put("svd_tiny", Task("done", outcome=TaskResult("it is right")))
     page.run()
     assert "It is right." in caption(page)
 
@@ -188,14 +190,14 @@ def test_a_version_of_ones_own_without_a_source_cannot_be_downloaded(
 
 
 @pytest.fixture
-def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
-    tasks = Tasks()
-    monkeypatch.setattr(shared, "open_tasks", lambda: tasks)
+def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[CheckpointTasks]:
+    tasks = CheckpointTasks()
+    monkeypatch.setattr(resources, "open_checkpoint_tasks", lambda: tasks)
     yield tasks
 
 
 def test_a_real_download_goes_on_without_the_page(
-    open_models: Open, real: Tasks, folder: Path, monkeypatch: pytest.MonkeyPatch
+    open_models: Open, real: CheckpointTasks, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The download finishes although the page that started it is gone."""
     went: list[str] = []

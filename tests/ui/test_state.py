@@ -1,4 +1,4 @@
-"""Unexpected errors and disk errors on the page."""
+"""Callbacks, and unexpected errors and disk errors on the page."""
 
 from pathlib import Path
 
@@ -6,14 +6,90 @@ import pytest
 from driving import PHOTO, Open, caption, drop, said
 from fake_service import FakeService
 
+from img2vid.errors import BadInput
 from img2vid.jobs.store import Store
-from img2vid.ui import tabs
+from img2vid.ui import state, tabs
 from img2vid.ui.sample import page as sample_page
 from img2vid.ui.sample import start
+from img2vid.ui.state import Note, PageState, after_entry, callback
+from img2vid.versions import load_versions
 
 
 def broken(*_: object) -> None:
     raise RuntimeError("an\nerror")
+
+
+class Session:
+    """Session after a new event, for callbacks: only `to_dict` may be called."""
+
+    def __init__(self, **values: object) -> None:
+        self._values = values
+
+    def to_dict(self) -> dict[str, object]:
+        return self._values
+
+
+@pytest.fixture
+def tab(home: Path, monkeypatch: pytest.MonkeyPatch) -> PageState:
+    """Return a tab with a note, whose session callbacks may only read whole."""
+    versions = load_versions()
+    page = PageState("0123456789ab", tabs.fresh(versions), versions, Note("done", "An earlier note."))
+    monkeypatch.setattr(state.st, "session_state", Session(page=page))
+    return page
+
+
+def test_a_callback_gets_the_tab_and_its_arguments_and_clears_the_note(tab: PageState) -> None:
+    given: list[object] = []
+
+    @callback("compare")
+    def act(page: PageState, index: int, *, name: str) -> None:
+        given.extend((page, page.note, index, name))
+
+    act(3, name="fps")
+    assert given == [tab, None, 3, "fps"]
+    assert tab.note is None
+
+
+def test_a_note_of_a_callback_stays(tab: PageState) -> None:
+    note = Note("info", "Cancelled.", place="models")
+
+    @callback("models")
+    def act(page: PageState) -> None:
+        page.note = note
+
+    act()
+    assert tab.note is note
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (BadInput("there is no input; add an image first"), "There is no input; add an image first."),
+        (RuntimeError("an\nerror"), "Unexpected error: RuntimeError, an error."),
+    ],
+)
+def test_an_error_in_a_callback_becomes_a_note_in_its_area(tab: PageState, error: Exception, text: str) -> None:
+    @callback("gallery")
+    def act(_: PageState) -> None:
+        raise error
+
+    act()
+    assert tab.note is not None
+    assert (tab.note.kind, tab.note.text, tab.note.place) == ("error", text, "gallery")
+    assert ("Traceback" in tab.note.details) is isinstance(error, RuntimeError)
+
+
+def test_a_deferred_callback_runs_later_and_keeps_the_note_until_then(tab: PageState) -> None:
+    @callback("sample")
+    def act(page: PageState) -> None:
+        page.set(fps=9)
+
+    after_entry(act)()
+    assert tab.note is not None
+    assert tab.tab.controls["fps"] == 6
+    tab.deferred.pop()()
+    assert tab.note is None
+    assert tab.tab.controls["fps"] == 9
 
 
 def test_an_error_in_one_part_leaves_the_others_intact(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from driving import caption, markdown, said
 from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
+from img2vid.background import Poller
 from img2vid.doctor import facts
-from img2vid.doctor.facts import Card
-from img2vid.doctor.poller import Poller
 from img2vid.doctor.report import Finding, ok, problem
+from img2vid.hardware import Card
 from img2vid.inference import EngineChoice
 from img2vid.settings import make_settings
 from img2vid.ui.system import pollers

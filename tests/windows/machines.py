@@ -4,11 +4,12 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
-from windows.cards import Found, find_cards
 from windows.console import Questions
 from windows.machine import Machine
 from windows.plan import Plan, make_plan
 from windows.wishes import Options, settle
+
+from img2vid.hardware import Found, find_cards
 
 PROJECT = Path(__file__).resolve().parents[2]
 ANSWERS = PROJECT / "tests" / "data" / "nvidia-smi"

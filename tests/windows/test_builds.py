@@ -1,27 +1,28 @@
 """Choice of the torch build by GPU and driver."""
 
 import pytest
-from windows.builds import BUILDS, CHOICES, PREFERRED, choose
-from windows.cards import Card
+from windows.builds import CHOICES, PREFERRED, choose
 
-NEW = (576, 52)
+from img2vid.hardware import BUILDS, Card
+
+NEW = "576.52"
 
 
-def card(capability: tuple[int, int] | None, driver: tuple[int, int] = NEW, memory: int = 8192) -> Card:
-    return Card(f"Card {capability}", driver, memory, capability)
+def card(capability: tuple[int, int] | None, driver: str = NEW, memory: int = 8192) -> Card:
+    return Card(f"Card {capability}", driver, memory, capability=capability)
 
 
 @pytest.mark.parametrize(
     ("capability", "driver", "tag"),
     [
         ((6, 1), NEW, "cu126"),
-        ((6, 1), (526, 98), "cu118"),
+        ((6, 1), "526.98", "cu118"),
         ((7, 0), NEW, "cu126"),
         ((7, 5), NEW, "cu128"),
-        ((7, 5), (516, 94), "cu118"),
-        ((8, 6), (527, 41), "cu128"),
-        ((8, 6), (527, 40), "cu118"),
-        ((8, 9), (452, 39), "cu118"),
+        ((7, 5), "516.94", "cu118"),
+        ((8, 6), "527.41", "cu128"),
+        ((8, 6), "527.40", "cu118"),
+        ((8, 9), "452.39", "cu118"),
         ((9, 0), NEW, "cu128"),
         ((12, 0), NEW, "cu128"),
         (None, NEW, "cu128"),
@@ -30,7 +31,7 @@ def card(capability: tuple[int, int] | None, driver: tuple[int, int] = NEW, memo
     ],
 )
 def test_auto_takes_the_newest_build_for_card_and_driver(
-    capability: tuple[int, int] | None, driver: tuple[int, int], tag: str
+    capability: tuple[int, int] | None, driver: str, tag: str
 ) -> None:
     build = choose("auto", [card(capability, driver)]).build
     assert build is not None
@@ -43,10 +44,8 @@ def test_auto_without_a_card_is_the_cpu_build_and_says_why() -> None:
     assert "the fan is broken" in choice.remarks[0]
 
 
-@pytest.mark.parametrize(("capability", "driver"), [((8, 6), (452, 38)), ((12, 0), (527, 40))])
-def test_auto_with_a_driver_that_is_too_old_asks_for_a_new_one(
-    capability: tuple[int, int], driver: tuple[int, int]
-) -> None:
+@pytest.mark.parametrize(("capability", "driver"), [((8, 6), "452.38"), ((12, 0), "527.40")])
+def test_auto_with_a_driver_that_is_too_old_asks_for_a_new_one(capability: tuple[int, int], driver: str) -> None:
     choice = choose("auto", [card(capability, driver)])
     assert choice.build is None
     assert "too old" in choice.problem
@@ -69,9 +68,9 @@ def test_a_50_series_card_is_refused_early_with_the_tag_that_works(tag: str) -> 
 
 
 def test_a_named_build_for_a_newer_driver_names_the_one_that_works_now() -> None:
-    choice = choose("cu130", [card((8, 6), (551, 86))])
+    choice = choose("cu130", [card((8, 6), "551.86")])
     assert (choice.build, choice.instead) == (None, "cu128")
-    assert "580.00" in choice.problem
+    assert "needs 580 or newer" in choice.problem
     assert "-Cuda cu128" in choice.remedy
 
 

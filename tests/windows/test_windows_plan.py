@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from machines import ANSWERS, CASES, PLANS, PROJECT, commands, machine, plan, text
-from windows.cards import Card, Found
 from windows.plan import Plan
 from windows.wishes import Options
 
-TURING = Card("Some Card", (576, 52), 8192, (7, 5))
+from img2vid.hardware import Card, Found
+
+TURING = Card("Some Card", "576.52", 8 * 2**30, capability=(7, 5))
 
 
 @pytest.mark.parametrize("name", CASES)

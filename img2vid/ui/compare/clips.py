@@ -17,7 +17,7 @@ from img2vid.ui.compare.state import Comparison
 from img2vid.ui.sample.activity import BUSY, running_box
 from img2vid.ui.shared import measured, measuring, player
 from img2vid.ui.shared.composites import Form, composite_of
-from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors
+from img2vid.ui.state import PageState, callback, current, report_drawing_errors
 
 SCOPE = "compare_clips"
 """Key of the container of the clips."""
@@ -207,18 +207,16 @@ def csv_of(labels: Sequence[str], entries: Sequence[Entry]) -> str:
     return as_csv([csv_row({"column": label}, entry) for label, entry in zip(labels, entries, strict=True)])
 
 
-def _again(study_id: str) -> None:
-    with report_errors(callback_state(), "compare"):
-        service = resources.open_service()
-        studies = Studies(service.store)
-        studies.rerun(service, studies.study(study_id))
+@callback("compare")
+def _again(_: PageState, study_id: str) -> None:
+    service = resources.open_service()
+    studies = Studies(service.store)
+    studies.rerun(service, studies.study(study_id))
 
 
-def _align(align: Align) -> None:
-    page = callback_state()
+def _align(page: PageState, align: Align) -> None:
     state.keep(page, replace(state.comparison(page), align=align))
 
 
-def _axis(axis: measured.Axis) -> None:
-    page = callback_state()
+def _axis(page: PageState, axis: measured.Axis) -> None:
     state.keep(page, replace(state.comparison(page), axis=axis))

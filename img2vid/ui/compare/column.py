@@ -14,7 +14,7 @@ from img2vid.ui.compare import state
 from img2vid.ui.compare.state import FEWEST, MOST, Column, Comparison
 from img2vid.ui.sample.model import missing_checkpoint
 from img2vid.ui.shared.controls import mark, select, setting
-from img2vid.ui.state import PageState, callback_state, report_errors, widget_value
+from img2vid.ui.state import PageState, callback, widget_value
 
 _OPTIONS = {"provider": PROVIDERS, "precision": PRECISIONS, "decoder_precision": PRECISIONS}
 _ENGINE_HELP = {
@@ -117,40 +117,35 @@ def _key(index: int, name: str) -> str:
     return f"column_{index}_{name}"
 
 
-def _keep(index: int, name: str) -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison, value = state.comparison(page), widget_value(_key(index, name))
-        if index < len(comparison.columns) and (value is not None or name == "saving_fps"):
-            state.set_columns(page, comparison, state.change(comparison, index, **{name: value}))
+@callback("compare")
+def _keep(page: PageState, index: int, name: str) -> None:
+    comparison, value = state.comparison(page), widget_value(_key(index, name))
+    if index < len(comparison.columns) and (value is not None or name == "saving_fps"):
+        state.set_columns(page, comparison, state.change(comparison, index, **{name: value}))
 
 
-def _keep_engine(index: int, name: str) -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison = state.comparison(page)
-        changed = [*comparison.columns]
-        changed[index] = replace(changed[index], **{name: widget_value(_key(index, name))})
-        state.set_columns(page, comparison, changed)
+@callback("compare")
+def _keep_engine(page: PageState, index: int, name: str) -> None:
+    comparison = state.comparison(page)
+    changed = [*comparison.columns]
+    changed[index] = replace(changed[index], **{name: widget_value(_key(index, name))})
+    state.set_columns(page, comparison, changed)
 
 
-def _switch(index: int) -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison = state.comparison(page)
-        version = widget_value(_key(index, "version"))
-        state.set_columns(page, comparison, state.switch(comparison, index, page.versions, version))
+@callback("compare")
+def _switch(page: PageState, index: int) -> None:
+    comparison = state.comparison(page)
+    version = widget_value(_key(index, "version"))
+    state.set_columns(page, comparison, state.switch(comparison, index, page.versions, version))
 
 
-def _copy(index: int) -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison = state.comparison(page)
-        state.set_columns(page, comparison, state.copied(comparison.columns, index))
+@callback("compare")
+def _copy(page: PageState, index: int) -> None:
+    comparison = state.comparison(page)
+    state.set_columns(page, comparison, state.copied(comparison.columns, index))
 
 
-def _remove(index: int) -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison = state.comparison(page)
-        state.set_columns(page, comparison, state.removed(comparison.columns, index))
+@callback("compare")
+def _remove(page: PageState, index: int) -> None:
+    comparison = state.comparison(page)
+    state.set_columns(page, comparison, state.removed(comparison.columns, index))

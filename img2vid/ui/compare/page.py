@@ -19,10 +19,9 @@ from img2vid.ui.shared.sidebar import random_seed
 from img2vid.ui.state import (
     PageState,
     after_entry,
-    callback_state,
+    callback,
     current,
     report_drawing_errors,
-    report_errors,
     set_widget,
     show_note,
     widget_value,
@@ -165,68 +164,59 @@ def title(study: Study) -> str:
     return " · ".join(different) if len(different) > 1 else f"{len(names)} x {names[0]}"
 
 
-def _run() -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        picture = page.tab.picture
-        if picture is None:
-            raise BadInput("there is no input; add an image first")
-        comparison = state.comparison(page)
-        service = resources.open_service()
-        data = picture.path.read_bytes()
-        name, suffix = picture.name, picture.path.suffix
-        wanted = _wanted(page, comparison)
-        study = Studies(service.store).begin(service, "compare", wanted, data, name, suffix, page.tab.folder)
-        state.keep(page, replace(comparison, touched=True, ran=True, sent=0, study=study.id, folded=True))
+@callback("compare")
+def _run(page: PageState) -> None:
+    picture = page.tab.picture
+    if picture is None:
+        raise BadInput("there is no input; add an image first")
+    comparison = state.comparison(page)
+    service = resources.open_service()
+    data = picture.path.read_bytes()
+    name, suffix = picture.name, picture.path.suffix
+    wanted = _wanted(page, comparison)
+    study = Studies(service.store).begin(service, "compare", wanted, data, name, suffix, page.tab.folder)
+    state.keep(page, replace(comparison, touched=True, ran=True, sent=0, study=study.id, folded=True))
 
 
-def _cancel() -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        service = resources.open_service()
-        for job_id in _active_jobs(study_of(state.comparison(page).study)):
-            service.cancel(job_id)
+@callback("compare")
+def _cancel(page: PageState) -> None:
+    service = resources.open_service()
+    for job_id in _active_jobs(study_of(state.comparison(page).study)):
+        service.cancel(job_id)
 
 
-def _fold() -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison = state.comparison(page)
-        state.keep(page, replace(comparison, folded=not comparison.folded))
+@callback("compare")
+def _fold(page: PageState) -> None:
+    comparison = state.comparison(page)
+    state.keep(page, replace(comparison, folded=not comparison.folded))
 
 
-def _same_seed() -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison = replace(state.comparison(page), same_seed=bool(widget_value("same_seed")))
-        seed = comparison.columns[0].controls["seed"]
-        changed = state.change(comparison, 0, seed=seed)
-        if changed == comparison.columns:
-            state.keep(page, comparison)
-        else:
-            state.set_columns(page, comparison, changed)
+@callback("compare")
+def _same_seed(page: PageState) -> None:
+    comparison = replace(state.comparison(page), same_seed=bool(widget_value("same_seed")))
+    seed = comparison.columns[0].controls["seed"]
+    changed = state.change(comparison, 0, seed=seed)
+    if changed == comparison.columns:
+        state.keep(page, comparison)
+    else:
+        state.set_columns(page, comparison, changed)
 
 
-def _dice() -> None:
+@callback("compare")
+def _dice(page: PageState) -> None:
     """Set one random seed for all columns, or one for each."""
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison = state.comparison(page)
-        seed = random_seed()
-        columns = [
-            one.with_controls(seed=seed if comparison.same_seed else random_seed()) for one in comparison.columns
-        ]
-        state.set_columns(page, comparison, columns)
+    comparison = state.comparison(page)
+    seed = random_seed()
+    columns = [one.with_controls(seed=seed if comparison.same_seed else random_seed()) for one in comparison.columns]
+    state.set_columns(page, comparison, columns)
 
 
-def _add() -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        comparison = state.comparison(page)
-        state.set_columns(page, comparison, state.copied(comparison.columns, len(comparison.columns) - 1))
+@callback("compare")
+def _add(page: PageState) -> None:
+    comparison = state.comparison(page)
+    state.set_columns(page, comparison, state.copied(comparison.columns, len(comparison.columns) - 1))
 
 
-def _open(study_id: str) -> None:
-    page = callback_state()
-    with report_errors(page, "compare"):
-        state.opened(page, Studies(resources.open_service().store).study(study_id))
+@callback("compare")
+def _open(page: PageState, study_id: str) -> None:
+    state.opened(page, Studies(resources.open_service().store).study(study_id))

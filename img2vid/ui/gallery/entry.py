@@ -17,15 +17,7 @@ from img2vid.ui.gallery import grid, state
 from img2vid.ui.sample.result import download_buttons
 from img2vid.ui.shared import measuring
 from img2vid.ui.shared.looping_video import looping_video
-from img2vid.ui.state import (
-    Note,
-    PageState,
-    callback_state,
-    report_drawing_errors,
-    report_errors,
-    set_widget,
-    widget_value,
-)
+from img2vid.ui.state import Note, PageState, callback, report_drawing_errors, set_widget, widget_value
 from img2vid.ui.tabs import Picture
 from img2vid.versions import ModelVersion
 
@@ -229,60 +221,55 @@ def _moment(when: float) -> str:
 # Callbacks
 
 
-def _open(number: int, at: int) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        state.change(page, open=number, page=at // state.PER_PAGE + 1)
+@callback("gallery")
+def _open(page: PageState, number: int, at: int) -> None:
+    state.change(page, open=number, page=at // state.PER_PAGE + 1)
 
 
-def _rate(number: int) -> None:
-    with report_errors(callback_state(), "gallery"):
-        given = widget_value(f"rate_{number}")
-        Entries(resources.open_service().store).rate(number, 0 if given is None else given + 1)
+@callback("gallery")
+def _rate(_: PageState, number: int) -> None:
+    given = widget_value(f"rate_{number}")
+    Entries(resources.open_service().store).rate(number, 0 if given is None else given + 1)
 
 
-def _annotate(number: int) -> None:
-    with report_errors(callback_state(), "gallery"):
-        Entries(resources.open_service().store).annotate(number, widget_value(f"note_{number}") or "")
+@callback("gallery")
+def _annotate(_: PageState, number: int) -> None:
+    Entries(resources.open_service().store).annotate(number, widget_value(f"note_{number}") or "")
 
 
-def _tag(number: int) -> None:
-    with report_errors(callback_state(), "gallery"):
-        Entries(resources.open_service().store).tag(number, widget_value(f"tags_{number}") or ())
+@callback("gallery")
+def _tag(_: PageState, number: int) -> None:
+    Entries(resources.open_service().store).tag(number, widget_value(f"tags_{number}") or ())
 
 
-def _delete(number: int) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        grid.delete(page, [number])
+@callback("gallery")
+def _delete(page: PageState, number: int) -> None:
+    grid.delete(page, [number])
 
 
-def _restore(number: int) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        Trash(resources.open_service().store).restore([number])
-        state.change(page, open=0, undo=[])
-        page.note = Note("done", "1 video restored.", place="gallery")
+@callback("gallery")
+def _restore(page: PageState, number: int) -> None:
+    Trash(resources.open_service().store).restore([number])
+    state.change(page, open=0, undo=[])
+    page.note = Note("done", "1 video restored.", place="gallery")
 
 
-def _use(number: int) -> None:
+@callback("gallery")
+def _use(page: PageState, number: int) -> None:
     """Copy the video's settings and input to the Sample page, and request that page."""
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        entry = _with_known_version(page, number)
-        settings, name = entry.settings, entry.job.picture_name
-        page.set(**settings.model_dump())
-        page.set_picture(Picture(entry.job.picture.name, name))
-        text = f"Restored settings and image from {name}, seed {settings.seed}."
-        page.note = Note("done", text, place="input")
-        navigation.request_page(page, "sample")
+    entry = _with_known_version(page, number)
+    settings, name = entry.settings, entry.job.picture_name
+    page.set(**settings.model_dump())
+    page.set_picture(Picture(entry.job.picture.name, name))
+    text = f"Restored settings and image from {name}, seed {settings.seed}."
+    page.note = Note("done", text, place="input")
+    navigation.request_page(page, "sample")
 
 
-def _compare(number: int) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        compare_state.send(page, _with_known_version(page, number))
-        navigation.request_page(page, "compare")
+@callback("gallery")
+def _compare(page: PageState, number: int) -> None:
+    compare_state.send(page, _with_known_version(page, number))
+    navigation.request_page(page, "compare")
 
 
 def _with_known_version(page: PageState, number: int) -> Entry:

@@ -8,7 +8,7 @@ import streamlit as st
 from img2vid.gallery.entries import Entries, Filter
 from img2vid.ui.gallery import state
 from img2vid.ui.gallery.state import GalleryState
-from img2vid.ui.state import PageState, callback_state, report_errors, set_widget, widget_value
+from img2vid.ui.state import PageState, callback, set_widget, widget_value
 
 STARS = {0: "Any", 1: "★ or more", 2: "★★ or more", 3: "★★★ or more", 4: "★★★★ or more", 5: "★★★★★"}
 _TEXT_HELP = "Searches image name, version, note and tags for videos that contain every word."
@@ -70,41 +70,38 @@ def _trash(now: GalleryState, entries: Entries) -> None:
     )
 
 
-def _keep() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        now = state.read(page)
-        since, until = widget_value(_key("since", now)), widget_value(_key("until", now))
-        state.change(
-            page,
-            text=widget_value(_key("text", now)) or "",
-            versions=list(widget_value(_key("versions", now)) or []),
-            tags=list(widget_value(_key("tags", now)) or []),
-            least_rating=widget_value(_key("rating", now)) or 0,
-            since=since.isoformat() if since else "",
-            until=until.isoformat() if until else "",
-            open=0,
-        )
+@callback("gallery")
+def _keep(page: PageState) -> None:
+    now = state.read(page)
+    since, until = widget_value(_key("since", now)), widget_value(_key("until", now))
+    state.change(
+        page,
+        text=widget_value(_key("text", now)) or "",
+        versions=list(widget_value(_key("versions", now)) or []),
+        tags=list(widget_value(_key("tags", now)) or []),
+        least_rating=widget_value(_key("rating", now)) or 0,
+        since=since.isoformat() if since else "",
+        until=until.isoformat() if until else "",
+        open=0,
+    )
 
 
-def _clear() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        unset = GalleryState()
-        state.change(
-            page,
-            text=unset.text,
-            versions=unset.versions,
-            tags=unset.tags,
-            least_rating=unset.least_rating,
-            since=unset.since,
-            until=unset.until,
-            open=0,
-            filters=state.read(page).filters + 1,
-        )
+@callback("gallery")
+def _clear(page: PageState) -> None:
+    unset = GalleryState()
+    state.change(
+        page,
+        text=unset.text,
+        versions=unset.versions,
+        tags=unset.tags,
+        least_rating=unset.least_rating,
+        since=unset.since,
+        until=unset.until,
+        open=0,
+        filters=state.read(page).filters + 1,
+    )
 
 
-def _open_trash() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        state.change(page, deleted=bool(widget_value(_key("deleted", state.read(page)))), open=0, page=1, chosen=[])
+@callback("gallery")
+def _open_trash(page: PageState) -> None:
+    state.change(page, deleted=bool(widget_value(_key("deleted", state.read(page)))), open=0, page=1, chosen=[])

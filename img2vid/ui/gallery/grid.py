@@ -3,21 +3,21 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from img2vid import paths
-from img2vid.background import OnProgress, TaskResult
 from img2vid.errors import BadInput
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.gallery.exporting import export
 from img2vid.gallery.trash import KEPT_SECONDS, Trash
 from img2vid.ui import formatting, resources
-from img2vid.ui.gallery import state, tasks
+from img2vid.ui.gallery import state
 from img2vid.ui.gallery.state import PER_PAGE, GalleryState
 from img2vid.ui.shared import pictures
-from img2vid.ui.state import Note, PageState, callback_state, report_errors, widget_value
+from img2vid.ui.state import Note, PageState, callback, widget_value
 
 CARD_WIDTH = 204
 """Width of a card in pixels; cards wrap to the window."""
@@ -183,8 +183,8 @@ def _buttons(chosen: int) -> None:
             max_chars=200,
         )
         with st.container(horizontal=True, gap="small"):
-            _act("Add", "add_tag", None, False, _tag)
-            _act("Remove", "take_tag", None, False, _untag)
+            _act("Add", "add_tag", None, False, partial(_retag, add=True))
+            _act("Remove", "take_tag", None, False, partial(_retag, add=False))
 
 
 def _trash_buttons(chosen: int) -> None:
@@ -234,102 +234,79 @@ def delete(page: PageState, numbers: Sequence[int]) -> None:
     state.change(page, chosen=[], open=0, undo=list(numbers))
 
 
-def _go(to: int) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        state.change(page, page=to)
+@callback("gallery")
+def _go(page: PageState, to: int) -> None:
+    state.change(page, page=to)
 
 
-def _open(number: int) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        state.change(page, open=number)
+@callback("gallery")
+def _open(page: PageState, number: int) -> None:
+    state.change(page, open=number)
 
 
-def _choose(number: int, key: str) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        now = state.read(page)
-        if key != _box(number, now):
-            return  # event of a stale checkbox
-        others = [one for one in now.chosen if one != number]
-        state.change(page, own_box=True, chosen=[*others, number] if widget_value(key) else others)
+@callback("gallery")
+def _choose(page: PageState, number: int, key: str) -> None:
+    now = state.read(page)
+    if key != _box(number, now):
+        return  # event of a stale checkbox
+    others = [one for one in now.chosen if one != number]
+    state.change(page, own_box=True, chosen=[*others, number] if widget_value(key) else others)
 
 
-def _choose_all(numbers: list[int]) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        state.change(page, chosen=numbers)
+@callback("gallery")
+def _choose_all(page: PageState, numbers: list[int]) -> None:
+    state.change(page, chosen=numbers)
 
 
-def _delete() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        delete(page, _numbers(_existing(state.read(page).chosen, deleted=False)))
+@callback("gallery")
+def _delete(page: PageState) -> None:
+    delete(page, _numbers(_existing(state.read(page).chosen, deleted=False)))
 
 
-def _undo_delete() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        numbers = _numbers(_existing(state.read(page).undo, deleted=True))
-        Trash(resources.open_service().store).restore(numbers)
-        state.change(page, undo=[])
-        page.note = Note("done", f"{_counted(len(numbers))} restored.", place="gallery")
+@callback("gallery")
+def _undo_delete(page: PageState) -> None:
+    numbers = _numbers(_existing(state.read(page).undo, deleted=True))
+    Trash(resources.open_service().store).restore(numbers)
+    state.change(page, undo=[])
+    page.note = Note("done", f"{_counted(len(numbers))} restored.", place="gallery")
 
 
-def _restore() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        numbers = _numbers(_existing(state.read(page).chosen, deleted=True))
-        back = Trash(resources.open_service().store).restore(numbers)
-        state.change(page, chosen=[], undo=[])
-        page.note = Note("done", f"{_counted(len(back))} restored.", place="gallery")
+@callback("gallery")
+def _restore(page: PageState) -> None:
+    numbers = _numbers(_existing(state.read(page).chosen, deleted=True))
+    back = Trash(resources.open_service().store).restore(numbers)
+    state.change(page, chosen=[], undo=[])
+    page.note = Note("done", f"{_counted(len(back))} restored.", place="gallery")
 
 
-def _purge() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        numbers = _numbers(_existing(state.read(page).chosen, deleted=True))
-        Trash(resources.open_service().store).purge(numbers)
-        state.change(page, chosen=[], undo=[])
-        page.note = Note("done", f"{_counted(len(numbers))} permanently deleted.", place="gallery")
+@callback("gallery")
+def _purge(page: PageState) -> None:
+    numbers = _numbers(_existing(state.read(page).chosen, deleted=True))
+    Trash(resources.open_service().store).purge(numbers)
+    state.change(page, chosen=[], undo=[])
+    page.note = Note("done", f"{_counted(len(numbers))} permanently deleted.", place="gallery")
 
 
-def _empty() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        count = Trash(resources.open_service().store).empty()
-        now = state.read(page)
-        state.change(page, chosen=[], undo=[], deleted=False, filters=now.filters + 1)
-        page.note = Note("done", f"{_counted(count)} permanently deleted.", place="gallery")
+@callback("gallery")
+def _empty(page: PageState) -> None:
+    count = Trash(resources.open_service().store).empty()
+    now = state.read(page)
+    state.change(page, chosen=[], undo=[], deleted=False, filters=now.filters + 1)
+    page.note = Note("done", f"{_counted(count)} permanently deleted.", place="gallery")
 
 
-def _tag() -> None:
-    _retag(add=True)
+@callback("gallery")
+def _retag(page: PageState, *, add: bool) -> None:
+    given = [tag.strip() for tag in str(widget_value("new_tag") or "").split(",") if tag.strip()]
+    entries = Entries(resources.open_service().store)
+    for entry in _existing(state.read(page).chosen, deleted=False) if given else []:
+        others = [tag for tag in entry.tags if tag not in given]
+        entries.tag(entry.number, [*others, *given] if add else others)
 
 
-def _untag() -> None:
-    _retag(add=False)
-
-
-def _retag(*, add: bool) -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        given = [tag.strip() for tag in str(widget_value("new_tag") or "").split(",") if tag.strip()]
-        entries = Entries(resources.open_service().store)
-        for entry in _existing(state.read(page).chosen, deleted=False) if given else []:
-            others = [tag for tag in entry.tags if tag not in given]
-            entries.tag(entry.number, [*others, *given] if add else others)
-
-
-def _export() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        chosen = _existing(state.read(page).chosen, deleted=False)
-        home = paths.home()
-
-        def work(on_progress: OnProgress) -> TaskResult:
-            return export(chosen, home, on_progress)
-
-        if not tasks.open_background_tasks().start(EXPORT, work):
-            page.note = Note("info", "Another export is running. Try again when it has finished.", place="gallery")
+@callback("gallery")
+def _export(page: PageState) -> None:
+    chosen = _existing(state.read(page).chosen, deleted=False)
+    home = paths.home()
+    if not resources.open_gallery_tasks().start(EXPORT, lambda on_progress: export(chosen, home, on_progress)):
+        page.note = Note("info", "Another export is running. Try again when it has finished.", place="gallery")

@@ -2,10 +2,12 @@
 
 import streamlit as st
 
+from img2vid.background import TaskResult
 from img2vid.errors import BadInput
 from img2vid.gallery.entries import Entries, Entry
+from img2vid.gallery.trash import Trash
 from img2vid.ui import navigation, resources
-from img2vid.ui.gallery import state, tasks
+from img2vid.ui.gallery import state
 from img2vid.ui.gallery.entry import entry_box
 from img2vid.ui.gallery.filters import filter_box
 from img2vid.ui.gallery.grid import grid_box
@@ -21,7 +23,7 @@ def gallery() -> None:
     with report_drawing_errors("The page"):
         page = current()
         navigation.follow_request(page)
-        tasks.tidy()
+        tidy()
         entries = Entries(resources.open_service().store)
         with st.sidebar, report_drawing_errors("The sidebar"):
             filter_box(page, entries)
@@ -35,6 +37,14 @@ def gallery() -> None:
         _shown(page, entries)
         with report_drawing_errors("The worker status"):
             resources.start()
+
+
+def tidy() -> None:
+    """Repair the trash and delete videos older than 30 days, once per process and in the background."""
+    store, tasks = resources.open_service().store, resources.open_gallery_tasks()
+    name = f"cleaning {store.home}"
+    if tasks.get(name) is None:
+        tasks.start(name, lambda _: TaskResult(f"{Trash(store).remove_expired()} expired videos deleted"))
 
 
 def _shown(page: PageState, entries: Entries) -> None:

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from img2vid.background import BackgroundTask, OnProgress, TaskResult
+from img2vid.background import BackgroundTask, Count
 from img2vid.gallery.importing import folder_of, import_folder
 from img2vid.ui import formatting, resources
-from img2vid.ui.gallery import tasks
 from img2vid.ui.gallery.grid import EXPORT
-from img2vid.ui.state import Note, callback_state, report_errors, widget_value
+from img2vid.ui.state import Note, PageState, callback, widget_value
 
 IMPORT = "import"
 DOING = {IMPORT: "Importing", EXPORT: "Writing the zip file"}
@@ -23,32 +22,33 @@ def import_box() -> None:
     """Draw the folder field and the Import button."""
     with st.expander("Import a folder", icon=":material/drive_folder_upload:", key="import_box"):
         st.text_input("Folder", key="import_folder", placeholder=str(Path.home() / "videos"), help=_FOLDER_HELP)
-        task = tasks.open_background_tasks().get(IMPORT)
+        task = resources.open_gallery_tasks().get(IMPORT)
         active = task is not None and task.active
         st.button("Import", key="import", disabled=active, on_click=_import)
 
 
 def active() -> bool:
     """Return whether a task is running."""
-    found = (tasks.open_background_tasks().get(name) for name in DOING)
+    found = (resources.open_gallery_tasks().get(name) for name in DOING)
     return any(task is not None and task.active for task in found)
 
 
 def task_list() -> None:
     """Draw running tasks and the results of the last ones."""
     for name in DOING:
-        task = tasks.open_background_tasks().get(name)
+        task = resources.open_gallery_tasks().get(name)
         with st.container(key=f"chore_{name}"):
             if task is not None:
                 _task(name, task)
 
 
-def _task(name: str, task: BackgroundTask) -> None:
+def _task(name: str, task: BackgroundTask[Count]) -> None:
     outcome = task.outcome
     if task.active:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            share = min(task.done / task.total, 1.0) if task.total else 0.0
-            count = f", {task.done} of {task.total}" if task.total else ""
+            done, total = task.progress or (0, 0)
+            share = min(done / total, 1.0) if total else 0.0
+            count = f", {done} of {total}" if total else ""
             st.progress(share, text=f"{DOING[name]}{count}")
             st.button("Cancel", key=f"cancel_{name}", disabled=task.state == "stopping", on_click=_cancel, args=(name,))
         return
@@ -74,24 +74,20 @@ def _task(name: str, task: BackgroundTask) -> None:
         st.button("Dismiss", key=f"forget_{name}", type="tertiary", on_click=_dismiss, args=(name,))
 
 
-def _import() -> None:
-    page = callback_state()
-    with report_errors(page, "gallery"):
-        folder = folder_of(str(widget_value("import_folder") or ""))
-        store = resources.open_service().store
+@callback("gallery")
+def _import(page: PageState) -> None:
+    folder = folder_of(str(widget_value("import_folder") or ""))
+    store = resources.open_service().store
 
-        def work(on_progress: OnProgress) -> TaskResult:
-            return import_folder(store, folder, on_progress)
-
-        if not tasks.open_background_tasks().start(IMPORT, work):
-            page.note = Note("info", "Another import is running. Try again when it has finished.", place="gallery")
+    if not resources.open_gallery_tasks().start(IMPORT, lambda on_progress: import_folder(store, folder, on_progress)):
+        page.note = Note("info", "Another import is running. Try again when it has finished.", place="gallery")
 
 
-def _cancel(name: str) -> None:
-    with report_errors(callback_state(), "gallery"):
-        tasks.open_background_tasks().cancel(name)
+@callback("gallery")
+def _cancel(_: PageState, name: str) -> None:
+    resources.open_gallery_tasks().cancel(name)
 
 
-def _dismiss(name: str) -> None:
-    with report_errors(callback_state(), "gallery"):
-        tasks.open_background_tasks().dismiss(name)
+@callback("gallery")
+def _dismiss(_: PageState, name: str) -> None:
+    resources.open_gallery_tasks().dismiss(name)

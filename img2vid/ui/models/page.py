@@ -5,7 +5,7 @@ import shutil
 import streamlit as st
 
 from img2vid import paths
-from img2vid.ui import checkpoint_tasks, formatting, resources
+from img2vid.ui import formatting, resources
 from img2vid.ui.models.version import version_box
 from img2vid.ui.state import PageState, current, report_drawing_errors, show_note
 
@@ -26,7 +26,7 @@ def models() -> None:
         page = current()
         with st.sidebar, report_drawing_errors("The sidebar"):
             _sidebar()
-        active = checkpoint_tasks.open_tasks().active()
+        active = resources.open_checkpoint_tasks().active()
         page.seen = active
         st.fragment(_versions, run_every=BUSY if active else IDLE)()
         with report_drawing_errors("The worker status"):
@@ -45,7 +45,7 @@ def _sidebar() -> None:
 def _versions() -> None:
     with report_drawing_errors("The models"):
         page = current()
-        if checkpoint_tasks.open_tasks().active() != page.seen:
+        if resources.open_checkpoint_tasks().active() != page.seen:
             st.rerun()
         _note(page)
         for version in page.versions.values():

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from img2vid.background import BackgroundTask
 from img2vid.checkpoints.download import arrived
+from img2vid.checkpoints.progress import Progress
 from img2vid.checkpoints.removing import SHIPPED, plan_removal, remove
 from img2vid.checkpoints.sources import can_be_downloaded, repository
-from img2vid.checkpoints.tasks import Task
 from img2vid.errors import BadInput
-from img2vid.ui import checkpoint_tasks, formatting
-from img2vid.ui.state import Note, callback_state, report_errors, widget_value
+from img2vid.ui import formatting, resources
+from img2vid.ui.state import Note, PageState, callback, widget_value
 from img2vid.versions import ModelVersion
 
 STAGES = {"check": "Checking existing data", "download": "Downloading", "wait": "Waiting", "convert": "Converting"}
@@ -18,7 +19,7 @@ STAGES = {"check": "Checking existing data", "download": "Downloading", "wait": 
 
 def version_box(version: ModelVersion) -> None:
     """Draw a model version with its actions and its running or last task."""
-    task = checkpoint_tasks.open_tasks().get(version.name)
+    task = resources.open_checkpoint_tasks().get(version.name)
     about, buttons = st.columns([7, 3], vertical_alignment="center", gap="medium")
     with about, st.container(gap="xsmall"):
         st.markdown(f"**{formatting.plain(version.name)}** &nbsp; {_state(version)}")
@@ -54,7 +55,7 @@ def _figures(version: ModelVersion) -> str:
     return " · ".join((size, formatting.plain(version.licence), source))
 
 
-def _buttons(version: ModelVersion, task: Task | None) -> None:
+def _buttons(version: ModelVersion, task: BackgroundTask[Progress] | None) -> None:
     name = version.name
     if task is not None and task.active:
         _button("Cancel", "cancel", version, _cancel, disabled=task.state == "stopping")
@@ -80,22 +81,22 @@ def _removal(version: ModelVersion, name: str) -> None:
         _button("Delete", "remove", version, _remove)
 
 
-def _task(version: ModelVersion, task: Task) -> None:
+def _task(version: ModelVersion, task: BackgroundTask[Progress]) -> None:
     if task.active:
         progress = task.progress
         share = min(progress.done / progress.total, 1.0) if progress is not None and progress.total else 0.0
         st.progress(share, text=_progress(task))
     elif task.state == "failed":
-        st.error(_linked(formatting.plain(formatting.sentence(task.text))))
+        st.error(_linked(formatting.plain(formatting.sentence(task.outcome.text))))
     elif task.state == "done":
-        st.caption(f":green[:material/check_circle:] {formatting.plain(formatting.sentence(task.text))}")
-    elif task.kind == "download" and arrived(version) is not None:
+        st.caption(f":green[:material/check_circle:] {formatting.plain(formatting.sentence(task.outcome.text))}")
+    elif version.checkpoint_path is None and arrived(version) is not None:
         st.caption("Cancelled. Press Resume to continue the download.")
     else:
         st.caption("Cancelled.")
 
 
-def _progress(task: Task) -> str:
+def _progress(task: BackgroundTask[Progress]) -> str:
     if task.state == "stopping":
         return "Cancelling..."
     progress = task.progress
@@ -136,26 +137,25 @@ def _button(
     st.button(label, key=f"{key}_{version.name}", icon=icon, disabled=disabled, on_click=act, args=(version,))
 
 
-def _download(version: ModelVersion) -> None:
-    with report_errors(callback_state(), "models"):
-        checkpoint_tasks.open_tasks().download(
-            version, widget_value("models_mirror") or None, widget_value("models_token") or None
-        )
+@callback("models")
+def _download(_: PageState, version: ModelVersion) -> None:
+    resources.open_checkpoint_tasks().download(
+        version, widget_value("models_mirror") or None, widget_value("models_token") or None
+    )
 
 
-def _verify(version: ModelVersion) -> None:
-    with report_errors(callback_state(), "models"):
-        checkpoint_tasks.open_tasks().verify(version)
+@callback("models")
+def _verify(_: PageState, version: ModelVersion) -> None:
+    resources.open_checkpoint_tasks().verify(version)
 
 
-def _cancel(version: ModelVersion) -> None:
-    with report_errors(callback_state(), "models"):
-        checkpoint_tasks.open_tasks().cancel(version.name)
+@callback("models")
+def _cancel(_: PageState, version: ModelVersion) -> None:
+    resources.open_checkpoint_tasks().cancel(version.name)
 
 
-def _remove(version: ModelVersion) -> None:
-    page = callback_state()
-    with report_errors(page, "models"):
-        remove(plan_removal(version))
-        checkpoint_tasks.open_tasks().dismiss(version.name)
-        page.note = Note("done", f"Deleted the checkpoint of {version.name}.", place="models")
+@callback("models")
+def _remove(page: PageState, version: ModelVersion) -> None:
+    remove(plan_removal(version))
+    resources.open_checkpoint_tasks().dismiss(version.name)
+    page.note = Note("done", f"Deleted the checkpoint of {version.name}.", place="models")

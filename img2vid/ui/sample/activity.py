@@ -10,7 +10,7 @@ import streamlit as st
 from img2vid.jobs.job import Job, JobProgress, State
 from img2vid.jobs.store import Store
 from img2vid.ui import formatting, resources
-from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors
+from img2vid.ui.state import PageState, callback, current, report_drawing_errors
 
 BUSY, IDLE = 1.0, 3.0
 """Polling intervals in seconds, with and without active jobs or model loads."""
@@ -120,16 +120,16 @@ def _small(label: str, key: str, disabled: bool, act: Callable[..., None], *args
     st.button(label, key=key, type="tertiary", disabled=disabled, on_click=act, args=args)
 
 
-def _move(job_id: str, place: int) -> None:
-    with report_errors(callback_state()):
-        resources.open_service().move(job_id, place)
+@callback("sample")
+def _move(_: PageState, job_id: str, place: int) -> None:
+    resources.open_service().move(job_id, place)
 
 
-def _stop(job_id: str) -> None:
-    with report_errors(callback_state()):
-        resources.open_service().cancel(job_id)
+@callback("sample")
+def _stop(_: PageState, job_id: str) -> None:
+    resources.open_service().cancel(job_id)
 
 
-def _clear() -> None:
-    with report_errors(callback_state()):
-        resources.open_service().clear_queue()
+@callback("sample")
+def _clear(_: PageState) -> None:
+    resources.open_service().clear_queue()

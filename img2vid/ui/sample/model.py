@@ -6,7 +6,7 @@ from img2vid.errors import CheckpointError
 from img2vid.jobs.job import ModelStatus
 from img2vid.ui import formatting, resources
 from img2vid.ui.shared.controls import select
-from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors, widget_value
+from img2vid.ui.state import PageState, callback, current, report_drawing_errors, widget_value
 from img2vid.version_defaults import switched
 from img2vid.versions import ModelVersion
 
@@ -91,26 +91,24 @@ def missing_checkpoint(version: ModelVersion) -> str:
     return ""
 
 
-def _switch() -> None:
-    page = callback_state()
-    with report_errors(page):
-        old, new = page.version, page.versions[widget_value("version")]
-        page.set(**switched(page.tab.controls, old, new))
-        service = resources.open_service()
-        status = service.store.model()
-        if is_requested(status, old) and not missing_checkpoint(new):
-            service.load(new.name, page.tab.choice)
+@callback("sample")
+def _switch(page: PageState) -> None:
+    old, new = page.version, page.versions[widget_value("version")]
+    page.set(**switched(page.tab.controls, old, new))
+    service = resources.open_service()
+    status = service.store.model()
+    if is_requested(status, old) and not missing_checkpoint(new):
+        service.load(new.name, page.tab.choice)
 
 
-def _load_or_unload(key: str) -> None:
-    page = callback_state()
-    with report_errors(page):
-        ticked = widget_value(key)
-        if key != page.load_model_key or ticked == page.ticked:
-            return  # stale widget or no change
-        page.ticked, page.unloading = ticked, not ticked
-        service = resources.open_service()
-        if ticked:
-            service.load(page.version.name, page.tab.choice)
-        else:
-            service.unload()
+@callback("sample")
+def _load_or_unload(page: PageState, key: str) -> None:
+    ticked = widget_value(key)
+    if key != page.load_model_key or ticked == page.ticked:
+        return  # stale widget or no change
+    page.ticked, page.unloading = ticked, not ticked
+    service = resources.open_service()
+    if ticked:
+        service.load(page.version.name, page.tab.choice)
+    else:
+        service.unload()

@@ -15,7 +15,7 @@ from img2vid.ui.sample.start import submit
 from img2vid.ui.shared import pictures
 from img2vid.ui.shared.looping_video import looping_video
 from img2vid.ui.shared.sidebar import random_seed
-from img2vid.ui.state import Note, PageState, callback_state, report_drawing_errors, report_errors
+from img2vid.ui.state import Note, PageState, callback, report_drawing_errors
 from img2vid.ui.tabs import Picture
 from img2vid.ui.uploads import keep_picture
 
@@ -209,44 +209,39 @@ def _earlier(made: list[Job], shown: Job) -> None:
             )
 
 
-def _show(job_id: str) -> None:
-    page = callback_state()
-    with report_errors(page):
-        page.show(job_id)
+@callback("sample")
+def _show(page: PageState, job_id: str) -> None:
+    page.show(job_id)
 
 
-def _again(job_id: str) -> None:
-    with report_errors(callback_state()):
-        resources.open_service().resubmit(job_id)
+@callback("sample")
+def _again(_: PageState, job_id: str) -> None:
+    resources.open_service().resubmit(job_id)
 
 
-def _dismiss(job_id: str) -> None:
-    page = callback_state()
-    with report_errors(page):
-        page.dismiss(job_id)
+@callback("sample")
+def _dismiss(page: PageState, job_id: str) -> None:
+    page.dismiss(job_id)
 
 
-def _new_seed(job_id: str) -> None:
-    page = callback_state()
-    with report_errors(page):
-        job = resources.open_service().store.job(job_id)
-        settings = job.settings.model_copy(update={"seed": random_seed()})
-        submit(page, settings, job.choice, job.picture, job.picture_name)
+@callback("sample")
+def _new_seed(page: PageState, job_id: str) -> None:
+    job = resources.open_service().store.job(job_id)
+    settings = job.settings.model_copy(update={"seed": random_seed()})
+    submit(page, settings, job.choice, job.picture, job.picture_name)
 
 
-def _continue(job_id: str, video: Path) -> None:
-    page = callback_state()
-    with report_errors(page):
-        job = resources.open_service().store.job(job_id)
-        page.set_picture(keep_picture(last_frame(video), f"{job.picture_name}_last.png"))
-        page.note = Note("done", "The last frame is now the input.", place="input")
+@callback("sample")
+def _continue(page: PageState, job_id: str, video: Path) -> None:
+    job = resources.open_service().store.job(job_id)
+    page.set_picture(keep_picture(last_frame(video), f"{job.picture_name}_last.png"))
+    page.note = Note("done", "The last frame is now the input.", place="input")
 
 
-def _take_over(job_id: str, seed: int) -> None:
-    page = callback_state()
-    with report_errors(page):
-        job = resources.open_service().store.job(job_id)
-        page.set(**{**job.settings.model_dump(), "seed": seed, "num_samples": 1})
-        page.set_picture(Picture(job.picture.name, job.picture_name))
-        text = f"Restored settings and image from {job.picture_name}, seed {seed}."
-        page.note = Note("done", text, place="input")
+@callback("sample")
+def _take_over(page: PageState, job_id: str, seed: int) -> None:
+    job = resources.open_service().store.job(job_id)
+    page.set(**{**job.settings.model_dump(), "seed": seed, "num_samples": 1})
+    page.set_picture(Picture(job.picture.name, job.picture_name))
+    text = f"Restored settings and image from {job.picture_name}, seed {seed}."
+    page.note = Note("done", text, place="input")

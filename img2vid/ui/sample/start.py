@@ -13,7 +13,7 @@ from img2vid.jobs.store import Store
 from img2vid.settings import SampleSettings, check_provider
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.model import missing_checkpoint
-from img2vid.ui.state import Note, PageState, after_entry, callback_state, report_errors, show_note
+from img2vid.ui.state import Note, PageState, after_entry, callback, show_note
 from img2vid.versions import ModelVersion
 
 ACTIVE = (State.RUNNING, State.WAITING)
@@ -98,19 +98,17 @@ def submit(page: PageState, settings: SampleSettings, choice: EngineChoice, pict
     page.show("")
 
 
-def _sample() -> None:
-    page = callback_state()
-    with report_errors(page):
-        if page.tab.picture is None:
-            raise BadInput("there is no input; add an image first")
-        submit(page, page.settings(), page.tab.choice, page.tab.picture.path, page.tab.picture.name)
+@callback("sample")
+def _sample(page: PageState) -> None:
+    if page.tab.picture is None:
+        raise BadInput("there is no input; add an image first")
+    submit(page, page.settings(), page.tab.choice, page.tab.picture.path, page.tab.picture.name)
 
 
-def _cancel() -> None:
-    page = callback_state()
-    with report_errors(page):
-        service = resources.open_service()
-        job = cancellable_job(service.store)
-        if job is not None:
-            service.cancel(job.id)
-            page.note = Note("info", f"{job.picture_name}, seed {job.settings.seed}: cancelled.")
+@callback("sample")
+def _cancel(page: PageState) -> None:
+    service = resources.open_service()
+    job = cancellable_job(service.store)
+    if job is not None:
+        service.cancel(job.id)
+        page.note = Note("info", f"{job.picture_name}, seed {job.settings.seed}: cancelled.")

@@ -6,7 +6,7 @@ from typing import Any, cast, get_args
 import streamlit as st
 
 from img2vid.settings import SampleSettings, label_of, limits_of
-from img2vid.ui.state import PageState, callback_state, set_widget, widget_value
+from img2vid.ui.state import PageState, callback, set_widget, widget_value
 from img2vid.versions import ModelVersion
 
 STEPS = {
@@ -70,11 +70,10 @@ def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = 
             control(page, name)
 
 
-def store_control(name: str) -> None:
+@callback("sample")
+def store_control(page: PageState, name: str) -> None:
     """Store the value of a changed widget."""
     value = widget_value(name)
-    page = callback_state()
-    page.note = None
     if value is not None:
         page.set(**{name: value})
 

@@ -9,16 +9,7 @@ from img2vid.media.pictures import list_pictures
 from img2vid.ui import formatting, resources, uploads
 from img2vid.ui.shared import pictures
 from img2vid.ui.shared.controls import control
-from img2vid.ui.state import (
-    Note,
-    PageState,
-    callback_state,
-    report_drawing_errors,
-    report_errors,
-    set_widget,
-    show_note,
-    widget_value,
-)
+from img2vid.ui.state import Note, PageState, callback, report_drawing_errors, set_widget, show_note, widget_value
 from img2vid.ui.uploads import keep_picture, take_upload
 
 EXAMPLES = paths.PROJECT / "assets"
@@ -47,15 +38,14 @@ def input_box(page: PageState) -> None:
         show_note(page.note)
 
 
-def _dropped(key: str) -> None:
-    page = callback_state()
-    with report_errors(page, "input"):
-        given = widget_value(key)
-        if given is None:
-            return
-        page.uploads += 1  # clears the uploader; the input is shown beside it
-        found = take_upload(given.getvalue(), given.name, resources.open_service().store.jobs(limit=500))
-        _use(page, found)
+@callback("input")
+def _dropped(page: PageState, key: str) -> None:
+    given = widget_value(key)
+    if given is None:
+        return
+    page.uploads += 1  # clears the uploader; the input is shown beside it
+    found = take_upload(given.getvalue(), given.name, resources.open_service().store.jobs(limit=500))
+    _use(page, found)
 
 
 def _use(page: PageState, found: uploads.Dropped) -> None:
@@ -88,10 +78,9 @@ def _offset(page: PageState) -> None:
     )
 
 
-def _keep_offset() -> None:
-    page = callback_state()
-    with report_errors(page):
-        page.set(crop_offset=widget_value("crop_offset"))
+@callback("sample")
+def _keep_offset(page: PageState) -> None:
+    page.set(crop_offset=widget_value("crop_offset"))
 
 
 def _preview(page: PageState) -> None:
@@ -106,10 +95,9 @@ def _preview(page: PageState) -> None:
         st.button("Remove", key="remove_input", type="tertiary", on_click=_remove)
 
 
-def _remove() -> None:
-    page = callback_state()
-    with report_errors(page):
-        page.set_picture(None)
+@callback("sample")
+def _remove(page: PageState) -> None:
+    page.set_picture(None)
 
 
 def _examples() -> None:
@@ -124,7 +112,6 @@ def _examples() -> None:
                 st.button(path.stem, key=f"example_{path.stem}", width="stretch", on_click=_take_example, args=(path,))
 
 
-def _take_example(path: Path) -> None:
-    page = callback_state()
-    with report_errors(page, "input"):
-        page.set_picture(keep_picture(path.read_bytes(), path.name))
+@callback("input")
+def _take_example(page: PageState, path: Path) -> None:
+    page.set_picture(keep_picture(path.read_bytes(), path.name))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import streamlit as st
 
-from img2vid.ui.state import callback_state, report_errors, set_widget, widget_value
+from img2vid.ui.state import PageState, callback, set_widget, widget_value
 
 if TYPE_CHECKING:
     from img2vid.gallery.entries import Entry
@@ -139,7 +139,7 @@ def plots(
     *,
     key: str = "plots",
     axis: Axis | None = None,
-    on_axis: Callable[[Axis], None] | None = None,
+    on_axis: Callable[[PageState, Axis], None] | None = None,
 ) -> None:
     """Plot motion, sharpness, contrast and flicker along the clips, with a line for each measured video.
 
@@ -161,11 +161,11 @@ def plots(
             drawn.altair_chart(chart(course, labels, entries, shown), width="stretch", key=f"{key}_{course.title}")
 
 
-def _chosen(widget: str, on_axis: Callable[[Axis], None] | None) -> None:
-    with report_errors(callback_state(), "compare"):
-        axis = widget_value(widget)
-        if on_axis is not None and axis in AXES:
-            on_axis(axis)
+@callback("compare")
+def _chosen(page: PageState, widget: str, on_axis: Callable[[PageState, Axis], None] | None) -> None:
+    axis = widget_value(widget)
+    if on_axis is not None and axis in AXES:
+        on_axis(page, axis)
 
 
 def points(

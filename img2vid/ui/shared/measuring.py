@@ -1,51 +1,37 @@
 """Background measurement of videos; pages request it and read the results from the store later."""
 
-import logging
-import threading
 from collections.abc import Sequence
-from queue import SimpleQueue
 
 import streamlit as st
 
-from img2vid.errors import Img2VidError
+from img2vid.background import BackgroundTasks, TaskResult
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.jobs.store import Store
 from img2vid.ui import resources
 
-log = logging.getLogger(__name__)
-
 
 class Measurer:
-    """Background thread that measures each requested video once."""
+    """Background task that measures each requested video once."""
 
     def __init__(self, store: Store) -> None:
         self._entries = Entries(store)
-        self._asked: set[int] = set()
+        self._tasks: BackgroundTasks[None] = BackgroundTasks()
         self._settled: set[int] = set()
-        self._waiting: SimpleQueue[Entry] = SimpleQueue()
-        self._thread: threading.Thread | None = None
 
     def ask(self, entries: Sequence[Entry]) -> bool:
-        """Queue the entries that are not measured or queued yet; return whether any result is pending."""
-        for entry in entries:
-            if entry.measurement is None and entry.number not in self._asked:
-                self._asked.add(entry.number)
-                self._waiting.put(entry)
-        if self._thread is None and not self._waiting.empty():
-            self._thread = threading.Thread(target=self._work, name="img2vid measuring", daemon=True)
-            self._thread.start()
-        return any(entry.measurement is None and entry.number not in self._settled for entry in entries)
+        """Measure entries if no measurement is running; return whether any result is pending, to ask again."""
+        pending = [entry for entry in entries if entry.measurement is None and entry.number not in self._settled]
+        if pending:
+            self._tasks.start("measuring", lambda _: self._measure(pending))
+        return bool(pending)
 
-    def _work(self) -> None:
-        while True:
-            entry = self._waiting.get()
+    def _measure(self, entries: Sequence[Entry]) -> TaskResult:
+        for entry in entries:
             try:
                 self._entries.measured(entry)
-            except Img2VidError as error:
-                log.warning("Video %d could not be measured: %s", entry.number, error)
-            except Exception:  # a damaged file must not stop the thread
-                log.exception("Video %d could not be measured", entry.number)
-            self._settled.add(entry.number)
+            finally:  # an error ends the task; the next request measures the others
+                self._settled.add(entry.number)
+        return TaskResult()
 
 
 @st.cache_resource(show_spinner=False)

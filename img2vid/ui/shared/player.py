@@ -12,7 +12,7 @@ from typing import Any, cast
 import streamlit as st
 
 from img2vid.media.composites import Align
-from img2vid.ui.state import callback_state, report_errors, widget_value
+from img2vid.ui.state import PageState, callback, widget_value
 
 _FILES = Path(__file__).parent
 
@@ -31,7 +31,7 @@ def controls(
     difference: bool = False,
     clips: Sequence[Playing] = (),
     align: Align = "time",
-    on_align: Callable[[Align], None] | None = None,
+    on_align: Callable[[PageState, Align], None] | None = None,
 ) -> None:
     """Draw the controls of all videos inside the container with the key `scope` (letters, digits and `_`).
 
@@ -51,9 +51,9 @@ def _component() -> Callable[..., Any]:
     return cast(Any, st).components.v2.component("img2vid_player", html=html, css=css, js=js)
 
 
-def _aligned(key: str, on_align: Callable[[Align], None] | None) -> None:
-    with report_errors(callback_state(), "compare"):
-        chosen = cast("dict[str, Any] | None", widget_value(key)) or {}
-        align = chosen.get("align")
-        if on_align is not None and align in ("time", "stretch"):
-            on_align(align)
+@callback("compare")
+def _aligned(page: PageState, key: str, on_align: Callable[[PageState, Align], None] | None) -> None:
+    chosen = cast("dict[str, Any] | None", widget_value(key)) or {}
+    align = chosen.get("align")
+    if on_align is not None and align in ("time", "stretch"):
+        on_align(page, align)

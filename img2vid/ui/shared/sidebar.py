@@ -10,7 +10,7 @@ from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
 from img2vid.ui import resources
 from img2vid.ui.sample.model import is_requested
 from img2vid.ui.shared.controls import control, row, select
-from img2vid.ui.state import PageState, after_entry, callback_state, report_errors, set_widget, widget_value
+from img2vid.ui.state import PageState, after_entry, callback, set_widget, widget_value
 from img2vid.version_defaults import reset
 
 DICE = 1_000_000
@@ -51,10 +51,9 @@ def _seed(page: PageState) -> None:
         st.button("Dice", key="dice", icon=":material/casino:", help="Random seed", on_click=_roll_dice)
 
 
-def _roll_dice() -> None:
-    page = callback_state()
-    with report_errors(page):
-        page.set(seed=random_seed())
+@callback("sample")
+def _roll_dice(page: PageState) -> None:
+    page.set(seed=random_seed())
 
 
 def _saving(page: PageState) -> None:
@@ -77,14 +76,13 @@ def _saving(page: PageState) -> None:
         )
 
 
-def _keep_saving() -> None:
-    page = callback_state()
-    with report_errors(page):
-        page.tab.save_locally = widget_value("save_locally")
-        path = widget_value("save_path")
-        if path is not None:
-            page.tab.save_path = path.strip()
-        page.save()
+@callback("sample")
+def _keep_saving(page: PageState) -> None:
+    page.tab.save_locally = widget_value("save_locally")
+    path = widget_value("save_path")
+    if path is not None:
+        page.tab.save_path = path.strip()
+    page.save()
 
 
 def _group(page: PageState, title: str, choice: str) -> None:
@@ -161,16 +159,14 @@ def _engine_checkbox(label: str, name: str, value: bool, help_text: str) -> None
     st.checkbox(label, default, key=name, help=help_text, on_change=_keep_choice, args=(name,))
 
 
-def _keep_choice(name: str) -> None:
-    page = callback_state()
-    with report_errors(page):
-        service = resources.open_service()
-        page.set_choice(**{name: widget_value(name)})
-        if is_requested(service.store.model(), page.version):
-            service.load(page.version.name, page.tab.choice)
+@callback("sample")
+def _keep_choice(page: PageState, name: str) -> None:
+    service = resources.open_service()
+    page.set_choice(**{name: widget_value(name)})
+    if is_requested(service.store.model(), page.version):
+        service.load(page.version.name, page.tab.choice)
 
 
-def _reset() -> None:
-    page = callback_state()
-    with report_errors(page):
-        page.set(**reset(page.tab.controls, page.version))
+@callback("sample")
+def _reset(page: PageState) -> None:
+    page.set(**reset(page.tab.controls, page.version))

@@ -6,7 +6,7 @@ from typing import Any, cast
 import streamlit as st
 
 from img2vid.settings import label_of, requirement
-from img2vid.ui.state import PageState, callback_state, report_errors, set_widget, widget_value
+from img2vid.ui.state import PageState, callback, set_widget, widget_value
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.state import NAMES, NOTHING, Sweep
 
@@ -63,21 +63,18 @@ def _values(page: PageState, sweep: Sweep, index: int) -> None:
     )
 
 
-def _name(index: int) -> None:
-    page = callback_state()
-    with report_errors(page, "sweeps"):
-        label = widget_value(f"axis_{index}")
-        name = NOTHING if label == NONE else NAMES[label]
-        state.keep(page, state.named(page, state.sweep(page), index, name))
+@callback("sweeps")
+def _name(page: PageState, index: int) -> None:
+    label = widget_value(f"axis_{index}")
+    name = NOTHING if label == NONE else NAMES[label]
+    state.keep(page, state.named(page, state.sweep(page), index, name))
 
 
-def _type(index: int, key: str) -> None:
-    page = callback_state()
-    with report_errors(page, "sweeps"):
-        state.keep(page, state.typed(state.sweep(page), index, str(widget_value(key) or "")))
+@callback("sweeps")
+def _type(page: PageState, index: int, key: str) -> None:
+    state.keep(page, state.typed(state.sweep(page), index, str(widget_value(key) or "")))
 
 
-def _choose(index: int, key: str) -> None:
-    page = callback_state()
-    with report_errors(page, "sweeps"):
-        state.keep(page, state.typed(state.sweep(page), index, ", ".join(widget_value(key) or [])))
+@callback("sweeps")
+def _choose(page: PageState, index: int, key: str) -> None:
+    state.keep(page, state.typed(state.sweep(page), index, ", ".join(widget_value(key) or [])))

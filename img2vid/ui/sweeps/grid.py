@@ -17,7 +17,7 @@ from img2vid.ui import formatting, resources
 from img2vid.ui.sample.activity import BUSY, running_box
 from img2vid.ui.shared import measured, measuring, player
 from img2vid.ui.shared.looping_video import looping_video
-from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, report_errors
+from img2vid.ui.state import PageState, callback, current, report_drawing_errors
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.state import Sweep
 
@@ -306,26 +306,23 @@ def _measured(study_id: str, *, polling: bool) -> None:
             st.caption(":material/hourglass_empty: Measuring. Results appear here.")
 
 
-def _align(align: Align) -> None:
-    page = callback_state()
+def _align(page: PageState, align: Align) -> None:
     state.keep(page, replace(state.sweep(page), align=align))
 
 
-def _open(index: int) -> None:
-    page = callback_state()
-    with report_errors(page, "sweeps"):
-        state.keep(page, replace(state.sweep(page), open=index))
+@callback("sweeps")
+def _open(page: PageState, index: int) -> None:
+    state.keep(page, replace(state.sweep(page), open=index))
 
 
-def _again(study_id: str) -> None:
-    with report_errors(callback_state(), "sweeps"):
-        service = resources.open_service()
-        studies = Studies(service.store)
-        studies.rerun(service, studies.study(study_id))
+@callback("sweeps")
+def _again(_: PageState, study_id: str) -> None:
+    service = resources.open_service()
+    studies = Studies(service.store)
+    studies.rerun(service, studies.study(study_id))
 
 
-def _use(index: int) -> None:
-    page = callback_state()
-    with report_errors(page, "sweeps"):
-        study = Studies(resources.open_service().store).study(state.sweep(page).study)
-        state.use(page, study, study.cells[index].settings)
+@callback("sweeps")
+def _use(page: PageState, index: int) -> None:
+    study = Studies(resources.open_service().store).study(state.sweep(page).study)
+    state.use(page, study, study.cells[index].settings)

@@ -11,15 +11,7 @@ from img2vid.settings import SampleSettings, check_provider
 from img2vid.ui import formatting, resources
 from img2vid.ui.shared.history import history_box, study_of
 from img2vid.ui.shared.input_picture import input_box
-from img2vid.ui.state import (
-    PageState,
-    after_entry,
-    callback_state,
-    current,
-    report_drawing_errors,
-    report_errors,
-    show_note,
-)
+from img2vid.ui.state import PageState, after_entry, callback, current, report_drawing_errors, show_note
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.axes import axes_box
 from img2vid.ui.sweeps.grid import going_on, grid_box
@@ -143,33 +135,28 @@ def title(study: Study) -> str:
     return f"{' x '.join(axis.name for axis in study.axes)}, {len(study.cells)} videos"
 
 
-def _run() -> None:
-    page = callback_state()
-    with report_errors(page, "sweeps"):
-        picture = page.tab.picture
-        if picture is None:
-            raise BadInput("there is no input; add an image first")
-        sweep = state.sweep(page)
-        axes, cells = state.axes(sweep), state.cells(page, sweep)
-        service = resources.open_service()
-        wanted = [(cell, page.tab.choice) for cell in cells]
-        data, suffix = picture.path.read_bytes(), picture.path.suffix
-        study = Studies(service.store).begin(
-            service, "sweep", wanted, data, picture.name, suffix, page.tab.folder, axes
-        )
-        state.keep(page, replace(sweep, study=study.id, open=-1))
+@callback("sweeps")
+def _run(page: PageState) -> None:
+    picture = page.tab.picture
+    if picture is None:
+        raise BadInput("there is no input; add an image first")
+    sweep = state.sweep(page)
+    axes, cells = state.axes(sweep), state.cells(page, sweep)
+    service = resources.open_service()
+    wanted = [(cell, page.tab.choice) for cell in cells]
+    data, suffix = picture.path.read_bytes(), picture.path.suffix
+    study = Studies(service.store).begin(service, "sweep", wanted, data, picture.name, suffix, page.tab.folder, axes)
+    state.keep(page, replace(sweep, study=study.id, open=-1))
 
 
-def _cancel() -> None:
-    page = callback_state()
-    with report_errors(page, "sweeps"):
-        service = resources.open_service()
-        study = study_of(state.sweep(page).study)
-        for job in going_on(study) if study is not None else []:
-            service.cancel(job.id)
+@callback("sweeps")
+def _cancel(page: PageState) -> None:
+    service = resources.open_service()
+    study = study_of(state.sweep(page).study)
+    for job in going_on(study) if study is not None else []:
+        service.cancel(job.id)
 
 
-def _open(study_id: str) -> None:
-    page = callback_state()
-    with report_errors(page, "sweeps"):
-        state.opened(page, Studies(resources.open_service().store).study(study_id))
+@callback("sweeps")
+def _open(page: PageState, study_id: str) -> None:
+    state.opened(page, Studies(resources.open_service().store).study(study_id))

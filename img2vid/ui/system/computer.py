@@ -7,7 +7,8 @@ import streamlit as st
 
 from img2vid import paths
 from img2vid.doctor import facts
-from img2vid.doctor.facts import Card, Disk, Place
+from img2vid.doctor.facts import Disk, Place
+from img2vid.hardware import Card
 from img2vid.jobs.job import ModelStatus
 from img2vid.ui import formatting, resources
 

@@ -14,7 +14,7 @@ from img2vid.jobs.job import Job
 from img2vid.jobs.job import State as JobState
 from img2vid.ui import formatting, resources
 from img2vid.ui.shared.copy_button import copy_button
-from img2vid.ui.state import callback_state, current, report_drawing_errors, report_errors, show_note
+from img2vid.ui.state import PageState, callback, current, report_drawing_errors, show_note
 from img2vid.ui.system import computer, pollers
 
 LIVE, PENDING = 2.0, 1.0
@@ -173,6 +173,6 @@ def _finding(finding: Finding) -> None:
     st.markdown(f"{mark} **{formatting.plain(finding.check)}**: {formatting.plain(finding.found)}{remedy}")
 
 
-def _ask() -> None:
-    with report_errors(callback_state(), "system"):
-        pollers.open_pollers().doctor.poll()
+@callback("system")
+def _ask(_: PageState) -> None:
+    pollers.open_pollers().doctor.poll()

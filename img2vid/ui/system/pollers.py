@@ -1,15 +1,17 @@
 """Background pollers of the System page, shared by all tabs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from img2vid import paths
+from img2vid.background import Poller
 from img2vid.doctor import facts
 from img2vid.doctor.checks import run_checks
-from img2vid.doctor.facts import Card, Place
-from img2vid.doctor.poller import Poller
+from img2vid.doctor.facts import Place
 from img2vid.doctor.report import Finding
+from img2vid.hardware import Card, find_cards
 from img2vid.jobs.cluster import LOG
 from img2vid.ui import resources
 
@@ -22,7 +24,7 @@ class Pollers:
     """Pollers of the GPUs, the sizes of stored files, and the doctor's findings."""
 
     def __init__(self) -> None:
-        self.cards: Poller[list[Card]] = Poller(facts.cards, every=3)
+        self.cards: Poller[Sequence[Card]] = Poller(lambda: find_cards().cards, every=3)
         self.sizes: Poller[list[Place]] = Poller(lambda: facts.counted(places()), every=60)
         self.doctor: Poller[list[Finding]] = Poller(run_checks, every=NEVER)
 
@@ -35,10 +37,6 @@ def places() -> list[Place]:
 
 
 @st.cache_resource(show_spinner=False)
-def _pollers() -> Pollers:
-    return Pollers()
-
-
 def open_pollers() -> Pollers:
     """Return the shared pollers."""
-    return _pollers()
+    return Pollers()

@@ -1,0 +1,1 @@
+"""Benchmarks that gave the figures of docs/."""

@@ -128,4 +128,4 @@ CHECKS: dict[str, Callable[[Found], list[Finding]]] = {
     "checkpoints": _checkpoints,
     "sgm": _sgm,
 }
-"""Checks by their name in the report."""
+"""Checks in report order, by the name that a crashed check gets."""

@@ -138,7 +138,7 @@ def test_a_sweep_is_cancelled_and_goes_on(visit: Visit, dashboard: Dashboard) ->
     visitor.wait_for(re.compile(r"\d of 9 videos made"))
     visitor.press("Cancel all")
     expect(visitor.page.locator(".st-key-sweep_clips").get_by_text("Cancelled").first).to_be_visible()
-    again = visitor.page.get_by_role("button", name=re.compile("^Run the .+ again$"))
+    again = visitor.page.get_by_role("button", name=re.compile("^Run .+ missing videos?$"))
     expect(again).to_be_visible()
     again.click()
     visitor.wait_for(re.compile(r"\d of 9 videos made"))

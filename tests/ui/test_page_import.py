@@ -24,7 +24,7 @@ HEAVY = (
 PROGRAM = f"""
 import sys
 import img2vid.ui.sample.page, img2vid.ui.compare.page, img2vid.ui.gallery.page, img2vid.ui.models.page
-import img2vid.ui.system.page, img2vid.jobs.service
+import img2vid.ui.sweeps.page, img2vid.ui.system.page, img2vid.jobs.service
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
 

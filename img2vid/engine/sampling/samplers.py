@@ -1,4 +1,4 @@
-"""Six samplers that turn noise at the first sigma into clean latents at the last, which is zero.
+"""Samplers that turn noise at the first sigma into clean latents at the last, which is zero.
 
 Each is a function of a denoiser, a state x at noise level sigmas[0], and the descending noise levels. `after_step` is
 called with the number of the completed step and the last denoised estimate. `draw` returns standard normal noise in

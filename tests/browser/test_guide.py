@@ -22,6 +22,14 @@ STEPS = 4
 """Fewer sampling steps than in the guide, to save time; the guide's screenshots use all 25."""
 MARK = "node => { node.style.outline = '3px solid #e0662f'; node.style.outlineOffset = '5px' }"
 UNMARK = "node => { node.style.outline = ''; node.style.outlineOffset = '' }"
+SHORTEN = """
+(home) => {
+    for (const box of document.querySelectorAll('input')) box.placeholder = box.placeholder.replace(home, 'outputs')
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+    while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replace(home, 'outputs')
+}
+"""
+"""JavaScript: replaces the path of the test's home, which would mean nothing to readers."""
 IN_THE_GUIDE = {
     "1_version": "page",
     "2_load": "loaded",
@@ -38,6 +46,7 @@ def illustrate(visitor: Visitor, name: str, *marked: Locator) -> None:
         place.evaluate(MARK)
     visitor.picture(f"guide_{name}")
     if GUIDE and name in IN_THE_GUIDE:
+        visitor.page.evaluate(SHORTEN, str(visitor.home))
         screen = Image.open(io.BytesIO(visitor.page.screenshot())).convert("RGB")
         screen.save(Path(GUIDE) / f"{IN_THE_GUIDE[name]}.jpg", quality=85, optimize=True)
     for place in marked:

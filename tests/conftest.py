@@ -26,7 +26,8 @@ SLOW = (
     *("jobs/test_cli_studies.py", "jobs/test_cluster.py", "jobs/test_service.py", "jobs/test_wait.py"),
     *("jobs/test_killed.py", "jobs/test_many.py", "jobs/test_own_cluster.py", "test_main.py", "test_pipeline.py"),
     *("cli/test_cli_sample.py", "cli/test_cli_bench.py", "doctor/test_doctor_command.py"),
-    *("ui/test_compare_page.py", "ui/test_sweeps_page.py"),
+    *("ui/test_compare_page.py", "ui/test_gallery_page.py", "ui/test_sweeps_page.py", "media/test_composites.py"),
+    *("engine/weights/test_damaged_checkpoint.py", "engine/weights/test_detect_config.py", "jobs/test_latent_cache.py"),
 )
 """Folders and files whose tests start servers, browsers or many processes, train, run every fast path or memory plan,
 or make many videos."""

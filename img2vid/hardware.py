@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as reported by `nvidia-smi`, and the torch builds that support them.
+"""NVIDIA GPUs as reported by `nvidia-smi`, the torch builds that support them, and when a number format is slow.
 
 Standard library only: the Windows installer imports this module before anything is installed.
 """
@@ -16,8 +16,10 @@ Capability = tuple[int, int]
 TIMEOUT = 30.0
 """Seconds after which nvidia-smi is stopped."""
 MIB = 2**20
+SLOWER = 1.2
+"""Ratio to the time in float32 above which a number format counts as slower; less is measurement noise."""
 NUMBERS = ("memory.total", "memory.used", "utilization.gpu", "temperature.gpu")
-FIELDS = ("index", "uuid", "driver_version", *NUMBERS, "compute_cap", "name")
+FIELDS = ("index", "driver_version", *NUMBERS, "compute_cap", "name")
 """Fields in the order of a line; the name comes last because it may contain commas."""
 OLD_FIELDS = tuple(field for field in FIELDS if field != "compute_cap")
 """Fields of drivers from before about 2022; their GPUs are recognized by name."""
@@ -51,7 +53,6 @@ class Card:
     temperature: int | None = None
     capability: Capability | None = None
     index: int = 0
-    uuid: str = ""
 
     def __str__(self) -> str:
         capability = ".".join(map(str, self.capability)) if self.capability else "unknown"
@@ -153,7 +154,6 @@ def read_card(line: str, fields: Sequence[str] = FIELDS) -> Card | None:
         temperature,
         (int(found[1]), int(found[2])) if found else capability_of(row["name"]),
         int(row["index"]),
-        row["uuid"],
     )
 
 

@@ -15,11 +15,11 @@ from environment import PROJECT, SetupError, guard
 from windows.builds import CHOICES
 from windows.console import Questions, logged
 from windows.folder import copy_program, refuse_bad_target
+from windows.install_options import Options, settle
 from windows.machine import obstacles, read_machine
 from windows.plan import make_plan
 from windows.progress import carry_out
 from windows.removal import plan_removal, remove
-from windows.wishes import Options, settle
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,8 +13,8 @@ from img2vid.hardware import Card, Found, capability_of, find_cards, nvidia_smi,
 from img2vid.paths import PROJECT
 
 GIB = 2**30
-LINE = "0, GPU-f00d, 551.86, 24576, 1024, 3, 41, 8.9, NVIDIA GeForce RTX 4090"
-RTX_4090 = Card("NVIDIA GeForce RTX 4090", "551.86", 24 * GIB, GIB, 3, 41, (8, 9), 0, "GPU-f00d")
+LINE = "0, 551.86, 24576, 1024, 3, 41, 8.9, NVIDIA GeForce RTX 4090"
+RTX_4090 = Card("NVIDIA GeForce RTX 4090", "551.86", 24 * GIB, GIB, 3, 41, (8, 9), 0)
 
 
 @pytest.mark.parametrize(
@@ -22,16 +22,16 @@ RTX_4090 = Card("NVIDIA GeForce RTX 4090", "551.86", 24 * GIB, GIB, 3, 41, (8, 9
     [
         (LINE, RTX_4090),
         (
-            "1, GPU-1, 580.95.05, [N/A], [N/A], 0, 38, [N/A], NVIDIA GB10",
-            Card("NVIDIA GB10", "580.95.05", None, None, 0, 38, None, 1, "GPU-1"),
+            "1, 580.95.05, [N/A], [N/A], 0, 38, [N/A], NVIDIA GB10",
+            Card("NVIDIA GB10", "580.95.05", None, None, 0, 38, None, 1),
         ),
         (
-            "0, GPU-2, 391.35, 4096, 0, [Not Supported], 50, 6.1, Quadro, special",
-            Card("Quadro, special", "391.35", 4 * GIB, 0, None, 50, (6, 1), 0, "GPU-2"),
+            "0, 391.35, 4096, 0, [Not Supported], 50, 6.1, Quadro, special",
+            Card("Quadro, special", "391.35", 4 * GIB, 0, None, 50, (6, 1), 0),
         ),
         (
-            "0, GPU-3, 470.256.02, 1, 0, 0, 50, 3.5, Tesla K40",
-            Card("Tesla K40", "470.256.02", 2**20, 0, 0, 50, (3, 5), 0, "GPU-3"),
+            "0, 470.256.02, 1, 0, 0, 50, 3.5, Tesla K40",
+            Card("Tesla K40", "470.256.02", 2**20, 0, 0, 50, (3, 5), 0),
         ),
         ("NVIDIA-SMI has failed because it couldn't communicate, with, the, driver, a, b, c, d, e", None),
         ("No devices were found", None),
@@ -54,7 +54,7 @@ def test_an_old_driver_is_asked_again_and_the_card_is_told_by_its_name() -> None
         asked.append(arguments[0])
         if "compute_cap" in arguments[0]:
             return 2, 'Field "compute_cap" is not a valid field to query.\n\n'
-        return 0, "0, GPU-1, 441.66, 11264, 0, 0, 40, GeForce GTX 1080 Ti\n"
+        return 0, "0, 441.66, 11264, 0, 0, 40, GeForce GTX 1080 Ti\n"
 
     (card,) = find_cards(ask).cards
     assert (card.driver, card.total, card.capability) == ("441.66", 11 * GIB, (6, 1))

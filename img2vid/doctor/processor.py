@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from img2vid.doctor.report import Finding, note, ok
+from img2vid.hardware import SLOWER
 
-SLOWER, FASTER = 1.2, 0.8
-"""Time ratios beyond which a number format counts as slower or faster than float32."""
+FASTER = 0.8
+"""Ratio to the time in float32 below which a number format counts as faster."""
 
 
 def judge_processor(facts: Mapping[str, Any] | None, reason: str) -> Finding:

@@ -8,9 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from img2vid.engine.interface import DTYPES
+from img2vid.hardware import SLOWER
 
-SLOWER = 1.2
-"""Time ratio above which a format counts as slower; smaller differences are measurement noise."""
 FORMATS: dict[str, torch.dtype] = {**DTYPES}
 SHORT_FORMATS = ("fp16", "bf16")
 TRIES = 3

@@ -233,5 +233,3 @@ def test_a_reload_shows_the_same_and_what_is_there_is_not_made_again(visit: Visi
     clips.wait_until_they_play()
     expect(clips.player.get_by_role("radio", name="Stretch by frame")).to_have_attribute("aria-checked", "true")
     assert apart(clips.seen(SAMPLES // 3), stretched=True) <= IN_STEP
-    # Streamlit first looks for its own files below the page's URL.
-    visitor.console_errors = [text for text in visitor.console_errors if "404" not in text]

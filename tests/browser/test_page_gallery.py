@@ -41,8 +41,6 @@ def test_from_two_videos_to_a_zip_and_back_to_sample(visit: Visit, dashboard: Da
     expect(visitor.number("motion bucket id")).to_have_value("61")
     expect(visitor.input).to_be_visible()
     expect(visitor.button("Sample")).to_be_enabled()
-    # Images requested while leaving the page may be gone; that is harmless.
-    visitor.console_errors = [text for text in visitor.console_errors if "404" not in text]
 
 
 def in_a_narrow_window(visitor: Visitor) -> None:

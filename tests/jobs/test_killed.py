@@ -93,7 +93,7 @@ time.sleep(600)
 """
 
 
-def test_when_the_desk_is_killed_no_process_stays_and_the_next_one_goes_on(tmp_path: Path) -> None:
+def test_when_the_service_is_killed_no_process_stays_and_the_next_one_goes_on(tmp_path: Path) -> None:
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
     running, waiting = client.stand_in("gated"), client.stand_in("quick")
     with subprocess.Popen([sys.executable, "-c", PROGRAM, str(client.store.path)]) as program:

@@ -39,7 +39,7 @@ def test_fifty_jobs_of_eight_processes_run_once_each(client: Client) -> None:
     assert len(client.files()) == 3 * JOBS
 
 
-def test_of_two_desks_one_is_active_and_the_other_takes_over(tmp_path: Path) -> None:
+def test_of_two_services_one_is_active_and_the_other_takes_over(tmp_path: Path) -> None:
     before = len(cluster_processes())
     store = Store(tmp_path / "home" / "img2vid.sqlite")
     client = Client(store, tmp_path)
@@ -82,7 +82,7 @@ def test_a_home_that_cannot_be_used_is_told_and_used_when_it_can(
         service.stop()
 
 
-def test_a_desk_that_is_stopped_leaves_no_process_and_says_what_was_interrupted(tmp_path: Path) -> None:
+def test_a_service_that_is_stopped_leaves_no_process_and_says_what_was_interrupted(tmp_path: Path) -> None:
     before = {process.pid for process in cluster_processes()}
     threads = set(threading.enumerate())
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)

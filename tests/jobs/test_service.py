@@ -266,7 +266,7 @@ def test_a_model_that_cannot_be_loaded_is_told(service: JobService, client: Clie
 # The cluster
 
 
-def test_the_desk_knows_its_workers(client: Client, service: JobService) -> None:
+def test_the_service_knows_its_workers(client: Client, service: JobService) -> None:
     client.end(client.stand_in("quick"))
     assert service.status() is None
     ((name, host, device),) = service.workers()

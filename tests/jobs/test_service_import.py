@@ -10,6 +10,6 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 """
 
 
-def test_importing_the_desk_imports_neither_torch_nor_dask() -> None:
+def test_importing_the_service_imports_neither_torch_nor_dask() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")

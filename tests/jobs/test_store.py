@@ -229,7 +229,7 @@ def test_a_cancelled_job_is_not_started(store: Store) -> None:
     assert store.job(job.id).state is State.CANCELLED
 
 
-def test_jobs_of_a_desk_that_is_gone_are_settled(store: Store, tmp_path: Path) -> None:
+def test_jobs_of_a_service_that_is_gone_are_settled(store: Store, tmp_path: Path) -> None:
     done, running, cancelled, waiting = [add(store, name) for name in "abcd"]
     for job in (done, running, cancelled):
         store.start(job.id)

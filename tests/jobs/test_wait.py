@@ -56,7 +56,7 @@ def command(at_home: Client, capsys: pytest.CaptureFixture[str], tmp_path: Path,
 # In this process, with the tests' service
 
 
-def test_pictures_become_videos_on_the_desk(command, at_home: Client, tmp_path: Path) -> None:
+def test_pictures_become_videos_on_the_service(command, at_home: Client, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     for name in ("a", "c"):
         shutil.copy(PHOTO, tmp_path / "pictures" / f"{name}.jpg")
@@ -76,7 +76,7 @@ def test_pictures_become_videos_on_the_desk(command, at_home: Client, tmp_path: 
     ]
 
 
-def test_json_is_what_it_is_without_a_desk(command, at_home: Client) -> None:
+def test_json_is_what_it_is_without_a_service(command, at_home: Client) -> None:
     said = command("sample", PHOTO, *SMALL, "--json")
     assert (said.code, said.err) == (0, [])
     (row,) = map(json.loads, said.out)

@@ -26,12 +26,12 @@ from windows.console import Questions, logged
 from windows.machine import Machine, venv_state
 from windows.plan import make_plan
 from windows.progress import carry_out
-from windows.wishes import Options, settle
+from windows.install_options import Options, settle
 here = Machine(root, Path(sys.executable), (3, 12, 0), 64, 22631, "AMD64", Found(reason="none"), True, root,
                {root.drive: 99.0}, venv_state(root / ".venv"))
 with logged(root / "install.log"):
-    wishes = settle(Options("cpu", options["models"], options["sgm"], launch=False), here, root, Questions(silent=True))
-    sys.exit(carry_out(make_plan(here, wishes, root)))
+    chosen = settle(Options("cpu", options["models"], options["sgm"], launch=False), here, root, Questions(silent=True))
+    sys.exit(carry_out(make_plan(here, chosen, root)))
 """
 KERNEL = "import sys; print('kernel', *sys.argv[1:]); sys.exit(int(len(sys.argv) != 2))"
 COMMANDS = """

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 from windows.console import Questions
+from windows.install_options import Options, settle
 from windows.machine import Machine
 from windows.plan import Plan, make_plan
-from windows.wishes import Options, settle
 
 from img2vid.hardware import Found, find_cards
 

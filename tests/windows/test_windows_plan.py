@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from machines import ANSWERS, CASES, PLANS, PROJECT, commands, machine, plan, text
+from windows.install_options import Options
 from windows.plan import Plan
-from windows.wishes import Options
 
 from img2vid.hardware import Card, Found
 

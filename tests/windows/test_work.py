@@ -9,7 +9,7 @@ import pytest
 from machines import machine, plan
 from windows import work
 from windows.builds import BUILDS
-from windows.wishes import Options
+from windows.install_options import Options
 
 MISSING = {"missing": ["something"], "kept": {}, "broken": []}
 

@@ -57,7 +57,7 @@ class NativeEngine:
         self.decoder = FastDecoder(model.first_stage_model, TilePlan.for_decoder(device, compiled=options.compile))
         model.drop_fused()
         embedders = {key: model.conditioner.embedder(key) for key in SHARED}
-        self.residence = OffloadManager({**embedders, "decoder": self.decoder}, network, device)
+        self.offload = OffloadManager({**embedders, "decoder": self.decoder}, network, device)
         self.plan = Plan()
         self._options = replace(options, on_bytes=None)
         config = model.config
@@ -83,12 +83,12 @@ class NativeEngine:
         fill(model, options, place)
         engine = cls(model, options, parts_of(model, options, taken))
         if options.memory in ("stages", "blocks"):
-            engine.follow(Plan(options.memory, together=options.memory == "blocks"))
+            engine.apply(Plan(options.memory, together=options.memory == "blocks"))
         return engine
 
-    def follow(self, plan: Plan) -> None:
+    def apply(self, plan: Plan) -> None:
         """Apply a memory plan."""
-        self.residence.apply(plan.memory)
+        self.offload.apply(plan.memory)
         self.denoiser.together, self.decoder.lean = plan.together, plan.lean
         self.plan = plan
 
@@ -105,9 +105,9 @@ class NativeEngine:
         if free is None:
             if self.device.type != "cuda":
                 return self.plan
-            free = free_on_card(self.device) + self.residence.bytes_on_device
+            free = free_on_card(self.device) + self.offload.bytes_on_device
         wanted = None if self._options.memory == "auto" else self._options.memory
-        self.follow(choose(self.needs, size, free, wanted))
+        self.apply(choose(self.needs, size, free, wanted))
         return self.plan
 
     @torch.inference_mode()
@@ -170,7 +170,7 @@ class NativeEngine:
 
         x = noise * (1 + sigmas[0] ** 2).sqrt()
         sampler = SAMPLERS[settings.sampler]
-        with self.residence.at_work(NETWORK), self.budget.at_work():
+        with self.offload.at_work(NETWORK), self.budget.at_work():
             return sampler(denoise, x, sigmas, after_step=after_step, draw=draw, **settings.sampler_params)
 
     @torch.inference_mode()
@@ -182,11 +182,11 @@ class NativeEngine:
         on_notice: Callable[[str], None] | None = None,
     ) -> Tensor:
         """See `Engine.decode`."""
-        with self.residence.at_work("decoder"):
+        with self.offload.at_work("decoder"):
             return self.frame_decoder(latents, decode_t, on_chunk, on_notice)
 
     def _at_work(self, part: str, compute: Callable[[], Tensor]) -> Tensor:
-        with self.residence.at_work(part):
+        with self.offload.at_work(part):
             return compute()
 
 

@@ -11,7 +11,7 @@ from img2vid.ui.sample.start import start_box
 from img2vid.ui.shared.controls import control, row
 from img2vid.ui.shared.input_picture import input_box
 from img2vid.ui.shared.sidebar import ON_THE_PAGE, sidebar
-from img2vid.ui.state import PageState, callback_state, current, report_drawing_errors, set_widget, widget_value
+from img2vid.ui.state import PageState, callback, current, report_drawing_errors, set_widget, widget_value
 
 WIDTHS = (5, 6, 8)
 """Column widths of three controls in a row; "Conditioning augmentation" has the longest label."""
@@ -79,6 +79,6 @@ def _decoding(page: PageState) -> None:
             control(page, "saving_fps")
 
 
-def _overwrite() -> None:
-    page = callback_state()
+@callback("sample")
+def _overwrite(page: PageState) -> None:
     page.set(saving_fps=float(page.tab.controls["fps"]) if widget_value("overwrite_fps") else None)

@@ -32,7 +32,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 def load(plan: Plan, **options: Any) -> NativeEngine:
     engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, **options)
     assert isinstance(engine, NativeEngine)
-    engine.follow(plan)
+    engine.apply(plan)
     return engine
 
 
@@ -111,8 +111,8 @@ def test_offloading_keeps_the_memory_layout_of_weights() -> None:
     engine = load(Plan())
     before = [(weight.shape, weight.stride(), weight.dtype, weight.clone()) for weight in weights(engine)]
     assert any(weight.ndim == 4 and not weight.is_contiguous() for weight in weights(engine))
-    engine.follow(Plan("stages"))
-    with engine.residence.at_work(NETWORK), engine.residence.at_work("decoder"):
+    engine.apply(Plan("stages"))
+    with engine.offload.at_work(NETWORK), engine.offload.at_work("decoder"):
         for weight, (shape, stride, dtype, values) in zip(weights(engine), before, strict=True):
             assert (weight.shape, weight.stride(), weight.dtype) == (shape, stride, dtype)
             assert torch.equal(weight, values)
@@ -122,9 +122,9 @@ def test_plans_can_be_changed() -> None:
     expected = run(load(Plan()))
     engine = load(Plan())
     for memory in ("blocks", "resident", "stages", "resident"):
-        engine.follow(Plan(memory))
+        engine.apply(Plan(memory))
         assert all(map(torch.equal, run(engine), expected))
-    assert engine.residence.bytes_on_device > 0
+    assert engine.offload.bytes_on_device > 0
 
 
 def test_two_models_share_a_part_under_different_plans() -> None:
@@ -135,8 +135,8 @@ def test_two_models_share_a_part_under_different_plans() -> None:
     plans: tuple[MemoryPlan, ...] = ("stages", "blocks", "resident")
     for mine in plans:
         for other in plans:
-            first.follow(Plan(mine))
-            second.follow(Plan(other))
+            first.apply(Plan(mine))
+            second.apply(Plan(other))
             for engine in (first, second, first):
                 for part in engine.parts.values():
                     part.seen.clear()
@@ -208,7 +208,7 @@ def test_weights_on_the_device_match_the_accounting(plan: Plan) -> None:
     engine = load(plan)
     planned = engine.needs.streamed if plan.memory == "blocks" else engine.needs.weights["network"]
     seen: list[int] = []
-    with LiveBytes("cpu") as live, engine.residence.at_work(NETWORK):
+    with LiveBytes("cpu") as live, engine.offload.at_work(NETWORK):
         engine.denoiser.network.before_stage(engine.denoiser.network.middle)
         seen.append(live.now)
     slack = ALIGNMENT * len(weights(engine))

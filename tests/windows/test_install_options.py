@@ -6,8 +6,8 @@ import pytest
 from environment import SetupError
 from machines import PROJECT, SILENT, machine
 from windows.console import Questions
+from windows.install_options import Options, settle
 from windows.models import pick, read_models, split
-from windows.wishes import Options, settle
 
 from img2vid.versions import load_versions
 

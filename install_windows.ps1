@@ -46,40 +46,67 @@ Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'scripts\windows\find_python.ps1')
 
-function Resolve-Folder {
-    <# The full path without a trailing backslash, which would escape the closing quote. #>
-    param([string] $Path)
-    $full = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)
-    if ($full.Length -gt 3) {
-        return $full.TrimEnd('\')
+function Confirm-Step {
+    <# $true if the user agrees, or if there are no questions. #>
+    param([string] $Question, [bool] $Silent)
+    if ($Silent) {
+        return $true
     }
-    return $full
+    $answer = Read-Host "$Question [Y/n]"
+    return (-not $answer) -or ($answer -match '^[yY]')
+}
+
+function Get-PythonInstaller {
+    <# Downloads the last classic installer of Python 3.12 and checks it. Returns its path, or $null. #>
+    param([string] $Log)
+    $address = 'https://www.python.org/ftp/python/3.12.10/python-3.12.10-amd64.exe'
+    $sum = '67b5635e80ea51072b87941312d00ec8927c4db9ba18938f7ad2d27b328b95fb'
+    $file = Join-Path ([System.IO.Path]::GetTempPath()) 'python-3.12.10-amd64.exe'
+    $ProgressPreference = 'SilentlyContinue'
+    try {
+        [Net.ServicePointManager]::SecurityProtocol = [Net.SecurityProtocolType]::Tls12
+        Invoke-WebRequest -Uri $address -OutFile $file -UseBasicParsing
+        $found = (Get-FileHash -LiteralPath $file -Algorithm SHA256).Hash
+    }
+    catch {
+        Write-Note -Text "Cannot download $address ($($_.Exception.Message))." -Log $Log
+        return $null
+    }
+    if ($found -ne $sum) {
+        Write-Note -Text "$address has the checksum $found instead of $sum; it is not run." -Log $Log
+        Remove-Item -LiteralPath $file
+        return $null
+    }
+    return $file
 }
 
 function Install-Python {
-    <# Installs a Python with winget after asking. Returns $true on success. #>
+    <# Installs a Python after asking, with winget or with Python's installer. Returns $true on success. #>
     param([bool] $Silent, [string] $Log)
-    $page = 'https://www.python.org/downloads/windows/'
     $winget = Get-Command -Name 'winget.exe' -CommandType Application -ErrorAction SilentlyContinue
-    if (-not $winget) {
-        Write-Note -Text "Install Python 3.12, 64-bit, from $page and run again." -Log $Log
-        return $false
+    if ($winget -and (Confirm-Step -Question 'Install Python 3.12 with winget?' -Silent $Silent)) {
+        $arguments = @('install', '--id', 'Python.Python.3.12', '--exact', '--source', 'winget', '--scope', 'user')
+        $arguments += @('--architecture', 'x64', '--accept-package-agreements', '--accept-source-agreements')
+        & $winget.Path $arguments | Out-Host
+        if ($LASTEXITCODE -eq 0) {
+            return $true
+        }
+        Write-Note -Text "winget failed (exit code $LASTEXITCODE)." -Log $Log
     }
-    if (-not $Silent) {
-        $answer = Read-Host 'Install Python 3.12 with winget? [Y/n]'
-        if ($answer -and ($answer -notmatch '^[yY]')) {
-            Write-Note -Text "Install Python 3.12, 64-bit, from $page and run again." -Log $Log
-            return $false
+    if (Confirm-Step -Question 'Download Python 3.12.10 from python.org and install it?' -Silent $Silent) {
+        $file = Get-PythonInstaller -Log $Log
+        if ($file) {
+            $options = @('/passive', 'InstallAllUsers=0', 'Include_test=0')
+            $installer = Start-Process -FilePath $file -ArgumentList $options -Wait -PassThru
+            if (@(0, 3010) -contains $installer.ExitCode) {
+                return $true
+            }
+            Write-Note -Text "Python's installer failed (exit code $($installer.ExitCode))." -Log $Log
         }
     }
-    $arguments = @('install', '--id', 'Python.Python.3.12', '--exact', '--source', 'winget', '--scope', 'user')
-    $arguments += @('--architecture', 'x64', '--accept-package-agreements', '--accept-source-agreements')
-    & $winget.Path $arguments | Out-Host
-    if ($LASTEXITCODE -ne 0) {
-        Write-Note -Text "winget failed (exit code $LASTEXITCODE); install Python 3.12 from $page." -Log $Log
-        return $false
-    }
-    return $true
+    $page = 'https://www.python.org/downloads/windows/'
+    Write-Note -Text "Install Python 3.12, 64-bit, from $page and run again." -Log $Log
+    return $false
 }
 
 function Select-Python {
@@ -101,9 +128,9 @@ function Select-Python {
     if ($found) {
         return $found
     }
-    Write-Note -Text 'No suitable Python found: img2vid needs 3.10 to 3.13, 64-bit.' -Log $Log
+    Write-Note -Text "No suitable Python found: img2vid needs $(Get-SupportedRange), 64-bit." -Log $Log
     if ($Dry) {
-        Write-Note -Text 'winget would be offered: winget install --id Python.Python.3.12 --exact --scope user' -Log ''
+        Write-Note -Text 'Python 3.12 would be offered; the other steps can be listed once there is a Python.' -Log ''
         return $null
     }
     if (Install-Python -Silent $Silent -Log $Log) {
@@ -120,7 +147,7 @@ function Get-SetupArgument {
         $arguments += @('--cuda', $Given['Cuda'])
     }
     if ($Given.ContainsKey('InstallDir')) {
-        $arguments += @('--install-dir', (Resolve-Folder -Path $Given['InstallDir']))
+        $arguments += @('--install-dir', (Remove-EndingBackslash -Path $Given['InstallDir']))
     }
     if ($Given.ContainsKey('Models')) {
         $arguments += @('--models', ($Given['Models'] -join ','))
@@ -145,7 +172,7 @@ if (-not $DryRun) {
     if (-not $LogPath) {
         $LogPath = Join-Path $PSScriptRoot 'install_windows.log'
     }
-    $log = Resolve-Folder -Path $LogPath
+    $log = Remove-EndingBackslash -Path $LogPath
 }
 $chosen = Select-Python -Named $Python -Silent $Yes.IsPresent -Dry $DryRun.IsPresent -Log $log
 if (-not $chosen) {

@@ -1,4 +1,4 @@
-"""Dashboard entry point: `python3 scripts/run.py` or `streamlit run streamlit_app.py` opens it in the browser."""
+"""Pages of the dashboard, which `python3 scripts/run.py` opens in the browser."""
 
 import streamlit as st
 

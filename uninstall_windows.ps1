@@ -39,13 +39,12 @@ if (-not $chosen) {
     $chosen = Find-Python -Log ''
 }
 if (-not $chosen) {
-    Write-Host 'No Python 3.10 to 3.13 found. To uninstall by hand, delete .venv and run_dashboard.cmd.'
+    Write-Host "No Python $(Get-SupportedRange) found. To uninstall by hand, delete .venv and run_dashboard.cmd."
     exit 1
 }
 $arguments = @((Join-Path $PSScriptRoot 'scripts\setup_windows.py'), 'uninstall')
 if ($InstallDir) {
-    $full = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($InstallDir)
-    $arguments += @('--install-dir', $full.TrimEnd('\'))
+    $arguments += @('--install-dir', (Remove-EndingBackslash -Path $InstallDir))
 }
 if ($RemoveCheckpoints) {
     $arguments += '--remove-checkpoints'

@@ -72,7 +72,8 @@ class Found:
 class Build:
     """A torch build and the compute capabilities that it supports, from `oldest` to `newest`.
 
-    `size` is a conservative estimate of the disk space for download and installation, in GB.
+    size: GB for download and installation, a conservative estimate. newest_python: last Python with wheels.
+    runtime: oldest Visual C++ runtime that will do, the linker version of the build's libraries.
     """
 
     tag: str
@@ -81,6 +82,8 @@ class Build:
     size: float
     oldest: Capability = (0, 0)
     newest: Capability = (0, 0)
+    newest_python: tuple[int, int] = (3, 14)
+    runtime: tuple[int, int] = (14, 42)
 
     @property
     def index(self) -> str:
@@ -96,16 +99,20 @@ class Build:
         """Return True if the build supports the compute capability, or if that is unknown."""
         return capability is None or self.oldest <= capability <= self.newest
 
+    def has_python(self, version: Sequence[int]) -> bool:
+        """Return True if the build has wheels for this version of Python."""
+        return tuple(version[:2]) <= self.newest_python
 
-# torch 2.7.1 is the last with a CUDA 11.8 build; all builds here except cu130 use it.
+
+# torch 2.7.1 is the last with CUDA 11.8, 2.11.0 the last with cu128, 2.14 the last with any CUDA 12.
 BUILDS = {
     build.tag: build
     for build in (
-        Build("cu118", "2.7.1", "0.22.1", 9, (5, 0), (9, 0)),
-        Build("cu126", "2.7.1", "0.22.1", 9, (5, 0), (9, 0)),
-        Build("cu128", "2.7.1", "0.22.1", 10, (7, 5), (12, 0)),
-        Build("cu130", "2.9.1", "0.24.1", 9, (7, 5), (12, 1)),
-        Build("cpu", "2.7.1", "0.22.1", 2),
+        Build("cu118", "2.7.1", "0.22.1", 9, (5, 0), (9, 0), (3, 13), (14, 29)),
+        Build("cu126", "2.11.0", "0.26.0", 9, (5, 0), (9, 0)),
+        Build("cu128", "2.11.0", "0.26.0", 10, (7, 5), (12, 0)),
+        Build("cu130", "2.11.0", "0.26.0", 9, (7, 5), (12, 1)),
+        Build("cpu", "2.11.0", "0.26.0", 2),
     )
 }
 

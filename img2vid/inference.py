@@ -3,17 +3,18 @@
 torch is imported only when a model is loaded, so that planning a run stays fast.
 """
 
-import os
-import re
+import logging
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from img2vid.errors import BadInput, ConfigError, OutOfMemory
+from img2vid import paths
+from img2vid.errors import ConfigError, OutOfMemory
+from img2vid.options import LoadOptions
 from img2vid.progress import OnEvent, StageClock, ignore
 from img2vid.settings import SampleSettings
 from img2vid.versions import ModelVersion
@@ -21,45 +22,7 @@ from img2vid.versions import ModelVersion
 if TYPE_CHECKING:
     from img2vid.engine import Engine, Parts
 
-PROVIDERS = ("auto", "native", "sgm")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
-MEMORY_PLANS = ("auto", "resident", "stages", "blocks")
-MOST_THREADS = 1024
-THREADS_VARIABLE = "IMG2VID_THREADS"
-
-
-@dataclass(frozen=True)
-class EngineChoice:
-    """Engine options of a run, validated by `check`.
-
-    provider: native, sgm or auto. device: torch device name, or auto. precision: number format of the network's
-    weights. decoder_precision: number format of the decoder's weights. memory: what stays on the device, either
-    everything (resident), the active stage (stages) or the active block (blocks); auto is the first that fits.
-    compile: use torch.compile. threads: CPU threads; 0 means IMG2VID_THREADS or else torch's default.
-    """
-
-    provider: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    allow_pickle: bool = False
-    memory: str = "auto"
-    decoder_precision: str = "auto"
-    compile: bool = False
-    threads: int = 0
-
-    def check(self) -> None:
-        """Raise BadInput for the first invalid value. The device is validated on the worker."""
-        known = {
-            "provider": PROVIDERS,
-            "precision": PRECISIONS,
-            "memory": MEMORY_PLANS,
-            "decoder_precision": PRECISIONS,
-        }
-        for name, values in known.items():
-            value: str = getattr(self, name)
-            if value not in values:
-                raise BadInput(f"{name} must be one of {', '.join(values)}, got {value!r}")
-        threads_of(str(self.threads), "threads")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,7 +34,7 @@ class LoadedModel:
 
     engine: "Engine"
     version: ModelVersion
-    choice: EngineChoice
+    choice: LoadOptions
     checkpoint: Path
     advice: str = ""
 
@@ -82,7 +45,7 @@ class LoadedModel:
 
 
 def load(
-    version: ModelVersion, choice: EngineChoice, on_event: OnEvent = ignore, spare: "Parts | None" = None
+    version: ModelVersion, choice: LoadOptions, on_event: OnEvent = ignore, spare: "Parts | None" = None
 ) -> LoadedModel:
     """Load the model of a version, reusing the modules in `spare` that it shares. Events count bytes.
 
@@ -97,14 +60,8 @@ def load(
     engine = load_engine(
         version.config_path,
         checkpoint,
-        provider=choice.provider,
-        device=choice.device,
-        precision=choice.precision,
-        allow_pickle=choice.allow_pickle,
-        memory=choice.memory,
-        decoder_precision=choice.decoder_precision,
-        compile=choice.compile,
-        threads=choice.threads,
+        choice,
+        unet=version.unet_path,
         spare=spare,
         on_bytes=lambda done, total: clock.report("load", done, total),
     )
@@ -114,7 +71,7 @@ def load(
     return LoadedModel(engine, version, choice, checkpoint, _speed_advice(choice))
 
 
-def _speed_advice(choice: EngineChoice) -> str:
+def _speed_advice(choice: LoadOptions) -> str:
     """Return advice about number formats that are slow on this CPU; `choice` contains no `auto`."""
     if not choice.device.startswith("cpu"):
         return ""
@@ -131,32 +88,11 @@ def plan_memory(engine: "Engine", settings: SampleSettings) -> str:
     return make(engine, ClipSize(settings.num_frames, settings.height, settings.width, settings.decode_t)).memory
 
 
-def resolve(choice: EngineChoice) -> EngineChoice:
-    """Replace `auto` by the values for this machine. Raise BadInput if the choice is invalid.
+def resolve(options: LoadOptions) -> LoadOptions:
+    """Replace `auto` by the values for this machine. Raise BadInput for an invalid value."""
+    from img2vid.engine import resolve as resolve_here
 
-    `memory` stays `auto` on a GPU, because what fits depends on the clip.
-    """
-    from img2vid.engine.loading import choose_decoder_precision, choose_device, choose_memory, choose_precision
-
-    choice.check()
-    provider = "native" if choice.provider == "auto" else choice.provider
-    device = choose_device(choice.device)
-    return replace(
-        choice,
-        provider=provider,
-        device=device,
-        precision=choose_precision(choice.precision, device),
-        memory=choose_memory(choice.memory, device, provider),
-        decoder_precision=choose_decoder_precision(choice.decoder_precision),
-        threads=choice.threads or threads_of(os.environ.get(THREADS_VARIABLE, "").strip() or "0", THREADS_VARIABLE),
-    )
-
-
-def threads_of(text: str, name: str) -> int:
-    """Parse a thread count given under `name`. Raise BadInput if it is invalid."""
-    if not re.fullmatch("[0-9]{1,4}", text) or int(text) > MOST_THREADS:
-        raise BadInput(f"{name} must be a whole number from 0 to {MOST_THREADS}, got {text!r}")
-    return int(text)
+    return resolve_here(options)
 
 
 def use_threads(threads: int) -> None:
@@ -172,6 +108,19 @@ def device_name(device: str) -> str:
     from img2vid.engine.memory.device import device_name as name_of
 
     return name_of(choose_device(device))
+
+
+def measure_speed(device: str) -> dict[str, dict[str, float]]:
+    """Return the operations per second by number format of the chosen device, by its type; nothing if it fails."""
+    from img2vid.engine.bench.rates import measure_speed as measure
+    from img2vid.engine.loading import choose_device
+
+    try:
+        chosen = choose_device(device)
+        return {chosen.split(":")[0]: measure(chosen)}
+    except Exception:  # only estimates need it, and a run reports what is wrong with the device
+        logger.exception("the speed of the device cannot be measured")
+        return {}
 
 
 def device_works(device: str) -> bool:
@@ -202,11 +151,14 @@ def made_by(model: LoadedModel) -> str:
 
     Decoder precision and memory plan are not part of it, because they do not change the sampled latents.
     """
+    name = model.checkpoint.name
     try:
-        facts = model.checkpoint.stat()
-        file = (model.checkpoint.name, facts.st_size, facts.st_mtime_ns)
+        base, unet = paths.weight_files(model.checkpoint), model.version.unet_path
+        facts = [(file.name, file.stat()) for file in (base if unet is None or not base else [*base, unet])]
+        files = [part for name, one in facts for part in (name, one.st_size, one.st_mtime_ns)]
     except OSError:
-        file = (model.checkpoint.name, secrets.token_hex(16))
+        files = []
+    file = files or (name, secrets.token_hex(16))
     choice = model.choice
     engine = (choice.provider, choice.device, choice.precision, *(["compiled"] if choice.compile else []))
     return " ".join(map(str, (model.version.name, *engine, *file)))
@@ -218,4 +170,10 @@ def _require_agreement(version: ModelVersion, engine: "Engine") -> None:
         raise ConfigError(
             f"the row of {version.name} says downsampling {version.downsampling} and size_step {version.size_step}, "
             f"its configuration {version.config} needs {engine.downsampling} and {engine.size_step}; change the row"
+        )
+    if ("azimuths_rad" in engine.conditioned_on) != (version.orbit == "posed"):
+        raise ConfigError(
+            f"the row of {version.name} says orbit {version.orbit}, but its configuration {version.config} has "
+            f"embedders of {', '.join(engine.conditioned_on) or 'no numbers'}; `orbit: posed` needs polars_rad and "
+            "azimuths_rad; change the row"
         )

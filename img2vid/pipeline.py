@@ -4,8 +4,8 @@ torch is imported only when a model is run, so that planning a run stays fast.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,33 +15,19 @@ from PIL.Image import Image
 
 import img2vid
 from img2vid.errors import BadInput, Img2VidError, OutOfMemory
+from img2vid.files import all_or_none
 from img2vid.inference import LoadedModel, plan_memory, release_memory
-from img2vid.media.animations import write_animation
+from img2vid.media.cutouts import outline_source
+from img2vid.media.exports import write_animation, write_still
 from img2vid.media.pictures import prepare_picture
-from img2vid.media.videos import write_json, write_still, write_video
+from img2vid.media.videos import write_json, write_video
 from img2vid.media.watermark import can_carry_watermark, embed_watermark
-from img2vid.progress import OnEvent, StageClock, ignore
+from img2vid.paths import safe_name
+from img2vid.progress import OnEvent, Result, StageClock, ignore
 from img2vid.settings import MAX_SEED, SampleSettings
 
 if TYPE_CHECKING:
-    from img2vid.engine import Clip, Engine, Latents, Progress, SamplerSettings
-
-
-@dataclass(frozen=True)
-class Result:
-    """Files of a run: the video, its first frame, its settings, and the animation if requested.
-
-    notice: deviations from the request, such as a retry, or empty. `metadata` contains the settings that were used.
-    """
-
-    video: Path
-    still: Path
-    sidecar: Path
-    seed: int
-    seconds: float
-    metadata: dict[str, Any]
-    animation: Path | None = None
-    notice: str = ""
+    from img2vid.engine import Clip, Engine, Latents, SamplerSettings
 
 
 class LatentStore(Protocol):
@@ -65,13 +51,15 @@ def run(
     name: str,
     animation: str | None = None,
     picture_sha256: str | None = None,
+    image: Mapping[str, Any] | None = None,
     latent_store: LatentStore | None = None,
     on_event: OnEvent = ignore,
 ) -> Iterator[Result]:
     """Yield `settings.num_samples` videos of a picture, one after the other, each with the next seed.
 
     Every video is on disk when its result is yielded, named after the picture `name`. `animation` ("gif" or "webp")
-    adds an animation file. `picture_sha256`, the checksum of the picture's file, goes into the metadata.
+    adds an animation file. `picture_sha256`, the checksum of the picture's file, goes into the metadata, and so
+    does `image`, which is `text_to_image.pipeline.origin_of` that file.
     `latent_store` is read before sampling and written after it. An exception raised by `on_event` stops the run
     between two steps; finished videos stay.
     """
@@ -79,20 +67,29 @@ def run(
         raise BadInput(f"the settings are for {settings.version}, the loaded model is {model.version.name}")
     model.version.check_size(settings)
     frame = prepare_picture(
-        picture, settings.width, settings.height, mode=settings.fitting, offset=settings.crop_offset
+        picture,
+        settings.width,
+        settings.height,
+        mode=settings.fitting,
+        offset=settings.crop_offset,
+        share=settings.object_share,
     )
+    outline = outline_source(picture) if settings.fitting == "object" else None
+    source = _Source(frame, safe_name(name), picture_sha256, outline, image)
     for index in range(settings.num_samples):
         one = settings.model_copy(update={"seed": (settings.seed + index) % (MAX_SEED + 1), "num_samples": 1})
-        yield _run_one(model, _Source(frame, name, picture_sha256), one, folder, animation, latent_store, on_event)
+        yield _run_one(model, source, one, folder, animation, latent_store, on_event)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Conditioning frame (3, H, W) in [-1, 1], with its picture's name and checksum."""
+    """Conditioning frame (3, H, W) in [-1, 1], with its picture's name, checksum, `outline_source` and origin."""
 
     frame: NDArray[np.float32]
     name: str
     sha256: str | None
+    outline: str | None
+    image: Mapping[str, Any] | None
 
 
 def _run_one(
@@ -106,25 +103,9 @@ def _run_one(
 ) -> Result:
     started = time.monotonic()
     clock = StageClock(on_event)
-
-    engine_notices: list[str] = []
-
-    def on_progress(progress: "Progress") -> None:
-        if progress.notice:
-            engine_notices.append(progress.notice)
-        clock.report(
-            progress.stage,
-            progress.step,
-            progress.total,
-            sigma=progress.sigma,
-            preview=progress.preview,
-            notice=progress.notice,
-        )
-
     memory = plan_memory(model.engine, settings)
-    latents, kept = _sample(model.engine, source.frame, settings, latent_store, on_progress)
-    frames, decode_t, notices = _decode(model.engine, latents, settings.decode_t, on_progress, clock)
-    notices = dict.fromkeys([*kept, *notices, *engine_notices])
+    latents = _sample(model.engine, source.frame, settings, latent_store, clock)
+    frames, decode_t = _decode(model.engine, latents, settings.decode_t, clock)
     settings = settings.model_copy(update={"decode_t": decode_t})
 
     clock.report("write", 0, 1)
@@ -134,22 +115,26 @@ def _run_one(
     metadata = {**describe(model, settings, source.name, marked), "memory": memory}
     if source.sha256 is not None:
         metadata["picture_sha256"] = source.sha256
+    if source.outline is not None:
+        metadata["object_outline"] = source.outline
+    if source.image is not None:
+        metadata["image"] = dict(source.image)
+    if (path := model.version.camera_path(settings)) is not None:
+        metadata["camera_path"] = {"elevations": path.elevations, "azimuths": path.azimuths}
     stem = f"{source.name}_{settings.version}_seed{settings.seed}"
-    video = write_video(folder / f"{stem}.mp4", frames, fps=settings.file_fps, metadata=metadata)
-    still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
-    animated = video.with_suffix(f".{animation}") if animation else None
-    try:
+    with all_or_none() as written:
+        video = write_video(folder / f"{stem}.mp4", frames, fps=settings.file_fps, metadata=metadata)
+        still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
+        animated = video.with_suffix(f".{animation}") if animation else None
+        written |= {path.suffix: path for path in (video, still, sidecar, animated) if path}
         write_still(still, frames[0])
         write_json(sidecar, metadata)
         if animated is not None:
             write_animation(animated, frames, fps=settings.file_fps)
-    except BaseException:  # also on Ctrl-C: all files or none
-        for path in filter(None, (video, still, sidecar, animated)):
-            path.unlink(missing_ok=True)
-        raise
     clock.report("write", 1, 1)
     seconds = time.monotonic() - started
-    return Result(video, still, sidecar, settings.seed, seconds, metadata, animated, "; ".join(notices))
+    notice = "; ".join(dict.fromkeys(clock.notices))
+    return Result(video, still, sidecar, animated, settings.seed, seconds, metadata, notice=notice)
 
 
 def _sample(
@@ -157,65 +142,60 @@ def _sample(
     frame: NDArray[np.float32],
     settings: SampleSettings,
     latent_store: LatentStore | None,
-    on_progress: Callable[["Progress"], None],
-) -> tuple["Latents", list[str]]:
-    """Return latents, sampled now or stored by an earlier failed run, and notices."""
+    clock: StageClock,
+) -> "Latents":
+    """Return latents, sampled now or stored by an earlier failed run."""
     from img2vid.engine import latents_of, sample_latents
 
     kept = None if latent_store is None else latent_store.recall(settings)
     if kept is not None:
-        return latents_of(kept), ["reused latents that an earlier attempt sampled"]
-    latents = sample_latents(engine, frame, clip_of(settings), on_progress)
+        clock.notices.append("reused latents that an earlier attempt sampled")
+        return latents_of(kept)
+    latents = sample_latents(engine, frame, clip_of(settings, engine), clock)
     if latent_store is not None:
         latent_store.keep(settings, latents.numpy())
-    return latents, []
+    return latents
 
 
-def _decode(
-    engine: "Engine",
-    latents: "Latents",
-    decode_t: int,
-    on_progress: Callable[["Progress"], None],
-    clock: StageClock,
-) -> tuple[NDArray[np.uint8], int, list[str]]:
-    """Return the frames, the decode_t that was used, and notices.
+def _decode(engine: "Engine", latents: "Latents", decode_t: int, clock: StageClock) -> tuple[NDArray[np.uint8], int]:
+    """Return the frames and the decode_t that was used.
 
     Sampling takes longest, so a failed decode is retried: with half the decode_t after running out of memory, and once
     as it is after any other failure, such as a GPU fault caused by another program.
     """
     from img2vid.engine import decode_latents
 
-    notices: list[str] = []
     may_retry = True
     while True:
         try:
-            return decode_latents(engine, latents, decode_t, on_progress), decode_t, notices
+            return decode_latents(engine, latents, decode_t, clock), decode_t
         except OutOfMemory:
             if decode_t == 1:
                 raise
             decode_t = max(min(decode_t, len(latents)) // 2, 1)
-            notices.append(f"decode_t was halved to {decode_t}, because memory ran out")
+            notice = f"decode_t was halved to {decode_t}, because memory ran out"
         except Img2VidError:
             raise
         except Exception as error:
             if not may_retry:
                 raise
             may_retry = False
-            notices.append(f"decoding failed with {type(error).__name__} and was retried")
+            notice = f"decoding failed with {type(error).__name__} and was retried"
         # Outside of the except block, because the error refers to the memory of the failed attempt.
         release_memory()
-        clock.report("decode", 0, len(latents), notice=notices[-1])
+        clock.report("decode", 0, len(latents), notice=notice)
 
 
-def clip_of(settings: SampleSettings) -> "Clip":
-    """Return the engine's request for the settings of one video."""
+def clip_of(settings: SampleSettings, engine: "Engine") -> "Clip":
+    """Return an engine's request for the settings of one video."""
     from img2vid.engine import Clip, ConditioningSettings
 
-    conditioning = {field.name: getattr(settings, field.name) for field in fields(ConditioningSettings)}
+    names = {"cond_aug", "num_frames", *engine.conditioned_on}
+    path = settings.orbit
+    values: dict[str, Any] = {**settings.model_dump(), "polars_rad": path.polars_rad, "azimuths_rad": path.azimuths_rad}
     return Clip(
         seed=settings.seed,
-        num_frames=settings.num_frames,
-        conditioning=ConditioningSettings(**conditioning),
+        conditioning=ConditioningSettings(**{name: values[name] for name in names}),
         sampler=sampler_settings(settings),
     )
 
@@ -245,6 +225,7 @@ def describe(model: LoadedModel, settings: SampleSettings, picture: str, marked:
         "settings": settings.model_dump(),
         "watermarked": marked,
         "checkpoint": model.checkpoint.name,
+        **({} if model.version.unet is None else {"unet": Path(model.version.unet).name}),
         "provider": choice.provider,
         "device": choice.device,
         "precision": choice.precision,

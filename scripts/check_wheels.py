@@ -2,11 +2,11 @@
 
 .venv/bin/python scripts/check_wheels.py [--python 3.12] [FILE ...]      FILE in requirements/, default runtime.txt
 
-Two queries to the package index for each Python; nothing is installed:
+Two or three queries to the package index for each Python; nothing is installed:
 
-* resolved: pip resolves the files at the versions of requirements/lock.txt, with torch and torchvision as pinned by
-  the Windows installation, from win_amd64 wheels only. CUDA builds are on an index of their own; the same versions on
-  the package index stand in for them, because their dependencies are the same.
+* resolved: pip resolves the files at the versions of requirements/lock.txt, with torch and torchvision as each build of
+  the Windows installation pins them, from win_amd64 wheels only. CUDA builds are on an index of their own; the same
+  versions on the package index stand in for them, because their dependencies are the same.
 * pinned: each version of the lock for Windows has a wheel, including the lock's torch and torchvision.
 
 pip evaluates markers (`sys_platform == "win32"`) and `Requires-Python` for the running system and Python, ignoring
@@ -23,14 +23,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from environment import NEWEST, OLDEST, REQUIREMENTS
+from environment import NEWEST, OLDEST, REQUIREMENTS, escape_output
 from pip._vendor.packaging.requirements import Requirement
 from pip._vendor.packaging.utils import canonicalize_name
-from windows.builds import BUILDS, DEFAULT
+from windows.builds import BUILDS, CHOICES
 from windows.requirement_files import requirement_lines, without
 
 PYTHONS = tuple(f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1))
-HELD = [package.partition("+")[0] for package in BUILDS[DEFAULT].packages]
 AS_ON_WINDOWS = """
 import json, sys
 from pip._vendor.packaging import markers
@@ -69,6 +68,14 @@ def pins(python: str) -> list[str]:
     return [f"{line.name}{line.specifier}" for line in meant]
 
 
+def held(python: str) -> list[list[str]]:
+    """Return torch and torchvision as the builds for Windows pin them, once per version that has this Python."""
+    version = tuple(map(int, python.split(".")))
+    builds = [BUILDS[tag] for tag in CHOICES if tag != "auto" and BUILDS[tag].has_python(version)]
+    pins = dict.fromkeys(tuple(package.partition("+")[0] for package in build.packages) for build in builds)
+    return [list(pair) for pair in pins]
+
+
 def ask(python: str, wanted: Sequence[str], *arguments: str, constraints: Sequence[str] = ()) -> tuple[list[str], str]:
     """Return what pip would install on Windows as "name version", or nothing and pip's errors."""
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +87,7 @@ def ask(python: str, wanted: Sequence[str], *arguments: str, constraints: Sequen
         command = [sys.executable, "-I", "-c", AS_ON_WINDOWS, json.dumps(answers(python)), *pip, *target, *files]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            return [], "\n".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))
+            return [], "\n".join(line for line in done.stderr.splitlines() if line.strip())
         report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
     found = [(one["metadata"], one["download_info"]["url"]) for one in report["install"]]
     assert all(url.endswith(".whl") for _, url in found)
@@ -88,14 +95,13 @@ def ask(python: str, wanted: Sequence[str], *arguments: str, constraints: Sequen
 
 
 def check(python: str, files: Sequence[str]) -> bool:
-    """Run and print both queries for one Python. Return True if everything is available."""
+    """Run and print the queries for one Python. Return True if everything is available."""
     locked = pins(python)
-    held = {line.partition("==")[0] for line in HELD}
-    others = [line for line in locked if canonicalize_name(line.partition("==")[0]) not in held]
+    others = [line for line in locked if canonicalize_name(line.partition("==")[0]) not in ("torch", "torchvision")]
     wanted = [line for name in files for line in without(requirement_lines(REQUIREMENTS / name)) if " @ " not in line]
     good = True
     for title, (found, problem) in (
-        ("resolved", ask(python, wanted, constraints=[*others, *HELD])),
+        *((f"resolved with {torch[0]}", ask(python, wanted, constraints=[*others, *torch])) for torch in held(python)),
         ("pinned", ask(python, locked, "--no-deps")),
     ):
         print(f"Python {python}, {title}: {f'{len(found)} wheels' if found else 'FAILED'}", flush=True)
@@ -106,6 +112,7 @@ def check(python: str, files: Sequence[str]) -> bool:
 
 
 def main() -> int:
+    escape_output()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", default=["runtime.txt"], metavar="FILE", help="files in requirements/")
     parser.add_argument("--python", action="append", choices=PYTHONS, help="only this Python; can be repeated")

@@ -10,25 +10,45 @@ import hashlib
 import importlib.util
 import json
 import os
+import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import IO, NoReturn
 
+from packages import Failed, Installer
+from relocation import relocate
+
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))  # the leaves of img2vid need no installed package
+
+from img2vid import NEWEST, OLDEST, SUPPORTED  # noqa: E402
+from img2vid.windows import escape_output  # noqa: E402
+
+TORCH = ("auto", "cpu", "cuda", "keep")
+"""Builds of torch to choose from on Linux: PyTorch's CPU build, or the default one, which brings CUDA."""
+PATIENCE = 5.0
+"""Seconds that PyTorch's index has to answer."""
+
 VENV = PROJECT / ".venv"
 REQUIREMENTS = PROJECT / "requirements"
 RUNTIME = ("runtime.txt",)
-TESTS = (*RUNTIME, "dev.txt", "train.txt", "watermark.txt")
+EXTRAS = {"text": "text.txt", "api": "api.txt"}
+"""Requirement files of optional features, by the name for `run.py --with`."""
+TESTS = (*RUNTIME, "dev.txt", "train.txt", "watermark.txt", *EXTRAS.values())
 WITHOUT_DEPENDENCIES = ("watermark.txt",)
-OLDEST, NEWEST = (3, 10), (3, 13)
 LOCK_NAME = "setup.lock"
+HOME_LOCK_NAME = "desk.lock"
 HELD_NAME = "held.json"
+LOG_NAME = "setup.log"
+PLACE_NAME = "place.txt"
+"""File with the path of the environment, also read by img2vid/paths.py."""
 
 
 class SetupError(Exception):
@@ -41,7 +61,10 @@ def say(message: str) -> None:
 
 def guard(main: Callable[[list[str]], int]) -> NoReturn:
     """Run `main` with the command-line arguments and exit; print one sentence if setup fails."""
+    escape_output()
     try:
+        if os.name == "nt":  # Ctrl-Break, or the console window is closed
+            signal.signal(signal.SIGBREAK, signal.default_int_handler)
         require_supported_python()
         sys.exit(main(sys.argv[1:]))
     except SetupError as error:
@@ -58,26 +81,35 @@ def guard(main: Callable[[list[str]], int]) -> NoReturn:
 def require_supported_python() -> None:
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return
-    oldest, newest = (".".join(map(str, version)) for version in (OLDEST, NEWEST))
     found = ".".join(map(str, sys.version_info[:3]))
+    newest = ".".join(map(str, NEWEST))
     raise SetupError(
-        f"img2vid needs Python {oldest} to {newest}, but this is Python {found} ({sys.executable}). "
+        f"img2vid needs Python {SUPPORTED}, but this is Python {found} ({sys.executable}). "
         f"Run the script with a supported version, for example with python{newest}."
     )
 
 
-def ensure(*files: str) -> Path:
-    """Return the environment's Python after installing everything in these requirement files."""
+def ensure(*files: str, torch: str = "") -> Path:
+    """Return the environment's Python after installing everything in these requirement files.
+
+    torch: one of `TORCH`; by default an environment keeps its torch, and a new one gets "auto".
+    """
     stamp = VENV / "-".join(["img2vid", *(Path(name).stem for name in files)])
-    if stamped(stamp) == state(files):
+    if not torch and stamped(stamp) == state(files):
         return python()
     VENV.mkdir(exist_ok=True)
     with one_at_a_time():
-        if stamped(stamp) != state(files):  # another process may have finished the same work
+        if torch or stamped(stamp) != state(files):  # another process may have finished the same work
             stamp.unlink(missing_ok=True)
-            set_up(files)
+            set_up(files, torch)
             stamp.write_text(state(files), encoding="utf-8")
     return python()
+
+
+def with_extras(*wanted: str) -> tuple[str, ...]:
+    """Return the requirement files of the program with the wanted extras, and with those installed earlier."""
+    names = [name for name in EXTRAS if name in wanted or (VENV / f"img2vid-runtime-{name}").is_file()]
+    return (*RUNTIME, *(EXTRAS[name] for name in names))
 
 
 def python() -> Path:
@@ -131,6 +163,22 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
+def home_in_use(root: Path) -> Path | None:
+    """Return the home of a running img2vid in a project folder, or None.
+
+    It holds the lock that img2vid/file_lock.py describes, which needs an installed package.
+    """
+    usual = root / "outputs"
+    for home in dict.fromkeys((usual, Path(os.environ.get("IMG2VID_HOME") or usual).expanduser())):
+        try:
+            with (home / HOME_LOCK_NAME).open("r+", encoding="utf-8") as file:
+                if not locked(file):
+                    return home
+        except OSError:  # none there, or not ours
+            continue
+    return None
+
+
 def locked(file: IO[str]) -> bool:
     """Try to take the lock. Return True on success."""
     try:
@@ -147,18 +195,70 @@ def locked(file: IO[str]) -> bool:
     return True
 
 
-def set_up(files: tuple[str, ...]) -> None:
+def set_up(files: tuple[str, ...], torch: str) -> None:
     """Create or repair the environment and install missing packages; keep packages that match."""
+    here, place = str(VENV.resolve()), VENV / PLACE_NAME
+    before = place.read_text(encoding="utf-8") if place.is_file() else ""
     if compare(files) is None:
-        say(f"Setting up img2vid in {VENV}. This happens once, downloads up to 3 GB and takes 2 to 10 minutes.")
+        if site_packages():
+            say(f"The environment in {VENV} does not run: it is incomplete, or its Python was moved or removed.")
+        say(f"Setting up img2vid in {VENV}. This happens once and downloads up to 3 GB.")
         create()
+    elif before not in ("", here):
+        say(f"The environment was moved here from {before}; its files get the new path.")
+        relocate(VENV, before)
     install_held()
+    if torch or any(re.match(r"torch\b(?!-)", line) for line in require_environment(compare(files))["missing"]):
+        settle_torch(torch)
     report = require_environment(compare(files))
     if report["missing"]:
         remove_broken(report)
-        say(f"Installing missing packages: {', '.join(report['missing'])}")
+        begin = time.monotonic()
+        count = len(report["missing"])
+        say(f"Installing {report['missing'][0] if count == 1 else f'{count} missing packages'} and dependencies.")
         install(files, report["kept"])
+        say(f"Installed in {time.monotonic() - begin:.0f} s. The log is {VENV / LOG_NAME}.")
     write_path_file()
+    place.write_text(here, encoding="utf-8")
+
+
+def settle_torch(wanted: str) -> None:
+    """Install PyTorch's CPU build on Linux if it is wanted, or replace it with the default build."""
+    there = next((found.name for found in VENV.glob("lib/*/site-packages/torch-*.dist-info")), "")
+    if sys.platform != "linux" or wanted == "keep" or (there and not wanted):
+        return
+    from img2vid.hardware import BUILDS, find_cards
+
+    alone = platform.machine() == "x86_64" and not find_cards().cards
+    cpu = wanted == "cpu" or (wanted != "cuda" and alone)
+    if cpu == ("+cpu" in there) or not (cpu or there):  # the other packages bring the default build
+        return
+    installer, index = Installer(python(), VENV / LOG_NAME), BUILDS["cpu"].index
+    if cpu and wanted != "cpu" and not installer.reaches(index, PATIENCE):
+        say(f"No answer from {index}; using {'the present' if there else 'the default'} build of torch.")
+        return
+    what = f"PyTorch's CPU build from {index}" if cpu else "the default build of torch"
+    before = torch_packages()
+    options = [*(["--index-url", index] if cpu else []), *(["--force-reinstall"] if there else []), "--no-deps"]
+    try:
+        say(f"Installing {what}.")
+        install_packages(what, *options, "-c", str(REQUIREMENTS / "lock.txt"), "torch", "torchvision")
+    except SetupError as error:
+        if wanted in ("cpu", "cuda"):
+            raise
+        say(f"{error} Using {'the present' if there else 'the default'} build of torch.")
+        return
+    orphans = [name for name in before - torch_packages() if name.startswith(("cuda-", "nvidia-", "triton"))]
+    if orphans:
+        installer.uninstall(*sorted(orphans))
+
+
+def torch_packages() -> set[str]:
+    """Return the names of torch and its dependencies, as far as they are installed."""
+    wanted = VENV / "torch.txt"
+    wanted.write_text("torch\n", encoding="utf-8")
+    report = compare((str(wanted),))
+    return set(report["kept"]) if report else set()
 
 
 def require_environment(report: dict | None) -> dict:
@@ -204,30 +304,33 @@ def create() -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    if call([base, "-m", "venv", str(VENV)]) != 0:
+    done = subprocess.run([base, "-m", "venv", str(VENV)], stdout=sys.stderr, close_fds=False, check=False)
+    if done.returncode != 0:
         raise SetupError(f"Cannot create the environment in {VENV}; see Python's error above.")
 
 
 def install(files: tuple[str, ...], kept: dict[str, str]) -> None:
-    """Install the files with pip at the locked versions."""
+    """Install the files at the locked versions."""
     constraints = VENV / "constraints.txt"
     constraints.write_text("\n".join(constraint_lines(kept)) + "\n", encoding="utf-8")
-    command = pip_install(python(), "-c", str(constraints))
     for options, names in (
         ([], [name for name in files if name not in WITHOUT_DEPENDENCIES]),
         (["--no-deps"], [name for name in files if name in WITHOUT_DEPENDENCIES]),
     ):
         paths = [part for name in names for part in ("-r", str(REQUIREMENTS / name))]
-        if paths and call([*command, *options, *paths]) != 0:
-            raise SetupError(
-                "Cannot install the packages, see pip's error above. Check the network and the free disk space "
-                "(7 GB), then run the same command again to resume."
-            )
+        if paths:
+            install_packages("the packages", "-c", str(constraints), *options, *paths)
 
 
-def pip_install(python: PurePath, *arguments: str) -> list[str]:
-    """Return the pip install command for an environment's Python."""
-    return [str(python), "-I", "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+def install_packages(what: str, *arguments: str) -> None:
+    """Install packages with uv or pip. Raise SetupError with the cause of a failure."""
+    log = VENV / LOG_NAME
+    try:
+        Installer(python(), log).install(*arguments)
+    except Failed as failure:
+        raise SetupError(
+            f"Cannot install {what}: {failure}. Run the same command again to resume. The log is {log}."
+        ) from None
 
 
 def hold(index: str, packages: Sequence[str]) -> None:
@@ -254,12 +357,8 @@ def install_held() -> None:
     if report["missing"]:
         remove_broken(report)
         say(f"Installing {', '.join(held['packages'])} from {held['index']}")
-        command = pip_install(python(), "--no-deps", "--index-url", held["index"], *held["packages"])
-        if call(command) != 0:
-            raise SetupError(
-                f"Cannot install {' and '.join(held['packages'])} from {held['index']}, see pip's error above. "
-                "Check the network connection and the free disk space, then run again."
-            )
+        what = f"{' and '.join(held['packages'])} from {held['index']}"
+        install_packages(what, "--no-deps", "--index-url", held["index"], *held["packages"])
 
 
 def constraint_lines(kept: dict[str, str]) -> list[str]:
@@ -284,11 +383,6 @@ def write_path_file() -> None:
     if packages is not None:
         up = os.path.relpath(PROJECT, packages)
         (packages / "img2vid.pth").write_text(up + "\n", encoding="utf-8")
-
-
-def call(command: list[str]) -> int:
-    """Run a setup command with its output on stderr."""
-    return subprocess.run(command, stdout=sys.stderr, close_fds=False, check=False).returncode
 
 
 def become(command: list[str]) -> int:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from environment import PROJECT, SetupError, guard
+from environment import PROJECT, SetupError, guard, home_in_use
 from windows.builds import CHOICES
 from windows.console import Questions, logged
 from windows.folder import copy_program, refuse_bad_target
 from windows.install_options import Options, settle
-from windows.machine import obstacles, read_machine
+from windows.machine import RUNNING, obstacles, read_machine
 from windows.plan import make_plan
 from windows.progress import carry_out
 from windows.removal import plan_removal, remove
@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
 
 def install(options: argparse.Namespace) -> int:
     target = options.install_dir.resolve()
+    if not options.dry_run:
+        refuse_running(target)
     if target != PROJECT:
         if not options.dry_run:
             copy_program(PROJECT, target)
@@ -63,8 +65,15 @@ def install(options: argparse.Namespace) -> int:
     return carry_out(plan)
 
 
+def refuse_running(root: Path) -> None:
+    if home_in_use(root):
+        raise SetupError(f"{RUNNING[0].upper()}{RUNNING[1:]}; close its window and run again.")
+
+
 def uninstall(options: argparse.Namespace) -> int:
     root = options.install_dir.resolve()
+    if not options.dry_run:
+        refuse_running(root)
     if not (root / "img2vid" / "__init__.py").is_file():
         raise SetupError(f"img2vid is not in {root}; pass its folder with -InstallDir.")
     removal = plan_removal(root, checkpoints=options.remove_checkpoints, outputs=options.remove_outputs)

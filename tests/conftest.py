@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tiny_sdxl
 from hypothesis import settings
 
 from img2vid import paths
+from img2vid.remedies import TEXT
 from img2vid.versions import ModelVersion, find_version
 
 # A shell without a terminal starts background processes with SIGINT ignored, and subprocesses of tests inherit that.
@@ -25,7 +27,7 @@ SLOW = (
     *("engine/memory", "engine/weights/test_shared_modules.py", "engine/test_approximations.py"),
     *("jobs/test_cli_studies.py", "jobs/test_cluster.py", "jobs/test_service.py", "jobs/test_wait.py"),
     *("jobs/test_killed.py", "jobs/test_many.py", "jobs/test_own_cluster.py", "test_main.py", "test_pipeline.py"),
-    *("cli/test_cli_sample.py", "cli/test_cli_bench.py", "doctor/test_doctor_command.py"),
+    *("web/test_serve.py", "cli/test_cli_sample.py", "cli/test_cli_bench.py", "doctor/test_doctor_command.py"),
     *("ui/test_compare_page.py", "ui/test_gallery_page.py", "ui/test_sweeps_page.py", "media/test_composites.py"),
     *("engine/weights/test_damaged_checkpoint.py", "engine/weights/test_detect_config.py", "jobs/test_latent_cache.py"),
 )
@@ -102,6 +104,16 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(random_checkpoint: Path) -> ModelVersion:
     """Return the version svd_tiny with the random checkpoint."""
     return find_version("svd_tiny").model_copy(update={"checkpoint": str(random_checkpoint)})
+
+
+@pytest.fixture(scope="session")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a tiny SDXL, which is found there under the name tiny_sdxl. Skip without diffusers."""
+    for package in TEXT:
+        pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("sdxl")
+    tiny_sdxl.build(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

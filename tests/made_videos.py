@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from img2vid.jobs.job import Job, StoredResult
-from img2vid.media.videos import write_json, write_still, write_video
+from img2vid.jobs.job import Job
+from img2vid.media.exports import write_still
+from img2vid.media.videos import write_json, write_video
+from img2vid.progress import Result
+from img2vid.text_to_image.pipeline import origin_of
 
 
 def frames_of(seed: int, count: int = 5) -> NDArray[np.uint8]:
@@ -18,7 +21,7 @@ def frames_of(seed: int, count: int = 5) -> NDArray[np.uint8]:
     return frames
 
 
-def write_result(job: Job, seed: int) -> StoredResult:
+def write_result(job: Job, seed: int) -> Result:
     settings = job.settings.model_copy(update={"seed": seed, "num_samples": 1})
     metadata: dict[str, Any] = {
         "program": "img2vid test",
@@ -28,10 +31,12 @@ def write_result(job: Job, seed: int) -> StoredResult:
         "device": "cpu",
         "precision": "fp32",
     }
+    if (origin := origin_of(job.picture.read_bytes())) is not None:
+        metadata["image"] = dict(origin)
     frames = frames_of(seed)
     path = job.folder / f"{job.picture_name}_{settings.version}_seed{seed}.mp4"
     video = write_video(path, frames, fps=settings.file_fps, metadata=metadata)
     still, sidecar = video.with_suffix(".png"), video.with_suffix(".json")
     write_still(still, frames[0])
     write_json(sidecar, metadata)
-    return StoredResult(video, still, sidecar, None, seed, 12.0, json.loads(json.dumps(metadata)))
+    return Result(video, still, sidecar, None, seed, 12.0, json.loads(json.dumps(metadata)))

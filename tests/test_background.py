@@ -73,7 +73,7 @@ def test_it_stops_when_asked_to() -> None:
         (ValueError("no such\nthing"), "unexpected error: ValueError, no such thing"),
     ],
 )
-def test_what_went_wrong_is_told_in_a_sentence(raised: Exception, text: str) -> None:
+def test_an_error_is_reported_in_a_sentence(raised: Exception, text: str) -> None:
     tasks = BackgroundTasks[Count]()
 
     def work(on_progress: OnProgress) -> TaskResult:

@@ -33,7 +33,7 @@ def test_one_at_a_time_holds_it(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_process_that_is_killed_lets_go_of_it(tmp_path: Path) -> None:
+def test_a_killed_process_releases_the_lock(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -21,6 +21,7 @@ from img2vid.jobs.job import State
 from img2vid.jobs.latent_cache import LatentCache, unpack
 from img2vid.jobs.store import Store
 from img2vid.media.videos import read_frames, read_metadata
+from img2vid.settings import SampleSettings
 from img2vid.ui import tabs
 from img2vid.versions import load_versions
 
@@ -63,12 +64,11 @@ def test_the_gallery_shows_ratings_notes_tags_and_measurements(store: Store) -> 
     assert entries.measured(newest) == newest
     frames = read_frames(newest.result.video)
     assert frames.shape == (4, 64, 64, 3)
-    assert read_metadata(newest.result.video)["settings"] == newest.settings.model_dump(mode="json")
+    assert newest.settings == SampleSettings(**read_metadata(newest.result.video)["settings"])
 
 
 def test_a_study_finds_its_videos(store: Store) -> None:
-    study = Studies(store).newest("sweep")
-    assert study is not None
+    (study,) = Studies(store).studies("sweep")
     assert [(axis.name, axis.values) for axis in study.axes] == [("motion_bucket_id", (20, 120))]
     assert [cell.settings.motion_bucket_id for cell in study.cells] == [20, 120]
     assert all(store.job(cell.job).state is State.DONE for cell in study.cells)

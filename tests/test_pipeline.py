@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from watermark_reader import has_watermark
 
 from img2vid import inference, pipeline
 from img2vid.errors import BadInput, Cancelled, CheckpointError, ConfigError, MediaError, OutOfMemory
-from img2vid.inference import EngineChoice, LoadedModel
+from img2vid.inference import LoadedModel
 from img2vid.media.pictures import load_picture
 from img2vid.media.videos import read_frames, read_metadata
-from img2vid.media.watermark import has_watermark
+from img2vid.options import LoadOptions
 from img2vid.paths import PROJECT
 from img2vid.pipeline import Result
 from img2vid.progress import Event, ignore
 from img2vid.settings import SampleSettings
 from img2vid.versions import ModelVersion
 
-CPU = EngineChoice(device="cpu")
+CPU = LoadOptions(device="cpu")
 SMALL = {"height": 64, "width": 64, "num_frames": 3, "num_steps": 2}
 STAGES = ["condition", "sample", "decode", "write"]
 
@@ -183,7 +184,7 @@ def test_the_file_has_the_frame_rate_that_was_asked_for(make: Make, settings: di
 # Events
 
 
-def test_events_tell_stage_step_time_left_and_show_a_preview(make: Make) -> None:
+def test_events_have_stage_step_time_left_and_preview(make: Make) -> None:
     events: list[Event] = []
     make(on_event=events.append, num_steps=3, decode_t=2)
     assert list(dict.fromkeys(event.stage for event in events)) == STAGES
@@ -198,7 +199,7 @@ def test_events_tell_stage_step_time_left_and_show_a_preview(make: Make) -> None
         assert [event.elapsed for event in told] == sorted(event.elapsed for event in told)
 
 
-def test_while_sampling_noise_level_and_preview_are_told(make: Make, model: LoadedModel) -> None:
+def test_sampling_events_have_noise_level_and_preview(make: Make, model: LoadedModel) -> None:
     events: list[Event] = []
     make(on_event=events.append, num_steps=3)
     steps = [event for event in events if event.stage == "sample"][1:]
@@ -207,12 +208,12 @@ def test_while_sampling_noise_level_and_preview_are_told(make: Make, model: Load
     assert 700 > sigmas[0] > sigmas[-1] == 0
     side = 64 // model.engine.downsampling
     for event in steps:
-        assert event.preview is not None
-        assert (event.preview.shape, event.preview.dtype) == ((3, side, side, 3), np.uint8)
-    assert all(event.preview is None and event.sigma is None for event in events if event.stage != "sample")
+        assert event.frames is not None
+        assert (event.frames.shape, event.frames.dtype) == ((3, side, side, 3), np.uint8)
+    assert all(event.frames is None and event.sigma is None for event in events if event.stage != "sample")
 
 
-def test_loading_tells_how_far_it_is(tiny: ModelVersion) -> None:
+def test_loading_reports_progress(tiny: ModelVersion) -> None:
     events: list[Event] = []
     loaded = inference.load(tiny, CPU, events.append)
     assert {event.stage for event in events} == {"load"}
@@ -273,7 +274,7 @@ def test_where_memory_runs_out_fewer_frames_are_decoded_at_a_time(
     assert (again.stage, again.step, again.seconds_left) == ("decode", 0, None)
 
 
-def test_a_chunk_that_was_decoded_again_is_told_and_the_clock_goes_on(
+def test_a_chunk_decoded_again_is_reported_and_time_continues(
     make: Make, plain: Result, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decode = model.engine.decode
@@ -294,7 +295,7 @@ def test_a_chunk_that_was_decoded_again_is_told_and_the_clock_goes_on(
     assert told.elapsed >= done.elapsed > 0
 
 
-def test_memory_that_is_too_small_for_one_frame_is_told(make: Make, decoding: Callable[..., list[int]]) -> None:
+def test_memory_too_small_for_one_frame_is_reported(make: Make, decoding: Callable[..., list[int]]) -> None:
     tried = decoding(MemoryError())
     with pytest.raises(OutOfMemory, match="lower decode_t"):
         make(num_frames=5)
@@ -310,7 +311,7 @@ def test_decoding_that_failed_is_tried_once_more(make: Make, plain: Result, deco
 
 
 @pytest.mark.parametrize(("error", "tries"), [(RuntimeError("the card is gone"), 2), (BadInput("no"), 1)])
-def test_decoding_that_fails_for_good_is_told(
+def test_decoding_that_fails_repeatedly_is_reported(
     make: Make, decoding: Callable[..., list[int]], tmp_path: Path, error: Exception, tries: int
 ) -> None:
     tried = decoding(error)
@@ -411,7 +412,7 @@ def test_a_row_that_does_not_fit_its_configuration_is_refused(tiny: ModelVersion
         inference.load(tiny.model_copy(update=change), CPU)
 
 
-def test_a_missing_checkpoint_is_told_before_anything_is_loaded(tiny: ModelVersion) -> None:
+def test_a_missing_checkpoint_is_reported_before_loading(tiny: ModelVersion) -> None:
     events: list[Event] = []
     with pytest.raises(CheckpointError, match="the checkpoint of svd_tiny is missing"):
         inference.load(tiny.model_copy(update={"checkpoint": "none.safetensors"}), CPU, events.append)

@@ -1,4 +1,4 @@
-"""Docstrings, comments and docs: the form and the words that CONTRIBUTING.md asks for."""
+"""Docstrings, comments, names of tests and docs: the form and the words that CONTRIBUTING.md asks for."""
 
 import ast
 import io
@@ -26,10 +26,18 @@ VERBS = (
 """First words that describe in the third person; functions are described in the imperative: "Return ..."."""
 WORDS = re.compile(
     r"\b(told|anew|nobody|whoever|heeded|heed|heeds|insurance|lets? go of|letting go of|looked at again"
-    r"|where there is one|where there are any|is none|are none|came otherwise|to and fro|desk|desks|chore|chores)\b",
+    r"|where there is one|where there are any|is none|are none|came otherwise|to and fro|desks?|chores?|shelf|shelves"
+    r"|wish|wishes|likeness)\b",
     re.IGNORECASE,
 )
 """Words of a private language; CONTRIBUTING.md has the plain ones."""
+
+
+def names_of_tests(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield line and words of the name of every test."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.lineno, node.name.replace("_", " ")
 
 
 def docstrings(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
@@ -63,18 +71,19 @@ def faults(path: Path) -> list[str]:
     """Return the faults of a source file, one line each."""
     found: list[str] = []
     name = path.relative_to(PROJECT).as_posix()
-    for line, text, function in docstrings(ast.parse(source(path))):
+    tree = ast.parse(source(path))
+    for line, text, function in docstrings(tree):
         first = re.match(r"\w*", text)
         word = first.group() if first else ""
         if word in OPENINGS or (function and word in VERBS):
             found.append(f"{name}:{line} opens with {word!r}")
         found += [f"{name}:{line} says {match.group()!r}" for match in WORDS.finditer(text)]
-    for line, text in comments(source(path)):
+    for line, text in [*comments(source(path)), *names_of_tests(tree)]:
         found += [f"{name}:{line} says {match.group()!r}" for match in WORDS.finditer(text)]
     return found
 
 
-def test_docstrings_and_comments_are_plain() -> None:
+def test_docstrings_comments_and_names_of_tests_are_plain() -> None:
     wrong = [fault for path in SOURCES if path.name != Path(__file__).name for fault in faults(path)]
     assert not wrong, "\n".join(wrong)
 
@@ -88,6 +97,7 @@ def test_docstrings_and_comments_are_plain() -> None:
         ('A = 1\n"""Whether it is told."""\n', ["opens with 'Whether'", "says 'told'"]),
         ("a = 1  # begins anew\n", ["says 'anew'"]),
         ('a = "nobody"\n', []),
+        ("def test_a_loss_is_told(): ...\n", ["says 'told'"]),
     ],
 )
 def test_each_rule_finds_its_fault(text: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,23 @@
 
 import json
 import math
+from dataclasses import fields
 from itertools import product
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from foreign_metadata import METADATA
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from other_settings import OTHER_VALUES
 
 from img2vid.errors import BadInput
 from img2vid.jobs.job import settings_from_text
+from img2vid.orbit import Orbit, dynamic, level
 from img2vid.settings import (
+    ABOUT,
     APPROXIMATIONS,
+    CONDITIONING,
     MAX_SEED,
     PARAMS,
     Discretization,
@@ -21,17 +26,14 @@ from img2vid.settings import (
     Sampler,
     SampleSettings,
     approximated,
-    check_provider,
-    limits_of,
-    make_settings,
-    requirement,
-    unit_of,
 )
+from img2vid.settings_validation import MISSING_IN_SGM, check_provider, make_settings, read_settings, requirement
 
 FIELDS = SampleSettings.model_fields
 SAMPLERS, DISCRETIZATIONS, GUIDERS = get_args(Sampler), get_args(Discretization), get_args(Guider)
-NUMBERS = [name for name in FIELDS if limits_of(name)]
+NUMBERS = [name for name in FIELDS if ABOUT[name].highest < math.inf]
 WHOLE = [name for name in NUMBERS if FIELDS[name].annotation is int]
+ANGLES = [name for name in FIELDS if ABOUT[name].numbers and ABOUT[name].group == "orbit"]
 CHOICES = [name for name in FIELDS if requirement(name).startswith("one of ")]
 WRONG_TYPES: tuple[object, ...] = (None, "many", "", [], [1], {}, object, math.nan, math.inf, -math.inf, "nan", "inf")
 
@@ -67,16 +69,16 @@ def refusal(name: str, value: object) -> str:
 
 def inside(name: str) -> st.SearchStrategy[float]:
     """Return valid values of a number."""
-    limits = limits_of(name)
+    about = ABOUT[name]
     if name in WHOLE:
-        return st.integers(int(limits["ge"]), int(limits["le"]))
-    return st.floats(limits["ge"], limits["le"])
+        return st.integers(int(about.lowest), int(about.highest))
+    return st.floats(about.lowest, about.highest)
 
 
 def outside(name: str) -> st.SearchStrategy[float]:
     """Return invalid numbers, near the limits and far from them."""
-    limits = limits_of(name)
-    low, high = limits["ge"], limits["le"]
+    about = ABOUT[name]
+    low, high = about.lowest, about.highest
     if name in WHOLE:
         between = st.floats(low, high).filter(lambda value: not value.is_integer())
         return st.integers(max_value=int(low) - 1) | st.integers(min_value=int(high) + 1) | between
@@ -84,7 +86,7 @@ def outside(name: str) -> st.SearchStrategy[float]:
 
 
 def test_every_control_is_a_number_a_choice_a_switch_or_the_version() -> None:
-    assert sorted([*NUMBERS, *CHOICES, "version", "watermark"]) == sorted(FIELDS)
+    assert sorted([*NUMBERS, *CHOICES, *ANGLES, "sigmas", "version", "watermark"]) == sorted(FIELDS)
 
 
 def test_the_defaults_are_the_reference_demos() -> None:
@@ -102,19 +104,38 @@ def test_a_control_has_a_label_a_help_text_and_a_default_that_it_takes(name: str
 
 
 @pytest.mark.parametrize("name", NUMBERS)
+def test_the_step_of_a_number_fits_its_range_and_a_trained_range_has_a_warning(name: str) -> None:
+    about = ABOUT[name]
+    assert 0 < about.step <= about.highest - about.lowest
+    assert name not in WHOLE or about.step == 1
+    assert (about.trained is None) is (about.outside == "")
+    assert about.trained is None or about.lowest <= about.trained[0] < about.trained[1] <= about.highest
+
+
+def test_the_network_is_conditioned_on_the_settings_that_have_an_input_key() -> None:
+    from img2vid.engine import ConditioningSettings
+
+    assert {name: ABOUT[name].input_key for name in CONDITIONING} == {
+        **{"fps": "fps_id", "motion_bucket_id": "motion_bucket_id", "cond_aug": "cond_aug"}
+    }
+    angles = {"polars_rad", "azimuths_rad"}
+    assert {field.name for field in fields(ConditioningSettings)} == {*CONDITIONING, "num_frames", *angles}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_has_both_limits_and_says_them(name: str) -> None:
-    limits = limits_of(name)
-    assert limits.keys() == {"ge", "le"}
-    words = ["a whole number" if name in WHOLE else "a number", f"from {limits['ge']:.15g} to {limits['le']:.15g}"]
-    assert requirement(name) == " ".join([*words, f"({unit_of(name)})"] if unit_of(name) else words)
+    about = ABOUT[name]
+    assert about.lowest < about.highest
+    words = ["a whole number" if name in WHOLE else "a number", f"from {about.lowest:.15g} to {about.highest:.15g}"]
+    assert requirement(name) == " ".join([*words, f"({ABOUT[name].unit})"] if ABOUT[name].unit else words)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 @given(data=st.data())
 def test_a_number_within_the_limits_is_taken_as_it_is_or_as_text(name: str, data: st.DataObject) -> None:
     value = data.draw(inside(name))
-    lowest = {name: limits_of(name)["ge"] for name in ("sigma_min", "guidance_sigma_min")}
-    others = {"num_samples": 1, **lowest, "sigma_max": limits_of("sigma_max")["le"]}
+    lowest = {name: ABOUT[name].lowest for name in ("sigma_min", "guidance_sigma_min")}
+    others = {"num_samples": 1, **lowest, "sigma_max": ABOUT["sigma_max"].highest}
     for given_value in (value, repr(value)):
         assert getattr(make_settings({**others, name: given_value}), name) == value
 
@@ -141,6 +162,34 @@ def test_a_choice_takes_its_names_alone(name: str) -> None:
         assert getattr(make_settings({name: choice}), name) == choice
     for value in (*WRONG_TYPES, True, 0, choices[0].upper() + " "):
         assert refusal(name, value) == f"{name} must be one of {', '.join(choices)}, got {value!r}"
+
+
+@pytest.mark.parametrize("name", ANGLES)
+def test_angles_are_numbers_in_text_or_a_list(name: str) -> None:
+    for given_value in ("1 -2.5 90", "1, -2.5,\n90\n", [1, -2.5, 90], (1, "-2.5", 9e1)):
+        assert getattr(make_settings({name: given_value}), name) == "1 -2.5 90"
+    low, high = ABOUT[name].numbers or (0, 0)
+    for value in ("1 x", [high + 1], [low - 1], [math.nan], {}, None, 5, [None], [[]]):
+        assert refusal(name, value) == f"{name} must be {requirement(name)}, got {value!r}"
+
+
+@given(st.lists(st.floats(-90, 90), min_size=1, max_size=64))
+def test_the_last_of_given_views_is_the_inputs(angles: list[float]) -> None:
+    settings = make_settings({"num_frames": len(angles), "elevations": angles, "azimuths": angles})
+    assert settings.orbit.elevations == pytest.approx(tuple(angles), rel=1e-12)
+    assert settings.orbit.azimuths[-1] == 0
+    assert settings.orbit.azimuths == pytest.approx([(a - angles[-1]) % 360 for a in angles], abs=1e-9)
+    assert make_settings(settings.model_dump()) == settings
+
+
+def test_the_orbit_follows_its_settings() -> None:
+    assert make_settings({"num_frames": 21}).orbit == level(21, 5)
+    chosen = {"num_frames": 21, "elevation": 20, "trajectory": "dynamic", "seed": 4}
+    assert make_settings(chosen).orbit == dynamic(21, 20, 4)
+    low = make_settings({**chosen, "elevations": [10] * 21}).orbit
+    assert low == Orbit((10.0,) * 21, level(21, 0).azimuths)
+    turned = make_settings({**chosen, "azimuths": [*range(21)]}).orbit
+    assert (turned.elevations, turned.azimuths[0], turned.azimuths[-1]) == ((20.0,) * 21, 340, 0)
 
 
 def test_a_switch_and_a_name_refuse_other_kinds_of_values() -> None:
@@ -191,7 +240,7 @@ def test_the_engine_gets_the_approximations_and_no_limit_for_the_highest_one() -
     assert all(getattr(handed_over, name) == OTHER_VALUES[name] for name in APPROXIMATIONS)
 
 
-def test_an_engine_without_approximations_is_told_apart_before_anything_runs() -> None:
+def test_an_engine_without_approximations_is_refused_before_running() -> None:
     check_provider(SampleSettings(), "sgm")
     for provider in ("auto", "native"):
         check_provider(SampleSettings(**OTHER_VALUES), provider)
@@ -203,6 +252,27 @@ def test_an_engine_without_approximations_is_told_apart_before_anything_runs() -
         check_provider(SampleSettings(block_cache=3), "sgm")
 
 
+@pytest.mark.parametrize("name", MISSING_IN_SGM)
+def test_what_sgm_lacks_is_refused_before_running(name: str) -> None:
+    settings = make_settings({"sampler" if name in SAMPLERS else "discretization": name})
+    check_provider(settings, "native")
+    with pytest.raises(BadInput, match=f"^the sgm engine has no {name}; choose another one or the native engine$"):
+        check_provider(settings, "sgm")
+
+
+def test_more_steps_than_a_consistency_model_knows_are_refused() -> None:
+    make_settings({"discretization": "ConsistencyDiscretization", "num_steps": 40})
+    with pytest.raises(BadInput, match=r"^num_steps must be at most 40 for ConsistencyDiscretization, got 41$"):
+        make_settings({"discretization": "ConsistencyDiscretization", "num_steps": 41})
+
+
+@pytest.mark.parametrize("guider", GUIDERS)
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
+def test_guidance_is_off_if_every_scale_is_1(guider: str, scale: float) -> None:
+    settings = SampleSettings(**{"guider": guider, "scale": scale, "max_scale": scale, "min_scale": 1.0})
+    assert settings.is_guided == (guider != "IdentityGuider" and scale != 1)
+
+
 @pytest.mark.parametrize("rho", [0.5, 100])
 @pytest.mark.parametrize(("sigma_min", "sigma_max"), [(1e-4, 1e-4), (1e-4, 1e6), (1e6, 1e6)])
 def test_noise_levels_at_the_limits_can_be_computed_with(rho: float, sigma_min: float, sigma_max: float) -> None:
@@ -210,7 +280,9 @@ def test_noise_levels_at_the_limits_can_be_computed_with(rho: float, sigma_min: 
     from img2vid.engine.sampling.discretization import edm_sigmas
 
     settings = make_settings({"rho": rho, "sigma_min": sigma_min, "sigma_max": sigma_max})
-    assert {rho, sigma_min, sigma_max} <= {*limits_of("rho").values(), *limits_of("sigma_min").values()}
+    assert {rho, sigma_min, sigma_max} <= {
+        limit for name in ("rho", "sigma_min") for limit in (ABOUT[name].lowest, ABOUT[name].highest)
+    }
     sigmas = edm_sigmas(5, **settings.params_of("EDMDiscretization"))
     assert all(math.isfinite(sigma) for sigma in sigmas.tolist())
 
@@ -228,7 +300,7 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 
 
 @pytest.mark.parametrize(("values", "fps"), [({"fps": 9}, 9), ({"fps": 9, "saving_fps": 7.5}, 7.5)])
-def test_the_file_runs_at_the_models_frame_rate_unless_told_otherwise(values: dict[str, Any], fps: float) -> None:
+def test_the_file_has_the_models_frame_rate_by_default(values: dict[str, Any], fps: float) -> None:
     assert make_settings(values).file_fps == fps
 
 
@@ -262,3 +334,41 @@ def test_the_choices_are_those_of_the_engine() -> None:
     assert {*SAMPLERS} == {*ENGINE_SAMPLERS}
     assert {*DISCRETIZATIONS} == {*ENGINE_DISCRETIZATIONS}
     assert {*GUIDERS} == {*ENGINE_GUIDERS}
+
+
+# Settings from elsewhere
+
+
+@settings(max_examples=2000)
+@given(metadata=METADATA, newer=st.booleans())
+def test_settings_from_elsewhere_are_valid_or_bad_input(metadata: object, newer: bool) -> None:
+    try:
+        found = read_settings(metadata, "it", newer=newer)
+    except BadInput as error:
+        assert 0 < len(str(error)) < 2000
+    else:
+        assert SampleSettings(**found).version == found["version"]
+
+
+def test_settings_of_a_newer_version_are_read_without_the_ones_that_are_unknown_here() -> None:
+    metadata = {"settings": {"version": "svd_new", "seed": 7, "warp": 3}}
+    assert read_settings(metadata, "it", newer=True) == {"version": "svd_new", "seed": 7}
+    with pytest.raises(BadInput, match="there is no setting 'warp'"):
+        read_settings(metadata, "it")
+
+
+def test_values_that_no_json_holds_are_bad_input() -> None:
+    endless: dict[str, Any] = {"version": "svd"}
+    endless["seed"] = endless
+    for wrong in (endless, {"version": "svd", 1: 2}, {"version": "svd", "seed": object()}):
+        with pytest.raises(BadInput):
+            read_settings({"settings": wrong}, "it")
+
+
+@pytest.mark.parametrize("sigmas", ["", "700", "700 1 1", "1 2 700"])
+def test_a_list_of_noise_levels_must_fall(sigmas: str) -> None:
+    given = {"discretization": "ListDiscretization"}
+    assert make_settings({**given, "sigmas": "700,1 0.5"}).params_of("ListDiscretization") == {"sigmas": "700 1 0.5"}
+    make_settings({"sigmas": sigmas})  # unused
+    with pytest.raises(BadInput, match=f"^sigmas must be at least two falling numbers, got {sigmas or 'none'}$"):
+        make_settings({**given, "sigmas": sigmas})

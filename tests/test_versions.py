@@ -12,11 +12,13 @@ import yaml
 
 from img2vid import paths
 from img2vid.errors import BadInput, CheckpointError, ConfigError
-from img2vid.settings import SampleSettings, limits_of
+from img2vid.orbit import dynamic, level
+from img2vid.settings import ABOUT, SampleSettings
 from img2vid.versions import ModelVersion, find_version, load_versions
 
 FULL = ["svd", "svd_image_decoder", "svd_xt", "svd_xt_image_decoder", "svd_xt_1_1"]
-SHIPPED = ["svd_tiny", "svd_tiny_xt", *FULL]
+SV3D = ["sv3d_u", "sv3d_p"]
+SHIPPED = ["svd_tiny", "svd_tiny_xt", *FULL, *SV3D]
 ROW: dict[str, Any] = {
     "num_frames": 14,
     "height": 576,
@@ -78,6 +80,47 @@ def test_the_full_models_start_with_the_reference_demos_defaults(name: str) -> N
     assert (settings.seed, settings.decode_t) == (23, 14)
 
 
+@pytest.mark.parametrize("name", SV3D)
+def test_sv3d_starts_with_the_reference_demos_defaults(name: str) -> None:
+    settings = find_version(name).settings({})
+    assert (settings.height, settings.width, settings.num_frames, settings.num_steps) == (576, 576, 21, 50)
+    assert (settings.guider, settings.max_scale, settings.min_scale) == ("TrianglePredictionGuider", 2.5, 1.0)
+    assert (settings.sigma_min, settings.sigma_max, settings.rho) == (0.002, 700, 7)
+    assert (settings.cond_aug, settings.file_fps, settings.decode_t) == (1e-5, 10, 14)
+    assert (settings.elevation, settings.trajectory, settings.fitting) == (5, "same elevation", "object")
+
+
+def test_a_version_uses_the_settings_that_it_is_conditioned_on() -> None:
+    orbit = ["elevation", "trajectory", "elevations", "azimuths"]
+    names = ["fps", "motion_bucket_id", "cond_aug", *orbit]
+    used = {name: [*filter(find_version(name).uses, names)] for name in ("svd", *SV3D)}
+    assert used == {
+        "svd": ["fps", "motion_bucket_id", "cond_aug"],
+        "sv3d_u": ["cond_aug", "elevation"],
+        "sv3d_p": ["cond_aug", *orbit],
+    }
+
+
+def test_the_camera_path_is_that_of_the_model() -> None:
+    given = {"elevation": 20, "trajectory": "dynamic"}
+    settings = find_version("sv3d_p").settings(given)
+    assert find_version("sv3d_p").camera_path(settings) == settings.orbit == dynamic(21, 20, 23)
+    assert find_version("sv3d_u").camera_path(settings) == level(21, 20)
+    assert find_version("svd").camera_path(settings) is None
+
+
+def test_lists_of_angles_have_one_for_each_view() -> None:
+    with pytest.raises(BadInput, match=r"^elevations must have one number for each of 21 views, got 2$"):
+        find_version("sv3d_p").settings({"elevations": "1 2"})
+    assert find_version("sv3d_p").settings({"elevations": "1 2", "num_frames": 2}).orbit.elevations == (1, 2)
+
+
+def test_settings_without_effect_are_named() -> None:
+    (said,) = find_version("sv3d_u").warnings(find_version("sv3d_u").settings({"trajectory": "dynamic"}))
+    assert said == "Trajectory has no effect with sv3d_u; sv3d_p takes camera angles."
+    assert find_version("sv3d_p").warnings(find_version("sv3d_p").settings({"trajectory": "dynamic", "fps": 99})) == []
+
+
 def test_the_small_checkpoint_is_the_one_that_the_row_describes() -> None:
     version = find_version("svd_tiny")
     path = paths.PROJECT / "checkpoints" / version.checkpoint
@@ -113,7 +156,7 @@ def test_the_size_that_is_proposed_is_one_that_is_taken(configs: Callable[..., P
         version.settings({"height": side})
     proposed = int(str(caught.value).rpartition(" ")[2])
     assert version.settings({"height": proposed}).height == proposed
-    assert limits_of("height")["ge"] <= proposed <= limits_of("height")["le"]
+    assert ABOUT["height"].lowest <= proposed <= ABOUT["height"].highest
 
 
 def test_overrides_win_over_the_rows_defaults_and_those_over_the_controls(configs: Callable[..., Path]) -> None:
@@ -151,11 +194,10 @@ def test_the_defaults_of_a_shipped_version_are_what_it_was_trained_for(name: str
         ("svd", {"cond_aug": 0.15}, r"^Conditioning augmentation was trained up to 0\.14; 0\.15 may"),
         ("svd", {"sigma_max": 79.0}, r"^sigma_max was trained at 80 to 1000; 79 may leave"),
         ("svd", {"discretization": "LegacyDDPMDiscretization"}, r"^LegacyDDPMDiscretization starts at"),
+        ("svd", {"sampler": "ConsistencySampler"}, r"^ConsistencySampler is for models distilled .* svd is not,"),
     ],
 )
-def test_a_setting_outside_of_what_was_trained_is_allowed_and_told(
-    name: str, values: dict[str, Any], said: str
-) -> None:
+def test_a_setting_outside_the_trained_range_gives_a_warning(name: str, values: dict[str, Any], said: str) -> None:
     version = find_version(name)
     (sentence,) = version.warnings(version.settings(values))
     assert re.match(said, sentence)
@@ -233,9 +275,13 @@ MALFORMED = {
     "a number as a name": (row().replace("mine:", "7:"), r"7\.name: Input should be a valid string"),
     "a list": ("- mine\n", "must map the name of each version to its fields"),
     "a word": ("mine\n", "must map the name of each version to its fields"),
-    "broken YAML": ("mine: {height: 576", "cannot be read: "),
-    "a tab": ("mine:\n\theight: 576\n", "cannot be read: "),
-    "code": ("mine: !!python/object/apply:os.getcwd []\n", "cannot be read: "),
+    "broken YAML": ("mine: {height: 576", "is not valid YAML: "),
+    "a tab": ("mine:\n\theight: 576\n", "is not valid YAML: "),
+    "code": ("mine: !!python/object/apply:os.getcwd []\n", "is not valid YAML: "),
+    "a deep row": ("mine: " + "[" * 900, "is not valid YAML: nested more than 64 levels deep"),
+    "the same row twice": (row() + row(), "is not valid YAML: the key 'mine' appears twice"),
+    "a long word": ("mine: " + "x" * 5000, r"belong here, found 'x{190,}\.\.\.x+'$"),
+    "a default with a long value": (row(defaults={"seed": "9" * 5000}), r"mine\.defaults: seed must be .{1,400}$"),
 }
 
 
@@ -252,14 +298,14 @@ def test_a_malformed_row_is_refused_with_file_and_place(configs: Callable[..., P
 def test_a_file_in_another_encoding_is_refused(configs: Callable[..., Path]) -> None:
     folder = configs(row())
     (folder / "versions.local.yaml").write_bytes("mine: {note: Zürich}".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"versions\.local\.yaml cannot be read: .*utf-8"):
+    with pytest.raises(ConfigError, match=r"versions\.local\.yaml is not valid YAML: .*utf-8"):
         load_versions()
 
 
 # Checkpoints
 
 
-def test_a_missing_checkpoint_is_told_with_file_size_folder_and_source(
+def test_a_missing_checkpoint_is_reported_with_size_folder_and_source(
     configs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configs(row(bytes=9_559_625_980))

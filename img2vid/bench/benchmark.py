@@ -1,6 +1,5 @@
 """Comparison of engines on the same clip: alternating timed runs of each stage, then memory in separate processes."""
 
-import inspect
 import shlex
 import tempfile
 from collections.abc import Callable, Generator, Mapping
@@ -13,19 +12,18 @@ import img2vid
 from img2vid.bench.figures import Measured, Part, floor_of, take_turns
 from img2vid.bench.report import Report, Stage
 from img2vid.bench.request import Request
-from img2vid.engine import load_engine
 from img2vid.engine.bench.backends import Model, Shape
 from img2vid.engine.bench.memory_probe import Cost, ProbeRequest, measure
 from img2vid.engine.bench.middle_size import write_middle
 from img2vid.engine.bench.operations import Work
 from img2vid.engine.bench.rates import Rates
 from img2vid.engine.bench.session import Session, describe_machine
-from img2vid.engine.interface import Precision
-from img2vid.engine.loading import choose_device, choose_precision, make_device
+from img2vid.engine.loading import make_device, resolve
 from img2vid.engine.memory.device import release
 from img2vid.engine.weights.random import write_random_checkpoint
-from img2vid.errors import BadInput, EngineUnavailable, Img2VidError
+from img2vid.errors import EngineUnavailable, Img2VidError
 from img2vid.files import whole_file
+from img2vid.options import NATIVE_ONLY, Precision
 from img2vid.paths import require_writable
 
 Say = Callable[[str], None]
@@ -40,7 +38,7 @@ def compare_engines(request: Request, argv: list[str], say: Say, measure_cost: M
     with model_of(request, say) as model:
         say(f"loading {', '.join(request.engines)}")
         shape = shape_of(request)
-        session = Session(request.engines, model, shape, request.threads)
+        session = Session(request.engines, model, shape)
         if not session.backends:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in session.left_out.items())
             raise EngineUnavailable(f"no engine can be measured; {reasons}")
@@ -85,7 +83,7 @@ def _with_peaks(
     for name, measured in stage.engines.items():
         say(f"{stage.name}: measuring the memory of {name}")
         try:
-            probe = ProbeRequest(name, model, shape, (stage.name,), threads=request.threads)
+            probe = ProbeRequest(name, model, shape, (stage.name,))
             costs = sorted((measure_cost(probe) for _ in range(request.peaks)), key=lambda cost: cost.growth or 0)
             middle = costs[(len(costs) - 1) // 2]
             engines[name] = Measured(measured.seconds, middle.peak, middle.growth)
@@ -104,24 +102,14 @@ def shape_of(request: Request) -> Shape:
 @contextmanager
 def model_of(request: Request, say: Say) -> Generator[Model, None, None]:
     """Provide the model's files. Random checkpoints are deleted after the block unless `request.keep` is a folder."""
-    device = choose_device(request.device)
-    make_device(device)  # reject a missing device before writing gigabytes
-    precision = choose_precision(request.precision, device)
-    require_options(request.options)
+    options = resolve(request.options)
+    make_device(options.device)  # reject a missing device before writing gigabytes
     if request.keep is not None:
         require_writable(request.keep)
     with tempfile.TemporaryDirectory(prefix="img2vid_bench_") as temporary:
         folder = Path(temporary) if request.keep is None else request.keep
         config, checkpoint = _files(request, folder, say)
-        yield Model(str(config), str(checkpoint), device, precision, request.options)
-
-
-def require_options(options: Mapping[str, Any]) -> None:
-    """Raise BadInput for an option that `load_engine` does not accept."""
-    known = inspect.signature(load_engine).parameters
-    for name in options:
-        if name not in known:
-            raise BadInput(f"the native engine has no option --{name.replace('_', '-')}; remove it")
+        yield Model(str(config), str(checkpoint), options)
 
 
 def _files(request: Request, folder: Path, say: Say) -> tuple[Path, Path]:
@@ -150,9 +138,9 @@ def facts_of(request: Request, model: Model, argv: list[str]) -> dict[str, Any]:
         "program": f"img2vid {img2vid.__version__}",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(argv),
-        **describe_machine(model.device),
-        "precision": model.precision,
-        "options": dict(model.options),
+        **describe_machine(model.options.device),
+        "precision": model.options.precision,
+        "options": {name: getattr(model.options, name) for name in NATIVE_ONLY},
         "size": {"name": request.size, "version": request.version.name, **vars(shape)},
         "engines": list(request.engines),
         "repetitions": request.repetitions,

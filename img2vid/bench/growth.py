@@ -50,9 +50,7 @@ def measure_growth(
 
 def plan(axis: str, shape: Shape, model: Model, request: Request, size_step: int) -> list[tuple[int, ProbeRequest]]:
     """Return the values of an axis, each with its probe request."""
-    probe = ProbeRequest(
-        "native", model, shape, STAGES, repetitions=max(request.repetitions, 1), threads=request.threads
-    )
+    probe = ProbeRequest("native", model, shape, STAGES, repetitions=max(request.repetitions, 1))
     if axis == "jobs":
         # Like a worker: one load, no warm-up.
         return [(n, replace(probe, jobs=n, warm_up=False, repetitions=0)) for n in JOBS]

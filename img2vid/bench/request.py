@@ -1,18 +1,19 @@
 """Benchmark requests, validated before anything is loaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from img2vid.errors import BadInput
+from img2vid.options import CHOICES, NATIVE_ONLY, LoadOptions
 from img2vid.settings import SampleSettings
 from img2vid.versions import ModelVersion, find_version
 
-ENGINES = ("native", "sgm", "diffusers")
+ENGINES = (*CHOICES["provider"][1:], "diffusers")
+PLAIN = LoadOptions(**NATIVE_ONLY)
 STAGES = ("condition", "step", "decode")
 AXES = ("frames", "area", "steps", "jobs")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 SIZES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "tiny": ("svd_tiny", {}),
     "middle": ("svd", {"width": 512, "height": 256}),
@@ -26,8 +27,8 @@ class Request:
     """Validated benchmark request.
 
     settings: only width, height, num_frames and decode_t are used. peaks: number of processes that measure the memory
-    of each engine in each stage. options: extra arguments of `load_engine` for the native engine. keep: folder to keep
-    random checkpoints in.
+    of each engine in each stage. options: engine options; provider is not used. keep: folder to keep random checkpoints
+    in.
     """
 
     size: str
@@ -35,15 +36,12 @@ class Request:
     settings: SampleSettings
     engines: tuple[str, ...]
     stages: tuple[str, ...]
-    device: str = "auto"
-    precision: str = "auto"
     repetitions: int = 5
     warm_up: int = 1
     steps: int = 1
-    threads: int = 0
     peaks: int = 1
     keep: Path | None = None
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: LoadOptions = PLAIN
 
 
 def choose_size(size: str, version: str | None, overrides: Mapping[str, Any]) -> tuple[ModelVersion, SampleSettings]:
@@ -64,14 +62,3 @@ def split_list(option: str, text: str, known: tuple[str, ...]) -> tuple[str, ...
     if len(set(names)) < len(names):
         raise BadInput(f"{option} contains a name twice: {text}; list each name once")
     return names
-
-
-def whole_number(option: str, text: str, least: int, most: int) -> int:
-    """Parse a whole number; raise BadInput if it is invalid or out of range."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise BadInput(f"{option} must be a whole number from {least} to {most}, got {text!r}")
-    return number

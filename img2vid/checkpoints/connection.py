@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import img2vid
 from img2vid.checkpoints.sources import HUB, Source
 from img2vid.errors import Img2VidError
+from img2vid.files import reason
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Retryable HTTP status codes."""
@@ -104,7 +105,7 @@ def _open_file(path: Any, offset: int) -> Answer:
         file: BinaryIO = path.open("rb")
         total = path.stat().st_size
     except OSError as error:
-        raise Img2VidError(f"cannot read {path} ({error.strerror}); choose a readable file") from error
+        raise Img2VidError(f"cannot read {path} ({reason(error)}); choose a readable file") from error
     start = offset if offset <= total else 0
     file.seek(start)
     return Answer(file, start, total)  # type: ignore[arg-type]
@@ -154,12 +155,12 @@ def _refusal(source: Source, error: urllib.error.HTTPError) -> Exception:
 def _access_hint(source: Source, code: int) -> str:
     """Return the error message for a denied download, with the steps that grant access."""
     if not source.page:
-        return f"{source.url} is not public (HTTP {code}); pass --token or choose another source"
+        return f"{source.url} is not public (HTTP {code}); add --token, which asks for one, or choose another source"
     if source.token is None:
         return (
             f"access to {source.name} requires accepting its license: sign in, open {source.page} and agree. "
-            f"Then create a token of type Read at {HUB}/settings/tokens, and pass it with --token, HF_TOKEN, "
-            "or the Token field of the Models page"
+            f"Then create a token of type Read at {HUB}/settings/tokens, and set it as HF_TOKEN, enter it after adding "
+            "--token, or use the Token field of the Models page"
         )
     if code == 401:
         return (

@@ -7,21 +7,19 @@ from typing import BinaryIO, TypeVar
 from img2vid.checkpoints.download import require_room
 from img2vid.checkpoints.rows import require_free
 from img2vid.errors import BadInput, Img2VidError
-from img2vid.files import whole_file
+from img2vid.files import reason, whole_file
 from img2vid.versions import ModelVersion
 
 Written = TypeVar("Written")
 
 
-def plan_copy(
-    version: ModelVersion, precision: str, name: str | None, size: Callable[[Path, str], int]
-) -> ModelVersion:
-    """Return the row of a copy, without its size and checksum. `size` returns the copy's size in bytes.
+def plan_copy(version: ModelVersion, precision: str, name: str | None, size: Callable[[], int]) -> ModelVersion:
+    """Return the row of a copy, a single file, without its size and checksum. `size` returns the copy's bytes.
 
     Raise BadInput for a name in use, insufficient disk space, or a checkpoint that cannot be converted.
     """
     source = version.require_checkpoint()
-    if source.suffix != ".safetensors":
+    if source.suffix != ".safetensors" and not source.is_dir():
         raise BadInput(f"{source} is not a .safetensors file; only those can be converted")
     name = name or f"{version.name}_{precision}"
     require_free(name)
@@ -32,6 +30,8 @@ def plan_copy(
             "checkpoint": str(file),
             "bytes": None,
             "sha256": None,
+            "unet": None,
+            "diffusers": {},
             "source": f"converted from {version.name}",
             "note": f"{version.name} in {precision}",
         }
@@ -40,7 +40,7 @@ def plan_copy(
     target = source.with_name(file.name)
     if target.exists():
         raise BadInput(f"{target} already exists; remove it or choose another name with --name")
-    require_room(target.parent, size(source, precision), name)
+    require_room(target.parent, size(), name)
     return copy
 
 
@@ -55,4 +55,4 @@ def write_copy(target: Path, write: Callable[[BinaryIO], Written]) -> Written:
         with whole_file(target) as part, part.open("wb") as file:
             return write(file)
     except OSError as error:
-        raise Img2VidError(f"cannot write {target} ({error.strerror}); check the free disk space") from error
+        raise Img2VidError(f"cannot write {target} ({reason(error)})") from error

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 from pathlib import Path
 
 from img2vid import paths
@@ -19,8 +20,8 @@ from img2vid.checkpoints.progress import Meter, OnProgress, Progress, ignore
 from img2vid.checkpoints.sources import Source
 from img2vid.errors import BadInput, CheckpointError, Img2VidError
 from img2vid.file_lock import HomeLock
-from img2vid.files import put_in_place
-from img2vid.versions import ModelVersion
+from img2vid.files import put_in_place, reason, remove, replace
+from img2vid.versions import CheckpointRow, R, load_versions
 
 CHUNK = 1 << 18
 """Bytes per read."""
@@ -55,26 +56,78 @@ def broken_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.broken")
 
 
-def places(version: ModelVersion) -> list[Path]:
-    """Return the possible paths of a version's checkpoint, in search order."""
-    file = Path(version.checkpoint).expanduser()
+def lock_of(path: Path) -> Path:
+    """Return the path of the lock of a download."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def places(version: CheckpointRow) -> list[Path]:
+    """Return the possible paths of a version's own file, in search order."""
+    file = Path(version.own_file).expanduser()
     return [file] if file.is_absolute() else [folder / file for folder in paths.checkpoint_folders()]
 
 
-def arrived(version: ModelVersion) -> Path | None:
+def arrived(version: CheckpointRow) -> Path | None:
     """Return the partial download of a version's checkpoint, or None."""
     return next((part for part in map(part_of, places(version)) if part.is_file()), None)
 
 
+def arrived_bytes(version: CheckpointRow) -> int:
+    """Return the bytes on disk of an unfinished download, also of one in diffusers' layout."""
+    files = [*folder_files(version).values()]
+    found = [arrived(version), *(one.own_path or arrived(one) for one in files)]
+    return sum(path.stat().st_size for path in found if path is not None)
+
+
+def folder_files(version: R) -> dict[str, R]:
+    """Return the published files of a version in diffusers' layout, each as a version with this file alone."""
+    folder = version.checkpoint.removesuffix(".safetensors")
+    return {
+        name: version.model_copy(update={"checkpoint": f"{folder}/{name}", "diffusers": {}, **facts.model_dump()})
+        for name, facts in version.diffusers.items()
+    }
+
+
+def download_folder(
+    version: CheckpointRow,
+    find: Callable[[str], Source],
+    on_progress: OnProgress = ignore,
+    patience: Timeouts | None = None,
+) -> Path:
+    """Download the files of a version in diffusers' layout and return its folder.
+
+    find: returns the source of a file by its name in the repository. Raise the errors of `download`, and BadInput if
+    the version is not published in this layout.
+    """
+    if version.checkpoint_path is not None:
+        return version.checkpoint_path
+    files = folder_files(version)
+    if not files:
+        names = ", ".join(one.name for one in load_versions().values() if one.diffusers)
+        raise BadInput(f"{version.name} is not published in diffusers' layout; choose from {names}")
+    sizes = [one.bytes or 0 for one in files.values()]
+    folder, before = Path(), 0
+    for name, one in files.items():
+
+        def report(progress: Progress, before: int = before) -> None:
+            total = sum(sizes) if all(sizes) else before + progress.total
+            on_progress(dataclass_replace(progress, done=before + progress.done, total=total))
+
+        path = download(one, find(name), report, patience)
+        before += path.stat().st_size
+        folder = path.parent.parent
+    return folder
+
+
 def download(
-    version: ModelVersion, source: Source, on_progress: OnProgress = ignore, patience: Timeouts | None = None
+    version: CheckpointRow, source: Source, on_progress: OnProgress = ignore, patience: Timeouts | None = None
 ) -> Path:
     """Download a version's checkpoint and return its path; do nothing if it is already installed.
 
     Raise BadInput if there is not enough disk space or another process is downloading it, CheckpointError if the data
     is invalid, Img2VidError if the download fails, and Cancelled if `on_progress` raises it. Partial data is kept.
     """
-    there = version.checkpoint_path
+    there = version.own_path
     if there is not None:
         return there
     target = _choose_place(version)
@@ -85,7 +138,7 @@ def download(
     return target
 
 
-def _choose_place(version: ModelVersion) -> Path:
+def _choose_place(version: CheckpointRow) -> Path:
     """Return the place of an existing partial download, else the first writable place with enough room."""
     begun = arrived(version)
     if begun is not None:
@@ -118,10 +171,10 @@ def require_room(folder: Path, needed: int, what: str) -> None:
 def exclusive(target: Path) -> Generator[None, None, None]:
     """Lock a checkpoint's partial download for the block. Raise BadInput if another process holds the lock."""
     try:
-        lock = HomeLock(target.parent, f".{target.name}.lock")
+        lock = HomeLock(target.parent, lock_of(target).name)
         mine = lock.acquire()
     except OSError as error:
-        raise BadInput(f"cannot write to {target.parent} ({error.strerror}); choose another folder") from error
+        raise BadInput(f"cannot write to {target.parent} ({reason(error)}); choose another folder") from error
     if not mine:
         raise BadInput(f"another process is already downloading {target.name}; wait for it to finish or stop it")
     try:
@@ -134,7 +187,7 @@ class _Transfer:
     """One download: the partial file, its running checksum and the retries."""
 
     def __init__(
-        self, version: ModelVersion, source: Source, target: Path, on_progress: OnProgress, patience: Timeouts
+        self, version: CheckpointRow, source: Source, target: Path, on_progress: OnProgress, patience: Timeouts
     ) -> None:
         self._version, self._source, self._target = version, source, target
         self._on_progress, self._patience = on_progress, patience
@@ -151,10 +204,10 @@ class _Transfer:
             self._receive_all()
             self._finish()
         except OSError as error:  # network errors are already ConnectionDropped
-            raise Img2VidError(f"cannot write {self._part} ({error.strerror}){self._kept()}") from error
+            raise Img2VidError(f"cannot write {self._part} ({reason(error)}){self._kept()}") from error
         finally:
             if self._version.sha256 is None:
-                self._part.unlink(missing_ok=True)
+                remove(self._part)
 
     def _receive_all(self) -> None:
         furthest, failures = self._done, 0
@@ -178,7 +231,7 @@ class _Transfer:
         if not self._part.is_file():
             return
         if self._version.sha256 is None:
-            self._part.unlink()
+            remove(self._part)
             return
         size = self._part.stat().st_size
         meter = Meter("check", self._on_progress)
@@ -232,7 +285,7 @@ class _Transfer:
             require_room(self._target.parent, answer.total - self._done, self._version.name)
 
     def _restart(self) -> None:
-        self._part.unlink(missing_ok=True)
+        remove(self._part)
         self._hash, self._done = hashlib.sha256(), 0
 
     def _wait(self, drop: ConnectionDropped, failures: int) -> None:
@@ -256,22 +309,31 @@ class _Transfer:
         if expected is not None and found != expected:
             problem = f"its SHA-256 is {found}, expected {expected}"
         elif expected is None and self._target.suffix == ".safetensors":
-            problem = _inspect(self._part)
+            problem = _inspect(self._part, component_of(self._version, self._target))
         if not problem:
             put_in_place(self._part, self._target)
             return
         aside = broken_of(self._target)
-        self._part.replace(aside)
+        replace(self._part, aside)
         raise CheckpointError(
             f"the file from {self._source.name} is not {self._target.name}: {problem}. It was moved to {aside}; "
             "download it again, or choose another source"
         )
 
 
-def _inspect(path: Path) -> str:
+def component_of(version: CheckpointRow, file: Path) -> str:
+    """Return the component of diffusers' layout that a version's own file is, "" or "sdxl" for a whole checkpoint."""
+    if version.kind == "image":
+        return "sdxl"
+    if version.unet is not None:
+        return "unet"
+    return file.parent.name if file.parent.name in paths.COMPONENTS else ""
+
+
+def _inspect(path: Path, component: str) -> str:
     """Return the problem with a file without a known checksum, or ""."""
     try:
-        kind = foreign_kind(read_header(path))
+        kind = foreign_kind(read_header(path), component)
     except CheckpointError as error:
         return str(error)
     return f"it is {kind}" if kind else ""

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from img2vid import paths
-from img2vid.checkpoints.download import broken_of, exclusive, part_of, places
+from img2vid.checkpoints.download import broken_of, exclusive, folder_files, lock_of, part_of, places
 from img2vid.checkpoints.rows import is_local, remove_row
 from img2vid.errors import BadInput
-from img2vid.versions import ModelVersion, load_versions
+from img2vid.files import clear_read_only, is_read_only, reason, remove_if_empty
+from img2vid.files import remove as delete
+from img2vid.versions import CheckpointRow, load_versions
 
 SHIPPED = "comes with img2vid"
 """Source of the versions whose files are part of the project."""
@@ -18,7 +20,7 @@ SHIPPED = "comes with img2vid"
 class Removal:
     """Files to delete with a version, and its row in versions.local.yaml if `row`."""
 
-    version: ModelVersion
+    version: CheckpointRow
     files: tuple[Path, ...]
     row: bool
     others: tuple[str, ...]
@@ -26,14 +28,17 @@ class Removal:
 
     def sentence(self) -> str:
         """Return a description of the removal."""
-        parts = [f"{path} ({path.stat().st_size / 1e9:.2f} GB)" for path in self.files]
+        parts = [
+            f"{path} ({path.stat().st_size / 1e9:.2f} GB{', marked read-only' if is_read_only(path) else ''})"
+            for path in self.files
+        ]
         if self.row:
             parts.append(f"the entry {self.version.name} in versions.local.yaml")
         shared = f"; also used by {', '.join(self.others)}" if self.others and self.files else ""
         return f"deletes {' and '.join(parts)}{shared}"
 
 
-def plan_removal(version: ModelVersion, *, shipped: bool = False) -> Removal:
+def plan_removal(version: CheckpointRow, *, shipped: bool = False) -> Removal:
     """Return what would be deleted: only files in the checkpoint folders, never files elsewhere.
 
     shipped: also allow a file that comes with img2vid. Raise BadInput if there is nothing to delete or it is not
@@ -42,11 +47,12 @@ def plan_removal(version: ModelVersion, *, shipped: bool = False) -> Removal:
     if version.source == SHIPPED and not shipped:
         raise BadInput(f"{version.name} comes with img2vid; pass --shipped to remove it anyway")
     folders = [folder.resolve() for folder in paths.checkpoint_folders()]
-    place = version.checkpoint_path
-    candidates = [path for at in places(version) for path in (part_of(at), broken_of(at))]
+    place = version.own_path
+    every = [version, *folder_files(version).values()]
+    candidates = [path for one in every for at in places(one) for path in (part_of(at), broken_of(at))]
     # For a symlink the location of the link counts, not its target, which is kept.
     if place is not None and any(folder in (place.parent.resolve() / place.name).parents for folder in folders):
-        candidates.insert(0, place)
+        candidates = [*paths.weight_files(place), *candidates]
     files = tuple(path for path in candidates if path.is_file())
     row = is_local(version.name)
     if not files and not row:
@@ -54,7 +60,7 @@ def plan_removal(version: ModelVersion, *, shipped: bool = False) -> Removal:
     others = [
         other.name
         for other in load_versions().values()
-        if place is not None and other.name != version.name and other.checkpoint_path == place
+        if other.name != version.name and not {*files}.isdisjoint(other.files)
     ]
     return Removal(version, files, row, tuple(others))
 
@@ -62,16 +68,23 @@ def plan_removal(version: ModelVersion, *, shipped: bool = False) -> Removal:
 def remove(removal: Removal) -> None:
     """Delete the planned files. Raise BadInput if a file cannot be deleted or is being downloaded."""
     with ExitStack() as stack:
-        for place in places(removal.version):
-            if part_of(place) in removal.files:
-                stack.enter_context(exclusive(place))
+        for one in (removal.version, *folder_files(removal.version).values()):
+            for place in places(one):
+                if part_of(place) in removal.files:
+                    stack.enter_context(exclusive(place))
         for path in removal.files:
             try:
-                path.unlink(missing_ok=True)
+                clear_read_only(path)
+                delete(path)
             except OSError as error:
                 raise BadInput(
-                    f"cannot delete {path} ({error.strerror}); if the model is loaded, untick Load Model or close "
+                    f"cannot delete {path} ({reason(error)}); if the model is loaded, untick Load Model or close "
                     "the program that uses it"
                 ) from error
+    for path in removal.files:
+        if path.parent.name in paths.COMPONENTS:
+            delete(lock_of(path.with_name(path.name.removesuffix(".part").removesuffix(".broken"))))
+            remove_if_empty(path.parent)
+            remove_if_empty(path.parent.parent)
     if removal.row:
         remove_row(removal.version.name)

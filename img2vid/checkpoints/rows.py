@@ -5,19 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from img2vid import paths
+from img2vid.documents import format_yaml
 from img2vid.errors import BadInput, ConfigError
-from img2vid.files import whole_file
-from img2vid.versions import ModelVersion, load_versions
+from img2vid.files import read_text, reason, whole_file
+from img2vid.versions import ModelVersion, load_versions, parse_rows
 
 _HEAD = "# Versions of your own; docs/own-checkpoint.md explains every field.\n"
 
 
 def local_rows() -> Path:
     """Return the path of the file."""
-    return paths.CONFIGS / "versions.local.yaml"
+    return paths.local_versions()
 
 
 def is_local(name: str) -> bool:
@@ -28,7 +27,7 @@ def is_local(name: str) -> bool:
 def as_yaml(version: ModelVersion) -> str:
     """Format a version as a row of the file."""
     row = version.model_dump(exclude={"name"}, exclude_defaults=True)
-    return yaml.safe_dump({version.name: row}, sort_keys=False, allow_unicode=True, width=110)
+    return format_yaml({version.name: row})
 
 
 def require_free(name: str) -> None:
@@ -62,17 +61,13 @@ def remove_row(name: str) -> None:
 
 def _text() -> str:
     try:
-        return local_rows().read_text(encoding="utf-8") if local_rows().is_file() else ""
+        return read_text(local_rows()) if local_rows().is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {local_rows()}: {error}") from error
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
-    try:
-        tree: Any = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read {local_rows()}: {' '.join(str(error).split())}") from error
-    return tree
+    return parse_rows(text, local_rows())
 
 
 def _write(text: str, names: set[str]) -> None:
@@ -87,4 +82,4 @@ def _write(text: str, names: set[str]) -> None:
         with whole_file(local_rows()) as part:
             part.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"cannot write {local_rows()} ({error.strerror})") from error
+        raise BadInput(f"cannot write {local_rows()} ({reason(error)})") from error

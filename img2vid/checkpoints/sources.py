@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from img2vid.errors import BadInput
-from img2vid.versions import ModelVersion
+from img2vid.errors import BadInput, shown
+from img2vid.versions import CheckpointRow
 
 HUB = "https://huggingface.co"
 _REPOSITORY = re.compile(r"(?:https?://)?huggingface\.co/([\w.-]+/[\w.-]+)/?(?=\s|$)")
@@ -31,7 +31,7 @@ def repository(text: str) -> str | None:
     return found[1] if found else None
 
 
-def can_be_downloaded(version: ModelVersion) -> bool:
+def can_be_downloaded(version: CheckpointRow) -> bool:
     """Return True if a version's row says where to download its checkpoint."""
     return repository(version.source) is not None or _is_address(version.source)
 
@@ -41,24 +41,34 @@ def _is_address(text: str) -> bool:
 
 
 def find_source(
-    version: ModelVersion, given: str | None = None, mirror: str | None = None, token: str | None = None
+    version: CheckpointRow,
+    given: str | None = None,
+    mirror: str | None = None,
+    token: str | None = None,
+    file: str | None = None,
 ) -> Source:
     """Return the source of a version's checkpoint.
 
-    given: overrides the version's own source with a file, a folder that contains the file, a URL, or
-    huggingface.co/OWNER/NAME. mirror: replaces https://huggingface.co; default `HF_ENDPOINT`. token: for gated
-    repositories; default the one stored by huggingface_hub. Raise BadInput.
+    file: one file of its diffusers folder instead, by its name in the repository. given: overrides the version's own
+    source with a file, a folder that contains the file, a URL, or huggingface.co/OWNER/NAME. mirror: replaces
+    https://huggingface.co; default `HF_ENDPOINT`. token: for gated repositories; default the one stored by
+    huggingface_hub. Raise BadInput.
     """
+    token = None if token is None else token.strip()
+    if token is not None and not re.fullmatch(r"[!-~]+", token):
+        raise BadInput("the token contains characters that tokens cannot have; copy it again, from hf_ to its end")
     text = given or version.source
-    file = Path(version.checkpoint).name
+    part, file = file is not None, file or Path(version.own_file).name
     if (found := repository(text)) is not None:
         return _on_hub(found, file, mirror, token)
+    if _is_address(text) and part:
+        raise BadInput(f"the diffusers layout has several files; pass their folder or repository, got {shown(text)}")
     if _is_address(text):
         # Send a token only to the server it was given for, never to an address from a row.
         return Source(text, url=text.split()[0], token=token if given else None)
     if given is None:
         raise BadInput(
-            f"{version.name} has no download address (source: {version.source}); pass a file or URL with --from"
+            f"{version.name} has no download address (source: {shown(version.source)}); pass a file or URL with --from"
         )
     path = Path(given).expanduser()
     if path.is_dir():

@@ -10,21 +10,20 @@ from img2vid import paths
 from img2vid.bench.request import (
     AXES,
     ENGINES,
-    PRECISIONS,
     SIZES,
     STAGES,
     Request,
     choose_size,
     split_list,
-    whole_number,
 )
+from img2vid.cli.options import path_given
 from img2vid.cli.output import say
 from img2vid.errors import BadInput
+from img2vid.options import CHOICES, MOST_THREADS, NATIVE_ONLY, LoadOptions, whole_number
 
 DESCRIPTION = """Measure the time and memory each engine needs for every stage of the same clip, and compare both
 with the theoretical minimum on this machine. Runs alternate between engines. Engines that are not installed are
 skipped and listed. Checkpoints for the sizes middle and full contain random weights."""
-NATIVE_OPTIONS = ("memory", "decoder_precision", "compile")
 _say = partial(say, sender="bench")
 
 
@@ -67,21 +66,24 @@ def add_bench(commands: Any) -> None:
     )
     measurement.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
     measurement.add_argument(
-        "--precision", default="auto", choices=PRECISIONS, help="number format of the network (default: auto)"
+        "--precision", default="auto", choices=CHOICES["precision"], help="number format of the network (default: auto)"
     )
     measurement.add_argument(
         "--threads", default="0", metavar="N", help="CPU threads; 0 uses PyTorch's default (default: 0)"
     )
-    measurement.add_argument("--keep", type=Path, metavar="DIR", help="keep the random checkpoints here and reuse them")
+    measurement.add_argument("--keep", type=path_given, metavar="DIR", help="keep and reuse the checkpoints here")
     native = parser.add_argument_group("native engine only")
     native.add_argument("--memory", metavar="PLAN", help="memory plan")
     native.add_argument("--decoder-precision", metavar="FORMAT", help="number format of the decoder")
     native.add_argument("--compile", action="store_true", default=None, help="compile the network with torch.compile")
     out = parser.add_argument_group("output")
-    out.add_argument("--json", type=Path, metavar="FILE", help="also write all measurements to this file")
+    out.add_argument("--json", type=path_given, metavar="FILE", help="also write all measurements to this file")
     out.add_argument("--markdown", action="store_true", help="print Markdown")
     out.add_argument(
-        "--plots", type=Path, metavar="DIR", help="folder for the plots, only with --growth (default: next to --json)"
+        "--plots",
+        type=path_given,
+        metavar="DIR",
+        help="folder for the plots, only with --growth (default: next to --json)",
     )
 
 
@@ -135,22 +137,24 @@ def read_request(arguments: argparse.Namespace) -> Request:
     names = ("width", "height", "num_frames", "decode_t")
     overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     version, settings = choose_size(arguments.size, arguments.version, overrides)
-    given = {name: getattr(arguments, name) for name in NATIVE_OPTIONS}
+    given = {name: getattr(arguments, name) for name in NATIVE_ONLY if getattr(arguments, name) is not None}
+    threads = whole_number("--threads", arguments.threads, 0, MOST_THREADS)
+    options = LoadOptions(
+        device=arguments.device, precision=arguments.precision, threads=threads, **{**NATIVE_ONLY, **given}
+    )
+    options.check()
     return Request(
         size=arguments.size,
         version=version,
         settings=settings,
         engines=split_list("--engines", arguments.engines, ENGINES),
         stages=split_list("--stages", arguments.stages, STAGES),
-        device=arguments.device,
-        precision=arguments.precision,
         repetitions=whole_number("--repetitions", arguments.repetitions, 1, 1000),
         warm_up=whole_number("--warm-up", arguments.warm_up, 1, 100),
         steps=whole_number("--steps", arguments.steps, 1, 1000),
-        threads=whole_number("--threads", arguments.threads, 0, 1024),
         peaks=whole_number("--peaks", arguments.peaks, 0, 100),
         keep=arguments.keep,
-        options={name: value for name, value in given.items() if value is not None},
+        options=options,
     )
 
 

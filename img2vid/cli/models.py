@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
+from getpass import getpass
 from pathlib import Path
 
 from rich.console import Console
@@ -13,14 +15,16 @@ from rich.progress import DownloadColumn, TextColumn
 from rich.table import Table
 
 from img2vid.checkpoints import adding, copies, removing, rows
-from img2vid.checkpoints.download import download
+from img2vid.checkpoints.download import download, download_folder
 from img2vid.checkpoints.header import precision_of, read_header
 from img2vid.checkpoints.progress import Meter, OnProgress, Progress
 from img2vid.checkpoints.sources import find_source
 from img2vid.checkpoints.verify import verify
-from img2vid.cli.output import Bar, print_line, say
-from img2vid.errors import BadInput, Img2VidError
-from img2vid.versions import ModelVersion, find_version, load_versions
+from img2vid.cli.options import path_given
+from img2vid.cli.output import Bar, Batch, print_line, say
+from img2vid.errors import BadInput
+from img2vid.text_to_image.versions import find_any, load_image_versions
+from img2vid.versions import CheckpointRow, ModelVersion, find_version, load_versions
 
 STAGES = {
     "check": "reading {}",
@@ -79,12 +83,26 @@ def _add_download(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="file, folder that contains it, URL, or huggingface.co/OWNER/NAME",
     )
+    parser.add_argument(
+        "--form",
+        choices=("single", "diffusers"),
+        default="single",
+        help="one file, or a folder in diffusers' layout in half precision, of half the size (default: single)",
+    )
     parser.add_argument("--mirror", metavar="URL", help="use instead of https://huggingface.co (default: HF_ENDPOINT)")
-    parser.add_argument("--token", help="access token for gated repositories (default: HF_TOKEN)")
+    parser.add_argument(
+        "--token",
+        nargs="?",
+        const="",
+        help="ask for the access token of a gated repository (default: HF_TOKEN, or the one stored by `hf auth login`)",
+    )
 
 
 def _add_add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help=".safetensors file in Stability AI's layout")
+    parser.add_argument(
+        "file", type=path_given, metavar="FILE", help=".safetensors file, or folder in diffusers' layout"
+    )
+    parser.add_argument("--base", metavar="VERSION", help="version whose UNet the file replaces")
     parser.add_argument("--name", help="version name (default: file name)")
     parser.add_argument(
         "--num-frames", type=int, metavar="N", help="frames the model was trained on (default: guessed)"
@@ -93,9 +111,14 @@ def _add_add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
+def _all_versions() -> list[CheckpointRow]:
+    """Return the models of videos, then those of pictures."""
+    return [*load_versions().values(), *load_image_versions().values()]
+
+
 def list_models(arguments: argparse.Namespace) -> int:
     """Print every model version and the state of its checkpoint."""
-    versions = load_versions().values()
+    versions = _all_versions()
     if arguments.json:
         for version in versions:
             path = version.checkpoint_path
@@ -108,57 +131,81 @@ def list_models(arguments: argparse.Namespace) -> int:
     for heading in ("licence", "checkpoint"):
         table.add_column(heading, overflow="fold")
     for version in versions:
-        size = f"{version.width} x {version.height}"
-        table.add_row(version.name, str(version.num_frames), size, version.licence, _checkpoint_state(version))
+        frames, size = "image", "prompt"
+        if isinstance(version, ModelVersion):
+            frames, size = str(version.num_frames), f"{version.width} x {version.height}"
+        table.add_row(version.name, frames, size, version.licence, _checkpoint_state(version))
     # One line per version when the output is piped.
     width = None if sys.stdout.isatty() else 10_000
     Console(width=width, markup=False, highlight=False).print(table)
     return 0
 
 
-def _checkpoint_state(version: ModelVersion) -> str:
+def _checkpoint_state(version: CheckpointRow) -> str:
     path = version.checkpoint_path
     if path is not None:
-        return f"{path} ({path.stat().st_size / 1e9:.2f} GB)"
+        form = ", diffusers' layout" if path.is_dir() else ""
+        unet = f" with the UNet {version.unet_path}" if version.unet else ""
+        return f"{path}{unet} ({version.size_on_disk / 1e9:.2f} GB{form})"
+    if version.own_path is not None:
+        return f"missing: {version.checkpoint}, whose UNet {version.own_file} replaces"
     size = f" ({version.bytes / 1e9:.2f} GB)" if version.bytes else ""
-    return f"missing: {version.checkpoint}{size}, source: {version.source}"
+    return f"missing: {version.own_file}{size}, source: {version.source}"
 
 
 def download_models(arguments: argparse.Namespace) -> int:
     """Download checkpoints one after the other and print their paths."""
-    versions = [find_version(name) for name in arguments.versions]
+    versions = [find_any(name) for name in arguments.versions]
     if arguments.source and len(versions) > 1 and not Path(arguments.source).expanduser().is_dir():
         raise BadInput(
             f"--from must be a folder for several versions, got {arguments.source}; or download them one at a time"
         )
+    token = _token(arguments.token)
+    batch = Batch("versions", len(versions))
     for version in versions:
-        there = version.checkpoint_path
-        if there is not None:
-            say(f"{version.name} is already installed; check it with `img2vid models verify {version.name}`")
-            print_line(str(there))
-            continue
-        source = find_source(version, arguments.source, arguments.mirror, arguments.token)
+        with batch.item(version.name):
+            _download(version, arguments, token)
+    return batch.finish()
+
+
+def _download(version: CheckpointRow, arguments: argparse.Namespace, token: str | None) -> None:
+    path = version.own_path
+    if path is not None:
+        say(f"{version.name} is already installed; check it with `img2vid models verify {version.name}`")
+    else:
+        find = partial(find_source, version, arguments.source, arguments.mirror, token)
         with _bar(version.name) as on_progress:
-            path = download(version, source, on_progress)
-        print_line(str(path))
-    return 0
+            if arguments.form == "diffusers":
+                path = download_folder(version, find, on_progress)
+            else:
+                path = download(version, find(None), on_progress)
+    print_line(str(path))
+
+
+def _token(given: str | None) -> str | None:
+    """Return the given access token, with a warning; if it is empty, the one entered or read from stdin."""
+    if given:
+        say("--token VALUE is visible to other users of this computer; set HF_TOKEN, or pass --token without a value")
+    elif given is not None:
+        typed = getpass("Token (hidden): ") if sys.stdin.isatty() else sys.stdin.readline()
+        if not typed.strip():
+            raise BadInput("no token was entered; enter a token of type Read, which starts with hf_")
+        return typed
+    return given
 
 
 def verify_models(arguments: argparse.Namespace) -> int:
     """Verify checkpoints. Report every invalid one and continue with the rest."""
-    versions = [find_version(name) for name in arguments.versions]
+    versions = [find_any(name) for name in arguments.versions]
     if not versions:
-        versions = [version for version in load_versions().values() if version.checkpoint_path is not None]
-    wrong = 0
+        versions = [version for version in _all_versions() if version.checkpoint_path is not None]
+    batch = Batch("versions", len(versions))
     for version in versions:
-        try:
+        with batch.item(version.name):
             with _bar(version.name) as on_progress:
                 found = verify(version, on_progress)
             print_line(f"{version.name}: {found.sentence()}")
-        except Img2VidError as error:
-            say(f"{version.name}: {error}")
-            wrong += 1
-    return 2 if wrong else 0
+    return batch.finish()
 
 
 def add_model(arguments: argparse.Namespace) -> int:
@@ -173,9 +220,10 @@ def add_model(arguments: argparse.Namespace) -> int:
             name=arguments.name,
             num_frames=arguments.num_frames,
             config=arguments.config,
+            base=find_version(arguments.base) if arguments.base else None,
             on_progress=on_progress,
         )
-    precision = precision_of(read_header(version.require_checkpoint()))
+    precision = precision_of(read_header(version.files[-1 if version.unet else 0]))
     say(f"{arguments.file} is {precision} and matches {version.config}; proposed row:")
     sys.stderr.write("\n" + rows.as_yaml(version) + "\n")
     if not _confirmed(arguments.yes, f"Add it to {rows.local_rows()}?"):
@@ -187,7 +235,7 @@ def add_model(arguments: argparse.Namespace) -> int:
 
 def remove_model(arguments: argparse.Namespace) -> int:
     """Delete a checkpoint after confirmation."""
-    removal = removing.plan_removal(find_version(arguments.version), shipped=arguments.shipped)
+    removal = removing.plan_removal(find_any(arguments.version), shipped=arguments.shipped)
     say(f"{arguments.version}: {removal.sentence()}")
     if not _confirmed(arguments.yes, "Continue?"):
         return 1
@@ -200,13 +248,18 @@ def convert_model(arguments: argparse.Namespace) -> int:
     from img2vid.engine.weights.conversion import convert, size_of_copy
 
     version = find_version(arguments.version)
-    copy = copies.plan_copy(version, arguments.precision, arguments.name, size_of_copy)
-    source, target = version.require_checkpoint(), copies.copy_path(version, copy)
+    source, precision, model = (
+        version.require_checkpoint(),
+        arguments.precision,
+        (version.config_path, version.unet_path),
+    )
+    copy = copies.plan_copy(version, precision, arguments.name, lambda: size_of_copy(source, precision, *model))
+    target = copies.copy_path(version, copy)
     with _bar(version.name) as on_progress:
         meter = Meter("convert", on_progress)
-        done = copies.write_copy(target, lambda file: convert(source, file, arguments.precision, meter))
+        done = copies.write_copy(target, lambda file: convert(source, file, precision, meter, *model))
     rows.add_row(copy.model_copy(update={"bytes": done.bytes, "sha256": done.sha256}))
-    before = source.stat().st_size
+    before = version.size_on_disk
     say(
         f"{target}: {done.changed} of {done.tensors} tensors converted to {arguments.precision}, "
         f"{done.bytes / 1e9:.2f} GB instead of {before / 1e9:.2f} GB ({done.bytes / before:.0%}); "

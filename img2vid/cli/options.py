@@ -2,41 +2,35 @@
 
 import argparse
 import os
+import re
+from pathlib import Path
 from typing import Any
 
-from img2vid import inference
-from img2vid.settings import APPROXIMATIONS, SampleSettings, requirement
-
-GROUPS = {
-    "video": ("version", "height", "width", "num_frames", "fitting", "crop_offset", "saving_fps", "watermark"),
-    "conditioning": ("fps", "motion_bucket_id", "cond_aug", "seed", "num_samples"),
-    "sampling": ("num_steps", "sampler", "s_churn", "s_tmin", "s_tmax", "s_noise", "eta", "order"),
-    "noise levels": ("discretization", "sigma_min", "sigma_max", "rho"),
-    "guidance": ("guider", "max_scale", "min_scale", "scale", "period", "period_fusing"),
-    "approximations": APPROXIMATIONS,
-    "memory": ("decode_t",),
-}
+from img2vid.documents import read_limited
+from img2vid.errors import BadInput, shown
+from img2vid.files import reason
+from img2vid.options import CHOICES, MOST_THREADS, OPTIONS, LoadOptions, whole_number
+from img2vid.presets import find_preset
+from img2vid.settings import ABOUT, GROUPS, SampleSettings
+from img2vid.settings_validation import requirement
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add the engine options."""
-    engine = parser.add_argument_group("engine")
-    engine.add_argument(
-        "--provider", choices=("auto", "native", "sgm"), help="inference engine (default: IMG2VID_ENGINE or auto)"
-    )
-    engine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
-    engine.add_argument("--precision", default="auto", help="number format: fp32, fp16, bf16 or auto (default: auto)")
-    engine.add_argument("--decoder-precision", default="auto", help="number format for decoding frames (default: auto)")
-    engine.add_argument(
-        "--memory", default="auto", help="memory plan: resident, stages, blocks or auto (default: auto)"
-    )
-    engine.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
-    engine.add_argument("--threads", metavar="N", help="CPU threads (default: IMG2VID_THREADS or PyTorch's default)")
-    engine.add_argument("--allow-pickle", action="store_true", help="also load .ckpt checkpoints, weights only")
+    group = parser.add_argument_group("engine")
+    for name, about in OPTIONS.items():
+        option, default = f"--{name.replace('_', '-')}", getattr(LoadOptions(), name)
+        if default is False:
+            group.add_argument(option, action="store_true", default=None, help=about["help"])
+            continue
+        usual = f"{about['variable']} or {default}" if about["variable"] else default
+        values = f"{{{','.join(CHOICES[name])}}}" if name in CHOICES else name.upper()
+        group.add_argument(option, metavar=values, help=f"{about['help']} (default: {usual})")
 
 
 def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
     """Add an option per setting except those in `without`. Unset options use the model version's defaults."""
+    parser.add_argument("--preset", metavar="NAME", help="Reference, Fast, Draft or one of yours; options override it")
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
@@ -44,33 +38,62 @@ def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ())
                 _add_setting(group, name)
 
 
+def path_given(text: str) -> Path:
+    """Return a path argument; the type of argparse. An empty one, as of an unset variable, is refused."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"a path is needed, got {text!r}; the current folder is .")
+    return Path(text)
+
+
+def preset_given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the preset given on the command line, if any. Raise BadInput if it is unknown."""
+    return {} if arguments.preset is None else dict(find_preset(arguments.preset).settings)
+
+
 def settings_given(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings given on the command line, as text."""
-    names = [name for group in GROUPS.values() for name in group]
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
+    given = {name: getattr(arguments, name, None) for name in SampleSettings.model_fields}
+    return {name: _contents(name, value) for name, value in given.items() if value is not None}
 
 
-def choice_given(arguments: argparse.Namespace) -> inference.EngineChoice:
-    """Return the engine choice. Raise BadInput if it is invalid."""
-    choice = inference.EngineChoice(
-        provider=arguments.provider or os.environ.get("IMG2VID_ENGINE") or "auto",
-        device=arguments.device,
-        precision=arguments.precision,
-        allow_pickle=arguments.allow_pickle,
-        memory=arguments.memory,
-        decoder_precision=arguments.decoder_precision,
-        compile=arguments.compile,
-        threads=inference.threads_of(arguments.threads or "0", "threads"),
-    )
-    choice.check()
-    return choice
+def _contents(name: str, value: Any) -> Any:
+    """Return a value, or the text of the file that it names if the setting is a text of numbers."""
+    if ABOUT[name].numbers is None or re.fullmatch(r"[-+\d.,eE\s]*", value):
+        return value
+    try:
+        text = read_limited(Path(value)).decode()
+        if not text.strip():
+            raise ValueError("it is empty")
+        return text
+    except (OSError, ValueError) as error:
+        problem = f"the file {shown(repr(value))} cannot be read ({reason(error)})"
+        raise BadInput(f"{name} must be {requirement(name)}, or a text file of them; {problem}") from error
+
+
+def choice_given(arguments: argparse.Namespace) -> LoadOptions:
+    """Return the engine options. Raise BadInput if one is invalid."""
+    given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
+    given.setdefault("provider", os.environ.get("IMG2VID_ENGINE") or "auto")
+    given["threads"] = whole_number("threads", given.get("threads", "0"), 0, MOST_THREADS)
+    options = LoadOptions(**given)
+    options.check()
+    return options
 
 
 def _add_setting(group: Any, name: str) -> None:
     field = SampleSettings.model_fields[name]
     option = f"--{name.replace('_', '-')}"
-    text = f"{field.description} ({requirement(name)})".replace("%", "%%")
     if field.annotation is bool:
-        group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=field.description)
-    else:
-        group.add_argument(option, default=None, metavar=name.upper(), help=text)
+        text = f"{field.description} Default: {'on' if field.default else 'off'}."
+        group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=text)
+        return
+    takes = requirement(name)
+    default = "" if field.default is None else f"; default: {_default(name, field.default)}"
+    text = f"{field.description} {takes[0].upper()}{takes[1:]}{default}.".replace("%", "%%")
+    group.add_argument(option, default=None, metavar=name.upper(), help=text)
+
+
+def _default(name: str, value: Any) -> str:
+    if ABOUT[name].by_version:
+        return "the version's"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

@@ -1,22 +1,100 @@
 """Output of the commands: results on stdout, messages and progress on stderr."""
 
+import errno
+import os
 import sys
-from typing import Any
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 
+from img2vid.errors import BadInput, Img2VidError, is_out_of_memory, memory_advice, shown, without_name
+from img2vid.files import reason
+
+NAMED = 20
+"""Maximum number of failed items in the last line of a batch."""
+
 
 def print_line(text: str) -> None:
-    """Print a result."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Print a result. If the reader has closed the pipe, as `| head` does, the command continues without output."""
+    _write(sys.stdout, f"{text}\n")
 
 
 def say(message: str, sender: str = "img2vid") -> None:
     """Print a message or an error, in one sentence."""
-    sys.stderr.write(f"{sender}: {message}\n")
-    sys.stderr.flush()
+    _write(sys.stderr, f"{sender}: {message}\n")
+
+
+def say_notice(name: str, notice: str) -> None:
+    """Print a notice about a picture or its videos unless it is empty."""
+    if notice:
+        say(f"{shown(name)}: {notice}")
+
+
+def flush_output() -> None:
+    """Flush stdout, so that the interpreter does not fail to do so at exit."""
+    _write(sys.stdout, "")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # a stream without a file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        # Windows reports a closed pipe as EINVAL.
+        if error.errno not in (errno.EPIPE, errno.EINVAL):
+            raise Img2VidError(f"the output cannot be written ({error.strerror})") from error
+
+
+def sentence(error: Exception) -> str:
+    """Return the message for an error, with the type of an unexpected one."""
+    if isinstance(error, Img2VidError):
+        return str(error)
+    if is_out_of_memory(error):
+        return f"out of memory; {memory_advice(error)}"
+    if isinstance(error, OSError):
+        return reason(error) if error.filename is None else f"{reason(error)}: {shown(error.filename)}"
+    hint = "set IMG2VID_TRACEBACK=1 to see the traceback"
+    return f"failed with {type(error).__name__}: {shown(' '.join(str(error).split()))} ({hint})"
+
+
+class Batch:
+    """Items of a command that fail independently. Failures are printed at once and again in the last line."""
+
+    def __init__(self, noun: str, total: int) -> None:
+        self._noun, self._total = noun, total
+        self._failed: list[tuple[str, str, Exception]] = []
+
+    @contextmanager
+    def item(self, name: object, fatal: tuple[type[Exception], ...] = ()) -> Generator[None, None, None]:
+        """Count an error in the block, except a fatal one, as the failure of this item; see `fail`."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, fatal) or os.environ.get("IMG2VID_TRACEBACK"):
+                raise
+            self.fail(name, error)
+
+    def fail(self, name: object, error: Exception) -> None:
+        """Print and count a failure. Raise the error if there is only one item."""
+        if self._total == 1:
+            raise error
+        why = without_name(sentence(error), name)
+        self._failed.append((shown(name), why, error))
+        say(f"{shown(name)}: {why}")
+
+    def finish(self) -> int:
+        """Print a line about the failed items and return the exit code."""
+        if not self._failed:
+            return 0
+        named = [f"{name} ({why})" for name, why, _ in self._failed[:NAMED]]
+        more = [f"and {len(self._failed) - NAMED} more"] if len(self._failed) > NAMED else []
+        say(f"{len(self._failed)} of {self._total} {self._noun} failed: {'; '.join([*named, *more])}")
+        return 2 if all(isinstance(error, BadInput) for *_, error in self._failed) else 1
 
 
 class Bar:

@@ -8,20 +8,21 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import TextColumn, TimeElapsedColumn
 
 from img2vid import paths
-from img2vid.cli.options import add_engine, add_settings, choice_given, settings_given
+from img2vid.cli.options import add_engine, add_settings, choice_given, path_given, preset_given, settings_given
 from img2vid.cli.output import Bar, print_line, say
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.gallery.sweep_axes import (
-    NEVER_AXES,
+    FEWEST_COLUMNS,
+    MOST_COLUMNS,
     Axis,
+    cell_names,
     cells_from_options,
     label_of_value,
     parse_axis,
@@ -30,40 +31,21 @@ from img2vid.gallery.sweep_axes import (
     unused_settings,
     value_of,
 )
-from img2vid.inference import EngineChoice
 from img2vid.media.pictures import load_picture
-from img2vid.settings import SampleSettings, check_provider
+from img2vid.presets import find_preset
+from img2vid.settings import SampleSettings
+from img2vid.settings_validation import check_provider
 
 if TYPE_CHECKING:
     from img2vid.gallery.contact_sheet import ContactSheet
-    from img2vid.gallery.entries import Entry
-    from img2vid.gallery.studies import Study
+    from img2vid.gallery.studies import CellStatus, Kind, Study
     from img2vid.jobs.job import Job
     from img2vid.jobs.service import JobService
 
-FEWEST_COLUMNS, MOST_COLUMNS = 2, 4
 LOOK_EVERY = 1.0
 """Seconds between updates of the estimated time left."""
 SWEEP = "Make a video for every value of one setting, or every pair of values of two, and a contact sheet."
 COMPARE = "Make a video for each column, and one video that shows them side by side."
-
-
-@dataclass(frozen=True)
-class Request:
-    """A study request: settings and name of every cell, and output options."""
-
-    kind: Literal["sweep", "compare"]
-    cells: Sequence[SampleSettings]
-    names: Sequence[str]
-    axes: Sequence[Axis]
-    choice: EngineChoice
-    picture: Path
-    folder: Path
-    stem: str
-    """File name of the sheet, without suffix."""
-    align: Literal["time", "stretch"]
-    wipe: bool
-    as_json: bool
 
 
 def add_studies(commands: Any) -> None:
@@ -90,7 +72,7 @@ def add_studies(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE,...",
-        help="settings of one column, such as version=svd_xt,seed=3; repeat two to four times",
+        help="settings of one column, such as version=svd_xt,seed=3 or preset=Fast; repeat two to four times",
     )
     comparing.add_argument("--versions", metavar="NAMES", help="shorthand for one column per version: svd,svd_xt")
     comparing.add_argument(
@@ -100,8 +82,10 @@ def add_studies(commands: Any) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("picture", type=Path, metavar="IMAGE", help="image file")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: IMG2VID_HOME or outputs/)")
+    parser.add_argument("picture", type=path_given, metavar="IMAGE", help="image file")
+    parser.add_argument(
+        "--out", type=path_given, metavar="DIR", help="output folder (default: IMG2VID_HOME or outputs/)"
+    )
     parser.add_argument(
         "--align",
         choices=("time", "stretch"),
@@ -111,7 +95,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the paths")
     add_engine(parser)
-    add_settings(parser, without=NEVER_AXES)
+    add_settings(parser, without=("num_samples",))
 
 
 def sweep(arguments: argparse.Namespace) -> int:
@@ -122,11 +106,10 @@ def sweep(arguments: argparse.Namespace) -> int:
         if axis.name in given:
             option = axis.name.replace("_", "-")
             raise BadInput(f"{axis.name} is given both as an axis and as --{option}; remove one of them")
-    cells = cells_from_options(given, axes)
+    cells = cells_from_options(preset_given(arguments) | given, axes)
     for sentence in unused_settings(axes, cells):
         say(sentence)
-    names = [", ".join(label_of_value(axis.name, getattr(cell, axis.name)) for axis in axes) for cell in cells]
-    return _make(arguments, "sweep", cells, names, axes, "_".join(axis.name for axis in axes))
+    return _make(arguments, "sweep", cells, cell_names(axes), axes, "_".join(axis.name for axis in axes))
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -140,7 +123,7 @@ def compare(arguments: argparse.Namespace) -> int:
         )
     if arguments.wipe and len(columns) != 2:
         raise BadInput(f"--wipe needs exactly two columns, got {len(columns)}")
-    given = settings_given(arguments)
+    given = preset_given(arguments) | settings_given(arguments)
     cells = [settings_from_options({**given, **column}) for column in columns]
     for number, cell in enumerate(cells):
         if cell in cells[:number]:
@@ -153,17 +136,21 @@ def compare(arguments: argparse.Namespace) -> int:
 def parse_column(text: str) -> dict[str, Any]:
     """Return the settings of a column such as `version=svd_xt,seed=3`. Raise BadInput if it is invalid."""
     column: dict[str, Any] = {}
+    preset: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
         if not equals:
             raise BadInput(f"--column needs settings with values, got {part!r}; for example version=svd_xt,seed=3")
+        if name.strip() == "preset":
+            preset = find_preset(value.strip()).settings
+            continue
         known = setting_of(name)
         if known in column:
             raise BadInput(f"--column {text!r} has {known} twice; remove one of them")
         column[known] = value_of(known, value.strip())
-    if not column:
+    if not text.strip(" ,"):
         raise BadInput("--column is empty; for example version=svd_xt,seed=3")
-    return column
+    return preset | column
 
 
 def _name_of(column: Mapping[str, Any], cell: SampleSettings) -> str:
@@ -173,118 +160,91 @@ def _name_of(column: Mapping[str, Any], cell: SampleSettings) -> str:
 
 def _make(
     arguments: argparse.Namespace,
-    kind: Literal["sweep", "compare"],
+    kind: "Kind",
     cells: Sequence[SampleSettings],
     names: Sequence[str],
     axes: Sequence[Axis],
     about: str,
 ) -> int:
-    load_picture(arguments.picture)  # fail before anything is queued
-    choice = choice_given(arguments)
-    for cell in cells:
-        check_provider(cell, choice.provider)
-    folder = arguments.out if arguments.out is not None else paths.home()
-    paths.require_writable(folder)
-    stem = f"{arguments.picture.stem}_{kind}_{about}"
-    how = (arguments.align, getattr(arguments, "wipe", False), arguments.json)
-    return _run(Request(kind, cells, names, axes, choice, arguments.picture, folder, stem, *how))
-
-
-def _run(request: Request) -> int:
-    """Queue the cells, wait for them and write the sheet of those that succeeded."""
-    from img2vid.gallery.entries import Entries
+    """Queue the cells, wait for them, and write the sheet of those that succeeded; `about` is part of its file name."""
+    from img2vid.gallery.contact_sheet import ContactSheet
     from img2vid.gallery.studies import Studies
     from img2vid.jobs import wait
 
+    picture: Path = arguments.picture
+    load_picture(picture)  # fail before anything is queued
+    choice = choice_given(arguments)
+    for cell in cells:
+        check_provider(cell, choice.provider)
+    folder: Path = arguments.out if arguments.out is not None else paths.home()
+    paths.require_writable(folder)
     bar = StudyBar()
     with bar, wait.reserve_service() as service:
-        studies = Studies(service.store)
-        study = _begin(request, service)
-        asked = {cell.job: service.store.job(cell.job) for cell in study.cells}
-        # Ctrl-C cancels only the jobs that this command added.
-        ours = [asked[cell.job] for cell in study.cells if not cell.reused]
-        with wait.cancelling(service, ours):
-            wait.wait_for_jobs(service, list(asked.values()), lambda jobs: bar.update(request.kind, service, jobs))
-        if ours and (advice := service.store.model().advice):
-            say(advice)
-        jobs, made = studies.jobs(study), studies.made(study)
-        failures = _failures(request, jobs, made)
-        if not any(made):
+        studies, wanted = Studies(service.store), [(cell, choice) for cell in cells]
+        study = studies.begin(service, kind, wanted, picture.read_bytes(), picture.stem, picture.suffix, axes=axes)
+        _wait(service, study, bar)
+        found = [studies.measured(cell) for cell in bar.each("measuring", study.cells)]
+        failures = _failures(found, names)
+        if len(failures) == len(found):
             raise failures[0]
-        entries = Entries(service.store)
-        made = [entry and entries.measured(entry) for entry in bar.each("measuring", made)]
-    _write(request, study, jobs, made)
+    sheet = ContactSheet(study, found, names, arguments.align, getattr(arguments, "wipe", False))
+    name = f"{paths.safe_name(picture.stem)}_{kind}_{paths.safe_name(about)}.mp4"
+    files = sheet.write(folder.absolute() / name)
+    _print_result(sheet, {suffix: str(folder / file.name) for suffix, file in files.items()}, arguments.json)
     if not failures:
         return 0
     return 2 if all(isinstance(error, BadInput) for error in failures) else 1
 
 
-def _begin(request: Request, service: "JobService") -> "Study":
-    """Create the study, queue its jobs and print the estimate."""
-    from img2vid.gallery.studies import Studies
+def _wait(service: "JobService", study: "Study", bar: "StudyBar") -> None:
+    """Print the estimate and wait until all jobs have ended. Ctrl-C cancels those that this command added."""
+    from img2vid.jobs import wait
     from img2vid.jobs.eta import seconds_left
 
-    picture = request.picture.read_bytes()
-    wanted = [(cell, request.choice) for cell in request.cells]
-    studies = Studies(service.store)
-    study = studies.begin(
-        service, request.kind, wanted, picture, request.picture.stem, request.picture.suffix, axes=request.axes
-    )
+    jobs = {cell.job: service.store.job(cell.job) for cell in study.cells}
     reused = sum(cell.reused for cell in study.cells)
-    jobs = [service.store.job(cell.job) for cell in study.cells if not cell.reused]
-    seconds = seconds_left(service.store, jobs) if jobs else None
+    added = [jobs[cell.job] for cell in study.cells if not cell.reused]
+    seconds = seconds_left(service.store, added) if added else None
     about = "" if seconds is None else f", about {timedelta(seconds=math.ceil(seconds))}"
-    say(f"{request.picture.stem}: {len(study.cells)} videos, {reused} reused, {len(jobs)} to make{about}")
-    return study
+    say(f"{study.picture_name}: {len(study.cells)} videos, {reused} reused, {len(added)} to make{about}")
+    with wait.cancelling(service, added):
+        wait.wait_for_jobs(service, list(jobs.values()), lambda now: bar.update(study.kind, service, now))
+    if added and (advice := service.store.model().advice):
+        say(advice)
 
 
-def _failures(request: Request, jobs: Sequence["Job | None"], made: Sequence["Entry | None"]) -> list[Img2VidError]:
+def _failures(cells: Sequence["CellStatus"], names: Sequence[str]) -> list[Img2VidError]:
     """Return the errors of the cells without a video, and print them if other cells succeeded."""
-    from img2vid.gallery import contact_sheet
+    failed = [(name, _error_of(cell)) for name, cell in zip(names, cells, strict=True) if cell.entry is None]
+    if len(failed) < len(cells):
+        for name, error in failed:
+            say(f"{name}: {error}")
+    return [error for _, error in failed]
+
+
+def _error_of(cell: "CellStatus") -> Img2VidError:
     from img2vid.jobs import wait
     from img2vid.jobs.job import State
 
-    failures: list[Img2VidError] = []
-    for name, job, entry in zip(request.names, jobs, made, strict=True):
-        if entry is None:
-            if job is None or job.state is State.DONE:
-                failures.append(Img2VidError(f"the video no longer exists ({contact_sheet.state_of(job)})"))
-            else:
-                failures.append(wait.error_of(job))
-            if any(made):
-                say(f"{name}: {failures[-1]}")
-    return failures
+    if cell.job is None or cell.job.state is State.DONE:
+        return Img2VidError(f"the video no longer exists ({cell.state})")
+    return wait.error_of(cell.job)
 
 
-def _write(request: Request, study: "Study", jobs: Sequence["Job | None"], made: Sequence["Entry | None"]) -> None:
-    """Write the sheet's three files and print their paths."""
-    from img2vid.gallery import contact_sheet
-    from img2vid.jobs.inputs import safe_name
-
-    compared = contact_sheet.compare_sheet(request.names, jobs, made)
-    sheet = contact_sheet.sweep_sheet(study, jobs, made) if request.axes else compared
-    cells = sheet.clips()
-    path = request.folder.absolute() / f"{safe_name(request.stem)}.mp4"
-    files = contact_sheet.write(path, study, sheet, cells, request.align, wipe=request.wipe)
-    _print_result(request, study, sheet, files)
-
-
-def _print_result(request: Request, study: "Study", sheet: "ContactSheet", files: Mapping[str, Path]) -> None:
-    shown = {suffix: str(request.folder / file.name) for suffix, file in files.items()}
-    if request.as_json:
-        cells = [
-            {
-                **named,
-                "state": "done" if entry else reason,
-                "reused": cell.reused,
-                "video": str(entry.result.video) if entry else None,
-            }
-            for named, entry, reason, cell in zip(sheet.named, sheet.made, sheet.reasons(), study.cells, strict=True)
-        ]
-        line = json.dumps({"video": shown[".mp4"], "sheet": shown[".png"], "table": shown[".csv"], "cells": cells})
-    else:
-        line = "\n".join(shown[suffix] for suffix in (".mp4", ".png", ".csv"))
-    print_line(line)
+def _print_result(sheet: "ContactSheet", files: Mapping[str, str], as_json: bool) -> None:
+    if not as_json:
+        print_line("\n".join(files[suffix] for suffix in (".mp4", ".png", ".csv")))
+        return
+    cells = [
+        {
+            **named,
+            "state": cell.reason,
+            "reused": cell.cell.reused,
+            "video": str(cell.entry.result.video) if cell.entry else None,
+        }
+        for named, cell in zip(sheet.named, sheet.cells, strict=True)
+    ]
+    print_line(json.dumps({"video": files[".mp4"], "sheet": files[".png"], "table": files[".csv"], "cells": cells}))
 
 
 class StudyBar(Bar):

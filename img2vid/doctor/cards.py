@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from img2vid import paths
 from img2vid.doctor.report import Finding, note, ok, problem
 from img2vid.hardware import BUILDS, Capability, Card, old_driver
+from img2vid.remedies import import_remedy, reinstall_steps, setup_command
 
 GIB = 2**30
-RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 NEWEST_DRIVER = "install the newest driver from https://www.nvidia.com/drivers"
 RESTART = f"Restart the computer. If that does not help, {NEWEST_DRIVER}."
+PREFERRED = ("cu118", "cu130", "cu126", "cu128")
+"""Builds in the order in which they are suggested; if the driver is too old for all, the last that fits the GPU."""
 LITTLE_CARD_MEMORY, MUCH_CARD_MEMORY = 5.5, 7.5
 """GPU memory in GiB below which full models are impractical, or need a smaller decode_t; see docs/performance.md.
 
@@ -73,15 +76,15 @@ def judge_torch(facts: TorchFacts | None, reason: str, installed: Sequence[Card]
     """Check that torch can be imported and works, and that its build can use the installed GPU."""
     if facts is None:
         return problem(
-            "torch", f"torch or one of its dependencies cannot be imported: {reason}.", _import_remedy(reason)
+            "torch", f"torch or one of its dependencies cannot be imported: {reason}.", import_remedy(reason)
         )
     if facts.cpu_fault:
         found = f"{facts.build} fails on the CPU: {facts.cpu_fault}."
-        return problem("torch", found, f"Reinstall: {_reinstall_steps()}.")
+        return problem("torch", found, f"Reinstall: {reinstall_steps()}.")
     if installed and not (facts.cuda or facts.hip):
         card = installed[0]
         found = f"{facts.build} cannot use the {card.name}."
-        return problem("torch", found, _install_build(card.capability, card.driver))
+        return problem("torch", found, _cuda_build(card))
     return ok("torch", f"{facts.build} works on the CPU.")
 
 
@@ -182,39 +185,30 @@ def _no_card(facts: TorchFacts) -> Finding:
     return note("graphics card", "No NVIDIA GPU found; videos run on the CPU.", remedy)
 
 
+def _cuda_build(card: Card) -> str:
+    """Return the remedy for a CPU build: set-up installs the default build on Linux, if the card and driver fit it."""
+    newest = BUILDS["cu130"]
+    fits = newest.fits(card.capability) and old_driver(newest.tag, card.driver, windows=False) is None
+    if sys.platform == "linux" and not paths.IS_INSTALLED and fits:
+        return f"Run `{setup_command()} --torch cuda`."
+    return _install_build(card.capability, card.driver)
+
+
 def _install_build(capability: Capability | None, driver: str) -> str:
     """Return the remedy that installs a suitable torch build, preceded by a driver update if the driver is too old."""
     if capability is not None and capability < BUILDS["cu118"].oldest:
         return "No torch build supports this GPU. Use another GPU, or the CPU with `--device cpu`."
-    build = BUILDS["cu118" if BUILDS["cu118"].fits(capability) else "cu128"]
+    windows, python = sys.platform == "win32", sys.version_info[:2]
+    suited = [one for name in PREFERRED if (one := BUILDS[name]).fits(capability) and one.has_python(python)]
+    build = next((one for one in suited if driver and not old_driver(one.tag, driver, windows)), suited[-1])
     command = f'"{sys.executable}" -m pip install {" ".join(build.packages)} --index-url {build.index}'
-    floor = old_driver(build.tag, driver, sys.platform == "win32") if driver else None
+    floor = old_driver(build.tag, driver, windows) if driver else None
     first = f"{_sentence(NEWEST_DRIVER)} (at least {floor}), then run" if floor else "Run"
     return f"{first} `{command}`."
 
 
 def _sentence(words: str) -> str:
     return words[0].upper() + words[1:]
-
-
-def _import_remedy(reason: str) -> str:
-    if "DLL" in reason or "WinError 126" in reason or "WinError 1114" in reason:
-        return f"Install Microsoft's Visual C++ runtime ({RUNTIME}). If that does not help, {_reinstall_steps()}."
-    if "torchvision::" in reason:
-        return f"torch and torchvision come from different builds. Reinstall: {_reinstall_steps()}."
-    if "ModuleNotFoundError" in reason:
-        return f"Install the missing package: run `{setup_command()}`."
-    return f"Reinstall: {_reinstall_steps()}."
-
-
-def setup_command() -> str:
-    """Return the command that installs missing packages."""
-    return r"py scripts\run.py --setup-only" if sys.platform == "win32" else "python3 scripts/run.py --setup-only"
-
-
-def _reinstall_steps() -> str:
-    again = "run install_windows.ps1" if sys.platform == "win32" else f"run `{setup_command()}`"
-    return f"delete the folder .venv and {again}"
 
 
 def _driver(installed: Sequence[Card]) -> str:

@@ -34,11 +34,12 @@ def judge_checkpoint(version: "ModelVersion", path: Path, size: int, fault: str 
     not read. A size other than the published one is fine if the header matches; float16 copies exist.
     """
     found = f"{version.name}: {path}, {_words(size)}"
-    if version.bytes is not None and not _size_fits(size, version.bytes):
+    single = version.unet is None and not path.is_dir()
+    if version.bytes is not None and single and not _size_fits(size, version.bytes):
         found += f" (published size: {_words(version.bytes)})"
     if fault:
         return problem("checkpoint", f"{version.name}: {fault}.", _replacement_remedy(version))
-    if path.suffix != ".safetensors":
+    if path.suffix != ".safetensors" and not path.is_dir():
         remedy = "Use the .safetensors file if available. A pickled file needs `--allow-pickle`."
         return note("checkpoint", f"{found}, is not a .safetensors file and was not checked.", remedy)
     if fault is None:

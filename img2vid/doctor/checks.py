@@ -10,6 +10,7 @@ from img2vid.doctor import cards, checkpoints, machine, processor
 from img2vid.doctor.probe_process import Answers, Question, run_probe
 from img2vid.doctor.report import Finding, problem
 from img2vid.hardware import Card, find_cards
+from img2vid.remedies import import_remedy
 
 if TYPE_CHECKING:
     from img2vid.versions import ModelVersion
@@ -45,10 +46,12 @@ def guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
     """Return the findings of a check, or a single problem if it raises."""
     try:
         return check()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure becomes a finding, and the other checks run
-        reason = " ".join(str(error).split())[:400].rstrip(".")
-        remedy = f"Run `{cards.setup_command()}`." if isinstance(error, ModuleNotFoundError) else REPORT_IT
-        return [problem(name, f"Check failed: {type(error).__name__}: {reason}.", remedy)]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - any failure becomes a finding; panics of Rust are no Exceptions
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:400].rstrip('.')}"
+        remedy = import_remedy(reason) if isinstance(error, ImportError) else REPORT_IT
+        return [problem(name, f"Check failed: {reason}.", remedy)]
 
 
 def _read_versions(found: Found) -> list[Finding]:
@@ -65,9 +68,9 @@ def _gather(found: Found) -> list[Finding]:
     found.installed = find_cards().cards
     there = [(version, version.checkpoint_path) for version in found.versions]
     questions = [
-        Question(version.name, version.config_path, path)
+        Question(version.name, version.config_path, path, version.unet_path)
         for version, path in there
-        if path is not None and path.suffix == ".safetensors"
+        if path is not None and (path.suffix == ".safetensors" or path.is_dir())
     ]
     found.answers = run_probe(questions)
     return []
@@ -103,7 +106,7 @@ def _checkpoints(found: Found) -> list[Finding]:
         path, topic = version.checkpoint_path, f"checkpoint {version.name}"
         if path is not None:
             facts, reason = found.answers.facts.get(topic), found.answers.reason(topic)
-            findings.append(checkpoints.judge_checkpoint(version, path, path.stat().st_size, facts, reason))
+            findings.append(checkpoints.judge_checkpoint(version, path, version.size_on_disk, facts, reason))
     return findings
 
 
@@ -121,6 +124,9 @@ CHECKS: dict[str, Callable[[Found], list[Finding]]] = {
     "graphics card": _cards,
     "card memory": _card_memory,
     "memory": lambda found: [machine.check_memory()],
+    "paging file": lambda found: machine.check_commit_limit(
+        {version.name: version.size_on_disk for version in found.versions if version.files}
+    ),
     "disk": lambda found: machine.check_disk(paths.home(), paths.checkpoint_folders()),
     "home": lambda found: [machine.check_home(paths.home())],
     "video encoder": lambda found: [machine.check_encoder()],

@@ -38,7 +38,6 @@ PACKAGES = (
     "dask",
     "distributed",
     "pydantic",
-    "omegaconf",
     "huggingface_hub",
     "psutil",
     "rich",

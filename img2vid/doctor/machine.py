@@ -9,14 +9,15 @@ import socket
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
-from img2vid.doctor.cards import setup_command
+from img2vid import NEWEST, OLDEST, SUPPORTED, paths, windows
 from img2vid.doctor.report import Finding, note, ok, problem
+from img2vid.errors import AUTOMATIC_PAGING_FILE
+from img2vid.remedies import setup_command
 
-OLDEST, NEWEST = (3, 10), (3, 13)
 GIB = 2**30
 GB = 10**9
 FULL_MODEL = 10 * GB
@@ -24,6 +25,8 @@ FULL_MODEL = 10 * GB
 SOME_VIDEOS = 2 * GB
 ONE_VIDEO = GB // 5
 ENOUGH_MEMORY, LITTLE_MEMORY, LITTLE_FREE = 12 * GIB, 3 * GIB, 2 * GIB
+BESIDES_WEIGHTS = 4 * GIB
+"""Estimated bytes of Python, torch with CUDA and a clip."""
 PORT = 8501
 """Streamlit's default port."""
 
@@ -31,11 +34,12 @@ PORT = 8501
 def judge_python(version: tuple[int, int, int], bits: int, place: str) -> Finding:
     """Judge whether img2vid runs on this Python. bits: 32 or 64; place: path of the interpreter."""
     found = f"Python {'.'.join(map(str, version))}, {bits}-bit, {place}."
-    oldest, newest = (".".join(map(str, one)) for one in (OLDEST, NEWEST))
-    if not OLDEST <= version[:2] <= NEWEST:
-        return problem("Python", found, f"Install 64-bit Python {oldest} to {newest} from https://www.python.org.")
+    if version[:2] < OLDEST:
+        return problem("Python", found, f"Install 64-bit Python {SUPPORTED} from https://www.python.org.")
     if bits != 64:
         return problem("Python", found, "Install 64-bit Python from https://www.python.org; torch requires it.")
+    if version[:2] > NEWEST:
+        return note("Python", found, f"img2vid is tested with Python {SUPPORTED}. Use one of these if it fails.")
     return ok("Python", found)
 
 
@@ -50,8 +54,10 @@ def check_packages(requirements: Path) -> Finding:
     found = (re.match(r"[A-Za-z0-9][\w.-]*", line) for line in lines)
     names = [match[0] for match in found if match]
     missing = [name for name in names if not _is_installed(name)]
+    remedy = f"Run `{setup_command()}`."
+    if fault := paths.setup_fault():
+        return problem("packages", f"{fault[0].upper()}{fault[1:]}.", remedy)
     if missing:
-        remedy = f"Run `{setup_command()}`."
         return problem("packages", f"Not installed for this Python: {', '.join(missing)}.", remedy)
     return ok("packages", f"All {len(names)} packages of {requirements.name} are installed.")
 
@@ -85,6 +91,29 @@ def check_memory() -> Finding:
     return judge_memory(memory.total, memory.available)
 
 
+def judge_commit_limit(limit: int, grows: bool, checkpoints: Mapping[str, int]) -> Finding:
+    """Compare the bytes that Windows lets all programs allocate with what the installed versions need.
+
+    grows: whether Windows enlarges the paging file. checkpoints: file sizes by version. Windows reserves memory for the
+    whole file while it is read, and the weights in half precision wait in memory for the GPU.
+    """
+    found = f"Memory and paging file together hold {limit / GIB:.1f} GiB."
+    needs = {name: size * 3 // 2 + BESIDES_WEIGHTS for name, size in checkpoints.items()}
+    short = [name for name, need in needs.items() if need > limit]
+    if not short:
+        return ok("paging file", found)
+    if grows:
+        return ok("paging file", f"{found} Windows enlarges the paging file when needed.")
+    found += f" {' and '.join(short)} may need {max(needs[name] for name in short) / GIB:.0f} GiB."
+    return note("paging file", found, f"{AUTOMATIC_PAGING_FILE[0].upper()}{AUTOMATIC_PAGING_FILE[1:]}.")
+
+
+def check_commit_limit(checkpoints: Mapping[str, int]) -> list[Finding]:
+    """Check the paging file, on Windows only."""
+    limit = windows.commit_limit()
+    return [] if limit is None else [judge_commit_limit(limit, windows.paging_file_grows(), checkpoints)]
+
+
 def judge_disk(check: str, folder: Path, free: int) -> Finding:
     """Judge the free space of a folder. check: "disk: home" for videos, else for checkpoints; free: bytes."""
     found = f"{free / GB:.1f} GB free in {folder}."
@@ -102,8 +131,8 @@ def check_disk(home: Path, checkpoints: Sequence[Path]) -> list[Finding]:
     """Check the free space of the home, which need not exist, and of the checkpoint folders; note missing ones."""
     findings = [judge_disk("disk: home", home, shutil.disk_usage(nearest(home)).free)]
     for folder in checkpoints:
-        if folder.is_dir():
-            findings.append(judge_disk("disk: models", folder, shutil.disk_usage(folder).free))
+        if folder.is_dir() or folder == paths.user_folder() / "checkpoints":  # created by the first download
+            findings.append(judge_disk("disk: models", folder, shutil.disk_usage(nearest(folder)).free))
         else:
             remedy = "Create the folder, or correct IMG2VID_CHECKPOINTS."
             findings.append(note("disk: models", f"The folder {folder} does not exist.", remedy))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from img2vid import paths
+from img2vid.errors import EngineUnavailable
 
 TIMEOUT = 240.0
 """Seconds for all topics; the first import of torch after an installation can take minutes on a slow disk."""
@@ -26,6 +27,7 @@ class Question:
     version: str
     config: Path
     checkpoint: Path
+    unet: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Answers:
 
 def run_probe(questions: Sequence[Question]) -> Answers:
     """Run the subprocess and collect its results."""
-    request = json.dumps([[one.version, str(one.config), str(one.checkpoint)] for one in questions])
+    request = json.dumps([[one.version, *map(str, (one.config, one.checkpoint, one.unet or ""))] for one in questions])
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     # UTF-8 regardless of the console: Windows pipes default to a legacy code page.
     environment = {
@@ -100,6 +102,7 @@ def _answer(topic: str, check: Callable[[], object]) -> bool:
     try:
         row["facts"] = check()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken package may raise anything
+        error = error.__cause__ if isinstance(error, EngineUnavailable) and error.__cause__ else error
         row["reason"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400].rstrip('.')}"
     sys.__stdout__.write(json.dumps(row) + "\n")  # pyright: ignore[reportOptionalMemberAccess] - a pipe is there
     sys.__stdout__.flush()  # pyright: ignore[reportOptionalMemberAccess]
@@ -121,9 +124,9 @@ def main() -> None:
     from img2vid.engine import probe
 
     _answer("processor", probe.processor_facts)
-    for version, config, checkpoint in questions:
-        place, file = Path(config), Path(checkpoint)
-        _answer(f"checkpoint {version}", lambda place=place, file=file: probe.checkpoint_fault(place, file))
+    for version, *texts in questions:
+        files = [Path(text) for text in texts if text]
+        _answer(f"checkpoint {version}", lambda files=files: probe.checkpoint_fault(*files))
     _answer("sgm", probe.sgm_fault)
 
 

@@ -48,11 +48,13 @@ _NAMED = re.compile(
 )
 _BEARER = re.compile(r"(?P<name>\b(?:bearer|basic)\s+|\bauthorization[\"']?\s*[=:]\s*)(?P<value>\S+(?: \S+)?)", re.I)
 _MAIL = re.compile(r"[^\s@<>'\"(),;:]+@[^\s@<>'\"(),;:]+")
+_WINDOWS = r"[A-Za-z]:[\\/]|\\\\(?:[?.]\\)?|//(?=[\w.$-]+[\\/])|\\(?=(?:Users|Documents and Settings)[\\/])"
+"""Beginnings of Windows paths: drive, UNC with either slash, \\\\?\\, and the users' folder of the current drive."""
 _PATH = re.compile(
-    r"(?P<quote>['\"`])(?P<quoted>(?:/|~[\w.-]*[/\\]|[A-Za-z]:[\\/]|\\\\)[^'\"`\n]*)(?P=quote)"
-    # An unquoted path ends at a space, unless more path segments follow.
-    r"|(?<![\w.:/\\~\ue001-])(?:/(?=[^\s/])|~[\w.-]*[/\\]|[A-Za-z]:[\\/]|\\\\)"
-    r"[^\s'\"`<>|*?,;()\[\]]*(?: [^\s'\"`<>|*?,;:()\[\]/\\]+(?=[/\\])[^\s'\"`<>|*?,;()\[\]]*)*"
+    rf"(?P<quote>['\"`])(?P<quoted>(?:/|~[\w.-]*[/\\]|{_WINDOWS})[^'\"`\n]*)(?P=quote)"
+    # An unquoted path ends at a space, unless the rest of a name with spaces and more path segments follow.
+    rf"|(?<![\w.:/\\~\ue001-])(?:/(?=[^\s/])|~[\w.-]*[/\\]|{_WINDOWS})"
+    r"[^\s'\"`<>|*?,;()\[\]]*(?:(?: +[^\s'\"`<>|*?,;:()\[\]/\\]+){1,8}(?=[/\\])[^\s'\"`<>|*?,;()\[\]]*)*"
 )
 _ADDRESS = re.compile(r"(?<![\w.=])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])(?::\d+)?")
 _PACKAGES = re.compile(r"[/\\]((?:site|dist)-packages[/\\].*)")
@@ -92,9 +94,10 @@ class Redaction:
     def _places(self, text: str, cover: Callable[[str], str]) -> str:
         """Replace known folders by their placeholders and keep the rest of the path."""
         for place, stands in sorted(self.places.items(), key=lambda one: len(one[0]), reverse=True):
-            for spelled in {place, place.replace("\\", "/"), place.replace("\\", "\\\\")}:
-                whole = rf"(?<![\w./\\~-]){re.escape(spelled)}(?!\w|[.-]\w)"
-                text = re.sub(whole, lambda _, stands=stands: cover(stands), text, flags=re.IGNORECASE)
+            # Python and Windows mix slashes, and repr doubles backslashes.
+            spelled = r"[\\/]+".join(map(re.escape, re.split(r"[\\/]+", place)))
+            whole = rf"(?<![\w./\\~-]){spelled}(?!\w|[.-]\w)"
+            text = re.sub(whole, lambda _, stands=stands: cover(stands), text, flags=re.IGNORECASE)
         return text
 
     def _words(self, text: str, cover: Callable[[str], str]) -> str:
@@ -125,8 +128,8 @@ def of_this_computer(
         places.setdefault(prefix, "<python>")
     places.setdefault(tempfile.gettempdir(), "<temp>")
     return Redaction(
-        # A top-level folder such as /usr is not private, and is the prefix of many paths.
-        {place: stands for place, stands in places.items() if len(Path(place).parts) > 2},
+        # A drive, and on POSIX a top-level folder such as /usr, is not private and is the prefix of many paths.
+        {place: stands for place, stands in places.items() if len(Path(place).parts) > (1 if Path(place).drive else 2)},
         {**(words or {}), **_names(environment)},
         [value for name, value in environment.items() if SECRET_NAME.search(name)],
     )

@@ -3,6 +3,7 @@
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -71,10 +72,14 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def print_page(findings: Sequence[Finding]) -> None:
     """Print the findings on standard output, as a table if it is a terminal."""
-    if not sys.stdout.isatty():
-        sys.stdout.write("\n".join([*map(_plain, findings), summary(findings)]) + "\n")
-        return
-    # Lazy: a broken package must not prevent the report about it.
+    if sys.stdout.isatty():
+        with suppress(ImportError):  # a broken package must not prevent the report about it
+            _print_table(findings)
+            return
+    sys.stdout.write("\n".join([*map(_plain, findings), summary(findings)]) + "\n")
+
+
+def _print_table(findings: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,7 +1,7 @@
-"""Conditioning of the network: embeddings of an image and three scalars, computed by named embedders."""
+"""Conditioning of the network: embeddings of an image and of numbers, computed by named embedders."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from img2vid.engine.config import (
     ImagePredictionEmbedderConfig,
     TimestepEmbedderConfig,
 )
-from img2vid.engine.interface import Conditioning
+from img2vid.engine.interface import PER_FRAME, Conditioning, ConditioningSettings
 from img2vid.engine.nets.autoencoder import Autoencoder, Decoder, Encoder
 from img2vid.engine.nets.blocks import sinusoidal_embedding
 from img2vid.engine.nets.clip import OpenCLIPImageEmbedder
@@ -46,14 +46,14 @@ class FrameEncoder(nn.Module):
 
 
 class TimestepEmbedder(nn.Module):
-    """Sinusoidal embedding of a scalar, without weights."""
+    """Sinusoidal embedding of a number, without weights."""
 
     def __init__(self, config: TimestepEmbedderConfig) -> None:
         super().__init__()
         self.outdim = config.outdim
 
     def forward(self, value: Tensor) -> Tensor:
-        """(1,) -> (1, outdim)."""
+        """(n,) -> (n, outdim)."""
         return sinusoidal_embedding(value, self.outdim)
 
 
@@ -84,6 +84,11 @@ class Conditioner(nn.Module):
         """Return the embedder of `input_key`."""
         return self.embedders[self.input_keys.index(input_key)]
 
+    @property
+    def is_per_frame(self) -> bool:
+        """True if the vector differs between frames."""
+        return any(key in PER_FRAME for key in self.input_keys)
+
     def embed_image(self, image: Tensor) -> Tensor:
         """(1, 3, H, W) -> (1, 1, D)."""
         return self.embedder("cond_frames_without_noise")(image)
@@ -92,25 +97,28 @@ class Conditioner(nn.Module):
         """(1, 3, H, W) -> (1, z, h, w)."""
         return self.embedder("cond_frames")(frame)
 
-    def embed_scalars(self, values: dict[str, float], device: torch.device) -> Tensor:
-        """Return the scalar embeddings, concatenated in the order of the configuration, as (1, adm)."""
-        parts = [
-            cast(Tensor, embedder(torch.tensor([values[key]], dtype=torch.float32, device=device)))
-            for key, embedder in zip(self.input_keys, self.embedders, strict=True)
-            if isinstance(embedder, TimestepEmbedder)
-        ]
-        return torch.cat(parts, dim=1)
+    def embed_numbers(self, values: Mapping[str, Sequence[float]], device: torch.device) -> Tensor:
+        """Return the embeddings of n numbers per key, concatenated in the order of the configuration, as (n, adm)."""
+
+        def embed(numbers: Sequence[float], embedder: TimestepEmbedder) -> Tensor:
+            distinct = numbers if len(set(numbers)) > 1 else numbers[:1]  # equal numbers give equal bits
+            embedded: Tensor = embedder(torch.tensor(distinct, dtype=torch.float32, device=device))
+            return embedded.expand(len(numbers), -1)
+
+        embedders = zip(self.input_keys, self.embedders, strict=True)
+        return torch.cat([embed(values[key], e) for key, e in embedders if isinstance(e, TimestepEmbedder)], dim=1)
 
     def clip(
-        self, image_embedding: Tensor, frame_latents: Tensor, scalars: dict[str, float], num_frames: int
+        self, image_embedding: Tensor, frame_latents: Tensor, settings: ConditioningSettings
     ) -> tuple[Conditioning, Conditioning]:
-        """Return the conditional and the unconditional conditioning of `num_frames` frames.
+        """Return the conditional and the unconditional conditioning of all frames.
 
         Both image embeddings are zero in the unconditional one. image_embedding: (1, 1, D) from `embed_image`.
-        frame_latents: (1, z, h, w) from `encode_frame`. scalars: fps_id, motion_bucket_id and cond_aug by name.
+        frame_latents: (1, z, h, w) from `encode_frame`.
         """
+        num_frames = settings.num_frames
         crossattn = image_embedding.expand(num_frames, -1, -1)
         concat = frame_latents.expand(num_frames, -1, -1, -1)
-        vector = self.embed_scalars(scalars, image_embedding.device).expand(num_frames, -1)
+        vector = self.embed_numbers(settings.numbers(self.input_keys), image_embedding.device)
         cond = Conditioning(crossattn, concat, vector)
         return cond, Conditioning(torch.zeros_like(crossattn), torch.zeros_like(concat), vector)

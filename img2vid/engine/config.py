@@ -9,18 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from yaml import YAMLError
 
-from img2vid.errors import ConfigError
+from img2vid.engine.config_tree import load_tree
+from img2vid.errors import ConfigError, shown
 
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Groups = Annotated[int, Field(gt=0, multiple_of=32)]
+Positive = Annotated[int, Field(gt=0, le=65_536)]
+Blocks = Annotated[int, Field(gt=0, le=100)]
+Levels = Annotated[list[Blocks], Field(min_length=1, max_length=10)]
+Groups = Annotated[int, Field(gt=0, le=65_536, multiple_of=32)]
 """Channel count; group normalization needs a multiple of 32."""
-Kernel = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=3, max_length=3)]
+Kernel = Annotated[list[Blocks], Field(min_length=3, max_length=3)]
 
 
 class Node(BaseModel):
@@ -31,6 +30,10 @@ class Node(BaseModel):
 
 class Ignored(Node):
     """Target that only training uses."""
+
+
+class IdentityConfig(Ignored):
+    """Module that is absent, such as the encoder of a first stage that only decodes."""
 
 
 class _NestedError(ValueError):
@@ -51,7 +54,7 @@ def _first_problem(error: ValidationError) -> tuple[str, str]:
     message = first["msg"].removeprefix("Value error, ")
     if cause is None and first["type"] != "missing":
         message += f" (given: {str(first['input'])[:80]})"
-    return place or "the top", message
+    return shown(place) or "the top", message
 
 
 def _resolve(value: object) -> object:
@@ -64,7 +67,7 @@ def _resolve(value: object) -> object:
     target = node["target"]
     if not isinstance(target, str) or target not in TARGETS:
         known = ", ".join(sorted(TARGETS))
-        raise ValueError(f"unknown target {target!r}; choose one of {known}")
+        raise ValueError(f"unknown target {shown(repr(target))}; choose one of {known}")
     try:
         return TARGETS[target].model_validate(node.get("params") or {})
     except ValidationError as error:
@@ -91,16 +94,16 @@ class VideoUNetConfig(Node):
     in_channels: Positive
     out_channels: Positive
     model_channels: Groups
-    channel_mult: Annotated[list[Positive], Field(min_length=1)]
-    num_res_blocks: Positive
+    channel_mult: Levels
+    num_res_blocks: Blocks
     attention_resolutions: list[Positive]
     context_dim: Positive
     adm_in_channels: Positive
     num_classes: Literal["sequential"]
     num_head_channels: int = -1
     num_heads: int = -1
-    transformer_depth: Positive | list[Positive] = 1
-    transformer_depth_middle: Positive | None = None
+    transformer_depth: Blocks | Levels = 1
+    transformer_depth_middle: Blocks | None = None
     use_linear_in_transformer: bool = False
     extra_ff_mix_layer: bool = False
     """Ignored: the reference sets the inner width of its blocks, which always adds that layer."""
@@ -108,7 +111,7 @@ class VideoUNetConfig(Node):
     merge_strategy: Literal["learned_with_images", "learned", "fixed"] = "fixed"
     merge_factor: float = 0.5
     video_kernel_size: Kernel = Field(default=[3, 3, 3])
-    max_ddpm_temb_period: Positive = 10_000
+    max_ddpm_temb_period: Annotated[int, Field(gt=0, le=10**9)] = 10_000
     spatial_transformer_attn_type: Literal["softmax", "softmax-xformers"] = "softmax"
     use_checkpoint: bool = False
     dropout: float = 0.0
@@ -153,8 +156,8 @@ class AutoencoderConfig(Node):
 
     z_channels: Positive
     ch: Groups
-    ch_mult: Annotated[list[Positive], Field(min_length=1)]
-    num_res_blocks: Positive
+    ch_mult: Levels
+    num_res_blocks: Blocks
     in_channels: Positive
     out_ch: Positive
     double_z: Literal[True] = True
@@ -181,7 +184,7 @@ class EncoderConfig(AutoencoderConfig):
 class DecoderConfig(AutoencoderConfig):
     """Decoder that processes frames independently, with num_res_blocks + 1 blocks per level."""
 
-    num_res_blocks: Count
+    num_res_blocks: Annotated[int, Field(ge=0, le=100)]
 
 
 class VideoDecoderConfig(DecoderConfig):
@@ -207,9 +210,9 @@ class AutoencoderKLModeOnlyConfig(AutoencoderKLConfig):
 
 
 class AutoencodingEngineConfig(Node):
-    """Encoder and decoder without convolutions between them and the latents."""
+    """Encoder, if any, and decoder without convolutions between them and the latents."""
 
-    encoder_config: Annotated[EncoderConfig, Resolved]
+    encoder_config: Annotated[EncoderConfig | IdentityConfig, Resolved]
     decoder_config: Annotated[VideoDecoderConfig | DecoderConfig, Resolved]
     regularizer_config: Annotated[Ignored, Resolved]
     loss_config: Annotated[Ignored | None, Resolved] = None
@@ -219,7 +222,7 @@ class AutoencodingEngineConfig(Node):
 class OpenCLIPImageConfig(Node):
     """Vision tower of an OpenCLIP architecture. `version` names weights to download and is ignored."""
 
-    arch: str = "ViT-H-14"
+    arch: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "ViT-H-14"
     version: str | None = None
     freeze: bool = True
     antialias: bool = True
@@ -245,9 +248,9 @@ class FrameEncoderConfig(Node):
 
 
 class TimestepEmbedderConfig(Node):
-    """Sinusoidal embedding of one scalar."""
+    """Sinusoidal embedding of one number, which may differ between frames."""
 
-    outdim: Annotated[int, Field(gt=0, multiple_of=2)]
+    outdim: Annotated[int, Field(gt=0, le=65_536, multiple_of=2)]
 
 
 EmbedderConfig = ImagePredictionEmbedderConfig | FrameEncoderConfig | TimestepEmbedderConfig
@@ -258,6 +261,8 @@ EXPECTED_KIND: dict[str, type[Node]] = {
     "fps_id": TimestepEmbedderConfig,
     "motion_bucket_id": TimestepEmbedderConfig,
     "cond_aug": TimestepEmbedderConfig,
+    "polars_rad": TimestepEmbedderConfig,
+    "azimuths_rad": TimestepEmbedderConfig,
 }
 """Kind of embedder for each supported input key."""
 
@@ -286,14 +291,14 @@ class EmbedderEntry(BaseModel):
         expected = EXPECTED_KIND.get(self.input_key)
         if expected is None or not isinstance(self.embedder, expected):
             keys = ", ".join(EXPECTED_KIND)
-            raise ValueError(f"unsupported embedder for {self.input_key!r}; img2vid conditions on {keys}")
+            raise ValueError(f"unsupported embedder for {shown(repr(self.input_key))}; img2vid conditions on {keys}")
         return self
 
 
 class ConditionerConfig(Node):
     """Embedders in the order of their numbers in the checkpoint."""
 
-    emb_models: Annotated[list[EmbedderEntry], Field(min_length=1)]
+    emb_models: Annotated[list[EmbedderEntry], Field(min_length=1, max_length=20)]
 
     @model_validator(mode="after")
     def _complete(self) -> "ConditionerConfig":
@@ -327,6 +332,11 @@ class DiffusionConfig(Node):
         if vector != takes:
             raise ValueError(f"the embedders produce {vector} values, but the network expects {takes}")
         return self
+
+    @property
+    def input_keys(self) -> list[str]:
+        """Input keys of the embedders, in the order of their numbers in the checkpoint."""
+        return [entry.input_key for entry in self.conditioner_config.emb_models]
 
     @property
     def first_stage(self) -> AutoencoderConfig:
@@ -364,7 +374,7 @@ TARGETS: dict[str, type[Node]] = {
     "sgm.modules.diffusionmodules.model.Encoder": EncoderConfig,
     "sgm.modules.diffusionmodules.model.Decoder": DecoderConfig,
     "sgm.modules.autoencoding.temporal_ae.VideoDecoder": VideoDecoderConfig,
-    "torch.nn.Identity": Ignored,
+    "torch.nn.Identity": IdentityConfig,
 }
 
 
@@ -374,20 +384,6 @@ def load_config(path: Path) -> DiffusionConfig:
     Raise ConfigError with the file, the path in it, the value found and the values allowed.
     """
     return _validate(load_tree(path), path)
-
-
-def load_tree(path: Path) -> dict[str, Any]:
-    """Return the configuration as nested mappings with interpolations resolved; targets are not validated."""
-    try:
-        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no model configuration {path}") from error
-    except (OmegaConfBaseException, YAMLError, OSError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be read as a model configuration: {reason}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is not a model configuration: expected a mapping with the key model at the top")
-    return cast(dict[str, Any], tree)
 
 
 def _validate(tree: Mapping[str, Any], path: Path) -> DiffusionConfig:

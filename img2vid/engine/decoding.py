@@ -11,8 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from img2vid.engine.interface import DTYPES, Precision
+from img2vid.engine.interface import DTYPES
 from img2vid.errors import BadInput
+from img2vid.options import Precision
 
 NAMES: dict[torch.dtype, str] = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 

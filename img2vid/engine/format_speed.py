@@ -1,7 +1,8 @@
 """Speed of number formats on the CPU; few CPUs are faster in a 16-bit format than in float32."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -22,10 +23,20 @@ def slowdown(precision: str) -> float:
     Measured once per process, in about 0.1 s: a matrix product and a convolution, the fastest of three runs each.
     Instruction sets do not predict it, because PyTorch selects a kernel for each operation.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # timing with several threads is unreliable while other programs use the cores
-    try:
+    with one_thread():
         return _seconds(FORMATS[precision]) / _seconds(torch.float32)
+
+
+@contextmanager
+def one_thread() -> Generator[int, None, None]:
+    """Use one thread inside the block, and yield the number that is used outside.
+
+    Timing with several threads is unreliable while other programs use the cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
     finally:
         torch.set_num_threads(threads)
 

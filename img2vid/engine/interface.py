@@ -1,24 +1,32 @@
 """Engine interface shared by the native and the sgm engine."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from img2vid.engine.config import DiffusionConfig
 from img2vid.engine.encoder_cache import EncoderCache
+from img2vid.errors import BadInput, shown
+from img2vid.options import LoadOptions
 
-Provider = Literal["native", "sgm"]
-Precision = Literal["fp32", "fp16", "bf16"]
-MemoryPlan = Literal["resident", "stages", "blocks"]
-"""Weights kept on the device: all, those of the current stage, or at most two stages of the network."""
-
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-MEMORY_PLANS: tuple[MemoryPlan, ...] = ("resident", "stages", "blocks")
+DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+NUMBERS: Mapping[str, str] = {
+    "fps_id": "fps",
+    "motion_bucket_id": "motion_bucket_id",
+    "cond_aug": "cond_aug",
+    "polars_rad": "polars_rad",
+    "azimuths_rad": "azimuths_rad",
+}
+"""Fields of ConditioningSettings by the input keys of the embedders."""
+PER_FRAME = ("polars_rad", "azimuths_rad")
+"""Input keys of embedders whose number differs between frames."""
+OnBytes = Callable[[int, int], None]
+"""Callback with the bytes loaded so far and the total."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Conditioning:
     """Conditioning of the network for a clip of T frames; all tensors in float32.
 
     crossattn: (T, 1, D), the CLIP embedding of the image; concat: (T, z, h, w), the latents of the conditioning frame;
-    vector: (T, adm), embeddings of fps_id, motion_bucket_id and cond_aug.
+    vector: (T, adm), embeddings of the numbers that the model is conditioned on.
     """
 
     crossattn: Tensor
@@ -36,19 +44,42 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class ConditioningSettings:
-    """Conditioning of the network besides the image. The fields are named as in SampleSettings.
+    """Conditioning of the network besides the image; None for numbers that the model is not conditioned on.
 
-    fps: frames per second. motion_bucket_id: 0 (still) to 255. cond_aug: standard deviation of the noise on the
-    conditioning frame.
+    cond_aug: standard deviation of the noise on the conditioning frame. fps: frames per second. motion_bucket_id: 0
+    (still) to 255. polars_rad, azimuths_rad: position of the camera in each frame, in radians.
     """
 
-    fps: float
-    motion_bucket_id: float
     cond_aug: float
+    num_frames: int
+    fps: float | None = None
+    motion_bucket_id: float | None = None
+    polars_rad: Sequence[float] | None = None
+    azimuths_rad: Sequence[float] | None = None
 
-    def scalars(self) -> dict[str, float]:
-        """Return the numbers by the input keys of their embedders; SVD was trained on fps - 1."""
-        return {"fps_id": self.fps - 1, "motion_bucket_id": self.motion_bucket_id, "cond_aug": self.cond_aug}
+    def numbers(self, input_keys: Collection[str]) -> dict[str, Sequence[float]]:
+        """Return the numbers of every frame by the given input keys of embedders; SVD was trained on fps - 1.
+
+        Raise BadInput unless they are exactly the numbers that the model is conditioned on, with one angle a frame.
+        """
+        for key, name in NUMBERS.items():
+            value: float | Sequence[float] | None = getattr(self, name)
+            if key in input_keys and value is None:
+                raise BadInput(f"this model is conditioned on {name}, which is missing; give it")
+            # Every model adds noise to the conditioning frame, even if no embedder describes it.
+            if key not in input_keys and value is not None and name != "cond_aug":
+                raise BadInput(f"this model is not conditioned on {name}, got {shown(str(value))}; leave it out")
+            if isinstance(value, Sequence) and len(value) != self.num_frames:
+                raise BadInput(f"{name} must have one angle a frame, got {len(value)} for {self.num_frames} frames")
+        values: dict[str, Any] = {key: getattr(self, name) for key, name in NUMBERS.items() if key in input_keys}
+        if "fps_id" in values:
+            values["fps_id"] -= 1
+        return {key: v if isinstance(v, Sequence) else [v] * self.num_frames for key, v in values.items()}
+
+
+def conditioned_on(input_keys: Collection[str]) -> list[str]:
+    """Return the fields of ConditioningSettings that embedders with these input keys need."""
+    return [name for key, name in NUMBERS.items() if key in input_keys]
 
 
 @dataclass(frozen=True)
@@ -117,19 +148,17 @@ Parts = Mapping[str, SharedModule]
 
 
 @dataclass(frozen=True)
-class LoadOptions:
-    """Validated arguments of `load_engine`; only the checkpoint has not been read yet."""
+class ModelSource:
+    """Files of a model and options without `auto`, except for `memory`. Only the checkpoint has not been read yet.
+
+    unet: diffusers file of the UNet to use instead of the checkpoint's.
+    """
 
     config_path: Path
-    config: DiffusionConfig
     checkpoint: Path
-    device: torch.device
-    precision: Precision
-    allow_pickle: bool = False
-    on_bytes: Callable[[int, int], None] | None = None
-    memory: MemoryPlan | Literal["auto"] = "resident"
-    decoder_precision: Precision = "fp32"
-    compile: bool = False
+    config: DiffusionConfig
+    options: LoadOptions
+    unet: Path | None = None
 
 
 class Engine(Protocol):
@@ -142,6 +171,8 @@ class Engine(Protocol):
     latent_channels: int
     scale_factor: float
     """Ratio of sampled latents to the autoencoder's latents."""
+    conditioned_on: list[str]
+    """Fields of ConditioningSettings that the model's embedders need."""
     parts: Parts
     """Modules that the next model may reuse; see `img2vid.engine.weights.shared_modules`."""
 
@@ -151,7 +182,6 @@ class Engine(Protocol):
         settings: ConditioningSettings,
         *,
         cond_noise: Tensor,
-        num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
         """Return the conditional and the unconditional conditioning of a clip.
 

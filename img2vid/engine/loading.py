@@ -1,95 +1,84 @@
-"""Loading of engines, and the resolution of `auto` settings."""
+"""Loading of engines, and the resolution of `auto` options."""
 
-from collections.abc import Callable
+import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, MEMORY_PLANS, Engine, LoadOptions, MemoryPlan, Parts
+from img2vid.engine.interface import Engine, ModelSource, OnBytes, Parts
 from img2vid.engine.memory.accounting import ClipSize
 from img2vid.engine.memory.device import keep_freed_memory, out_of_memory_explained
 from img2vid.engine.memory.plans import Plan
 from img2vid.engine.threads import use_threads
 from img2vid.errors import BadInput
+from img2vid.options import MOST_THREADS, OPTIONS, LoadOptions, whole_number
 
 
 def load_engine(
     config: str | Path,
     checkpoint: str | Path,
+    options: LoadOptions,
     *,
-    provider: str = "native",
-    device: str = "cpu",
-    precision: str = "fp32",
-    allow_pickle: bool = False,
-    memory: str = "resident",
-    decoder_precision: str = "fp32",
-    compile: bool = False,
-    threads: int = 0,
+    unet: str | Path | None = None,
     spare: Parts | None = None,
-    on_bytes: Callable[[int, int], None] | None = None,
+    on_bytes: OnBytes | None = None,
 ) -> Engine:
     """Load a model.
 
     config: a YAML file in the reference's format; a CLIP architecture unknown to open_clip is read from
-    `clip/<arch>.json` beside it. checkpoint: a `.safetensors` file, or a `.ckpt` file with allow_pickle. provider:
-    "native" or "sgm". device: a device name of torch ("cpu", "cuda", "cuda:1", "mps"). precision: format of the
-    network's weights, "fp32", "fp16" or "bf16". decoder_precision: format of the decoder's weights. The encoder of the
-    conditioning frame stays in float32. memory: weights kept on the device, "resident", "stages" or "blocks", or
-    "auto", with which `plan_memory` chooses before each clip; stages and blocks require a CUDA device. compile: use
-    torch.compile. threads: CPU threads of this process; 0 is PyTorch's default. spare: shared modules of the previous
-    engine, reused instead of loaded if the checkpoint contains the same weights. on_bytes: called with the bytes loaded
-    so far and the total.
+    `clip/<arch>.json` beside it. checkpoint: a `.safetensors` file, a diffusers folder, or a `.ckpt` file with
+    allow_pickle. unet: diffusers file of the UNet to use instead of the checkpoint's. The encoder of the conditioning
+    frame stays in float32 with any precision. Memory stages and blocks require a CUDA device; with auto, call
+    `plan_memory` before each clip. spare: shared modules of the previous engine, reused instead of loaded if the
+    checkpoint contains the same weights. on_bytes: called with the bytes loaded so far and the total.
 
     Raise ConfigError, CheckpointError, BadInput, or EngineUnavailable if provider is "sgm" and sgm does not import.
     """
-    if precision not in DTYPES:
-        raise BadInput(f"precision {precision!r} is unknown; choose one of {', '.join(DTYPES)}")
-    if decoder_precision not in DTYPES:
-        raise BadInput(f"decoder_precision {decoder_precision!r} is unknown; choose one of {', '.join(DTYPES)}")
-    path = Path(config)
-    options = LoadOptions(
-        path,
-        load_config(path),
-        Path(checkpoint),
-        make_device(device),
-        precision,
-        allow_pickle,
-        on_bytes,
-        _plan_of(memory, device),
-        decoder_precision,
-        compile,
-    )
-    use_threads(threads)
-    if options.device.type == "cpu":
+    options = resolve(options)
+    device = make_device(options.device)
+    network = None if unet is None else Path(unet)
+    source = ModelSource(Path(config), Path(checkpoint), load_config(Path(config)), options, network)
+    use_threads(options.threads)
+    if device.type == "cpu":
         keep_freed_memory()
-    if provider == "native":
-        _require_own_memory(options)
-        return NativeEngine.load(options, spare)
-    if provider == "sgm":
-        # Lazy import: sgm is an optional dependency.
-        from img2vid.engine.backends.sgm import SgmEngine
+    if options.provider == "native":
+        if options.memory != "resident" and device.type != "cuda":
+            raise BadInput(
+                f"memory {options.memory} requires a device with its own memory, got {device}; "
+                "choose memory auto or resident"
+            )
+        return NativeEngine.load(source, spare, on_bytes)
+    # Lazy import: sgm is an optional dependency.
+    from img2vid.engine.backends.sgm import SgmEngine
 
-        return SgmEngine.load(options)
-    raise BadInput(f"provider {provider!r} is unknown; choose native or sgm")
-
-
-def _plan_of(memory: str, device: str) -> MemoryPlan | Literal["auto"]:
-    if memory == "auto":
-        return "auto" if has_own_memory(device) else "resident"
-    if memory not in MEMORY_PLANS:
-        raise BadInput(f"memory {memory!r} is unknown; choose one of {', '.join(MEMORY_PLANS)}, auto")
-    return memory
+    return SgmEngine.load(source, on_bytes)
 
 
-def _require_own_memory(options: LoadOptions) -> None:
-    if options.memory != "resident" and not has_own_memory(str(options.device)):
-        raise BadInput(
-            f"memory {options.memory} requires a device with its own memory, got {options.device}; "
-            "choose memory auto or resident"
-        )
+def resolve(options: LoadOptions) -> LoadOptions:
+    """Replace `auto` by the values for this machine. Raise BadInput for an invalid value.
+
+    Precision is fp32 on a CPU, where fp16 is slower, else fp16, the format of the published models. The decoder's is
+    fp32, as in the reference; 16-bit formats visibly change the result. Memory is resident, except on CUDA, where it
+    stays auto: the native engine chooses a plan for every clip.
+    """
+    options.check()
+    provider = "native" if options.provider == "auto" else options.provider
+    device = choose_device(options.device)
+    machine = {
+        "provider": provider,
+        "device": device,
+        "precision": "fp32" if device.startswith("cpu") else "fp16",
+        "decoder_precision": "fp32",
+        "memory": "auto" if device.startswith("cuda") and provider == "native" else "resident",
+    }
+    found: dict[str, Any] = {name: value for name, value in machine.items() if getattr(options, name) == "auto"}
+    variable = OPTIONS["threads"]["variable"]
+    text = os.environ.get(variable, "").strip() or "0"
+    return replace(options, threads=options.threads or whole_number(variable, text, 0, MOST_THREADS), **found)
 
 
 def plan_memory(engine: Engine, size: ClipSize) -> Plan:
@@ -125,27 +114,3 @@ def choose_device(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def choose_precision(name: str, device: str) -> str:
-    """Resolve "auto" to "fp32" on a CPU, where fp16 is slower, else "fp16", the format of the published models."""
-    if name != "auto":
-        return name
-    return "fp32" if device.startswith("cpu") else "fp16"
-
-
-def choose_memory(name: str, device: str, provider: str) -> str:
-    """Resolve "auto" to "resident", except on CUDA, where the native engine chooses a plan for every clip."""
-    if name == "auto":
-        return "auto" if has_own_memory(device) and provider == "native" else "resident"
-    return name
-
-
-def has_own_memory(device: str) -> bool:
-    """Return True if the device has memory separate from the CPU's, so that weights can be offloaded."""
-    return device.startswith("cuda")
-
-
-def choose_decoder_precision(name: str) -> str:
-    """Resolve "auto" to "fp32", as in the reference; 16-bit formats visibly change the result and are opt-in."""
-    return "fp32" if name == "auto" else name

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from img2vid.engine.conditioner import Conditioner, FrameEncoder, ImagePredictionEmbedder, build_kl
-from img2vid.engine.config import AutoencoderKLConfig, AutoencodingEngineConfig, DiffusionConfig, VideoDecoderConfig
+from img2vid.engine.config import (
+    AutoencoderKLConfig,
+    AutoencodingEngineConfig,
+    DiffusionConfig,
+    EncoderConfig,
+    VideoDecoderConfig,
+)
 from img2vid.engine.nets.autoencoder import Autoencoder, Decoder, Encoder
 from img2vid.engine.nets.temporal_decoder import VideoDecoder
 from img2vid.engine.nets.unet import VideoUNet
@@ -63,7 +69,8 @@ def build_first_stage(config: AutoencodingEngineConfig | AutoencoderKLConfig) ->
         return build_kl(config)
     shape = config.decoder_config
     decoder = VideoDecoder(shape, shape.video_kernel_size) if isinstance(shape, VideoDecoderConfig) else Decoder(shape)
-    return Autoencoder(Encoder(config.encoder_config), decoder, shape, None)
+    encoder = Encoder(config.encoder_config) if isinstance(config.encoder_config, EncoderConfig) else None
+    return Autoencoder(encoder, decoder, shape, None)
 
 
 def build_meta(config: DiffusionConfig, folder: Path | None) -> SvdModel:

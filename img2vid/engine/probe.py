@@ -22,7 +22,7 @@ from img2vid.engine.fast.kernels import try_fast_paths
 from img2vid.engine.format_speed import SHORT_FORMATS, slowdown
 from img2vid.engine.interface import DTYPES
 from img2vid.engine.model import build_meta
-from img2vid.engine.weights.checkpoint import check, read_header
+from img2vid.engine.weights.stored import find_tensors
 from img2vid.errors import CheckpointError, EngineUnavailable
 
 
@@ -122,13 +122,13 @@ def kernel_fault(device: str, dtype: torch.dtype) -> str:
     return "" if values == [16.0, 36.0] else f"expected 16 and 36, computed {values[0]:g} and {values[1]:g}"
 
 
-def checkpoint_fault(config: Path, checkpoint: Path) -> str:
-    """Return the error in the header of a `.safetensors` file, or "" if it matches its configuration.
+def checkpoint_fault(config: Path, checkpoint: Path, unet: Path | None = None) -> str:
+    """Return the error in the headers of a checkpoint, or "" if it matches its configuration.
 
     No weights are read. Raise ConfigError if the configuration itself is invalid.
     """
     try:
-        check(checkpoint, read_header(checkpoint), _expected(config))
+        find_tensors(checkpoint, _expected(config), unet)
     except CheckpointError as error:
         return str(error)
     return ""

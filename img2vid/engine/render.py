@@ -1,7 +1,6 @@
 """Sampling and decoding of a clip from a prepared image; all random numbers are drawn here."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +10,8 @@ from torch import Tensor
 from img2vid.engine.interface import ConditioningSettings, Engine, SamplerSettings, StepInfo
 from img2vid.engine.memory.device import out_of_memory_explained
 from img2vid.engine.preview import LatentPreview
-from img2vid.errors import Img2VidError
+from img2vid.errors import NotFinite
+from img2vid.progress import StageClock
 
 Latents = Tensor
 """Sampled latents before decoding: (T, z, h, w), float32, on the CPU."""
@@ -22,79 +22,62 @@ class Clip:
     """Settings of one clip."""
 
     seed: int
-    num_frames: int
     conditioning: ConditioningSettings
     sampler: SamplerSettings
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Progress of a stage. `stage` is condition, sample or decode; sigma and preview are set only while sampling.
-
-    preview: (T, h, w, 3), all frames at the size of the latents. notice: message about a deviation from the settings.
-    """
-
-    stage: str
-    step: int
-    total: int
-    sigma: float | None = None
-    preview: NDArray[np.uint8] | None = None
-    notice: str = ""
-
-
-def sample_latents(
-    engine: Engine, picture: NDArray[np.float32], clip: Clip, on_progress: Callable[[Progress], None]
-) -> Latents:
+def sample_latents(engine: Engine, picture: NDArray[np.float32], clip: Clip, clock: StageClock) -> Latents:
     """Return clean latents (T, z, h, w) of a clip that starts from an image (3, H, W) in [-1, 1].
 
     One CPU generator, seeded with `clip.seed`, draws the noise on the conditioning frame, then the initial latents,
-    then the noise that the sampler adds. An exception raised from `on_progress` stops the run.
+    then the noise that the sampler adds. An exception raised by the receiver of an event stops the run.
     """
     generator = torch.Generator().manual_seed(clip.seed)
     image = torch.as_tensor(picture)[None]
     height, width = image.shape[-2:]
 
-    on_progress(Progress("condition", 0, 1))
+    clock.report("condition", 0, 1)
     with out_of_memory_explained("condition"):
         cond, uncond = engine.condition(
             image,
             clip.conditioning,
             cond_noise=torch.randn(image.shape, generator=generator),
-            num_frames=clip.num_frames,
         )
-    on_progress(Progress("condition", 1, 1))
+    clock.report("condition", 1, 1)
 
     f = engine.downsampling
-    noise = torch.randn(clip.num_frames, engine.latent_channels, height // f, width // f, generator=generator)
+    noise = torch.randn(
+        clip.conditioning.num_frames, engine.latent_channels, height // f, width // f, generator=generator
+    )
     preview = LatentPreview.fit(image, cond.concat[:1] * engine.scale_factor)
 
     def on_step(info: StepInfo) -> None:
-        on_progress(Progress("sample", info.step, info.total, info.sigma, preview(info.denoised)))
+        _require_finite(info.denoised, "latents")  # fail now: the remaining steps cannot succeed
+        clock.report("sample", info.step, info.total, sigma=info.sigma, frames=preview(info.denoised))
 
-    on_progress(Progress("sample", 0, clip.sampler.num_steps))
+    clock.report("sample", 0, clip.sampler.num_steps)
     with out_of_memory_explained("sample"):
         latents = engine.sample(noise, cond, uncond, clip.sampler, on_step=on_step, generator=generator).float().cpu()
     _require_finite(latents, "latents")
     return latents
 
 
-def decode_latents(
-    engine: Engine, latents: Latents, decode_t: int, on_progress: Callable[[Progress], None]
-) -> NDArray[np.uint8]:
+def decode_latents(engine: Engine, latents: Latents, decode_t: int, clock: StageClock) -> NDArray[np.uint8]:
     """Return frames (T, H, W, 3) of latents (T, z, h, w), which are not modified.
 
-    Raise OutOfMemory if `decode_t` frames at a time do not fit. An exception from `on_progress` stops the decoding.
+    Raise OutOfMemory if `decode_t` frames at a time do not fit. An exception raised by the receiver of an event
+    stops the decoding.
     """
-    now = Progress("decode", 0, len(latents))
+    now = (0, len(latents))
 
-    def on_chunk(done: int, total: int) -> None:
+    def on_chunk(*done: int) -> None:
         nonlocal now
-        now = Progress("decode", done, total)
-        on_progress(now)
+        now = (done[0], done[1])
+        clock.report("decode", *now)
 
-    on_progress(now)
+    clock.report("decode", *now)
     with out_of_memory_explained("decode"):
-        frames = engine.decode(latents, decode_t, on_chunk, lambda notice: on_progress(replace(now, notice=notice)))
+        frames = engine.decode(latents, decode_t, on_chunk, lambda notice: clock.report("decode", *now, notice=notice))
     _require_finite(frames, "frames")
     return ((frames.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
@@ -106,6 +89,4 @@ def latents_of(values: NDArray[np.float32]) -> Latents:
 
 def _require_finite(values: Tensor, name: str) -> None:
     if not torch.isfinite(values).all():
-        raise Img2VidError(
-            f"the {name} contain NaN or infinity, which gives black frames; choose precision fp32 or bf16"
-        )
+        raise NotFinite(f"the {name} contain NaN or infinity, which gives black frames; choose precision fp32 or bf16")

@@ -1,18 +1,11 @@
 """Number of CPU threads that torch uses."""
 
-from dataclasses import dataclass
+from functools import cache
 
 import torch
 
-
-@dataclass
-class _ThreadSetting:
-    """PyTorch's default number of threads; 0 before it is read."""
-
-    threads: int = 0
-
-
-_DEFAULT = _ThreadSetting()
+_default_threads = cache(torch.get_num_threads)
+"""PyTorch's default, read before `use_threads` changes it."""
 
 
 def use_threads(threads: int) -> None:
@@ -21,5 +14,5 @@ def use_threads(threads: int) -> None:
     The default is set explicitly too: otherwise matrix products choose their number of threads on each call, which
     changes the last digits.
     """
-    _DEFAULT.threads = _DEFAULT.threads or torch.get_num_threads()
-    torch.set_num_threads(threads or _DEFAULT.threads)
+    default = _default_threads()
+    torch.set_num_threads(threads or default)

@@ -1,44 +1,61 @@
 """Gallery entries: all finished videos with ratings, notes, tags and measurements."""
 
+import datetime
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from img2vid.errors import BadInput
 from img2vid.gallery.measurement import Measurement, measure_result
-from img2vid.inference import EngineChoice
 from img2vid.jobs import fingerprint
 from img2vid.jobs import job as rows
 from img2vid.jobs.database import Connection
-from img2vid.jobs.inputs import safe_name
-from img2vid.jobs.job import Job, State, StoredResult
+from img2vid.jobs.job import STRICT, Job, Moment, State
 from img2vid.jobs.store import COLUMNS, Store
-from img2vid.settings import SampleSettings, make_settings
+from img2vid.options import LoadOptions
+from img2vid.paths import safe_name
+from img2vid.progress import Result
+from img2vid.settings import SampleSettings
+from img2vid.settings_validation import make_settings, read_settings
 from img2vid.versions import load_versions
 
 MOST_STARS = 5
+MOST_WORDS = 100
+"""Maximum number of conditions of a search; SQLite can evaluate a few hundred."""
 ROW = (
-    "results.number, results.result, results.created, results.rating, results.note, results.tags, "
+    "results.number, results.number, results.result, results.created, results.rating, results.note, results.tags, "
     f"results.measurement, results.deleted, {COLUMNS}"
 )
-FROM = "FROM results JOIN jobs ON jobs.id = results.job"
+ORDERS = {
+    "Newest": "results.created DESC, results.number DESC",
+    "Oldest": "results.created, results.number",
+    "Rating": "results.rating DESC, results.created DESC, results.number DESC",
+    "Picture": "LOWER(jobs.picture_name), results.created, results.number",
+}
+"""Orders of entries by name, the usual one first."""
+NEWEST = "Newest"
+FROM = "FROM results LEFT JOIN jobs ON jobs.id = results.job"
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=STRICT)
 class Entry:
     """Video of the gallery. Times are seconds since 1970."""
 
     number: int
-    result: StoredResult
-    created: float
-    rating: int
+    result: Result
+    created: Moment
+    rating: Annotated[int, Field(ge=0, le=MOST_STARS)]
     """1 to 5, or 0 if not rated."""
     note: str
     tags: tuple[str, ...]
     measurement: Measurement | None
-    deleted: float | None
+    deleted: Moment | None
     """Time of deletion, or None."""
     job: Job
 
@@ -46,14 +63,8 @@ class Entry:
     def settings(self) -> SampleSettings:
         """Settings that made this video. They may differ from the job's, for example by a halved decode_t."""
         requested = rows.one_video(self.job.settings, self.result.seed)
-        found = self.result.metadata.get("settings")
-        if not isinstance(found, dict):
-            return requested
-        known = {
-            name: value for name, value in cast("dict[str, Any]", found).items() if name in type(requested).model_fields
-        }
         try:
-            return make_settings({**requested.model_dump(), **known})
+            return make_settings({**requested.model_dump(), **read_settings(self.result.metadata, "it", newer=True)})
         except BadInput:  # written by another version of the program
             return requested
 
@@ -67,13 +78,13 @@ class Entry:
 class Filter:
     """Search filter for entries. Fields at their defaults match everything.
 
-    since is inclusive, until exclusive. Entries match if they have all tags, and all words of the text in the picture's
-    name, the version, the note or the tags, ignoring case.
+    since and until are local days, both included. Entries match if they have all tags, and all words of the text in the
+    picture's name, the version, the note or the tags, ignoring case.
     """
 
     versions: tuple[str, ...] = ()
-    since: float | None = None
-    until: float | None = None
+    since: datetime.date | None = None
+    until: datetime.date | None = None
     least_rating: int = 0
     text: str = ""
     tags: tuple[str, ...] = ()
@@ -81,20 +92,24 @@ class Filter:
     """True to search the trash instead."""
 
     def condition(self) -> tuple[str, list[Any]]:
-        """Return the SQL condition and its values."""
+        """Return the SQL condition and its values. Raise BadInput for more than SQLite can search for."""
+        words = self.text.casefold().split()
+        if (number := len(words) + len(self.tags) + len(self.versions)) > MOST_WORDS:
+            raise BadInput(f"a search has at most {MOST_WORDS} words, tags and versions, got {number}; use fewer")
         parts = [f"results.deleted IS {'NOT ' if self.deleted else ''}NULL"]
         values: list[Any] = []
         if self.versions:
             parts.append(f"results.version IN ({', '.join('?' for _ in self.versions)})")
             values += self.versions
-        for comparison, value in (("created >= ?", self.since), ("created < ?", self.until)):
-            if value is not None:
+        after = None if self.until in (None, datetime.date.max) else self.until + datetime.timedelta(days=1)
+        for comparison, day in (("created >= ?", self.since), ("created < ?", after)):
+            if day is not None:
                 parts.append(f"results.{comparison}")
-                values.append(value)
+                values.append(_start(day))
         if self.least_rating:
             parts.append("results.rating >= ?")
             values.append(self.least_rating)
-        for word in self.text.casefold().split():
+        for word in words:
             parts.append("INSTR(results.words, ?)")
             values.append(word)
         for tag in self.tags:
@@ -103,30 +118,54 @@ class Filter:
         return " AND ".join(parts), values
 
 
+def _start(day: datetime.date) -> float:
+    """Return the timestamp of local midnight."""
+    try:
+        return datetime.datetime.combine(day, datetime.time()).timestamp()
+    except (OverflowError, OSError, ValueError):  # Windows rejects dates before 1970
+        return 0.0
+
+
 class Entries:
     """Videos of a store. Raises StoreError if the disk fails and BadInput for an unknown number."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def find(self, wanted: Filter = Filter(), limit: int = 24, offset: int = 0) -> list[Entry]:
-        """Return entries, newest first."""
+    def find(self, wanted: Filter = Filter(), limit: int = 24, offset: int = 0, order: str = NEWEST) -> list[Entry]:
+        """Return entries in one of ORDERS."""
         condition, values = wanted.condition()
-        query = f"SELECT {ROW} {FROM} WHERE {condition} ORDER BY results.created DESC, results.number DESC"
+        query = f"SELECT {ROW} {FROM} WHERE {condition} ORDER BY {ORDERS[order]}"
         return self._entries(f"{query} LIMIT ? OFFSET ?", [*values, limit, offset])
 
     def count(self, wanted: Filter = Filter()) -> int:
         """Return the number of matching entries."""
+        return self._count(*wanted.condition())
+
+    def place(self, wanted: Filter, entry: Entry, order: str = NEWEST) -> int:
+        """Return the index of an entry among the matching ones, or their number if it does not match."""
         condition, values = wanted.condition()
+        with self._store.reading() as db:
+            found = db.execute(f"SELECT results.number {FROM} WHERE {condition} ORDER BY {ORDERS[order]}", values)
+            numbers = [row[0] for row in found]
+        return numbers.index(entry.number) if entry.number in numbers else len(numbers)
+
+    def _count(self, condition: str, values: Sequence[Any]) -> int:
         with self._store.reading() as db:
             return int(db.execute(f"SELECT COUNT(*) FROM results WHERE {condition}", values).fetchone()[0])
 
     def entry(self, number: int) -> Entry:
-        """Return the entry with this number, deleted or not."""
-        found = self._entries(f"SELECT {ROW} {FROM} WHERE results.number = ?", [number])
-        if not found:
-            raise BadInput(f"there is no video {number} in {self._store.path}")
-        return found[0]
+        """Return the entry with this number, deleted or not. Raise UnreadableRow if its row cannot be read."""
+        with self._store.reading() as db:
+            row = db.execute(f"SELECT {ROW} {FROM} WHERE results.number = ?", [number]).fetchone()
+            if row is None:
+                raise BadInput(f"there is no video {number} in {self._store.path}")
+            return self._store.read_row("video", row, partial(self.entry_of, db))
+
+    def exists(self, number: int) -> bool:
+        """Return True if a row has this number, also if it cannot be read."""
+        with self._store.reading() as db:
+            return db.execute("SELECT 1 FROM results WHERE number = ?", (number,)).fetchone() is not None
 
     def find_by_job(self, job_id: str) -> list[Entry]:
         """Return the videos of a job that are not deleted, oldest first."""
@@ -141,22 +180,23 @@ class Entries:
     def versions(self) -> list[str]:
         """Return the model versions of all entries, sorted by name."""
         with self._store.reading() as db:
-            return [row[0] for row in db.execute("SELECT DISTINCT version FROM results ORDER BY version")]
+            found = db.execute("SELECT DISTINCT version FROM results ORDER BY version").fetchall()
+        return [row[0] for row in found if isinstance(row[0], str)]
 
     def tags(self) -> list[str]:
         """Return all tags in use, sorted by name."""
         with self._store.reading() as db:
             found = db.execute("SELECT DISTINCT tags FROM results WHERE tags != '' AND deleted IS NULL").fetchall()
-        return sorted({tag for row in found for tag in _tags(row[0])}, key=str.casefold)
+        return sorted({tag for row in found for tag in tags_of(row[0])}, key=str.casefold)
 
-    def same(self, settings: SampleSettings, choice: EngineChoice, picture: str) -> Entry | None:
+    def same(self, settings: SampleSettings, choice: LoadOptions, picture: str) -> Entry | None:
         """Return an existing video with the same inputs, or None. `picture` is the input's file name.
 
         Videos older than the checkpoint file are ignored, because the checkpoint may have been replaced.
         """
         version = load_versions().get(settings.version)
-        checkpoint = None if version is None else version.checkpoint_path
-        since = 0.0 if checkpoint is None else checkpoint.stat().st_mtime
+        files = [] if version is None else version.files
+        since = max((file.stat().st_mtime for file in files), default=0.0)
         query = (
             f"SELECT {ROW} {FROM} WHERE results.likeness = ? AND results.deleted IS NULL AND results.created >= ? "
             "ORDER BY results.number DESC"
@@ -201,9 +241,9 @@ class Entries:
 
     def add_imported(
         self,
-        result: StoredResult,
+        result: Result,
         settings: SampleSettings,
-        choice: EngineChoice,
+        choice: LoadOptions,
         picture: bytes,
         picture_name: str,
         suffix: str,
@@ -232,11 +272,11 @@ class Entries:
             number = self._store.insert_result(db, job_id, result, moment)
         return self.entry(number)
 
-    def mark_deleted(self, numbers: Sequence[int], result_of: dict[int, StoredResult] | None = None) -> None:
+    def mark_deleted(self, numbers: Sequence[int], result_of: dict[int, Result] | None = None) -> None:
         """Mark entries as deleted. `result_of` has the results with paths in the trash."""
         self._move(numbers, result_of or {}, time.time())
 
-    def restore(self, numbers: Sequence[int], result_of: dict[int, StoredResult] | None = None) -> None:
+    def restore(self, numbers: Sequence[int], result_of: dict[int, Result] | None = None) -> None:
         """Mark entries as not deleted. `result_of` has the results with the restored paths."""
         self._move(numbers, result_of or {}, None)
 
@@ -255,7 +295,7 @@ class Entries:
 
     # Rows
 
-    def _move(self, numbers: Sequence[int], result_of: dict[int, StoredResult], deleted: float | None) -> None:
+    def _move(self, numbers: Sequence[int], result_of: dict[int, Result], deleted: float | None) -> None:
         with self._store.writing(durable=True) as db:
             db.executemany("UPDATE results SET deleted = ? WHERE number = ?", [(deleted, number) for number in numbers])
             moved = [(rows.result_to_text(result), number) for number, result in result_of.items()]
@@ -267,27 +307,29 @@ class Entries:
                 raise BadInput(f"there is no video {number} in {self._store.path}")
             query = f"SELECT picture_name, results.version, note, tags {FROM} WHERE results.number = ?"
             name, version, note, tags = db.execute(query, (number,)).fetchone()
-            words = rows.searched(name, version, note, _tags(tags))
+            words = rows.searched(name, version, note, tags_of(tags))
             db.execute("UPDATE results SET words = ? WHERE number = ?", (words, number))
 
     def _entries(self, query: str, values: Sequence[Any]) -> list[Entry]:
         with self._store.reading() as db:
-            return [self._entry(db, row) for row in db.execute(query, values).fetchall()]
+            return self._store.read_all("video", db.execute(query, values).fetchall(), partial(self.entry_of, db))
 
-    def _entry(self, db: Connection, row: Sequence[Any]) -> Entry:
-        number, result, created, rating, note, tags, measurement, deleted, *job = row
+    def entry_of(self, db: Connection, number: int, *row: Any) -> Entry:
+        """Return the entry of a row with ROW; for `read_row`."""
+        result, created, rating, note, tags, measurement, deleted, *job = row
         return Entry(
             number,
             rows.result_from_text(result),
             created,
             rating,
             note,
-            _tags(tags),
+            tags_of(tags),
             Measurement.from_text(measurement),
             deleted,
-            self._store.job_of(db, job),
+            self._store.job_of(db, *job),
         )
 
 
-def _tags(text: str) -> tuple[str, ...]:
-    return tuple(tag for tag in text.split("\n") if tag)
+def tags_of(text: object) -> tuple[str, ...]:
+    """Return the tags in a column."""
+    return tuple(tag for tag in text.split("\n") if tag) if isinstance(text, str) else ()

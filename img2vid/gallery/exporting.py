@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from img2vid.background import OnProgress, TaskResult
-from img2vid.errors import BadInput, MediaError
-from img2vid.files import publish, temporary_file
+from img2vid.errors import BadInput, MediaError, shown
+from img2vid.files import publish, read_bytes, reason, remove, temporary_file
 from img2vid.gallery.entries import Entry
 from img2vid.gallery.trash import files_of
+from img2vid.paths import safe_name
 
 FOLDER = "exports"
 """Folder in the home."""
@@ -29,19 +30,22 @@ def export(entries: Sequence[Entry], home: Path, on_progress: OnProgress) -> Tas
     folder = home / FOLDER
     try:
         with temporary_file(folder) as part:
-            _write(part, present, on_progress)
+            unreadable = _write(part, present, on_progress)
             path = publish(part, folder / f"img2vid_{len(present)}_videos.zip")
     except OSError as error:
-        reason = error.strerror or error
-        raise MediaError(f"the zip cannot be written to {folder} ({reason}); is the disk full?") from error
+        raise MediaError(f"the zip cannot be written to {folder} ({reason(error)})") from error
     _delete_old(folder, path)
     missing = len(entries) - len(present)
-    text = f"{len(present)} video{'' if len(present) == 1 else 's'} in {path}"
-    return TaskResult(text + (f"; {missing} no longer on disk" if missing else ""), file=path)
+    parts = [f"{len(present)} video{'' if len(present) == 1 else 's'} in {path}"]
+    parts += [f"{missing} no longer on disk"] if missing else []
+    parts += [f"{len(unreadable)} file{'' if len(unreadable) == 1 else 's'} left out"] if unreadable else []
+    return TaskResult("; ".join(parts), tuple(unreadable), path)
 
 
-def _write(part: Path, entries: Sequence[Entry], on_progress: OnProgress) -> None:
+def _write(part: Path, entries: Sequence[Entry], on_progress: OnProgress) -> list[str]:
+    """Write the zip and return a line for each file that cannot be read."""
     names = _names(entries)
+    unreadable: list[str] = []
     # Videos and pictures are already compressed.
     with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for index, (entry, stem) in enumerate(zip(entries, names, strict=True)):
@@ -49,17 +53,31 @@ def _write(part: Path, entries: Sequence[Entry], on_progress: OnProgress) -> Non
             written: set[str] = set()
             for path in files_of(entry.result):
                 if path.is_file():
-                    archive.write(path, f"{stem}{path.suffix}")
+                    try:
+                        # Before 1980, there are no times in zip files.
+                        info = zipfile.ZipInfo.from_file(path, f"{stem}{path.suffix}", strict_timestamps=False)
+                        data = read_bytes(path)
+                    except OSError as error:
+                        unreadable.append(f"{shown(path.name)} cannot be read ({reason(error)})")
+                        continue
+                    archive.writestr(info, data)
                     written.add(path.suffix)
             if ".json" not in written:
-                archive.writestr(f"{stem}.json", json.dumps(entry.result.metadata, indent=2, ensure_ascii=False) + "\n")
-        archive.writestr("measurements.csv", _table(entries, names), zipfile.ZIP_DEFLATED)
+                settings = json.dumps(entry.result.metadata, indent=2, ensure_ascii=False) + "\n"
+                archive.writestr(f"{stem}.json", _encoded(settings))
+        archive.writestr("measurements.csv", _encoded(_table(entries, names)), zipfile.ZIP_DEFLATED)
         on_progress((len(entries), len(entries)))
+    return unreadable
+
+
+def _encoded(text: str) -> bytes:
+    """Encode text as UTF-8; lone surrogates, which metadata of other programs may have, are escaped as in JSON."""
+    return text.encode(errors="backslashreplace")
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:
-    """Return a name for each video without folders, unique also on case-insensitive file systems."""
-    return list(_unique(entry.result.video.stem for entry in entries))
+    """Return a name for each video, valid on every system and unique also if that ignores case."""
+    return list(_unique(safe_name(entry.result.video.stem) for entry in entries))
 
 
 def _unique(stems: Iterator[str]) -> Iterator[str]:
@@ -87,4 +105,4 @@ def _delete_old(folder: Path, newest: Path) -> None:
     for _, path in sorted(times, reverse=True)[KEPT:]:
         if path != newest:
             with suppress(OSError):
-                path.unlink()
+                remove(path)

@@ -5,19 +5,22 @@ They are computed from the encoded file once per video and stored.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
-from img2vid.jobs.job import Job, StoredResult
+from img2vid.jobs.job import Job, from_json
 from img2vid.media import measures
 from img2vid.media.pictures import frame_picture, load_picture
 from img2vid.media.videos import read_frames
+from img2vid.progress import Result
 from img2vid.settings import SampleSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Measurement:
     """Measurements of a video of T frames, defined in `img2vid.media.measures`.
 
@@ -68,16 +71,15 @@ class Measurement:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_text(cls, text: str) -> "Measurement | None":
-        """Decode from JSON. Return None if the text is empty or written by another version of the program."""
-        values: dict[str, Any] = json.loads(text) if text else {}
-        if values.keys() != {field.name for field in fields(cls)}:
+    def from_text(cls, text: object) -> "Measurement | None":
+        """Decode from JSON. Return None if the text is empty, damaged or written by another version of the program."""
+        try:
+            return cls(**from_json(text)) if isinstance(text, str) and text else None
+        except (ValueError, RecursionError):
             return None
-        along = {name: _tuple(values[name]) for name in ("motion", "flicker", "sharpness", "contrast")}
-        return cls(values["psnr"], values["ssim"], **along)
 
 
-def measure_result(job: Job, result: StoredResult, settings: SampleSettings) -> Measurement:
+def measure_result(job: Job, result: Result, settings: SampleSettings) -> Measurement:
     """Measure a video, which takes some seconds at full size. Raise BadInput if the file cannot be read."""
     # Cut the padding that makes the sides of video files even.
     clip = read_frames(result.video)[:, : settings.height, : settings.width]
@@ -95,14 +97,19 @@ def measure_result(job: Job, result: StoredResult, settings: SampleSettings) -> 
     )
 
 
-def _input_of(job: Job, result: StoredResult, settings: SampleSettings) -> measures.Clip | None:
+def _input_of(job: Job, result: Result, settings: SampleSettings) -> measures.Clip | None:
     """Return the input as the model sees it, (H, W, 3), or None if the stored picture is not the video's input."""
     picture = job.picture
     made_of = result.metadata.get("picture_sha256")
     if not picture.is_file() or (made_of != picture.stem and (made_of is not None or job.imported)):
         return None
     image = frame_picture(
-        load_picture(picture), settings.width, settings.height, mode=settings.fitting, offset=settings.crop_offset
+        load_picture(picture),
+        settings.width,
+        settings.height,
+        mode=settings.fitting,
+        offset=settings.crop_offset,
+        share=settings.object_share,
     )
     return np.asarray(image.convert("RGB"))
 

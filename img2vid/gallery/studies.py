@@ -4,42 +4,91 @@ Existing videos with the same settings are reused, and jobs for them that are qu
 """
 
 import json
+import math
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic_core import to_jsonable_python
+
 from img2vid.errors import BadInput
 from img2vid.gallery.entries import Entries, Entry
-from img2vid.gallery.sweep_axes import Axis
-from img2vid.inference import EngineChoice
+from img2vid.gallery.sweep_axes import Axis, setting_of
 from img2vid.jobs import fingerprint
 from img2vid.jobs import job as rows
-from img2vid.jobs.job import Job, State
+from img2vid.jobs.job import STRICT, Job, Moment, State
 from img2vid.jobs.store import Store
+from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 
 if TYPE_CHECKING:
     from img2vid.jobs.service import JobService
 
 Kind = Literal["compare", "sweep"]
-Wanted = tuple[SampleSettings, EngineChoice]
+Wanted = tuple[SampleSettings, LoadOptions]
 """Settings and engine options of one video."""
+STATES = {
+    State.WAITING: "waiting",
+    State.RUNNING: "being made",
+    State.DONE: "its file is gone or damaged",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+    State.INTERRUPTED: "interrupted",
+}
+"""Text for a cell without a video, by the state of its job."""
+LONGEST_REASON = 80
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=STRICT)
 class Cell:
     """Cell of a study: the requested settings and the job that makes or made the video."""
 
     settings: SampleSettings
-    choice: EngineChoice
+    choice: LoadOptions
     job: str
     reused: bool
     """True if the job is older than the study."""
 
 
 @dataclass(frozen=True)
+class CellStatus:
+    """Current state of a cell."""
+
+    cell: Cell
+    job: Job | None
+    """None if the job was removed from the gallery or cannot be read."""
+    entry: Entry | None
+    """The finished video, None unless it is on disk."""
+
+    @property
+    def is_active(self) -> bool:
+        """True while the video is queued or being made."""
+        return self.entry is None and self.job is not None and not self.job.state.ended
+
+    @property
+    def state(self) -> str:
+        """The state in a few words; "done" if there is a video."""
+        if self.entry is not None:
+            return "done"
+        return "removed" if self.job is None else STATES[self.job.state]
+
+    @property
+    def reason(self) -> str:
+        """The state, with the beginning of the error if the job failed."""
+        if self.entry is None and self.job is not None and self.job.state is State.FAILED:
+            return f"failed: {self.job.error}"[:LONGEST_REASON]
+        return self.state
+
+
+def active_jobs(cells: Sequence[CellStatus]) -> list[Job]:
+    """Return the unfinished jobs of cells, without duplicates."""
+    return list({one.job.id: one.job for one in cells if one.job is not None and one.is_active}.values())
+
+
+@checked_dataclass(frozen=True, config=STRICT)
 class Study:
     """Compare with one cell per column, or sweep with one cell per pair of values, row by row.
 
@@ -48,12 +97,20 @@ class Study:
 
     id: str
     kind: Kind
-    created: float
+    created: Moment
     """Seconds since 1970."""
     picture: Path
     picture_name: str
     axes: tuple[Axis, ...]
     cells: tuple[Cell, ...]
+
+    @property
+    def title(self) -> str:
+        """Axes of a sweep, such as "fps x seed, 9 videos"; versions of a comparison, such as "svd · svd_xt"."""
+        if self.axes:
+            return f"{' x '.join(axis.name for axis in self.axes)}, {len(self.cells)} videos"
+        names = list(dict.fromkeys(cell.settings.version for cell in self.cells))
+        return " · ".join(names) if len(names) > 1 else f"{len(self.cells)} x {names[0]}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +157,7 @@ class Studies:
 
     def rerun(self, service: "JobService", study: Study) -> Study:
         """Return the study with new jobs for the cells that failed and those whose video is gone."""
-        open_cells = [cell for cell in study.cells if not self._is_active_or_done(cell)]
+        open_cells = [one.cell for one in self.cells(study) if one.entry is None and not one.is_active]
         wanted = [(cell.settings, cell.choice) for cell in open_cells]
         fresh = iter(self._cells(service, wanted, study.picture, study.picture_name, None))
         cells = tuple(next(fresh) if cell in open_cells else cell for cell in study.cells)
@@ -114,95 +171,75 @@ class Studies:
         """Return a cell for each requested video. Cells with the same settings share a job."""
         keys = [fingerprint.of_video(*one, picture.name) for one in wanted]
         different = dict(zip(keys, wanted, strict=True))
-        found = {key: self._found(*one, picture.name) for key, one in different.items()}
-        missing = {key: one for key, one in different.items() if found[key] is None}
+        found = self._existing(different, picture.name)
+        missing = {key: one for key, one in different.items() if key not in found}
         if missing:
-            requests = list(missing.values())
-            added = service.submit_all(requests, picture.read_bytes(), name, picture.suffix, folder)
+            added = service.submit([*missing.values()], picture.read_bytes(), name, picture.suffix, folder)
             found |= {key: job.id for key, job in zip(missing, added, strict=True)}
-        return [Cell(*one, found[key] or "", key not in missing) for key, one in zip(keys, wanted, strict=True)]
+        return [Cell(*one, found[key], key not in missing) for key, one in zip(keys, wanted, strict=True)]
 
     def study(self, study_id: str) -> Study:
         """Return the study with this id."""
-        found = self._read("WHERE id = ?", study_id)
+        found = self._rows("WHERE id = ?", study_id)
         if not found:
             raise BadInput(f"there is no study {study_id!r} in {self._store.path}")
-        return found[0]
-
-    def newest(self, kind: Kind) -> Study | None:
-        """Return the newest study, or None."""
-        return next(iter(self.studies(kind, 1)), None)
+        return self._store.read_row("study", found[0], self.study_of)
 
     def studies(self, kind: Kind, limit: int = 20) -> list[Study]:
         """Return the newest studies, newest first."""
-        return self._read("WHERE kind = ? ORDER BY number DESC LIMIT ?", kind, limit)
+        found = self._rows("WHERE kind = ? ORDER BY number DESC LIMIT ?", kind, limit)
+        return self._store.read_all("study", found, self.study_of)
 
-    def jobs(self, study: Study) -> list[Job | None]:
-        """Return the job of each cell, or None if it was removed from the gallery."""
-        with self._store.reading() as db:
-            known = {row[0] for row in db.execute("SELECT id FROM jobs")} & {cell.job for cell in study.cells}
-        jobs = {job_id: self._store.job(job_id) for job_id in known}
-        return [jobs.get(cell.job) for cell in study.cells]
+    def cells(self, study: Study) -> list[CellStatus]:
+        """Return the current state of each cell."""
+        return [self._status(cell) for cell in study.cells]
 
-    def made(self, study: Study) -> list[Entry | None]:
-        """Return the video of each cell, or None if it is not finished or not on disk."""
-        return [self._video(cell) for cell in study.cells]
+    def measured(self, cell: Cell) -> CellStatus:
+        """Return the current state of a cell; its video, if any, is measured as by `Entries.measured`.
+
+        A damaged video counts as missing.
+        """
+        found = self._status(cell)
+        try:
+            return found if found.entry is None else replace(found, entry=self._entries.measured(found.entry))
+        except BadInput:
+            return replace(found, entry=None)
 
     def outlook(self, wanted: Sequence[Wanted], picture: str) -> Outlook:
         """Return the expected cost of a study. `picture` is the input's file name."""
-        different = {fingerprint.of_video(settings, choice, picture): (settings, choice) for settings, choice in wanted}
-        missing = [one for one in different.values() if self._found(*one, picture) is None]
-        times = [self._store.expected_seconds(*one) for one in missing]
+        different = {fingerprint.of_video(*one, picture): one for one in wanted}
+        found = self._existing(different, picture)
+        times = [self._store.expected_seconds(*one) for key, one in different.items() if key not in found]
         known = [seconds for seconds in times if seconds is not None]
         seconds = sum(known) if len(known) == len(times) else None
-        return Outlook(len(different) - len(missing), len(missing), seconds)
+        return Outlook(len(found), len(times), seconds)
 
-    # Reuse
+    def _existing(self, different: Mapping[str, Wanted], picture: str) -> dict[str, str]:
+        """Return the ids of the jobs that made such videos or will make them, by the videos' fingerprints."""
+        jobs = self._store.jobs(limit=-1, states=(State.RUNNING, State.WAITING))
+        alone = [job for job in jobs if job.settings.num_samples == 1]
+        found = {fingerprint.of_video(job.settings, job.choice, job.picture.name): job.id for job in alone}
+        found = {key: job_id for key, job_id in found.items() if key in different}
+        for key, one in different.items():
+            if (entry := self._entries.same(*one, picture)) is not None:
+                found[key] = entry.job.id
+        return found
 
-    def _found(self, settings: SampleSettings, choice: EngineChoice, picture: str) -> str | None:
-        """Return the id of a job that made such a video or will make it, or None."""
-        entry = self._entries.same(settings, choice, picture)
-        if entry is not None:
-            return entry.job.id
-        key = fingerprint.of_video(settings, choice, picture)
-        for job in self._store.jobs(limit=-1, states=(State.RUNNING, State.WAITING)):
-            alone = job.settings.num_samples == 1
-            if alone and fingerprint.of_video(job.settings, job.choice, job.picture.name) == key:
-                return job.id
-        return None
-
-    def _is_active_or_done(self, cell: Cell) -> bool:
-        if self._video(cell) is not None:
-            return True
+    def _status(self, cell: Cell) -> CellStatus:
+        """Return the state of a cell, whose video may be one of several of its job."""
+        for entry in self._entries.find_by_job(cell.job):
+            if entry.result.seed == cell.settings.seed and entry.result.video.is_file():
+                return CellStatus(cell, entry.job, entry)
         try:
-            return not self._store.job(cell.job).state.ended
+            return CellStatus(cell, self._store.job(cell.job), None)
         except BadInput:
-            return False
-
-    def _video(self, cell: Cell) -> Entry | None:
-        """Return the cell's video, which may be one of several of its job, or None."""
-        found = (entry for entry in self._entries.find_by_job(cell.job) if entry.result.seed == cell.settings.seed)
-        return next((entry for entry in found if entry.result.video.is_file()), None)
+            return CellStatus(cell, None, None)
 
     # Rows
 
     def _keep(self, study: Study) -> None:
-        text = json.dumps(
-            {
-                "picture": study.picture.name,
-                "picture_name": study.picture_name,
-                "axes": [asdict(axis) for axis in study.axes],
-                "cells": [
-                    {
-                        "settings": cell.settings.model_dump(),
-                        "choice": asdict(cell.choice),
-                        "job": cell.job,
-                        "reused": cell.reused,
-                    }
-                    for cell in study.cells
-                ],
-            }
-        )
+        kept = {"picture": study.picture.name, "picture_name": study.picture_name}
+        text = json.dumps({**kept, "axes": to_jsonable_python(study.axes), "cells": to_jsonable_python(study.cells)})
         with self._store.writing(durable=True) as db:
             db.execute(
                 "INSERT INTO studies (id, kind, created, study) VALUES (?, ?, ?, ?) "
@@ -210,13 +247,13 @@ class Studies:
                 (study.id, study.kind, study.created, text),
             )
 
-    def _read(self, which: str, *values: object) -> list[Study]:
+    def _rows(self, which: str, *values: object) -> list[tuple[Any, ...]]:
         with self._store.reading() as db:
-            found = db.execute(f"SELECT id, kind, created, study FROM studies {which}", values).fetchall()
-        return [self._study(*row) for row in found]
+            return db.execute(f"SELECT id, id, kind, created, study FROM studies {which}", values).fetchall()
 
-    def _study(self, study_id: str, kind: Kind, created: float, text: str) -> Study:
-        values: dict[str, Any] = json.loads(text)
+    def study_of(self, study_id: str, kind: Kind, created: float, text: str) -> Study:
+        """Return the study of a row; for `read_row`."""
+        values = rows.from_json(text)
         cells = (
             Cell(
                 rows.settings_from_text(json.dumps(cell["settings"])),
@@ -226,6 +263,9 @@ class Studies:
             )
             for cell in values["cells"]
         )
-        axes = (Axis(axis["name"], tuple(axis["values"])) for axis in values["axes"])
+        axes = (Axis(setting_of(axis["name"]), tuple(axis["values"])) for axis in values["axes"])
         picture = self._store.home / "inputs" / values["picture"]
-        return Study(study_id, kind, created, picture, values["picture_name"], tuple(axes), tuple(cells))
+        study = Study(study_id, kind, created, picture, values["picture_name"], tuple(axes), tuple(cells))
+        if study.axes and len(study.cells) != math.prod(len(axis.values) for axis in study.axes):
+            raise ValueError("the number of cells differs from the axes")
+        return study

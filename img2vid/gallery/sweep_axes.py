@@ -4,18 +4,26 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import prod
 from typing import Any
 
 from img2vid.errors import BadInput
-from img2vid.settings import MAX_SIGMA, PARAMS, SampleSettings, label_of, make_settings
-from img2vid.version_defaults import switched
+from img2vid.presets import switched
+from img2vid.settings import MAX_SIGMA, METHODS, PARAMS, SampleSettings, label_of, value_text
+from img2vid.settings_validation import make_settings
 from img2vid.versions import ModelVersion, find_version
 
 MOST_CELLS = 100
-"""Maximum number of cells; more would take too long to make and to look at."""
+"""Maximum number of cells; more would take too long to make and to compare."""
 MOST_AXES = 2
-NEVER_AXES = ("num_samples",)
-"""Settings that cannot be an axis, because every cell is one video."""
+FEWEST_COLUMNS, MOST_COLUMNS = 2, 4
+"""Limits of a comparison."""
+NEVER_AXES = {
+    "num_samples": "because every cell is one video; use seed instead",
+    "elevations": "because it is a list; use elevation instead",
+    "azimuths": "because it is a list; use elevation instead",
+}
+"""Settings that cannot be an axis, with the reason."""
 AXIS_NAMES = tuple(name for name in SampleSettings.model_fields if name not in NEVER_AXES)
 EXAMPLE = "write it as motion_bucket_id=20,127,255 or seed=1..5"
 _PARTNERS: dict[str, dict[str, Any]] = {
@@ -25,7 +33,7 @@ _PARTNERS: dict[str, dict[str, Any]] = {
     "guidance_sigma_max": {"guidance_sigma_min": 0.0},
 }
 """Values of related settings with which every value of a setting is valid."""
-_UNLABELLED = ("version", "sampler", "discretization", "guider")
+_UNLABELLED = ("version", *METHODS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def setting_of(name: str) -> str:
     """Return the setting for a name written with `_` or `-`. Raise BadInput if it cannot be an axis."""
     known = name.strip().replace("-", "_")
     if known in NEVER_AXES:
-        raise BadInput(f"{known} cannot be an axis, because every cell is one video; use seed instead")
+        raise BadInput(f"{known} cannot be an axis, {NEVER_AXES[known]}")
     if known not in AXIS_NAMES:
         raise BadInput(f"there is no setting {name.strip()!r}; the settings are {', '.join(AXIS_NAMES)}")
     return known
@@ -85,14 +93,11 @@ def check_axes(axes: Sequence[Axis]) -> None:
     for one, other in combinations(axes, 2):
         if one.name == other.name:
             raise BadInput(f"both axes are {one.name}; put all values into one axis")
-    columns, rows = shape(axes)
-    if columns * rows > MOST_CELLS:
-        raise BadInput(f"a sweep has at most {MOST_CELLS} videos, got {columns} x {rows}; remove some values")
-
-
-def shape(axes: Sequence[Axis]) -> tuple[int, int]:
-    """Return columns and rows of the grid. The first axis runs along a row, the optional second down the rows."""
-    return len(axes[0].values), len(axes[1].values) if len(axes) > 1 else 1
+    counts = [len(axis.values) for axis in axes]
+    if prod(counts) > MOST_CELLS:
+        raise BadInput(
+            f"a sweep has at most {MOST_CELLS} videos, got {' x '.join(map(str, counts))}; remove some values"
+        )
 
 
 def points(axes: Sequence[Axis]) -> list[dict[str, Any]]:
@@ -143,15 +148,17 @@ def unused_settings(axes: Sequence[Axis], cells: Sequence[SampleSettings]) -> li
 
 def label_of_value(name: str, value: object) -> str:
     """Return a value with its setting's label, such as "motion bucket id 127", or just "svd_xt"."""
-    plain = f"{value:.6g}" if isinstance(value, float) else str(value)
-    if isinstance(value, bool):
-        plain = "on" if value else "off"
-    return plain if name in _UNLABELLED else f"{label_of(name)} {plain}"
+    return value_text(value) if name in _UNLABELLED else f"{label_of(name)} {value_text(value)}"
 
 
 def labels(axis: Axis) -> list[str]:
     """Return the row or column labels of an axis."""
     return [label_of_value(axis.name, value) for value in axis.values]
+
+
+def cell_names(axes: Sequence[Axis], separator: str = ", ") -> list[str]:
+    """Return the values of each cell as text, such as "motion bucket id 127, seed 1"."""
+    return [separator.join(label_of_value(*pair) for pair in point.items()) for point in points(axes)]
 
 
 def _cells(axes: Sequence[Axis], settings_of: Callable[[Mapping[str, Any]], SampleSettings]) -> list[SampleSettings]:

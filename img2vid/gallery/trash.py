@@ -4,25 +4,26 @@ Each deleted video has its own folder there, named after its row, with its files
 original paths and is written before any file is moved, so that a later run can roll back incomplete moves.
 """
 
-import json
+import filecmp
 import logging
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from img2vid.errors import BadInput, Img2VidError, MediaError
+from pydantic import Field, TypeAdapter
+
+from img2vid.errors import BadInput, Img2VidError, MediaError, UnreadableRow
 from img2vid.file_lock import HomeLock
-from img2vid.files import move, whole_file
+from img2vid.files import move, read_text, reason, remove, remove_folder, whole_file
 from img2vid.gallery.entries import Entries, Entry, Filter
-from img2vid.jobs.job import StoredResult
 from img2vid.jobs.store import Store
 from img2vid.media.videos import COMPANIONS
+from img2vid.progress import Result
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,18 @@ KEPT_SECONDS = 30 * 24 * 3600.0
 PATIENCE = 10.0
 """Timeout in seconds for another program that uses the trash."""
 _threads = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Where:
+    """Contents of `where.json`: number of the row, original paths, and time of deletion."""
+
+    number: Annotated[int, Field(ge=1, lt=2**63)]
+    files: tuple[str, ...]
+    deleted: float = 0.0
+
+
+_WHERE = TypeAdapter(Where)
 
 
 class Trash:
@@ -48,7 +61,7 @@ class Trash:
         with self._locked():
             found = [self._entries.entry(number) for number in dict.fromkeys(numbers)]
             wanted = [entry for entry in found if entry.deleted is None]
-            moved: dict[int, StoredResult] = {}
+            moved: dict[int, Result] = {}
             try:
                 for entry in wanted:
                     moved[entry.number] = self._move_to_trash(entry)
@@ -60,7 +73,7 @@ class Trash:
     def restore(self, numbers: Sequence[int]) -> list[Entry]:
         """Restore deleted videos to their original paths, or under a new name if the path is taken."""
         with self._locked():
-            back: dict[int, StoredResult] = {}
+            back: dict[int, Result] = {}
             try:
                 for number in dict.fromkeys(numbers):
                     entry = self._entries.entry(number)
@@ -100,19 +113,31 @@ class Trash:
             self._purge(old)
             return len(old)
 
+    def restore_lost(self) -> list[Path]:
+        """Move the files of deleted videos without a row back to their original paths; return the videos' paths."""
+        found: list[Path] = []
+        with self._locked():
+            for folder in self._folders():
+                number = _number_of(folder)
+                if number is not None and not self._entries.exists(number):
+                    with suppress(OSError):
+                        found += [path for path in _move_back(folder).values() if path.suffix == ".mp4"]
+                        remove_folder(folder)
+        return found
+
     # One video
 
-    def _move_to_trash(self, entry: Entry) -> StoredResult:
+    def _move_to_trash(self, entry: Entry) -> Result:
         """Move an entry's files into its own trash folder; return the result with the new paths."""
         files = [path for path in self._owned_files(entry) if path.is_file()]
         if not files:
             return entry.result
         folder = self._folder / f"{entry.number}-{secrets.token_hex(4)}"
-        with _reporting("deleted"):
+        with _reporting("deleted", files[0]):
             folder.mkdir(parents=True)
-            where = {"number": entry.number, "files": [str(path) for path in files], "deleted": time.time()}
-            _write_where(folder, where)
-            for index, path in enumerate(files):
+            _write_where(folder, Where(entry.number, tuple(map(str, files)), time.time()))
+        for index, path in enumerate(files):
+            with _reporting("deleted", path):
                 move(path, folder / _name(index, path))
         return relocated(entry.result, {path: folder / _name(index, path) for index, path in enumerate(files)})
 
@@ -123,11 +148,11 @@ class Trash:
             return []
         return [path for path in files if self._store.home in path.parents] if entry.imported else files
 
-    def _restore_files(self, entry: Entry) -> StoredResult:
+    def _restore_files(self, entry: Entry) -> Result:
         folder = next((one for one in self._folders() if _number_of(one) == entry.number), None)
         if folder is None:
             return entry.result
-        with _reporting("restored"):
+        with _reporting("restored", next(iter(_files_in(folder)), entry.result.video)):
             return relocated(entry.result, _move_back(folder))
 
     def _purge(self, numbers: Sequence[int]) -> None:
@@ -145,12 +170,14 @@ class Trash:
         """Roll back or redo incomplete moves, which leave folders that disagree with their rows."""
         for folder in self._folders():
             number = _number_of(folder)
-            if number is None:  # where.json is written first, so the folder has no files yet
-                with suppress(OSError):
-                    folder.rmdir()
+            if number is None:
+                if not (folder / WHERE).exists():  # written first and deleted first
+                    remove_folder(folder)
                 continue
             try:
                 entry = self._entries.entry(number)
+            except UnreadableRow:
+                continue
             except BadInput:  # the row was deleted permanently, or the store was replaced
                 if _deleted_at(folder) < time.time() - KEPT_SECONDS:
                     _remove(folder)
@@ -162,14 +189,21 @@ class Trash:
                 self._redo(folder, entry)
 
     def _roll_back(self, folder: Path, entry: Entry) -> None:
-        """Undo a deletion that was not committed: move the files back to the paths in the row."""
+        """Undo a deletion that was not committed: move the files back to the paths in the row.
+
+        If another file has taken one of the paths since, complete the deletion instead.
+        """
         with suppress(OSError):
-            for index, path in enumerate(_files_in(folder)):
-                here = folder / _name(index, path)
-                if here.is_file() and not path.exists():
+            inside = {path: folder / _name(index, path) for index, path in enumerate(_files_in(folder))}
+            inside = {path: here for path, here in inside.items() if here.is_file()}
+            if any(path.exists() and not filecmp.cmp(here, path, shallow=False) for path, here in inside.items()):
+                self._entries.mark_deleted([entry.number], {entry.number: relocated(entry.result, inside)})
+                return
+            for path, here in inside.items():
+                if path.exists():
+                    remove(here)  # a copy from another disk, whose original still exists
+                else:
                     move(here, path)
-                elif here.is_file():
-                    here.unlink()  # a copy from another disk, whose original still exists
             _remove(folder)
 
     def _redo(self, folder: Path, entry: Entry) -> None:
@@ -201,12 +235,12 @@ class Trash:
                 lock.release()
 
 
-def files_of(result: StoredResult) -> list[Path]:
+def files_of(result: Result) -> list[Path]:
     """Return the paths of a video's files, existing or not."""
     return [result.video, result.still, result.sidecar, *([result.animation] if result.animation else [])]
 
 
-def relocated(result: StoredResult, to: dict[Path, Path]) -> StoredResult:
+def relocated(result: Result, to: dict[Path, Path]) -> Result:
     """Return the result with replaced paths."""
     animation = None if result.animation is None else to.get(result.animation, result.animation)
     video, still, sidecar = (to.get(path, path) for path in files_of(result)[:3])
@@ -215,13 +249,16 @@ def relocated(result: StoredResult, to: dict[Path, Path]) -> StoredResult:
 
 def _move_back(folder: Path) -> dict[Path, Path]:
     """Move all files of a folder back under the first free name; return the new paths by the old ones."""
-    originals = _files_in(folder)
+    where = _where(folder)
+    if where is None:
+        return {}
+    originals = [Path(path) for path in where.files]
     number = 1
     while any(_with_number(path, number).exists() for path in _with_companions(originals)):
         number += 1
     # Written before any file is moved, so that an incomplete move can be undone.
     targets = [_with_number(path, number) for path in originals]
-    _write_where(folder, {**_where(folder), "files": [str(path) for path in targets]})
+    _write_where(folder, replace(where, files=tuple(map(str, targets))))
     places = {folder / _name(index, path): path for index, path in enumerate(targets)}
     for here, path in places.items():
         if here.is_file():
@@ -245,41 +282,44 @@ def _name(index: int, path: Path) -> str:
 
 
 def _number_of(folder: Path) -> int | None:
-    found = _where(folder).get("number")
-    return found if isinstance(found, int) else None
+    where = _where(folder)
+    return None if where is None else where.number
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return [Path(str(path)) for path in _where(folder).get("files", [])]
+    where = _where(folder)
+    return [] if where is None else [Path(path) for path in where.files]
 
 
 def _deleted_at(folder: Path) -> float:
-    return float(_where(folder).get("deleted", 0.0))
+    where = _where(folder)
+    return time.time() if where is None else where.deleted
 
 
-def _where(folder: Path) -> dict[str, Any]:
+def _where(folder: Path) -> Where | None:
+    """Return the contents of `where.json`, or None if it is missing or damaged."""
     try:
-        return json.loads((folder / WHERE).read_text(encoding="utf-8"))
+        return _WHERE.validate_json(read_text(folder / WHERE))
     except (OSError, ValueError):
-        return {}
+        return None
 
 
-def _write_where(folder: Path, where: dict[str, Any]) -> None:
+def _write_where(folder: Path, where: Where) -> None:
     with whole_file(folder / WHERE) as part:
-        part.write_text(json.dumps(where), encoding="utf-8")
+        part.write_bytes(_WHERE.dump_json(where))
 
 
 def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    """Delete a trash folder. Files that another program has open remain without where.json, until the next start."""
+    with suppress(OSError):
+        remove(folder / WHERE)
+    remove_folder(folder)
 
 
 @contextmanager
-def _reporting(done: str) -> Generator[None, None, None]:
+def _reporting(done: str, path: Path) -> Generator[None, None, None]:
+    """Raise MediaError naming the user's file `path` if it cannot be moved."""
     try:
         yield
     except OSError as error:
-        name = Path(str(error.filename)).name if error.filename else "a file"
-        raise MediaError(
-            f"nothing was {done}, because '{name}' cannot be moved ({error.strerror or error}); "
-            "is it in use by another program, or is the disk full?"
-        ) from error
+        raise MediaError(f"nothing was {done}, because '{path.name}' cannot be moved: {reason(error)}") from error

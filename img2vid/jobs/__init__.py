@@ -1,1 +1,1 @@
-"""Jobs: what is to be done, who does it, and what happened; pages and the command line meet here."""
+"""Jobs: the queue, the workers that run it, and the results; shared by pages and the command line."""

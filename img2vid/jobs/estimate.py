@@ -81,7 +81,7 @@ def network_runs(settings: SampleSettings) -> float:
     low, high = settings.guidance_sigma_min, settings.guidance_sigma_max
     runs = 0.0
     for step, sigma in enumerate(_sigmas(settings)):
-        guided = settings.guider != "IdentityGuider" and (sigma is None or low <= sigma <= high)
+        guided = settings.is_guided and (sigma is None or low <= sigma <= high)
         runs += (2 if guided else 1) * (OUTER_SHARE if step % settings.block_cache else 1)
     return runs * per_step
 

@@ -20,7 +20,7 @@ def seconds_left(store: Store, jobs: Sequence[Job], workers: int = 1, now: float
     queue = store.queue()
     last = max((place for place, job in enumerate(queue) if job.id in active), default=-1)
     times = [_running(store, job, moment) for job in ahead]
-    times += [store.expected_seconds(job.settings, job.choice) for job in queue[: last + 1]]
+    times += [_whole(store, job) for job in queue[: last + 1]]
     known = [seconds for seconds in times if seconds is not None]
     if len(known) < len(times):
         return None
@@ -29,8 +29,11 @@ def seconds_left(store: Store, jobs: Sequence[Job], workers: int = 1, now: float
 
 def _running(store: Store, job: Job, moment: float) -> float | None:
     event = store.progress(job.id)
-    whole = store.expected_seconds(job.settings, job.choice)
-    if event is None or event.seconds_left is None or job.started is None:
-        return whole
-    since = max(moment - job.started - event.elapsed, 0.0)
-    return max(event.seconds_left - since, 0.0)
+    whole = _whole(store, job)
+    left = None if event is None else event.by(moment).seconds_left
+    return whole if left is None else left
+
+
+def _whole(store: Store, job: Job) -> float | None:
+    """Return the expected seconds of a job. Those of pictures are unknown."""
+    return store.expected_seconds(job.settings, job.choice) if job.kind == "video" else None

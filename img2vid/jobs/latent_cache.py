@@ -13,10 +13,11 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from img2vid.files import whole_file
-from img2vid.inference import EngineChoice, LoadedModel, made_by
+from img2vid.files import read_bytes, remove, whole_file
+from img2vid.inference import LoadedModel, made_by
 from img2vid.jobs.fingerprint import of_latents
 from img2vid.jobs.job import Job
+from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 
 logger = logging.getLogger(__name__)
@@ -58,14 +59,14 @@ class LatentCache:
             with whole_file(self._path(key)) as part:
                 part.write_bytes(blob)
             for old in sorted(self._folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-                old.unlink()
+                remove(old)
         except OSError as error:
             logger.warning("Sampled latents cannot be cached: %s", error)
 
     def get(self, key: str) -> bytes:
         """Return the blob of this key, or empty bytes."""
         try:
-            return self._path(key).read_bytes()
+            return read_bytes(self._path(key))
         except OSError:
             return b""
 
@@ -76,7 +77,7 @@ class LatentCache:
     def drop(self, key: str) -> None:
         """Delete a blob whose video is on disk."""
         with suppress(OSError):
-            self._path(key).unlink(missing_ok=True)
+            remove(self._path(key))
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.npz"
@@ -85,7 +86,7 @@ class LatentCache:
 class CachedLatents:
     """`pipeline.LatentStore` backed by a LatentCache, for runs in this process."""
 
-    def __init__(self, cache: LatentCache, model: LoadedModel, choice: EngineChoice, picture_sha256: str) -> None:
+    def __init__(self, cache: LatentCache, model: LoadedModel, choice: LoadOptions, picture_sha256: str) -> None:
         self._cache, self._model, self._choice, self._picture = cache, model, choice, picture_sha256
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:

@@ -19,10 +19,14 @@ from img2vid.hardware import find_cards
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 2.0
 """Grace period in seconds for shutdown, in which workers remove their temporary files."""
+HANDSHAKE_SECONDS = 10.0
+"""Time in seconds for the TLS handshake of a new connection, which proves that it has the certificate."""
+MOST_HANDSHAKES = 100
+"""Maximum number of connections with an unfinished handshake; far below the limit of open files of a process."""
 CONFIG: dict[str, Any] = {
     # Dask limits numerical libraries to one thread; here a worker runs alone and may use all threads.
     "distributed.nanny.pre-spawn-environ": {},
-    # No dashboard and no other HTTP routes.
+    # Dask opens an HTTP port in each process; without routes until `close_http` has closed it.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     # Previews are sent as events; limit how many of them the scheduler stores.
@@ -55,11 +59,48 @@ def _usable_cards() -> int:
     return int(counted.stdout)
 
 
+def close_http(node: Any) -> None:
+    """Close the HTTP port of a scheduler or worker, the only one that does not require the key."""
+    node.http_server.stop()
+
+
+def limit_handshakes() -> None:
+    """Close connections to this process's Dask ports that are late with the handshake, or the oldest of too many."""
+    from distributed.comm import tcp
+
+    listener: Any = tcp.TLSListener
+    prepare, waiting = listener._prepare_stream, dict[Any, None]()
+
+    async def prepare_in_time(self: Any, stream: Any, address: Any) -> Any:
+        if len(waiting) >= MOST_HANDSHAKES:
+            oldest = next(iter(waiting))
+            del waiting[oldest]
+            oldest.close()
+        waiting[stream] = None
+        timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, stream.close)
+        try:
+            return await prepare(self, stream, address)
+        finally:
+            timer.cancel()
+            waiting.pop(stream, None)
+
+    listener._prepare_stream = prepare_in_time
+
+
 async def serve() -> None:
     """Run the scheduler and the workers until standard input is closed."""
     import dask.config
-    from distributed import Nanny, Scheduler, Security
+    from distributed import Nanny, Scheduler, Security, WorkerPlugin
+    from distributed.protocol.pickle import dumps  # pyright: ignore[reportUnknownVariableType]
 
+    class CloseHttp(WorkerPlugin):
+        """Plugin that closes and limits the worker's ports before it registers."""
+
+        def setup(self, worker: Any) -> None:
+            close_http(worker)
+            limit_handshakes()
+
+    limit_handshakes()
     # After the import, which sets Dask's defaults.
     dask.config.set(CONFIG)  # pyright: ignore[reportUnknownMemberType]
     security = Security.temporary()  # pyright: ignore[reportUnknownMemberType]
@@ -70,10 +111,11 @@ async def serve() -> None:
         "dashboard": False,
         "dashboard_address": f"{HOST}:0",
     }
-    worker_options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, **options}
+    worker_options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "plugins": (dumps(CloseHttp()),), **options}
     async with AsyncExitStack() as stack:
         scheduler = Scheduler(port=0, **options)
         await stack.enter_async_context(scheduler)
+        close_http(scheduler)
         nannies = [
             Nanny(scheduler.address, name=name, env=environment, **worker_options)
             for name, environment in worker_environments().items()

@@ -18,13 +18,16 @@ import img2vid
 from img2vid.errors import BadInput, MediaError
 from img2vid.jobs import worker as worker_tasks
 from img2vid.jobs.cluster import Cluster, WorkerLost
-from img2vid.jobs.estimate import Expected, expected
+from img2vid.jobs.estimate import Expected
+from img2vid.jobs.fingerprint import of_picture
 from img2vid.jobs.job import Job, ModelStatus, State
 from img2vid.jobs.latent_cache import LatentCache, latents_key
-from img2vid.jobs.save_results import save_result
+from img2vid.jobs.save_results import save_picture, save_result
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import RenderRequest, RenderResult, WorkerInfo
-from img2vid.jobs.workers import ActiveJob, WorkerState, best_worker, choice_for, request_for
+from img2vid.jobs.workers import ActiveJob, NotMade, WorkerState, best_worker, choice_for, request_for, with_input
+from img2vid.progress import Event
+from img2vid.text_to_image.versions import modified_at
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +139,7 @@ class Scheduler:
             self._unfit[worker.address] = f"the worker {worker.address} cannot be used: {reason}"
         else:
             if info.version == img2vid.__version__:
+                self._store.record_speeds(info.speeds)
                 return
             self._unfit[worker.address] = (
                 f"the worker {info.name} on {info.host} has img2vid {info.version}, this is {img2vid.__version__}; "
@@ -174,7 +178,7 @@ class Scheduler:
         free = [worker for worker in self._workers.values() if worker.is_free]
         if not free:
             return
-        for work in [*self._resumed, *map(self._active_job, self._store.queue(limit=50))]:
+        for work in [*self._resumed, *map(self._active_job, self._store.ready(limit=50))]:
             worker = best_worker(free, work.job)
             if worker is not None and self._submit(worker, work):
                 free.remove(worker)
@@ -184,20 +188,19 @@ class Scheduler:
             self._apply_model_request(worker)
 
     def _active_job(self, job: Job) -> ActiveJob:
-        return ActiveJob(job, self._expected(job), index=job.made)
+        return ActiveJob(job, self._expected(job), index=job.done)
 
     def _expected(self, job: Job) -> Expected | None:
-        """Return the expected cost of one of the job's videos, from earlier ones."""
-        timing = self._store.timing(job.settings, job.choice)
-        return None if timing is None else expected(timing, job.settings)
+        """Return the expected cost of one of the job's videos; unknown for pictures."""
+        return None if job.kind == "image" else self._store.expected(job.settings, job.choice)
 
     def _submit(self, worker: WorkerState, work: ActiveJob) -> bool:
         """Submit the next video of a job to a worker; return False if the job must not run anymore."""
-        request = None
+        request, refused = None, self._take_input(work)
         if work.started_on_worker or self._store.start(work.job.id, worker.name):
             work.started_on_worker = True
-            work.started = work.started or time.time()
-            request = self._request(worker, work)
+            work.started = work.started or time.monotonic()
+            request = self._request(worker, work, refused)
         if work in self._resumed:
             self._resumed.remove(work)
         if request is None:
@@ -206,16 +209,39 @@ class Scheduler:
         self._submit_task(worker, self._collect, self._render, request)
         return True
 
-    def _request(self, worker: WorkerState, work: ActiveJob) -> RenderRequest | None:
+    def _take_input(self, work: ActiveJob) -> BadInput | None:
+        """Give a job that continues a video its input before it starts, or return the error."""
+        try:
+            work.job = with_input(self._store, work.job)
+        except BadInput as error:
+            return error
+        return None
+
+    def _request(self, worker: WorkerState, work: ActiveJob, refused: BadInput | None) -> RenderRequest | None:
         """Return the request for the next video of a job, or finish the job and return None."""
+        self._reuse_pictures(work)
         if work.index >= work.videos:  # requeued after its last video but before it was marked as done
             self._store.finish(work.job.id, State.DONE)
             return None
         try:
+            if refused is not None:
+                raise refused
             return request_for(worker, work, self._require_cluster.topic, self._cache)
         except BadInput as error:
-            self._store.finish(work.job.id, State.FAILED, str(error), type(error).__name__)
+            state = error.state if isinstance(error, NotMade) else State.FAILED
+            self._store.finish(work.job.id, state, str(error), type(error).__name__)
             return None
+
+    def _reuse_pictures(self, work: ActiveJob) -> None:
+        """Record pictures that earlier jobs made with the same settings and model, instead of making them again."""
+        image = work.job.image
+        while image is not None and work.index < work.videos:
+            likeness = of_picture(image.one(work.index), work.job.choice)
+            file = self._store.picture_like(likeness, since=modified_at(image.model))
+            if file is None:
+                return
+            self._store.record_picture(work.job.id, file, likeness)
+            work.index += 1
 
     def _apply_model_request(self, worker: WorkerState) -> None:
         """Load the model that the user requested on an idle worker, or unload its model."""
@@ -281,22 +307,25 @@ class Scheduler:
         self._record(work, result)
         worker.task.cancel()  # frees the video's memory on the worker and in the Dask scheduler
         worker.work, worker.busy = None, False
+        if work.job.kind == "image":
+            worker.last_request = 0  # the requested model returns, if that of the pictures took its place
 
     def _record(self, work: ActiveJob, result: RenderResult) -> None:
         job = work.job
-        if result.notice:
-            self._store.record_notice(job.id, result.notice)
         if result.error:
             self._store.finish(job.id, State.FAILED, result.error, result.error_type, result.details)
-        elif not result.files:
+        elif result.made is None and not result.picture:
             self._store.finish(job.id, State.CANCELLED)
         else:
             try:
-                save_result(self._store, job, result)
+                if result.made is None:
+                    save_picture(self._store, job, work.index, result.picture)
+                else:
+                    save_result(self._store, job, result.made, result.files, result.stages)
+                    self._cache.drop(latents_key(job, work.index))
             except MediaError as error:
                 self._store.finish(job.id, State.FAILED, str(error), type(error).__name__)
                 return
-            self._cache.drop(latents_key(job, work.index))
             work.index += 1
             work.usual = self._expected(job)
             if work.index < work.videos:
@@ -317,44 +346,46 @@ class Scheduler:
     # Events
 
     def _read_events(self) -> None:
-        newest: dict[str, dict[str, Any]] = {}
+        newest: dict[str, tuple[str, Event]] = {}
         while True:
             try:
-                event = self._events.get_nowait()
+                message = self._events.get_nowait()
             except Empty:
                 break
-            worker = self._workers.get(event["worker"])
+            worker = self._workers.get(message["worker"])
             if worker is None:
                 continue
-            if event["kind"] == "error":
-                worker.last_error = event["sentence"]
-            elif event["kind"] == "model":
-                self._record_model(worker, ModelStatus(**event["status"]))
-            elif event["kind"] == "latents":
-                self._keep_latents(worker.work, event)
+            if message["kind"] == "error":
+                worker.last_error = message["sentence"]
+            elif message["kind"] == "model":
+                self._record_model(worker, ModelStatus(**message["status"]))
+            elif message["kind"] == "latents":
+                self._keep_latents(worker.work, message)
             else:
-                event["preview"] = event["preview"] or newest.get(worker.address, {}).get("preview", b"")
-                newest[worker.address] = event
-                if event["notice"] and worker.work is not None:
-                    self._store.record_notice(worker.work.job.id, event["notice"])
-        for address, event in newest.items():
-            self._record_progress(self._workers[address], event)
+                event = Event(**message["event"])
+                if worker.address in newest and not event.preview:
+                    event = replace(event, preview=newest[worker.address][1].preview)
+                newest[worker.address] = message["task"], event
+                if event.notice and worker.work is not None:
+                    self._store.record_notice(worker.work.job.id, event.notice)
+        for address, (task, event) in newest.items():
+            self._record_progress(self._workers[address], task, event)
 
-    def _keep_latents(self, work: ActiveJob | None, event: dict[str, Any]) -> None:
+    def _keep_latents(self, work: ActiveJob | None, message: dict[str, Any]) -> None:
         """Cache latents from a worker unless their video is already finished."""
-        if work is None or work.job.id != event["task"]:
+        if work is None or work.job.id != message["task"]:
             return
-        if work.job.settings_of(work.index).seed == event["seed"]:
-            self._cache.put(latents_key(work.job, work.index), event["blob"])
+        if work.job.settings_of(work.index).seed == message["seed"]:
+            self._cache.put(latents_key(work.job, work.index), message["blob"])
 
     def _record_model(self, worker: WorkerState, status: ModelStatus) -> None:
         worker.status = status
         self._store.record_model(worker.address, status)
 
-    def _record_progress(self, worker: WorkerState, event: dict[str, Any]) -> None:
-        if event["stage"] == "load" and worker.status.state == "loading":
-            facts = {"done": event["step"], "total": event["total"], "memory": event["memory"]}
-            self._record_model(worker, replace(worker.status, **facts))
+    def _record_progress(self, worker: WorkerState, task: str, event: Event) -> None:
+        if event.stage == "load" and worker.status.state == "loading":
+            status = replace(worker.status, done=event.step, total=event.total, memory=event.memory)
+            self._record_model(worker, status)
         work = worker.work
-        if work is not None and work.job.id == event["task"] and not work.cancelled:
+        if work is not None and work.job.id == task and not work.cancelled:
             self._store.record_progress(work.job.id, work.progress(event))

@@ -9,20 +9,26 @@ import logging
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from img2vid import paths
 from img2vid.errors import Img2VidError, StoreError
 from img2vid.file_lock import HomeLock, is_held
-from img2vid.inference import EngineChoice
 from img2vid.jobs.cluster import Cluster, open_cluster, scheduler_address
 from img2vid.jobs.job import Job
 from img2vid.jobs.scheduler import GetWorkerInfo, Render, Scheduler
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import make_video, worker_info
 from img2vid.media.pictures import load_picture
-from img2vid.settings import SampleSettings, check_provider
+from img2vid.options import LoadOptions
+from img2vid.remedies import require_text
+from img2vid.settings import SampleSettings
+from img2vid.settings_validation import check_provider
+from img2vid.text_to_image.settings import ImageSettings
+from img2vid.text_to_image.versions import find_image_version
 from img2vid.versions import find_version
 
 logger = logging.getLogger(__name__)
@@ -35,6 +41,18 @@ RETRY_AFTER = 3.0
 """Seconds before a failed cluster is opened again."""
 STARTING = "the workers are starting"
 NOTE = "desk"
+
+
+@dataclass(frozen=True)
+class ServiceNote:
+    """Status of the active service for other processes: see `JobService.status`, `workers` and `is_remote`."""
+
+    status: str | None
+    workers: list[tuple[str, str, str]]
+    scheduler: str | None
+
+
+_NOTE = TypeAdapter(ServiceNote | None)
 
 
 class JobService:
@@ -53,7 +71,7 @@ class JobService:
         self._active = False
         self._error: str | None = None
         """Error that blocks the active service. Kept in memory; the store may have failed."""
-        self._noted: Any = None
+        self._noted: ServiceNote | None = None
 
     # Commands
 
@@ -77,44 +95,76 @@ class JobService:
 
     def submit(
         self,
-        settings: SampleSettings,
-        choice: EngineChoice,
-        picture: bytes,
-        picture_name: str,
-        suffix: str,
-        folder: Path | None = None,
-        animation: str | None = None,
-    ) -> Job:
-        """Add a job to the end of the queue and return it; see `Store.add`.
-
-        Raise BadInput for an unreadable picture, settings that the version or the engine does not support, invalid
-        engine options or a folder that cannot be written. Raise CheckpointError if the checkpoint is missing, unless
-        the workers are remote.
-        """
-        return self.submit_all([(settings, choice)], picture, picture_name, suffix, folder, animation)[0]
-
-    def submit_all(
-        self,
-        wanted: Sequence[tuple[SampleSettings, EngineChoice]],
+        wanted: Sequence[tuple[SampleSettings, LoadOptions]],
         picture: bytes,
         picture_name: str,
         suffix: str,
         folder: Path | None = None,
         animation: str | None = None,
     ) -> list[Job]:
-        """Add jobs with one picture to the end of the queue, in order. If one is invalid, none is added."""
+        """Add jobs with one picture to the end of the queue, in order, and return them; see `Store.add`.
+
+        If one is invalid, none is added. Raise BadInput for an unreadable picture, settings that the version or the
+        engine does not support, invalid engine options or a folder that cannot be written. Raise CheckpointError if a
+        checkpoint is missing, unless the workers are remote.
+        """
         load_picture(picture, name=picture_name)
         for settings, choice in wanted:
-            version = find_version(settings.version)
-            version.check_size(settings)
-            choice.check()
-            check_provider(settings, choice.provider)
-            paths.require_writable(self.store.home / version.name if folder is None else folder)
-            if not self.is_remote():
-                version.require_checkpoint()
+            self._check(settings, choice, folder)
         jobs = [self.store.add(*one, picture, picture_name, suffix, folder, animation) for one in wanted]
         self._wake.set()
         return jobs
+
+    def continue_video(self, before: Job, wanted: Sequence[SampleSettings], folder: Path | None = None) -> list[Job]:
+        """Add jobs that continue a job's video, each from the last frame of the one before it, and return them.
+
+        The seeds follow that of the video, by one each. `folder` as in `submit`, and the same errors.
+        """
+        jobs: list[Job] = []
+        for settings in wanted:
+            self._check(settings, before.choice, folder)
+        for settings in wanted:
+            target = self.store.output_folder(settings, folder)
+            jobs.append(self.store.add_link(jobs[-1] if jobs else before, settings, target))
+        self._wake.set()
+        return jobs
+
+    def submit_image(
+        self,
+        image: ImageSettings,
+        settings: SampleSettings,
+        choice: LoadOptions,
+        folder: Path | None = None,
+        animation: str | None = None,
+        *,
+        animate: bool = False,
+    ) -> list[Job]:
+        """Add a job for pictures from a prompt and, if `animate`, one that makes videos of the first; return them.
+
+        Raise the errors of `submit`, for the pictures and, if `animate`, for the videos, and EngineUnavailable if
+        optional packages are missing.
+        """
+        choice.check()
+        model = find_image_version(image.model)
+        if animate:
+            self._check(settings, choice, folder)
+        if not self.is_remote():
+            require_text()
+            model.require_checkpoint()
+        jobs = [self.store.add_image(image, settings, choice, folder, animation)]
+        if animate:
+            jobs.append(self.store.add_link(jobs[0], settings, jobs[0].folder))
+        self._wake.set()
+        return jobs
+
+    def _check(self, settings: SampleSettings, choice: LoadOptions, folder: Path | None) -> None:
+        version = find_version(settings.version)
+        version.check_size(settings)
+        choice.check()
+        check_provider(settings, choice.provider)
+        paths.require_writable(self.store.output_folder(settings, folder))
+        if not self.is_remote():
+            version.require_checkpoint()
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job. A running one stops after its current step."""
@@ -135,7 +185,7 @@ class JobService:
         """Cancel all waiting jobs and return their number."""
         return self.store.clear_queue()
 
-    def load(self, version: str, choice: EngineChoice) -> None:
+    def load(self, version: str, choice: LoadOptions) -> None:
         """Request a model, loaded as soon as the workers are idle. `Store.model` returns its progress.
 
         Raise BadInput for an unknown version and CheckpointError if its checkpoint is missing.
@@ -148,7 +198,7 @@ class JobService:
 
     def unload(self) -> None:
         """Request that workers unload their models as soon as they are idle."""
-        self.store.request_model("", EngineChoice())
+        self.store.request_model("", LoadOptions())
         self._wake.set()
 
     # Status
@@ -157,23 +207,28 @@ class JobService:
         """Return a sentence on why jobs cannot run now, or None."""
         if self._error is not None:
             return self._error
-        note = self.store.note(NOTE) if self._active or is_held(self.store.home) else None
-        return STARTING if note is None else note["status"]
+        note = self._read_note() if self._active or is_held(self.store.home) else None
+        return STARTING if note is None else note.status
 
     def failure(self) -> str | None:
         """Return a sentence on why this service cannot open its cluster, or None, also for a service in reserve."""
         return self._error
 
+    @property
+    def is_active(self) -> bool:
+        """True if this is the active service of its home."""
+        return self._active
+
     def workers(self) -> list[tuple[str, str, str]]:
         """Return name, host and device of each worker."""
-        note = self.store.note(NOTE)
-        return [] if note is None else [(name, host, device) for name, host, device in note["workers"]]
+        note = self._read_note()
+        return [] if note is None else note.workers
 
     def is_remote(self) -> bool:
         """Return True if jobs run on the user's own cluster, whose machines have their own checkpoints."""
         if not self._active and is_held(self.store.home):
-            note = self.store.note(NOTE)
-            return note is not None and note["scheduler"] is not None
+            note = self._read_note()
+            return note is not None and note.scheduler is not None
         return scheduler_address() is not None
 
     # In the background
@@ -197,6 +252,7 @@ class JobService:
         while not self._stopping.is_set():
             with self._retrying("the cluster"):
                 if not recovered:
+                    self.store.check()
                     self._note(STARTING, [])
                     self.store.recover()
                     self.store.drop_models()
@@ -242,7 +298,14 @@ class JobService:
 
     def _note(self, status: str | None, workers: list[tuple[str, str, str]]) -> None:
         """Publish the status to the services in other processes."""
-        note = {"status": status, "workers": workers, "scheduler": scheduler_address()}
+        note = ServiceNote(status, workers, scheduler_address())
         if note != self._noted:
-            self.store.write_note(NOTE, note)
+            self.store.write_note(NOTE, asdict(note))
             self._noted = note
+
+    def _read_note(self) -> ServiceNote | None:
+        """Return the status that the active service published last, or None."""
+        try:
+            return _NOTE.validate_python(self.store.note(NOTE))
+        except ValidationError:  # a damaged row, which the next change replaces
+            return None

@@ -7,24 +7,29 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from img2vid.errors import BadInput, StoreError
-from img2vid.inference import EngineChoice
 from img2vid.jobs import fingerprint
 from img2vid.jobs import job as rows
-from img2vid.jobs.database import Connection, Database
-from img2vid.jobs.estimate import Timing, expected
-from img2vid.jobs.inputs import keep_input, safe_name
-from img2vid.jobs.job import Job, JobProgress, ModelRequest, ModelStatus, State, StoredResult
+from img2vid.jobs.database import Connection
+from img2vid.jobs.inputs import keep_input
+from img2vid.jobs.job import Job, ModelRequest, ModelStatus, State
+from img2vid.jobs.timings import Timings
+from img2vid.options import LoadOptions
+from img2vid.paths import safe_name
+from img2vid.progress import Event, Result
 from img2vid.settings import SampleSettings
+from img2vid.settings_validation import make_settings
+from img2vid.text_to_image.settings import ImageSettings
 
-COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job) if field.name not in ("made", "results"))
+COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job) if field.name not in ("made", "results", "pictures"))
 """Columns that `job_of` reads."""
 
 
-class Store(Database):
+class Store(Timings):
     """Jobs of one home. Raises StoreError if the disk or the file fails and BadInput for an unknown job."""
 
     # Jobs, for pages and the command line
@@ -32,7 +37,7 @@ class Store(Database):
     def add(
         self,
         settings: SampleSettings,
-        choice: EngineChoice,
+        choice: LoadOptions,
         picture: bytes,
         picture_name: str,
         suffix: str,
@@ -41,9 +46,42 @@ class Store(Database):
     ) -> Job:
         """Add a job to the end of the queue and return it. `folder` defaults to one in the home named by version."""
         kept = self.keep_picture(picture, suffix)
-        target = (self.home / settings.version if folder is None else folder).absolute()
+        target = self.output_folder(settings, folder).absolute()
         values = (rows.settings_to_text(settings), rows.choice_to_text(choice), kept.name)
-        return self._insert((*values, safe_name(picture_name), str(target), animation))
+        return self._insert((*values, safe_name(picture_name), str(target), animation, "video", "", ""))
+
+    def add_image(
+        self,
+        image: ImageSettings,
+        settings: SampleSettings,
+        choice: LoadOptions,
+        folder: Path | None = None,
+        animation: str | None = None,
+    ) -> Job:
+        """Add a job for pictures to the end of the queue and return it. `add_link` adds one for videos of the first."""
+        target = self.output_folder(settings, folder).absolute()
+        values = (rows.settings_to_text(settings), rows.choice_to_text(choice), "", safe_name(image.name), str(target))
+        return self._insert((*values, animation, "image", rows.image_to_text(image), ""))
+
+    def add_link(self, before: Job, settings: SampleSettings, folder: Path) -> Job:
+        """Add a job that continues another one, which may be unfinished, and return it; see `Job.continues`.
+
+        After a video, `settings` have the seed after that video's.
+        """
+        values = (rows.settings_to_text(settings), rows.choice_to_text(before.choice), f"{before.id}.png")
+        more = (before.picture_name, str(folder.absolute()), before.animation, "video", "", before.id)
+        return self._insert((*values, *more))
+
+    def output_folder(self, settings: SampleSettings, folder: Path | None) -> Path:
+        """Return the folder for the videos of a job; by default the model version's in the home."""
+        return self.home / settings.version if folder is None else folder
+
+    def set_picture(self, job_id: str, picture: bytes) -> Job:
+        """Store the input of a job that continues another one, a PNG file, and return the job."""
+        kept = self.keep_picture(picture, ".png")
+        with self.writing(durable=True) as db:
+            db.execute("UPDATE jobs SET picture = ? WHERE id = ?", (kept.name, job_id))
+        return self.job(job_id)
 
     def keep_picture(self, picture: bytes, suffix: str) -> Path:
         """Write an input to disk unless it exists; return its path."""
@@ -55,27 +93,34 @@ class Store(Database):
             ) from error
 
     def resubmit(self, job_id: str) -> Job:
-        """Add a job with the picture and the settings of another one and return it."""
+        """Add copies of a job and of the unfinished ones that continue it; return the first."""
+        columns = "settings, choice, picture, picture_name, folder, animation, kind, image"
         with self.reading() as db:
-            values = self._one(
-                db, "SELECT settings, choice, picture, picture_name, folder, animation FROM jobs WHERE id = ?", job_id
-            )
-        return self._insert(values)
+            values = self._one(db, f"SELECT {columns}, continues FROM jobs WHERE id = ?", job_id)
+            added = first = self._insert(values)
+            unfinished = (State.FAILED, State.INTERRUPTED, State.WAITING)
+            query = f"SELECT id, {columns} FROM jobs WHERE continues = ? AND state IN (?, ?, ?) ORDER BY number LIMIT 1"
+            while row := db.execute(query, (job_id, *unfinished)).fetchone():
+                job_id, settings, choice, _, *others = row
+                added = self._insert((settings, choice, f"{added.id}.png", *others, added.id))
+        return first
 
     def _insert(self, values: Sequence[Any]) -> Job:
         job_id = rows.new_id()
         with self.writing(durable=True) as db:
             db.execute(
                 "INSERT INTO jobs (id, state, place, created, settings, choice, picture, picture_name, folder, "
-                "animation) SELECT ?, ?, COALESCE(MAX(place), 0) + 1, ?, ?, ?, ?, ?, ?, ? FROM jobs",
+                "animation, kind, image, continues) "
+                "SELECT ?, ?, COALESCE(MAX(place), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs",
                 (job_id, State.WAITING, time.time(), *values),
             )
         return self.job(job_id)
 
     def job(self, job_id: str) -> Job:
-        """Return the job with this id."""
+        """Return the job with this id. Raise UnreadableRow if its row cannot be read."""
         with self.reading() as db:
-            return self.job_of(db, self._one(db, f"SELECT {COLUMNS} FROM jobs WHERE id = ?", job_id))
+            row = self._one(db, f"SELECT id, {COLUMNS} FROM jobs WHERE id = ?", job_id)
+            return self.read_row("job", row, partial(self.job_of, db))
 
     def jobs(self, limit: int = 50, states: Sequence[State] | None = None) -> list[Job]:
         """Return the newest jobs, newest first, without imports."""
@@ -85,6 +130,14 @@ class Store(Database):
     def queue(self, limit: int = -1) -> list[Job]:
         """Return the waiting jobs in queue order."""
         return self._jobs((State.WAITING,), "place, number", limit)
+
+    def ready(self, limit: int) -> list[Job]:
+        """Return the waiting jobs in queue order, without those that continue an unfinished one."""
+        unfinished = (
+            "AND NOT EXISTS (SELECT 1 FROM jobs AS other WHERE other.id = jobs.continues AND other.state IN "
+            f"('{State.WAITING.value}', '{State.RUNNING.value}'))"
+        )
+        return self._jobs((State.WAITING,), "place, number", limit, unfinished)
 
     def move(self, job_id: str, place: int) -> None:
         """Move a waiting job to another place in the queue; 0 is the next to run."""
@@ -114,33 +167,20 @@ class Store(Database):
         with self.writing(durable=True) as db:
             return self._cancel_waiting(db, "TRUE", ())
 
-    def progress(self, job_id: str) -> JobProgress | None:
+    def progress(self, job_id: str) -> Event | None:
         """Return the newest event of a running job, or None."""
         with self.reading() as db:
-            row = db.execute("SELECT event, preview FROM progress WHERE job = ?", (job_id,)).fetchone()
-        return None if row is None else JobProgress(**json.loads(row[0]), preview=row[1])
-
-    def expected_seconds(self, settings: SampleSettings, choice: EngineChoice) -> float | None:
-        """Return the expected seconds of a job with a loaded model, from earlier jobs, or None if unknown."""
-        timing = self.timing(settings, choice)
-        return None if timing is None else expected(timing, settings).whole * settings.num_samples
-
-    def timing(self, settings: SampleSettings, choice: EngineChoice) -> Timing | None:
-        """Return the usual timing of this version from the newest videos. `auto` matches any value."""
-        options = {"provider": choice.provider, "device": choice.device, "precision": choice.precision}
-        given = {name: value for name, value in options.items() if value != "auto"}
-        which = " ".join(["WHERE version = ?", *(f"AND {name} = ?" for name in given)])
-        query = f"SELECT timing FROM timings {which} ORDER BY number DESC LIMIT 5"
-        with self.reading() as db:
-            found = db.execute(query, (settings.version, *given.values()))
-            return Timing.usual([Timing.from_text(row[0]) for row in found])
+            found = db.execute("SELECT job, event, preview FROM progress WHERE job = ?", (job_id,)).fetchall()
+        read = self.read_all("progress", found, rows.progress_from_row)
+        return next(iter(read), None)
 
     def model(self) -> ModelStatus:
         """Return the status of the model that changed last, and the version the user requested."""
         request = self.model_request()
         with self.reading() as db:
-            row = db.execute("SELECT status FROM models ORDER BY changed DESC LIMIT 1").fetchone()
-        status = ModelStatus() if row is None else ModelStatus(**json.loads(row[0]))
+            found = db.execute("SELECT worker, status FROM models ORDER BY changed DESC LIMIT 1").fetchall()
+        read = self.read_all("model", found, rows.model_from_text)
+        status = next(iter(read), ModelStatus())
         version = "" if request is None else request.version
         return replace(status, wanted=bool(version), wanted_version=version)
 
@@ -177,27 +217,40 @@ class Store(Database):
             db.execute("DELETE FROM progress WHERE job = ?", (job_id,))
 
     def recover(self) -> int:
-        """End the jobs that were running when an earlier service exited; return their number."""
-        with self.reading() as db:
-            found = db.execute("SELECT id, cancel FROM jobs WHERE state = ?", (State.RUNNING,)).fetchall()
-        for job_id, cancelled in found:
-            if cancelled:
-                self.finish(job_id, State.CANCELLED)
-            else:
-                self.finish(job_id, State.INTERRUPTED, "the program ended while the job was running; run it again")
-        return len(found)
+        """End the jobs that were running when an earlier service exited; return their number.
+
+        Waiting jobs that cannot be read, or whose settings are invalid, fail.
+        """
+        reason = "the program ended while the job was running; run it again"
+        with self.writing(durable=True) as db:
+            ended = db.execute(
+                "UPDATE jobs SET state = CASE WHEN cancel THEN ? ELSE ? END, error = CASE WHEN cancel THEN '' ELSE ? "
+                "END, finished = ? WHERE state = ?",
+                (State.CANCELLED, State.INTERRUPTED, reason, time.time(), State.RUNNING),
+            )
+            db.execute("DELETE FROM progress")
+            query = f"SELECT number, id, {COLUMNS} FROM jobs WHERE state = ?"
+            for number, *row in db.execute(query, (State.WAITING,)).fetchall():
+                try:
+                    make_settings(self.read_row("job", row, partial(self.job_of, db)).settings.model_dump())
+                except BadInput as error:
+                    db.execute(
+                        "UPDATE jobs SET state = ?, error = ?, finished = ? WHERE number = ?",
+                        (State.FAILED, str(error), time.time(), number),
+                    )
+        return ended.rowcount
 
     def to_cancel(self) -> set[str]:
         """Return the ids of running jobs with a cancel request."""
         with self.reading() as db:
             return {row[0] for row in db.execute("SELECT id FROM jobs WHERE state = ? AND cancel", (State.RUNNING,))}
 
-    def record_result(self, job_id: str, result: StoredResult) -> None:
+    def record_result(self, job_id: str, result: Result) -> None:
         """Record a video of a job that is on disk."""
         with self.writing(durable=True) as db:
             self.insert_result(db, job_id, result, time.time())
 
-    def insert_result(self, db: Connection, job_id: str, result: StoredResult, created: float) -> int:
+    def insert_result(self, db: Connection, job_id: str, result: Result, created: float) -> int:
         """Insert a row for a video of a job in an open transaction; return its number."""
         query = "SELECT settings, choice, picture, picture_name FROM jobs WHERE id = ?"
         settings, choice, picture, picture_name = self._one(db, query, job_id)
@@ -210,6 +263,19 @@ class Store(Database):
         )
         return added.lastrowid or 0
 
+    def record_picture(self, job_id: str, file: str, likeness: str) -> None:
+        """Record a picture of a job that is among the inputs, under its fingerprint."""
+        with self.writing(durable=True) as db:
+            query = "INSERT INTO pictures (job, file, likeness, created) VALUES (?, ?, ?, ?)"
+            db.execute(query, (job_id, file, likeness, time.time()))
+
+    def picture_like(self, likeness: str, since: float) -> str | None:
+        """Return the file of a picture with this fingerprint that was made after a time and still exists, or None."""
+        query = "SELECT file FROM pictures WHERE likeness = ? AND created >= ? ORDER BY number DESC"
+        with self.reading() as db:
+            found = [row[0] for row in db.execute(query, (likeness, since)).fetchall()]
+        return next((file for file in found if (self.home / "inputs" / file).is_file()), None)
+
     def record_notice(self, job_id: str, notice: str) -> None:
         """Add a notice to a job unless it has it already."""
         with self.writing() as db:
@@ -219,10 +285,10 @@ class Store(Database):
                 {"notice": notice, "job": job_id},
             )
 
-    def record_progress(self, job_id: str, progress: JobProgress) -> None:
+    def record_progress(self, job_id: str, progress: Event) -> None:
         """Record the newest event of a running job. An event without a preview keeps the last preview."""
         event = asdict(progress)
-        preview = event.pop("preview")
+        preview, _ = event.pop("preview"), event.pop("frames")
         with self.writing() as db:
             db.execute(
                 "INSERT INTO progress SELECT id, :event, :preview FROM jobs WHERE id = :job AND state = :running "
@@ -230,14 +296,6 @@ class Store(Database):
                 "preview = CASE WHEN LENGTH(:preview) THEN :preview ELSE preview END",
                 {"event": json.dumps(event), "preview": preview, "job": job_id, "running": State.RUNNING},
             )
-
-    def record_timing(self, version: str, metadata: dict[str, Any], timing: Timing) -> None:
-        """Record the timing of a video. The newest hundred are kept."""
-        engine = [str(metadata[name]) for name in ("provider", "device", "precision")]
-        values = (None, version, *engine, json.dumps(asdict(timing)))
-        with self.writing() as db:
-            added = db.execute("INSERT INTO timings VALUES (?, ?, ?, ?, ?, ?)", values)
-            db.execute("DELETE FROM timings WHERE number <= ?", ((added.lastrowid or 0) - 100,))
 
     def record_model(self, worker: str, status: ModelStatus) -> None:
         """Record the model status of a worker."""
@@ -253,25 +311,16 @@ class Store(Database):
     def model_request(self) -> ModelRequest | None:
         """Return the newest model request, or None."""
         with self.reading() as db:
-            row = db.execute("SELECT number, version, choice FROM wishes ORDER BY number DESC LIMIT 1").fetchone()
-        return None if row is None else ModelRequest(row[0], row[1], rows.choice_from_text(row[2]))
+            found = db.execute(
+                "SELECT number, number, version, choice FROM wishes ORDER BY number DESC LIMIT 1"
+            ).fetchall()
+        return next(iter(self.read_all("model request", found, rows.request_from_row)), None)
 
-    def request_model(self, version: str, choice: EngineChoice) -> None:
+    def request_model(self, version: str, choice: LoadOptions) -> None:
         """Request that workers load this version, or unload their models if it is ""."""
         with self.writing(durable=True) as db:
             db.execute("INSERT INTO wishes (version, choice) VALUES (?, ?)", (version, rows.choice_to_text(choice)))
             db.execute("DELETE FROM wishes WHERE number < (SELECT MAX(number) FROM wishes)")
-
-    def note(self, name: str) -> Any:
-        """Return the latest value the active service published under a name, or None."""
-        with self.reading() as db:
-            row = db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
-
-    def write_note(self, name: str, value: Any) -> None:
-        """Publish a JSON value to other processes."""
-        with self.writing() as db:
-            db.execute("REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(value)))
 
     # Rows
 
@@ -281,28 +330,37 @@ class Store(Database):
             raise BadInput(f"there is no job {job_id!r} in {self.path}")
         return row
 
-    def _jobs(self, states: Sequence[State], order: str, limit: int) -> list[Job]:
+    def _jobs(self, states: Sequence[State], order: str, limit: int, also: str = "") -> list[Job]:
         marks = ", ".join("?" for _ in states)
-        query = f"SELECT {COLUMNS} FROM jobs WHERE state IN ({marks}) AND NOT imported ORDER BY {order} LIMIT ?"
+        which = f"state IN ({marks}) AND NOT imported {also}"
+        query = f"SELECT id, {COLUMNS} FROM jobs WHERE {which} ORDER BY {order} LIMIT ?"
         with self.reading() as db:
-            return [self.job_of(db, row) for row in db.execute(query, (*states, limit)).fetchall()]
+            return self.read_all("job", db.execute(query, (*states, limit)).fetchall(), partial(self.job_of, db))
 
-    def job_of(self, db: Connection, row: Sequence[Any]) -> Job:
-        """Return the job of a row with COLUMNS."""
-        job_id, state, settings, choice, picture, picture_name, folder, *more, imported = row
-        found = db.execute("SELECT result, deleted FROM results WHERE job = ? ORDER BY number", (job_id,)).fetchall()
+    def job_of(self, db: Connection, *row: Any) -> Job:
+        """Return the job of a row with COLUMNS; for `read_row`."""
+        job_id, state, settings, choice, picture, picture_name, folder, *more, imported, kind, image = row
+        query = "SELECT number, result FROM results WHERE job = ? AND deleted IS NULL ORDER BY number"
+        found = db.execute(query, (job_id,)).fetchall()
+        results = self.read_all("result", found, rows.result_from_text)
+        made = db.execute("SELECT COUNT(*) FROM results WHERE job = ?", (job_id,)).fetchone()[0]
+        files = db.execute("SELECT file FROM pictures WHERE job = ? ORDER BY number", (job_id,)).fetchall()
+        inputs = self.home / "inputs"
         return Job(
             job_id,
             State(state),
             rows.settings_from_text(settings),
             rows.choice_from_text(choice),
-            self.home / "inputs" / picture,
+            inputs / picture,
             picture_name,
             Path(folder),
             *more,
             imported=bool(imported),
-            made=len(found),
-            results=tuple(rows.result_from_text(result) for result, deleted in found if deleted is None),
+            made=made,
+            results=tuple(results),
+            kind=kind,
+            image=rows.image_from_text(image),
+            pictures=tuple(inputs / file for (file,) in files),
         )
 
     def _cancel_waiting(self, db: Connection, which: str, values: tuple[Any, ...]) -> int:

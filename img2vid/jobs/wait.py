@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from img2vid import errors, paths
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.file_lock import is_held
-from img2vid.jobs.cluster import scheduler_address
-from img2vid.jobs.job import Job, State, StoredResult
+from img2vid.jobs.cluster import ClusterError, scheduler_address
+from img2vid.jobs.job import Job, State
 from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
-from img2vid.progress import Event, OnEvent
+from img2vid.progress import Event, OnEvent, Result
 
 POLL = 0.1
 GIVE_UP = 30.0
@@ -53,38 +53,32 @@ def cancelling(service: JobService, jobs: Sequence[Job]) -> Generator[None, None
         raise
 
 
-def wait_for_job(service: JobService, job: Job, on_event: OnEvent, on_result: Callable[[StoredResult], None]) -> Job:
+def wait_for_job(service: JobService, job: Job, on_event: OnEvent, on_result: Callable[[Result], None]) -> Job:
     """Wait until a job is done and return it. `on_result` is called with each video as soon as it is finished.
 
     An interrupted job is requeued once. `on_event` receives progress, with the stage "wait" before the job starts.
-    Raise BadInput or another Img2VidError if the job failed or no cluster can be reached.
+    Raise BadInput or another Img2VidError if the job failed, ClusterError if no cluster can be reached.
     """
     reported = 0
-    interrupted = False
-    failing_since: float | None = None
-    while True:
-        job = service.store.job(job.id)
-        for result in job.results[reported:]:
+
+    def poll(jobs: Sequence[Job]) -> None:
+        nonlocal reported
+        for result in jobs[0].results[reported:]:
             on_result(result)
-        reported = len(job.results)
-        if job.state is State.DONE:
-            return job
-        if job.state is State.INTERRUPTED and not interrupted:
-            interrupted = True
-            service.store.requeue(job.id)
-        elif job.state.ended:
-            raise error_of(job)
-        _report(service, job, on_event)
-        failing_since = (failing_since or time.monotonic()) if service.failure() else None
-        if failing_since is not None and time.monotonic() - failing_since > GIVE_UP:
-            raise Img2VidError(service.failure() or "")
-        time.sleep(POLL)
+        reported = len(jobs[0].results)
+        if not jobs[0].state.ended:
+            on_event(service.store.progress(job.id) or Event("wait", 0, 1))
+
+    (ended,) = wait_for_jobs(service, [job], poll)
+    if ended.state is not State.DONE:
+        raise error_of(ended)
+    return ended
 
 
 def wait_for_jobs(service: JobService, jobs: Sequence[Job], on_poll: Callable[[Sequence[Job]], None]) -> list[Job]:
     """Wait until all jobs have ended, in whatever state, and return them. See `error_of` for failed ones.
 
-    An interrupted job is requeued once. `on_poll` is called with the current jobs at every poll. Raise Img2VidError
+    An interrupted job is requeued once. `on_poll` is called with the current jobs at every poll. Raise ClusterError
     if no cluster can be reached.
     """
     interrupted: set[str] = set()
@@ -101,25 +95,8 @@ def wait_for_jobs(service: JobService, jobs: Sequence[Job], on_poll: Callable[[S
             return now
         failing_since = (failing_since or time.monotonic()) if service.failure() else None
         if failing_since is not None and time.monotonic() - failing_since > GIVE_UP:
-            raise Img2VidError(service.failure() or "")
+            raise ClusterError(service.failure() or "")
         time.sleep(POLL)
-
-
-def _report(service: JobService, job: Job, on_event: OnEvent) -> None:
-    progress = service.store.progress(job.id)
-    if progress is None:
-        on_event(Event("wait", 0, 1, 0.0))
-    else:
-        on_event(
-            Event(
-                progress.stage,
-                progress.step,
-                progress.total,
-                progress.elapsed,
-                progress.seconds_left,
-                progress.sigma,
-            )
-        )
 
 
 def error_of(job: Job) -> Img2VidError:

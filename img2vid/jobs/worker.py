@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,17 @@ from numpy.typing import NDArray
 import img2vid
 from img2vid import inference, pipeline
 from img2vid.errors import Cancelled, Img2VidError
-from img2vid.inference import EngineChoice, LoadedModel
+from img2vid.inference import LoadedModel
 from img2vid.jobs.latent_cache import pack, unpack
 from img2vid.jobs.model_cache import CachedModel, ModelCache, one_sentence
-from img2vid.jobs.preview import preview_gif
 from img2vid.media.pictures import load_picture
-from img2vid.progress import Event
+from img2vid.media.preview import preview_gif
+from img2vid.options import LoadOptions
+from img2vid.progress import Event, Result
 from img2vid.settings import SampleSettings
+from img2vid.text_to_image.pipeline import LoadedImageModel, load_image_model, make_picture, origin_of
+from img2vid.text_to_image.settings import ImageSettings
+from img2vid.text_to_image.versions import find_image_version
 from img2vid.versions import find_version
 
 EVENT_EVERY, PREVIEW_EVERY = 0.1, 0.25
@@ -45,48 +49,51 @@ Wanted = Callable[[], bool]
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """Request for one video. `topic` is the Dask topic for events, `task` the id in each event."""
+    """Request for one video, or for a picture from a prompt.
+
+    `topic` is the Dask topic for events, `task` the id in each event.
+    """
 
     task: str
     topic: str
     settings: SampleSettings
-    choice: EngineChoice
+    choice: LoadOptions
     picture: bytes
     name: str
     animation: str | None
     latents: bytes = b""
     """Blob of latents sampled by an earlier attempt, or empty."""
+    image: ImageSettings | None = None
+    """Settings of the picture to make instead of a video, or None."""
 
 
 @dataclass(frozen=True)
 class RenderResult:
-    """Result of a request: files by suffix, or an error, or neither if it was cancelled.
+    """Outcome of a request: a finished video or picture, or an error, or neither if it was cancelled.
 
-    stages: seconds by stage. seconds: total without loading the model. model_memory: bytes in use after loading the
-    model. memory: peak bytes in use.
+    The video travels as bytes, because worker and service share no disk. files: contents by suffix. made: its paths are
+    those on the worker. stages: seconds by stage.
     """
 
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    stem: str = ""
-    seed: int = 0
-    seconds: float = 0.0
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    made: Result | None = None
     stages: dict[str, float] = field(default_factory=dict[str, float])
-    memory: int = 0
-    notice: str = ""
     error: str = ""
     error_type: str = ""
     details: str = ""
+    picture: bytes = b""
+    """PNG file of a picture from a prompt, or empty."""
 
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """Worker identity. `device` is the name of its GPU, or CPU."""
+    """Worker identity. `device` is the name of its GPU, or CPU; `speeds` see `inference.measure_speed`."""
 
     name: str
     host: str
     device: str
     version: str
+    speeds: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
 
 
 class Reporter:
@@ -112,26 +119,14 @@ class Reporter:
             return
         self._stage, self._sent = event.stage, now
         preview = b""
-        if event.preview is not None and now >= self._next_preview:
-            preview = preview_gif(event.preview)
+        if event.frames is not None and now >= self._next_preview:
+            preview = preview_gif(event.frames)
             after = time.monotonic()
             self._next_preview = after + max(PREVIEW_EVERY, (after - now) / PREVIEW_SHARE)
         memory = inference.memory_in_use(self.device)
         self.memory = max(self.memory, memory)
-        self._report(
-            {
-                "kind": "progress",
-                "task": self._task,
-                "stage": event.stage,
-                "step": event.step,
-                "total": event.total,
-                "sigma": event.sigma,
-                "left": event.seconds_left,
-                "memory": memory,
-                "preview": preview,
-                "notice": event.notice,
-            }
-        )
+        sent = replace(event, frames=None, preview=preview, memory=memory)
+        self._report({"kind": "progress", "task": self._task, "event": asdict(sent)})
 
     def report_model(self, **status: Any) -> None:
         """Send the worker's model status as fields of ModelStatus."""
@@ -164,24 +159,25 @@ class WorkerLatents:
 class WorkerRuntime:
     """Model cache and executor of a worker. It handles one request at a time.
 
-    `load` and `run` are `inference.load` and `pipeline.run`, or stand-ins in tests.
+    `load`, `run` and `load_image` are `inference.load`, `pipeline.run` and `load_image_model`, or stand-ins in tests.
     """
 
     def __init__(
         self,
         load: Callable[..., LoadedModel] = inference.load,
-        run: Callable[..., Iterator[pipeline.Result]] = pipeline.run,
+        run: Callable[..., Iterator[Result]] = pipeline.run,
+        load_image: Callable[..., LoadedImageModel] = load_image_model,
     ) -> None:
-        self._run = run
+        self._load, self._run, self._load_image = load, run, load_image
         self._lock = threading.Lock()
-        self._models = ModelCache(load)
+        self._models = ModelCache()
 
     def make(self, request: RenderRequest, report: Reporter, scratch: str | None = None) -> RenderResult:
         """Render a video, loading its model if needed. `scratch` is a folder for temporary files."""
         with self._lock:
             return self._run_safely(lambda: self._make(request, report, scratch))
 
-    def load(self, version: str, choice: EngineChoice, report: Reporter) -> RenderResult:
+    def load(self, version: str, choice: LoadOptions, report: Reporter) -> RenderResult:
         """Load a model, replacing the current one by default."""
         with self._lock:
             return self._run_safely(lambda: self._prepare(version, choice, report) and RenderResult())
@@ -191,6 +187,8 @@ class WorkerRuntime:
         self._models.release()
 
     def _make(self, request: RenderRequest, report: Reporter, scratch: str | None) -> RenderResult:
+        if request.image is not None:
+            return self._make_picture(request.image, request.choice, report)
         held = self._prepare(request.settings.version, request.choice, report)
         picture = load_picture(request.picture, name=request.name)
         with tempfile.TemporaryDirectory(prefix="img2vid-", dir=scratch, ignore_cleanup_errors=True) as folder:
@@ -202,26 +200,24 @@ class WorkerRuntime:
                 name=request.name,
                 animation=request.animation,
                 picture_sha256=hashlib.sha256(request.picture).hexdigest(),
+                image=origin_of(request.picture),
                 latent_store=WorkerLatents(request.latents, held.model, report),
                 on_event=report,
             )
             written = [result.video, result.still, result.sidecar, *filter(None, [result.animation])]
             files = {path.suffix: path.read_bytes() for path in written}
-        return RenderResult(
-            files,
-            result.video.stem,
-            result.seed,
-            result.seconds,
-            result.metadata,
-            dict(report.stages),
-            report.memory,
-            result.notice,
-        )
+        return RenderResult(files, replace(result, memory=report.memory), dict(report.stages))
 
-    def _prepare(self, version: str, choice: EngineChoice, report: Reporter) -> CachedModel:
+    def _make_picture(self, image: ImageSettings, choice: LoadOptions, report: Reporter) -> RenderResult:
+        version, resolved = find_image_version(image.model), inference.resolve(choice)
+        report.device = resolved.device
+        held = self._models.get(version, resolved, self._load_image, report, report.report_model)
+        return RenderResult(picture=make_picture(held.model, image, report))
+
+    def _prepare(self, version: str, choice: LoadOptions, report: Reporter) -> CachedModel[LoadedModel]:
         resolved = inference.resolve(choice)
         report.device = resolved.device
-        return self._models.get(find_version(version), resolved, report, report.report_model)
+        return self._models.get(find_version(version), resolved, self._load, report, report.report_model)
 
     def _run_safely(self, work: Callable[[], RenderResult]) -> RenderResult:
         """Run a task and return its result. Exceptions become failed results."""
@@ -249,11 +245,12 @@ RUNTIME = WorkerRuntime()
 def worker_info() -> WorkerInfo:
     """Return the worker's identity. Also imports torch, so that the first request does not wait for it."""
     worker = _dask_worker()
-    return WorkerInfo(str(worker.name), socket.gethostname(), inference.device_name("auto"), img2vid.__version__)
+    name, host, device = str(worker.name), socket.gethostname(), inference.device_name("auto")
+    return WorkerInfo(name, host, device, img2vid.__version__, inference.measure_speed("auto"))
 
 
 def barrier() -> None:
-    """Do nothing. It runs after the previous task has exited."""
+    """No-op task that runs after the previous task has exited."""
 
 
 def make_video(request: RenderRequest) -> RenderResult:
@@ -262,7 +259,7 @@ def make_video(request: RenderRequest) -> RenderResult:
     return _exit_if_broken(RUNTIME.make(request, report, _dask_worker().local_directory), report)
 
 
-def load_model(task: str, topic: str, version: str, choice: EngineChoice) -> RenderResult:
+def load_model(task: str, topic: str, version: str, choice: LoadOptions) -> RenderResult:
     """Load a model on this worker."""
     report = reporter(task, topic)
     return _exit_if_broken(RUNTIME.load(version, choice, report), report)

@@ -1,4 +1,4 @@
-"""Composites of several clips: side by side, as a wipe, or in a grid with axis labels.
+"""Composites of several clips: in a grid with axis labels, or as a wipe.
 
 Labels have bands of their own and never cover an image. Clips are scaled down so that the images of a composite take at
 most `LARGEST` pixels a side and `MOST_BYTES` for all frames. Very small clips are enlarged to make room for labels. All
@@ -25,6 +25,7 @@ from img2vid.media.videos import frame_rate
 
 Frames = NDArray[np.uint8]
 """Shape (T, H, W, 3), or (H, W, 3) for a single frame."""
+Color = tuple[int, int, int]
 Align = Literal["time", "stretch"]
 """Alignment of clips of different lengths.
 
@@ -49,24 +50,15 @@ SMOOTH = 24
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A clip with its label: frames are uint8 (T, H, W, 3), fps is in frames per second."""
+class Clip:
+    """Frames, uint8 (T, H, W, 3), and their number per second."""
 
-    label: str
     frames: Frames
     fps: float
 
 
-Cell = Labelled | str | None
-"""A clip, a placeholder text such as "failed", or nothing."""
-
-
-def side_by_side(clips: Sequence[Labelled], align: Align = "time") -> tuple[Frames, float]:
-    """Show all clips in a row at one height, each above its label. Return frames (T, H, W, 3) and frames per second.
-
-    Raise BadInput if there are no clips or frames have another shape.
-    """
-    return grid([[replace(clip, label="") for clip in clips]], [""], [clip.label for clip in clips], align)
+Cell = Clip | str
+"""A clip, or the text in its place, such as "failed"."""
 
 
 def grid(
@@ -74,11 +66,11 @@ def grid(
 ) -> tuple[Frames, float]:
     """Show clips row by row at one height with axis labels. Return frames (T, H, W, 3) and frames per second.
 
-    `rows` and `columns` are the axis labels, at the left and above. A clip's own label is shown below it. Raise
-    BadInput if the numbers of labels and cells differ, there are no clips, or frames have another shape.
+    `rows` and `columns` are the axis labels, at the left and above. Raise BadInput if the numbers of labels and cells
+    differ, there are no clips, or frames have another shape.
     """
     _check(cells, rows, columns)
-    clips = [cell for line in cells for cell in line if isinstance(cell, Labelled)]
+    clips = [cell for line in cells for cell in line if isinstance(cell, Clip)]
     indices, fps = aligned(clips, align)
     shown = dict(zip(map(id, clips), indices, strict=True))
     length = max(map(len, indices))
@@ -87,10 +79,10 @@ def grid(
     composite[:] = layout.background()
     for row, line in enumerate(cells):
         for column, cell in enumerate(line):
-            if isinstance(cell, Labelled):
-                top, left, height, width = layout.picture(row, column, cell)
-                small = _resized(cell.frames, width, height)
-                composite[:, top : top + height, left : left + width] = small[shown[id(cell)]]
+            if isinstance(cell, Clip):
+                top, left = layout.place(row, column)
+                fitted = _on_ground(cell.frames, layout.wide[column], layout.high)[shown[id(cell)]]
+                composite[:, top : top + layout.high, left : left + layout.wide[column]] = fitted
     return composite, fps
 
 
@@ -100,15 +92,15 @@ def sheet(cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequenc
     Raise BadInput as `grid` does.
     """
     _check(cells, rows, columns)
-    stills = [[_middle(cell) if isinstance(cell, Labelled) else cell for cell in line] for line in cells]
+    stills = [[_middle(cell) if isinstance(cell, Clip) else cell for cell in line] for line in cells]
     return grid(stills, rows, columns, "stretch")[0][0]
 
 
-def wipe(left: Labelled, right: Labelled, align: Align = "time") -> tuple[Frames, float]:
+def wipe(left: Clip, right: Clip, labels: Sequence[str], align: Align = "time") -> tuple[Frames, float]:
     """Show both clips in one frame, the left one on the left of an edge that moves to the right side and back.
 
-    Frames are repeated if the edge would jump visibly. Return frames (T, H, W, 3) and frames per second. Raise BadInput
-    for frames of another shape.
+    `labels` has one for each clip. Frames are repeated if the edge would jump visibly. Return frames (T, H, W, 3) and
+    frames per second. Raise BadInput for frames of another shape.
     """
     _check([[left, right]], [""], ["", ""])
     (first, second), fps = aligned([left, right], align)
@@ -117,7 +109,7 @@ def wipe(left: Labelled, right: Labelled, align: Align = "time") -> tuple[Frames
     length = len(first)
     height, width = _wipe_size(left, right, length)
     before, after = (_on_ground(clip.frames, width, height) for clip in (left, right))
-    band = _two_labels(left.label, right.label, width, height)
+    band = _two_labels(labels, width, height)
     composite = np.empty((length, len(band) + height, width, 3), np.uint8)
     composite[:, : len(band)] = band
     line = max(width // 320, 1)
@@ -130,7 +122,7 @@ def wipe(left: Labelled, right: Labelled, align: Align = "time") -> tuple[Frames
     return composite, fps * times
 
 
-def reduced(clip: Labelled, rows: int, columns: int) -> Labelled:
+def reduced(clip: Clip, rows: int, columns: int) -> Clip:
     """Scale a clip down to the size it has in a composite of that many rows and columns. Clips are never enlarged."""
     _check([[clip]], [""], [""])
     length, height = clip.frames.shape[:2]
@@ -139,7 +131,7 @@ def reduced(clip: Labelled, rows: int, columns: int) -> Labelled:
     return replace(clip, frames=_resized(clip.frames, max(round(ratio * high), 1), high))
 
 
-def aligned(clips: Sequence[Labelled], align: Align) -> tuple[list[NDArray[np.intp]], float]:
+def aligned(clips: Sequence[Clip], align: Align) -> tuple[list[NDArray[np.intp]], float]:
     """Return each clip's frame index per composite frame, and the composite's frames per second."""
     rates = [frame_rate(clip.fps) for clip in clips]
     lengths = [len(clip.frames) for clip in clips]
@@ -169,77 +161,59 @@ class _Layout:
         known = [shape for shape in shapes if shape is not None]
         usual = max(ratio for ratio, _ in known)
         ratios = [usual if shape is None else shape[0] for shape in shapes]
-        self._high = _common_height(max(height for _, height in known), ratios, len(rows), length)
-        self._wide = [max(round(ratio * self._high), 1) for ratio in ratios]
-        self._font = lettering.font_size(self._high)
+        self.high = _common_height(max(height for _, height in known), ratios, len(rows), length)
+        self.wide = [max(round(ratio * self.high), 1) for ratio in ratios]
+        self._font = lettering.font_size(self.high)
         self._side = self._side_width()
-        self._top = self._band_height(columns, self._wide)
-        captions = [[cell.label if isinstance(cell, Labelled) else "" for cell in line] for line in cells]
-        self._captions = [self._band_height(line, self._wide) for line in captions]
-        self.width = self._even(self._side + sum(self._wide) + GAP * (len(columns) - 1))
-        self.height = self._even(self._top + sum(self._captions) + len(rows) * self._high + GAP * (len(rows) - 1))
-
-    def picture(self, row: int, column: int, clip: Labelled) -> tuple[int, int, int, int]:
-        """Return top, left, height and width of a clip's image."""
-        top, left = self._place(row, column)
-        width = min(max(round(_ratio(clip.frames) * self._high), 1), self._wide[column])
-        return top, left + (self._wide[column] - width) // 2, self._high, width
+        self._top = self._band_height()
+        self.width = _even(self._side + sum(self.wide) + GAP * (len(columns) - 1))
+        self.height = _even(self._top + len(rows) * self.high + GAP * (len(rows) - 1))
 
     def background(self) -> Frames:
         """Return all static parts as (H, W, 3)."""
         ground = np.empty((self.height, self.width, 3), np.uint8)
         ground[:] = GROUND
         for column, label in enumerate(self._columns):
-            self._write(ground, label, (0, self._place(0, column)[1]), (self._top, self._wide[column]))
+            self._write(ground, label, (0, self.place(0, column)[1]), (self._top, self.wide[column]))
         for row, label in enumerate(self._rows):
-            self._write(ground, label, (self._place(row, 0)[0], 0), (self._high, self._side - GAP))
+            self._write(ground, label, (self.place(row, 0)[0], 0), (self.high, self._side - GAP))
         for row, line in enumerate(self._cells):
             for column, cell in enumerate(line):
-                top, left = self._place(row, column)
-                if isinstance(cell, Labelled):
-                    place = (top + self._high, left)
-                    self._write(ground, cell.label, place, (self._captions[row], self._wide[column]))
-                else:
-                    ground[top : top + self._high, left : left + self._wide[column]] = EMPTY
-                    self._notice(ground, cell or "", (top, left), self._wide[column])
+                if isinstance(cell, str):
+                    self._write(ground, cell, self.place(row, column), (self.high, self.wide[column]), EMPTY)
         return ground
 
-    def _place(self, row: int, column: int) -> tuple[int, int]:
-        top = self._top + row * (self._high + GAP) + sum(self._captions[:row])
-        return top, self._side + sum(self._wide[:column]) + GAP * column
+    def place(self, row: int, column: int) -> tuple[int, int]:
+        """Return top and left of a cell."""
+        return self._top + row * (self.high + GAP), self._side + sum(self.wide[:column]) + GAP * column
 
     def _side_width(self) -> int:
         wanted = max(lettering.width_of(label, self._font) for label in self._rows)
         if wanted <= 2 * lettering.MARGIN:
             return 0
         # Wrap long labels to leave room for the images.
-        return min(wanted, max(sum(self._wide) // 5, SMALLEST * 2 // 3)) + GAP
+        return min(wanted, max(sum(self.wide) // 5, SMALLEST * 2 // 3)) + GAP
 
-    def _band_height(self, labels: Sequence[str], widths: Sequence[int]) -> int:
-        wrapped = (lettering.wrap(label, self._font, width, LINES) for label, width in zip(labels, widths, strict=True))
-        lines = max(map(len, wrapped), default=0)
+    def _band_height(self) -> int:
+        pairs = zip(self._columns, self.wide, strict=True)
+        lines = max(len(lettering.wrap(label, self._font, width, LINES)) for label, width in pairs)
         return lines * lettering.line_height(self._font) + 2 * lettering.MARGIN if lines else 0
 
-    def _write(self, ground: Frames, text: str, place: tuple[int, int], size: tuple[int, int]) -> None:
+    def _write(
+        self, image: Frames, text: str, place: tuple[int, int], size: tuple[int, int], ground: Color = GROUND
+    ) -> None:
+        """Write a text in the middle of a field. A field without height or width stays empty."""
         (top, left), (height, width) = place, size
-        if text and height > 0 and width > 0:
-            lines = lettering.wrap(
-                text, self._font, width, max(min(LINES, height // lettering.line_height(self._font)), 1)
+        if height > 0 and width > 0:
+            most = max(min(LINES, height // lettering.line_height(self._font)), 1)
+            lines = lettering.wrap(text, self._font, width, most)
+            image[top : top + height, left : left + width] = lettering.draw(
+                lines, self._font, width, height, ground=ground
             )
-            ground[top : top + height, left : left + width] = lettering.draw(lines, self._font, width, height)
 
-    def _notice(self, ground: Frames, text: str, place: tuple[int, int], width: int) -> None:
-        """Write a placeholder text on a field slightly smaller than the cell."""
-        lines = lettering.wrap(text, self._font, width - 2 * GAP, LINES)
-        if lines:
-            height = min(len(lines) * lettering.line_height(self._font) + 2 * GAP, self._high)
-            top, left = place[0] + (self._high - height) // 2, place[1] + GAP
-            field = lettering.draw(lines, self._font, width - 2 * GAP, height, ground=EMPTY)
-            ground[top : top + height, left : left + width - 2 * GAP] = field
 
-    @staticmethod
-    def _even(side: int) -> int:
-        return side + side % 2
+def _even(side: int) -> int:
+    return side + side % 2
 
 
 def _check(cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -248,7 +222,7 @@ def _check(cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequen
         raise BadInput(
             f"a grid needs a label for each row and column, got {len(rows)} and {len(columns)} for rows of {found}"
         )
-    clips = [cell for line in cells for cell in line if isinstance(cell, Labelled)]
+    clips = [cell for line in cells for cell in line if isinstance(cell, Clip)]
     if not clips:
         raise BadInput("there are no clips to show; make at least one first")
     for clip in clips:
@@ -259,7 +233,7 @@ def _check(cells: Sequence[Sequence[Cell]], rows: Sequence[str], columns: Sequen
 
 def _shape_of_column(cells: Sequence[Cell]) -> tuple[float, int] | None:
     """Return the widest aspect ratio and the largest height of a column, or None without clips."""
-    clips = [cell.frames for cell in cells if isinstance(cell, Labelled)]
+    clips = [cell.frames for cell in cells if isinstance(cell, Clip)]
     return (max(map(_ratio, clips)), max(frames.shape[1] for frames in clips)) if clips else None
 
 
@@ -269,21 +243,20 @@ def _common_height(highest: int, ratios: Sequence[float], rows: int, length: int
     return max(math.floor(min(max(highest, SMALLEST / min(ratios)), most)), 2)
 
 
-def _wipe_size(left: Labelled, right: Labelled, length: int) -> tuple[int, int]:
+def _wipe_size(left: Clip, right: Clip, length: int) -> tuple[int, int]:
     """Return even height and width that fit both clips."""
     ratio = max(_ratio(left.frames), _ratio(right.frames))
     height = _common_height(max(left.frames.shape[1], right.frames.shape[1]), [ratio], 1, length)
     # Both labels share one image width.
     height = max(height, min(round(2 * SMALLEST / ratio), LARGEST))
-    return height + height % 2, 2 * max(round(ratio * height / 2), 1)
+    return _even(height), 2 * max(round(ratio * height / 2), 1)
 
 
-def _two_labels(left: str, right: str, width: int, height: int) -> Frames:
+def _two_labels(labels: Sequence[str], width: int, height: int) -> Frames:
     """Return a band with one label at its left edge and one at its right edge, (height, width, 3)."""
     size = lettering.font_size(height)
-    halves = [lettering.wrap(label, size, width // 2, LINES) for label in (left, right)]
-    high = max(map(len, halves)) * lettering.line_height(size) + 2 * lettering.MARGIN
-    high += high % 2
+    halves = [lettering.wrap(label, size, width // 2, LINES) for label in labels]
+    high = _even(max(map(len, halves)) * lettering.line_height(size) + 2 * lettering.MARGIN)
     first = lettering.draw(halves[0], size, width // 2, high, "left")
     second = lettering.draw(halves[1], size, width - width // 2, high, "right")
     return np.concatenate([first, second], axis=1)
@@ -310,7 +283,7 @@ def _resized(frames: Frames, width: int, height: int) -> Frames:
     return np.stack([np.asarray(Image.fromarray(frame).resize(size, way)) for frame in frames])
 
 
-def _middle(clip: Labelled) -> Labelled:
+def _middle(clip: Clip) -> Clip:
     middle = len(clip.frames) // 2
     return replace(clip, frames=clip.frames[middle : middle + 1])
 

@@ -20,7 +20,7 @@ Whole = NDArray[np.int16]
 """First and second differences of 8-bit values, in a quarter of the memory of float64."""
 
 PEAK = 255.0
-_GREY = np.array([0.299, 0.587, 0.114])
+_GRAY = np.array([0.299, 0.587, 0.114])
 _WINDOW = 11
 """Window side of structural similarity in pixels."""
 _SMALLEST_FLOW = 12
@@ -74,8 +74,8 @@ def motion(clip: Clip) -> NDArray[np.float64]:
     import cv2  # only here: pages that plot stored metrics do not need it
 
     flow_between = cast(Any, cv2).DISOpticalFlow_create(_DIS_MEDIUM)
-    greys = [np.rint(frame @ _GREY).astype(np.uint8) for frame in clip]
-    flows = (flow_between.calc(before, after, None) for before, after in pairwise(greys))
+    grays = [np.rint(frame @ _GRAY).astype(np.uint8) for frame in clip]
+    flows = (flow_between.calc(before, after, None) for before, after in pairwise(grays))
     return np.array([float(np.hypot(flow[..., 0], flow[..., 1]).mean()) for flow in flows])
 
 
@@ -89,12 +89,12 @@ def ssim(a: Clip, b: Clip) -> float:
     if min(a.shape[-3:-1]) < _WINDOW:
         raise BadInput(f"SSIM needs frames of at least {_WINDOW} x {_WINDOW} pixels, got {_size(a)}")
     pairs: list[tuple[Clip, Clip]] = [(a, b)] if a.ndim == 3 else list(zip(a, b, strict=True))
-    return float(np.mean([_ssim_of_greys(one @ _GREY, other @ _GREY) for one, other in pairs]))
+    return float(np.mean([_ssim_of_grays(one @ _GRAY, other @ _GRAY) for one, other in pairs]))
 
 
 def contrast(clip: Clip) -> NDArray[np.float64]:
     """Return the standard deviation of each frame's gray over its pixels, (T,), in levels of 255."""
-    return np.array([(frame @ _GREY).std() for frame in clip])
+    return np.array([(frame @ _GRAY).std() for frame in clip])
 
 
 def drift(values: Sequence[float]) -> float:
@@ -119,10 +119,10 @@ def sharpness(clip: Clip) -> NDArray[np.float64]:
     """
     if min(clip.shape[1:3]) < 3:
         return np.zeros(len(clip))
-    return np.array([_laplacian(frame.astype(np.float64) @ _GREY).var() for frame in clip])
+    return np.array([_laplacian(frame.astype(np.float64) @ _GRAY).var() for frame in clip])
 
 
-def _ssim_of_greys(a: Any, b: Any) -> float:
+def _ssim_of_grays(a: Any, b: Any) -> float:
     import cv2
 
     def local_mean(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,10 +139,10 @@ def _ssim_of_greys(a: Any, b: Any) -> float:
     return float((brightness * structure).mean())
 
 
-def _laplacian(grey: NDArray[np.float64]) -> NDArray[np.float64]:
+def _laplacian(gray: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the Laplacian of the inner pixels: (H, W) -> (H - 2, W - 2)."""
-    vertical, horizontal = grey[:-2, 1:-1] + grey[2:, 1:-1], grey[1:-1, :-2] + grey[1:-1, 2:]
-    return vertical + horizontal - 4 * grey[1:-1, 1:-1]
+    vertical, horizontal = gray[:-2, 1:-1] + gray[2:, 1:-1], gray[1:-1, :-2] + gray[1:-1, 2:]
+    return vertical + horizontal - 4 * gray[1:-1, 1:-1]
 
 
 def _difference(a: Clip, b: Clip) -> Whole:

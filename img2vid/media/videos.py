@@ -11,9 +11,9 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import av
 import numpy as np
@@ -22,10 +22,10 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
-from PIL import Image
 
+from img2vid.documents import parse_json
 from img2vid.errors import BadInput, MediaError
-from img2vid.files import publish, temporary_file, whole_file
+from img2vid.files import publish, reason, temporary_file, whole_file
 
 Frame = npt.NDArray[np.uint8]
 
@@ -64,43 +64,44 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float, metadata: Ma
             _encode(part, checked, rate, comment)
             return publish(part, path, companions=COMPANIONS)
     except (FFmpegError, OSError) as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
 
 
-def read_frames(path: Path) -> Frame:
-    """Return all frames of a video as uint8 (T, H, W, 3). Raise BadInput if it cannot be read."""
+def read_frames(path: Path, most: int | None = None) -> Frame:
+    """Return the frames of a video, at most the first `most`, as uint8 (T, H, W, 3). Raise BadInput if unreadable."""
     try:
         with _open(path) as container:
-            decoded = [_to_rgb(frame) for stream in container.streams.video[:1] for frame in container.decode(stream)]
-    except (FFmpegError, OSError) as error:
+            frames = chain.from_iterable(container.decode(stream) for stream in container.streams.video[:1])
+            decoded = [_to_rgb(frame) for frame in islice(frames, most)]
+        if not decoded:
+            raise BadInput(f"'{path.name}' has no frames; choose another video")
+        return np.stack(decoded)
+    # Damage may also change a frame's size or format, or ask for more memory than there is.
+    except (FFmpegError, OSError, ValueError, MemoryError) as error:
         raise _not_read(path, error) from error
-    if not decoded:
-        raise BadInput(f"'{path.name}' has no frames; choose another video")
-    return np.stack(decoded)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """Return the settings that `write_video` stored in the file. Raise BadInput if there are no settings."""
     try:
-        with _open(path) as container:
-            comment: str = container.metadata.get("comment", "null")
-        settings: object = json.loads(comment)
+        with path.open("rb") as file:
+            comment = read_tags(file).get("comment", "null")
     except (FFmpegError, OSError) as error:
         raise _not_read(path, error) from error
-    except ValueError:
+    try:
+        settings: object = parse_json(comment, path.name)
+        _to_json({"": settings}, ensure_ascii=False)
+    except BadInput:
         settings = None
     if not isinstance(settings, dict):
         raise BadInput(f"'{path.name}' has no settings; choose a video made by img2vid")
     return cast("dict[str, Any]", settings)
 
 
-def write_still(path: Path, frame: Frame) -> None:
-    """Write one frame, uint8 (H, W, 3), atomically as PNG, replacing an existing file."""
-    try:
-        with whole_file(path) as part:
-            Image.fromarray(_check_frame(frame)).save(part, format="PNG")
-    except OSError as error:
-        raise _not_written(path, error) from error
+def read_tags(file: IO[bytes]) -> dict[str, str]:
+    """Return the texts that describe an open MP4 file by name. Raise FFmpegError or OSError if it is unreadable."""
+    with _container(file) as container:
+        return dict(container.metadata)
 
 
 def write_json(path: Path, mapping: Mapping[str, object]) -> None:
@@ -110,7 +111,7 @@ def write_json(path: Path, mapping: Mapping[str, object]) -> None:
         with whole_file(path) as part:
             part.write_text(text + "\n", encoding="utf-8", newline="\n")
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
 
 
 def frame_rate(fps: float) -> Fraction:
@@ -122,14 +123,17 @@ def frame_rate(fps: float) -> Fraction:
 
 def _to_json(mapping: Mapping[str, object], *, indent: int | None = None, ensure_ascii: bool = True) -> str:
     try:
-        return json.dumps(dict(mapping), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+        text = json.dumps(dict(mapping), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+        text.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for lone surrogates
+        return text
     except (TypeError, ValueError) as error:
         raise BadInput(
             f"the settings cannot be stored as JSON ({error}); use text, finite numbers and lists"
         ) from error
 
 
-def _check_frame(frame: Frame) -> Frame:
+def check_frame(frame: Frame) -> Frame:
+    """Return the frame. Raise BadInput unless it is uint8 (H, W, 3)."""
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
         raise BadInput(f"a frame must be uint8 of shape (H, W, 3), got {frame.dtype} of shape {frame.shape}")
     return frame
@@ -139,7 +143,7 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
     """Yield the frames padded to even sides. Raise BadInput if there are no frames or their shapes differ."""
     shape: tuple[int, ...] | None = None
     for frame in frames:
-        if shape not in (None, _check_frame(frame).shape):
+        if shape not in (None, check_frame(frame).shape):
             raise BadInput(f"all frames of a video must have the same shape, got {frame.shape} after {shape}")
         shape = frame.shape
         height, width = shape[0] % 2, shape[1] % 2
@@ -175,14 +179,53 @@ def _describe(context: VideoCodecContext, *, width: int, height: int) -> None:
     context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
 
 
+_LENIENT = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+"""Options to open files with metadata that is not UTF-8. PyAV 19 has no such option and leaves such metadata out."""
+
+
+class _Source:
+    """Open file for PyAV, which prints a traceback if reading raises: it keeps the error and ends the file instead."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+        self.tell = file.tell
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, or none after an error."""
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            self.error = error
+            return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a position and return it, or -1 after an error."""
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:
+            self.error = error
+            return -1
+
+
 @contextmanager
 def _open(path: Path) -> Generator[Any, None, None]:
-    """Open the container as MP4 only, because other FFmpeg formats can reference further files and servers.
-
-    Passes an open file, because FFmpeg takes a name such as "a:b.mp4" for a server address.
-    """
-    with path.open("rb") as file, cast(Any, av.open(file, format="mp4")) as container:
+    """Open a video as a file, because FFmpeg takes a name such as "a:b.mp4" for a server address."""
+    with path.open("rb") as file, _container(file) as container:
         yield container
+
+
+@contextmanager
+def _container(file: IO[bytes]) -> Generator[Any, None, None]:
+    """Open the container as MP4 only, because other FFmpeg formats can reference further files and servers."""
+    source = _Source(file)
+    try:
+        with cast(Any, av).open(source, format="mp4", **_LENIENT) as container:
+            yield container
+    except FFmpegError as error:
+        raise source.error or error from None
+    if source.error is not None:  # at the end of a frame, where FFmpeg takes it for the end of the video
+        raise source.error
 
 
 def _to_rgb(frame: VideoFrame) -> Frame:
@@ -190,13 +233,10 @@ def _to_rgb(frame: VideoFrame) -> Frame:
     return cast(Frame, rgb.to_ndarray())
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _not_written(path: Path, error: Exception) -> MediaError:
-    return MediaError(f"cannot write '{path}' ({_reason(error)}); check that the folder is writable and has free space")
+def not_written(path: Path, error: Exception) -> MediaError:
+    """Return the error for a file that could not be written."""
+    return MediaError(f"cannot write '{path}' ({reason(error)})")
 
 
 def _not_read(path: Path, error: Exception) -> BadInput:
-    return BadInput(f"cannot read '{path}' as a video ({_reason(error)}); choose an MP4 made by img2vid")
+    return BadInput(f"cannot read '{path}' as a video ({reason(error)}); choose an MP4 made by img2vid")

@@ -1,4 +1,4 @@
-"""The invisible watermark of the reference demo: 48 bits in the blue chroma of every frame, read by majority vote.
+"""The invisible watermark of the reference demo: 48 bits in the blue chroma of every frame.
 
 The scheme is "dwtDct" of the package invisible-watermark, whose decoder reads these frames; the package itself is not
 needed. The chroma U (blue minus luma) is averaged over 2 x 2 pixels and doubled, which is the coarse band of a Haar
@@ -46,21 +46,6 @@ def embed_watermark(frames: Frames) -> Frames:
     return np.stack([_embed(frame) for frame in frames])
 
 
-def read_watermark(frames: Frames) -> float:
-    """Return the share of the 48 bits that agree with MESSAGE in the best frame: 1.0 if all, about 0.6 by chance.
-
-    `frames` is uint8 (T, H, W, 3). The best frame counts because compression keeps the mark in some frames and moves it
-    with the motion in others. Raise BadInput for frames too small to carry the mark.
-    """
-    _check(frames)
-    return max(_agreement(frame) for frame in frames)
-
-
-def has_watermark(frames: Frames) -> bool:
-    """Return True if at least 42 of the 48 bits agree in one frame: by chance about once in a million videos."""
-    return read_watermark(frames) >= 42 / _LENGTH
-
-
 def _check(frames: Frames) -> None:
     if frames.ndim != 4 or frames.dtype != np.uint8 or frames.shape[3] != 3 or frames.shape[0] < 1:
         raise BadInput(f"frames must be uint8 of shape (T, H, W, 3), got {frames.dtype} of shape {frames.shape}")
@@ -77,11 +62,6 @@ def _blocks(frame: Frames) -> _Floats:
     quads = pairs[:, 0::2] + pairs[:, 1::2]
     band = quads.astype(np.float32) @ (_U_OF_RGB / 2) + 256
     return np.reshape(np.swapaxes(np.reshape(band, (rows, 4, columns, 4)), 1, 2), (rows, columns, 16))
-
-
-def _carrier(blocks: _Floats) -> npt.NDArray[np.intp]:
-    """Return the index of each block's largest value except the first, (rows, columns, 1)."""
-    return np.argmax(blocks[..., 1:], axis=-1)[..., None] + 1
 
 
 def _embed(frame: Frames) -> Frames:
@@ -107,15 +87,8 @@ def _marked(blocks: _Floats) -> _Floats:
     above = below + _STEP
 
     others = np.arange(16) > 0
+    carrier = np.argmax(blocks[..., 1:], axis=-1)[..., None] + 1
     lowered = np.where(others, np.minimum(blocks, below), blocks)
-    raised = np.where(others & (np.arange(16) == _carrier(blocks)), above, blocks)
+    raised = np.where(others & (np.arange(16) == carrier), above, blocks)
     lowering_costs_less = ((blocks - lowered) ** 2).sum(-1, keepdims=True) < (above - largest) ** 2
     return np.where(lowering_costs_less, lowered, raised)
-
-
-def _agreement(frame: Frames) -> float:
-    """Return the share of bits, decoded by majority vote over a frame's blocks, that agree with MESSAGE."""
-    largest = _blocks(frame)[..., 1:].max(axis=-1).ravel()
-    votes = np.where(largest % _STEP > _STEP / 2, 1, -1)
-    totals = [int(votes[bit::_LENGTH].sum()) for bit in range(_LENGTH)]
-    return sum((total > 0) == bool(bit) for total, bit in zip(totals, _BITS, strict=True)) / _LENGTH

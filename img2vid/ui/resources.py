@@ -7,6 +7,8 @@ from img2vid.checkpoints.tasks import CheckpointTasks
 from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 
+_shared = False
+
 
 @st.cache_resource(show_spinner=False)
 def open_service() -> JobService:
@@ -24,6 +26,17 @@ def open_checkpoint_tasks() -> CheckpointTasks:
 def open_gallery_tasks() -> BackgroundTasks[Count]:
     """Return the gallery's imports, exports and cleanups of this process."""
     return BackgroundTasks()
+
+
+def share() -> None:
+    """Record that this process serves the dashboard to other computers."""
+    global _shared
+    _shared = True
+
+
+def is_shared() -> bool:
+    """Return True if the browser may be on another computer."""
+    return _shared
 
 
 def start() -> None:

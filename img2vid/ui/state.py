@@ -7,15 +7,19 @@ depends on which widgets are drawn. Every change is written to disk at once.
 import logging
 import os
 import traceback
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial, wraps
-from typing import Any, Concatenate, Literal, ParamSpec, cast
+from functools import cache, partial, wraps
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 import streamlit as st
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
-from img2vid.errors import Img2VidError
+from img2vid.errors import DamagedStore, Img2VidError
+from img2vid.files import reason
 from img2vid.settings import SampleSettings
 from img2vid.ui import formatting, tabs
 from img2vid.ui.tabs import Picture, Tab
@@ -33,6 +37,7 @@ DISMISSED = 200
 """Maximum number of dismissed jobs that a tab remembers."""
 _KEY = "page"
 _P = ParamSpec("_P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,14 +62,16 @@ class PageState:
     """Page to switch to in the next script run, or empty."""
     uploads: int = 0
     """Number of uploaded files; each upload gets a new widget key, which clears the uploader."""
-    seen: object = None
-    """Snapshot that the page was drawn from; a fragment reruns the page when it changes."""
     ticked: bool = False
     """Value of the Load Model checkbox."""
     widget_generation: int = 0
     """Number of changes to that value by the program; part of `load_model_key`."""
     unloading: bool = False
     """True from unticking until the model is unloaded."""
+    preset_key: str = ""
+    """Widget key of the preset, which names the preset that was drawn."""
+    version_key: str = "version"
+    """Widget key of Model Version, which changes when the program chooses the version, as `load_model_key` does."""
     deferred: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Actions that run after the callbacks of all widgets."""
 
@@ -93,16 +100,41 @@ class PageState:
             tabs.write(self.name, self.tab)
         except OSError as error:
             log.warning("Cannot save the tab: %s", error)
-            self.note = Note("error", f"Cannot save your settings ({error.strerror}). Check the free disk space.")
+            self.note = Note("error", f"Cannot save your settings ({reason(error)}).")
 
     def set(self, **values: Any) -> None:
         """Set controls and save the tab."""
         self.tab.controls.update(values)
         self.save()
 
+    def restore(self, controls: Mapping[str, Any]) -> None:
+        """Set the controls to those of a video and save the tab."""
+        if controls["version"] != self.tab.controls["version"]:
+            self.version_key = f"version_{controls['version']}"
+        self.set(**controls)
+
     def set_picture(self, picture: Picture | None) -> None:
         """Set the input and save the tab."""
         self.tab.picture = picture
+        self.save()
+
+    def reuse_picture(self, path: Path, name: str) -> None:
+        """Make a stored input the tab's input, unless the file no longer exists."""
+        if path.is_file():
+            self.set_picture(Picture(path.name, name))
+
+    def stored(self, name: str, kind: type[T]) -> T:
+        """Return a page's stored state, a dataclass; missing and invalid values get their defaults."""
+        values, known = tabs.mapping(self.tab.pages.get(name)), dict[str, Any]()
+        for field_name, adapter in _adapters(kind).items():
+            if field_name in values:
+                with suppress(ValidationError):
+                    known[field_name] = adapter.validate_python(values[field_name])
+        return kind(**known)
+
+    def keep(self, name: str, /, **values: Any) -> None:
+        """Change values of a page's stored state, as JSON, and save the tab."""
+        self.tab.pages[name] = {**tabs.mapping(self.tab.pages.get(name)), **to_jsonable_python(values)}
         self.save()
 
     def set_choice(self, **values: Any) -> None:
@@ -119,6 +151,12 @@ class PageState:
         """Hide the message about an unfinished job."""
         self.tab.dismissed = (*self.tab.dismissed, job_id)[-DISMISSED:]
         self.save()
+
+
+@cache
+def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+    """Return the validators of a dataclass's fields."""
+    return {name: TypeAdapter(annotation) for name, annotation in get_type_hints(kind).items()}
 
 
 def current() -> PageState:
@@ -212,25 +250,58 @@ def report_drawing_errors(part: str) -> Generator[None, None, None]:
     """Show errors in place of a part of the page, so that the other parts are still drawn."""
     try:
         yield
+    except DamagedStore:  # the frame of the page says what is wrong
+        st.caption("Not available until the job database is rebuilt.")
     except Img2VidError as error:
-        st.error(formatting.sentence(error))
+        st.error(formatting.plain(formatting.sentence(error)))
     except Exception as error:  # unexpected exceptions must not stop the page
         log.exception("%s could not be drawn", part)
-        show_note(Note("error", f"{part} could not be shown. {_unexpected(error)}", traceback.format_exc()))
+        _draw_note(Note("error", f"{part} could not be shown. {_unexpected(error)}", traceback.format_exc()))
 
 
-def show_note(note: Note | None) -> None:
-    """Show a note, with technical details in a closed expander."""
-    if note is None:
-        return
+def poll(
+    name: str, draw: Callable[[], None], seen: object, snapshot: Callable[[], object], every: float | None
+) -> None:
+    """Draw a part of the page, and again every `every` seconds; rerun the page when `snapshot` differs from `seen`.
+
+    name: the part, for messages about errors.
+
+    The page is not rerun while it is still being drawn: Streamlit deletes the videos and images that an interrupted run
+    has not reached, although the browser still shows them.
+    """
+    drawn = False
+
+    def part() -> None:
+        nonlocal drawn
+        with report_drawing_errors(name):
+            if drawn and snapshot() != seen:
+                st.rerun()
+            drawn = True
+            draw()
+
+    st.fragment(part, run_every=every)()
+
+
+def show_note(page: PageState, place: MessageArea) -> None:
+    """Show the page's note if it belongs to this area."""
+    if page.note is not None and page.note.place == place:
+        _draw_note(page.note)
+
+
+def _draw_note(note: Note) -> None:
     if note.kind == "error":
         st.error(formatting.plain(note.text))
     else:
         mark = ":green[:material/check_circle:]" if note.kind == "done" else ":blue[:material/info:]"
         st.caption(f"{mark} {formatting.plain(note.text)}")
-    if note.details:
+    details_box(note.details)
+
+
+def details_box(details: str) -> None:
+    """Draw technical details, if any, in a closed expander."""
+    if details:
         with st.expander("Details"):
-            st.code(note.details, language=None, wrap_lines=True)
+            st.code(details, language=None, wrap_lines=True)
 
 
 def _unexpected(error: Exception) -> str:

@@ -9,15 +9,17 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from img2vid import paths
+from img2vid.documents import read_json
 from img2vid.errors import BadInput
-from img2vid.files import whole_file
-from img2vid.inference import EngineChoice
-from img2vid.settings import SampleSettings, make_settings
+from img2vid.files import remove, whole_file
+from img2vid.options import LoadOptions
+from img2vid.settings import SampleSettings
+from img2vid.settings_validation import make_settings
 from img2vid.versions import ModelVersion
 
 KEPT = 40
@@ -42,7 +44,7 @@ class Tab:
     """All user settings of a tab. `controls` has a value for every field of SampleSettings."""
 
     controls: dict[str, Any]
-    choice: EngineChoice = field(default_factory=EngineChoice)
+    choice: LoadOptions = field(default_factory=LoadOptions)
     save_locally: bool = True
     save_path: str = ""
     """Empty means the version's folder in the home."""
@@ -56,10 +58,13 @@ class Tab:
 
     @property
     def folder(self) -> Path | None:
-        """Output folder: the Save path, the program's own folder, or None for each version's folder in the home."""
+        """Output folder: the Save path, the program's own folder, or None for each version's folder in the home.
+
+        Raise BadInput if the Save path is not allowed.
+        """
         if not self.save_locally:
             return paths.home() / "kept"
-        return Path(self.save_path).expanduser().absolute() if self.save_path else None
+        return paths.chosen_folder(self.save_path) if self.save_path else None
 
 
 def new_name() -> str:
@@ -74,7 +79,7 @@ def is_name(text: object) -> bool:
 
 def fresh(versions: Mapping[str, ModelVersion], provider: str = "auto") -> Tab:
     """Return a tab with default settings."""
-    return Tab(defaults_of(_first(versions)), EngineChoice(provider=provider))
+    return Tab(defaults_of(_first(versions)), LoadOptions(provider=cast(Any, provider)))
 
 
 def defaults_of(version: ModelVersion) -> dict[str, Any]:
@@ -89,7 +94,7 @@ def write(name: str, tab: Tab) -> None:
         part.write_text(json.dumps(asdict(tab), indent=1), encoding="utf-8")
     for old in _newest_first(folder)[KEPT:]:
         with suppress(OSError):
-            old.unlink()
+            remove(old)
 
 
 def read(name: str, versions: Mapping[str, ModelVersion]) -> Tab | None:
@@ -117,24 +122,24 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _read(path: Path, versions: Mapping[str, ModelVersion]) -> Tab | None:
     try:
-        kept: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        kept: object = read_json(path)
+    except (OSError, BadInput):
         return None
     if not isinstance(kept, dict):
         return None
     values = cast("dict[str, Any]", kept)
-    controls = _mapping(values.get("controls"))
+    controls = mapping(values.get("controls"))
     version = versions.get(str(controls.get("version"))) or _first(versions)
-    picture = _mapping(values.get("picture"))
+    picture = mapping(values.get("picture"))
     return Tab(
         controls=usable(controls, version),
-        choice=_choice(_mapping(values.get("choice"))),
+        choice=LoadOptions.of_stored(mapping(values.get("choice"))),
         save_locally=values.get("save_locally") is not False,
         save_path=_text(values.get("save_path")),
         picture=_picture(picture),
         shown=_text(values.get("shown")),
         dismissed=_texts(values.get("dismissed")),
-        pages=_mapping(values.get("pages")),
+        pages=mapping(values.get("pages")),
     )
 
 
@@ -148,17 +153,6 @@ def usable(kept: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
     return controls
 
 
-def _choice(kept: dict[str, Any]) -> EngineChoice:
-    known: dict[str, Any] = {}
-    for one in fields(EngineChoice):
-        value = kept.get(one.name)
-        if type(value) is type(one.default):
-            with suppress(BadInput):
-                replace(EngineChoice(), **{one.name: cast(Any, value)}).check()
-                known[one.name] = value
-    return EngineChoice(**known)
-
-
 def _picture(kept: dict[str, Any]) -> Picture | None:
     file, name = _text(kept.get("file")), _text(kept.get("name"))
     # The name is untrusted: it must not lead out of the inputs folder.
@@ -168,7 +162,8 @@ def _picture(kept: dict[str, Any]) -> Picture | None:
     return picture if picture.path.is_file() else None
 
 
-def _mapping(value: object) -> dict[str, Any]:
+def mapping(value: object) -> dict[str, Any]:
+    """Return a stored JSON object, or an empty one if the value is something else."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 

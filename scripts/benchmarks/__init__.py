@@ -1,1 +1,1 @@
-"""Benchmarks that gave the figures of docs/."""
+"""Benchmarks that produced the figures in docs/."""

@@ -8,7 +8,19 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("approximations", "full-size", "gallery", "memory", "precision", "savings", "switching")
+NAMES = (
+    "api",
+    "approximations",
+    "defaults",
+    "full-size",
+    "gallery",
+    "memory",
+    "operations",
+    "precision",
+    "presets",
+    "savings",
+    "switching",
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -28,4 +40,7 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from environment import escape_output
+
+    escape_output()
     main(sys.argv[1:])

@@ -19,10 +19,13 @@ from PIL.Image import Image
 from benchmarks.results import Row, timed
 from img2vid import paths, pipeline
 from img2vid.engine import decode_latents, sample_latents
-from img2vid.inference import EngineChoice, load
+from img2vid.inference import load
 from img2vid.media import measures
 from img2vid.media.measures import Clip
-from img2vid.media.pictures import list_pictures, load_picture, prepare_picture
+from img2vid.media.picture_files import list_pictures
+from img2vid.media.pictures import load_picture, prepare_picture
+from img2vid.options import LoadOptions
+from img2vid.progress import StageClock, ignore
 from img2vid.versions import ModelVersion, find_version
 
 PICTURES = [paths.PROJECT / "assets" / name for name in ("brook.jpg", "dandelion.jpg")]
@@ -36,6 +39,7 @@ METRICS = {
     "motion": ".2f",
     "flicker": ".2f",
     "sharpness": ".2f",
+    "psnr_euler": ".1f",
 }
 """Figures of a row with their formats, see `compare`."""
 COLUMNS = {"picture": "", "variant": "", **METRICS}
@@ -77,17 +81,25 @@ def variants(num_steps: int) -> list[Variant]:
 
 
 def samplers(num_steps: int) -> list[Variant]:
-    """Return Euler and DPM++ 2M with the exact run's number of steps and fewer."""
+    """Return methods at the EDM and the Align Your Steps levels, with the exact run's steps and fewer."""
     counts = [round(num_steps * share) for share in (1.0, 0.6, 0.4)]
+    aligned = {"discretization": "AYSDiscretization"}
+    methods: dict[str, dict[str, Any]] = {
+        "Euler": {},
+        "Euler, Align Your Steps": aligned,
+        "DPM++ 2M": {"sampler": "DPMPP2MSampler"},
+        "DPM++ 2M, Align Your Steps": {"sampler": "DPMPP2MSampler", **aligned},
+        "UniPC": {"sampler": "UniPCSampler"},
+        "UniPC, Align Your Steps": {"sampler": "UniPCSampler", **aligned},
+    }
     return [
-        *(Variant(f"Euler, {n} steps", {"num_steps": n}) for n in counts),
-        *(Variant(f"DPM++ 2M, {n} steps", {"sampler": "DPMPP2MSampler", "num_steps": n}) for n in counts),
+        Variant(f"{name}, {n} steps", {**changed, "num_steps": n}) for name, changed in methods.items() for n in counts
     ]
 
 
-def converged(num_steps: int) -> Mapping[str, Any]:
-    """Return settings that all samplers converge to, at four times the work of the exact run."""
-    return {"sampler": "HeunEDMSampler", "num_steps": 2 * num_steps}
+def converged(num_steps: int) -> Sequence[Mapping[str, Any]]:
+    """Return settings that all samplers converge to, at four times the work of the exact run: Heun's and Euler's."""
+    return {"sampler": "HeunEDMSampler", "num_steps": 2 * num_steps}, {"num_steps": 4 * num_steps}
 
 
 def compare(exact: Clip, other: Clip) -> dict[str, float]:
@@ -114,7 +126,7 @@ def _part(value: float, exact: float) -> float:
 class Maker:
     """A loaded model that makes videos; `base` are settings common to all of them."""
 
-    def __init__(self, version: ModelVersion, choice: EngineChoice, base: Mapping[str, Any]) -> None:
+    def __init__(self, version: ModelVersion, choice: LoadOptions, base: Mapping[str, Any]) -> None:
         self._version, self._base = version, base
         self._model = load(version, choice)
         self.num_steps = version.settings(base).num_steps
@@ -123,27 +135,30 @@ class Maker:
         """Make a video with some settings changed."""
         settings = self._version.settings({**self._base, **changed})
         frame = prepare_picture(picture, settings.width, settings.height)
-        clip, engine = pipeline.clip_of(settings), self._model.engine
+        engine = self._model.engine
+        clip = pipeline.clip_of(settings, engine)
         clock = time.process_time if self._model.choice.device == "cpu" else time.perf_counter
-        latents, seconds = timed(partial(sample_latents, engine, frame, clip, lambda progress: None), clock)
-        return Made(decode_latents(engine, latents, settings.decode_t, lambda progress: None), seconds)
+        latents, seconds = timed(partial(sample_latents, engine, frame, clip, StageClock(ignore)), clock)
+        return Made(decode_latents(engine, latents, settings.decode_t, StageClock(ignore)), seconds)
 
 
 def rows(
-    make: Callable[[Mapping[str, Any]], Made], chosen: Sequence[Variant], against: Mapping[str, Any] | None = None
+    make: Callable[[Mapping[str, Any]], Made], chosen: Sequence[Variant], against: Sequence[Mapping[str, Any]] = ()
 ) -> Iterator[Row]:
     """Yield a row per variant of one image: metrics, and time relative to the exact videos around it.
 
-    against: settings of the reference video, default the exact one.
+    against: settings of the reference video, default the exact one, and of another one for psnr_euler alone.
     """
     exact = make({})
-    standard = exact.clip if against is None else make(against).clip
+    standard, *others = [make(changed).clip for changed in against] or [exact.clip]
     for start in range(0, len(chosen), EXACT_AFTER):
         made = [make(variant.changed) for variant in chosen[start : start + EXACT_AFTER]]
         again = make({})
         usual = (exact.seconds + again.seconds) / 2
         for variant, one in zip(chosen[start:], made, strict=False):
-            yield {"variant": variant.name, "time": one.seconds / usual, **compare(standard, one.clip)}
+            second = [("psnr_euler", measures.psnr(other, one.clip)) for other in others]
+            row = {"variant": variant.name, "time": one.seconds / usual, **compare(standard, one.clip)}
+            yield row | dict(second)
         exact = again
 
 
@@ -151,7 +166,7 @@ def averages(found: Sequence[Row]) -> Iterator[Row]:
     """Yield the mean of each variant's rows over all images; of worst_frame the maximum."""
     for name in dict.fromkeys(row["variant"] for row in found):
         own = [row for row in found if row["variant"] == name]
-        means = {key: fmean(row[key] for row in own) for key in METRICS}
+        means = {key: fmean(row[key] for row in own) for key in METRICS if key in own[0]}
         yield {"picture": "all", "variant": name, **means, "worst_frame": max(row["worst_frame"] for row in own)}
 
 
@@ -167,9 +182,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(given: argparse.Namespace) -> Iterator[Row]:
     base = {} if given.num_steps is None else {"num_steps": given.num_steps}
-    maker = Maker(find_version(given.version), EngineChoice(device=given.device, precision=given.precision), base)
+    maker = Maker(find_version(given.version), LoadOptions(device=given.device, precision=given.precision), base)
     known = samplers if given.samplers else variants
-    against = converged(maker.num_steps) if given.samplers else None
+    against = converged(maker.num_steps) if given.samplers else ()
     chosen = [variant for variant in known(maker.num_steps) if given.only in variant.name]
     found: list[Row] = []
     for path in list_pictures(given.pictures):

@@ -19,11 +19,12 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.results import Row, timed
 from img2vid.gallery.entries import Entries, Filter
-from img2vid.inference import EngineChoice
-from img2vid.jobs.job import StoredResult
 from img2vid.jobs.store import Store
-from img2vid.media.videos import write_still, write_video
-from img2vid.settings import make_settings
+from img2vid.media.exports import write_still
+from img2vid.media.videos import write_video
+from img2vid.options import LoadOptions
+from img2vid.progress import Result
+from img2vid.settings_validation import make_settings
 from img2vid.ui import resources
 from img2vid.ui.gallery import state
 from img2vid.ui.shared import pictures
@@ -37,16 +38,16 @@ WORDS, FILES = ("dogs", "brook", "mountains", "dandelion"), 48
 def filled(home: Path, videos: int) -> None:
     """Add rows, created a minute apart, that share the files."""
     rng = np.random.default_rng(0)
-    made: list[StoredResult] = []
+    made: list[Result] = []
     for index in range(FILES):
         frame = rng.integers(0, 60, (576, 1024, 3), dtype=np.uint8) + rng.integers(0, 190, 3, dtype=np.uint8)
         video = write_video(home / "svd" / f"video{index}.mp4", [frame], fps=6, metadata={"settings": {}})
         write_still(video.with_suffix(".png"), frame)
-        made.append(StoredResult(video, video.with_suffix(".png"), video.with_suffix(".json"), None, 0, 60.0, {}))
+        made.append(Result(video, video.with_suffix(".png"), video.with_suffix(".json"), None, 0, 60.0, {}))
     entries, now = Entries(Store()), time.time()
     for number in range(videos):
         settings = make_settings({"version": "svd" if number % 3 else "svd_xt", "seed": number})
-        what = (made[number % FILES], settings, EngineChoice(), b"picture", WORDS[number % len(WORDS)], ".png")
+        what = (made[number % FILES], settings, LoadOptions(), b"picture", WORDS[number % len(WORDS)], ".png")
         entry = entries.add_imported(*what, created=now - 60 * (videos - number))
         if number % 10 == 0:
             entries.rate(entry.number, 1 + number // 10 % 5)

@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.results import Row
-from img2vid.engine.backends.native import needs_of
+from img2vid.engine.backends.native import needs_of, packable
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, MEMORY_PLANS, LoadOptions
+from img2vid.engine.interface import DTYPES, ModelSource
 from img2vid.engine.memory.accounting import ClipSize, Needs
 from img2vid.engine.memory.plans import CONTEXT, GB, Plan, bytes_of
+from img2vid.engine.weights.checkpoint import build_model
+from img2vid.options import MEMORY_PLANS, LoadOptions
 from img2vid.versions import load_versions
 
 COLUMNS = {"model": "", "memory": "", "decoding": "", **dict.fromkeys(("condition", "sample", "decode", "card"), ".1f")}
@@ -24,6 +26,7 @@ SIZES = ("width", "height", "num_frames", "decode_t")
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--versions", nargs="+", default=["svd", "svd_xt"])
     parser.add_argument("--precision", choices=tuple(DTYPES), default="fp16")
+    parser.add_argument("--packed", action="store_true", help="the network's weights are stored as float8")
     parser.add_argument("--decoder-precision", choices=tuple(DTYPES), default="fp32")
     for name in SIZES:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="default: the version's")
@@ -36,18 +39,18 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
         settings = version.settings({})
         width, height, num_frames, decode_t = (getattr(given, key) or getattr(settings, key) for key in SIZES)
         size = ClipSize(num_frames, height, width, decode_t)
-        config, precisions = version.config_path, (given.precision, given.decoder_precision)
-        device = torch.device("cpu")
-        needs = needs_of(
-            LoadOptions(config, load_config(config), Path(), device, precisions[0], decoder_precision=precisions[1])
-        )
+        config = version.config_path
+        options = LoadOptions(precision=given.precision, decoder_precision=given.decoder_precision)
+        source = ModelSource(config, Path(), load_config(config), options)
+        names = packable(build_model(source), source) if given.packed else ()
+        needs = needs_of(source, dict.fromkeys(names, (torch.float8_e4m3fn, torch.Size())))
         yield from rows(name, needs, size)
         activations = {
             "encoder": needs.encode(size),
             "step in turn": needs.sample(size, together=False),
             "step together": needs.sample(size, together=True),
-            "decode plain": needs.decode(size, lean=False),
-            "decode lean": needs.decode(size, lean=True),
+            "decode plain": needs.decode(size, low_memory=False),
+            "decode low-memory": needs.decode(size, low_memory=True),
         }
         weights = {**needs.weights, "network streamed": needs.streamed}
         parts.append(f"{name}: weights {gigabytes(weights)}; activations {gigabytes(activations)}")
@@ -57,11 +60,17 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
 def rows(name: str, needs: Needs, size: ClipSize) -> Iterator[Row]:
     """Yield a row per plan: GB of each stage, and the required GPU memory."""
     for memory in MEMORY_PLANS:
-        for lean in (False, True):
-            needed = bytes_of(needs, size, Plan(memory, together=memory == "blocks", lean=lean))
+        for low_memory in (False, True):
+            needed = bytes_of(needs, size, Plan(memory, together=memory == "blocks", low_memory=low_memory))
             stages = {stage: value / GB for stage, value in needed.items()}
             card = max(stages.values()) + CONTEXT / GB
-            yield {"model": name, "memory": memory, "decoding": "lean" if lean else "plain", **stages, "card": card}
+            yield {
+                "model": name,
+                "memory": memory,
+                "decoding": "low-memory" if low_memory else "plain",
+                **stages,
+                "card": card,
+            }
 
 
 def gigabytes(values: dict[str, int]) -> str:

@@ -21,6 +21,8 @@ from img2vid.engine import Clip, ConditioningSettings, SamplerSettings, load_eng
 from img2vid.engine.bench.session import relative_difference
 from img2vid.media.measures import psnr
 from img2vid.media.pictures import load_picture, prepare_picture
+from img2vid.options import LoadOptions, Precision
+from img2vid.progress import StageClock, ignore
 from img2vid.versions import find_version
 
 COLUMNS = {
@@ -47,20 +49,18 @@ class Case:
     steps: int
     device: str
 
-    def run(self, precision: str, decoder_precision: str, latents: Tensor | None = None) -> "Run":
+    def run(self, precision: Precision, decoder_precision: Precision, latents: Tensor | None = None) -> "Run":
         """Return the results; latents are sampled unless given."""
         engine = load_engine(
             self.config,
             self.checkpoint,
-            device=self.device,
-            precision=precision,
-            decoder_precision=decoder_precision,
+            LoadOptions(device=self.device, precision=precision, decoder_precision=decoder_precision),
         )
-        conditioning, sampler = ConditioningSettings(6, 127, 0.02), SamplerSettings(num_steps=self.steps)
-        clip = Clip(23, self.frames, conditioning, sampler)
+        conditioning = ConditioningSettings(0.02, self.frames, fps=6, motion_bucket_id=127)
+        clip = Clip(23, conditioning, SamplerSettings(num_steps=self.steps))
         notices: list[str] = []
         sampled, sampling = timed(
-            lambda: sample_latents(engine, self.picture, clip, lambda progress: None) if latents is None else latents
+            lambda: sample_latents(engine, self.picture, clip, StageClock(ignore)) if latents is None else latents
         )
         frames, decoding = timed(lambda: engine.decode(sampled, self.frames, on_notice=notices.append))
         return Run(sampled, frames, {"network": sampling, "decoder": decoding}, notices)

@@ -150,10 +150,10 @@ def measure_variants(folder: Path, repetitions: int) -> list[Row]:
         "layer by layer, cross-attention computed": plain(model(), given, in_full=True),
         "cross-attention to one token as a constant": plain(model(), given, in_full=False),
         "channels last, fused and folded layers, whole clips": fused(model(), given, WHOLE, **whole),
-        "products bring GELU, factors and sums along": fused(model(), given, WHOLE, doubling=False),
-        "doubling within the convolution": fused(model(), given, WHOLE),
-        "in pieces that fit the cache": fused(model(), given, CACHE),
-        "each piece in a thread of its own": fused(model(), given, CACHE, threaded=True),
+        "GELU, factors and sums fused into the products": fused(model(), given, WHOLE, doubling=False),
+        "upsampling fused into the convolution": fused(model(), given, WHOLE),
+        "in tiles that fit the cache": fused(model(), given, CACHE),
+        "one thread per tile": fused(model(), given, CACHE, threaded=True),
     }
     expected = [work() for work in next(iter(variants.values()))]
     # The comparisons also warm every variant up.

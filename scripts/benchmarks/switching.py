@@ -18,6 +18,7 @@ from benchmarks.full_size import CONFIG, write_svd
 from benchmarks.results import Row, timed
 from img2vid.engine import load_engine
 from img2vid.engine.memory.device import release
+from img2vid.options import LoadOptions
 
 COLUMNS = {
     "load": "",
@@ -36,13 +37,13 @@ def forget(path: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def load(name: str, path: Path, spare: Any, options: dict[str, Any]) -> tuple[Row, Any]:
+def load(name: str, path: Path, spare: Any, options: LoadOptions) -> tuple[Row, Any]:
     """Load a checkpoint and return the cost and only its parts, so that the network is freed."""
     process = psutil.Process()
     before = process.memory_info().rss
     progress = [(0, 0)]
     engine, seconds = timed(
-        lambda: load_engine(CONFIG, path, spare=spare, on_bytes=lambda *now: progress.append(now), **options)
+        lambda: load_engine(CONFIG, path, options, spare=spare, on_bytes=lambda *now: progress.append(now))
     )
     kept = [key for key, part in engine.parts.items() if spare and spare[key].module is part.module]
     row = {
@@ -67,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(given: argparse.Namespace) -> Iterator[Row]:
-    options = {"precision": given.precision, "device": given.device}
+    options = LoadOptions(device=given.device, precision=given.precision)
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
         first, second = folder / "first.safetensors", folder / "second.safetensors"
@@ -78,11 +79,11 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
         parts = None
         for name, path in (
             ("cold", first),
-            ("switch, the file not read before", second),
-            ("return, the file in the system's cache", first),
-            ("switch again, both files in the cache", second),
+            ("first switch, file not cached", second),
+            ("return, file cached", first),
+            ("another switch, files cached", second),
         ):
             row, parts = load(name, path, parts, options)
             yield row
         del parts
-        yield load("without parts, the file in the cache", first, None, options)[0]
+        yield load("no reuse, file cached", first, None, options)[0]

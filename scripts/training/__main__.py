@@ -87,4 +87,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from environment import escape_output
+
+    escape_output()
     main()

@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from img2vid.engine.config import AutoencodingEngineConfig, DiffusionConfig
+from img2vid.engine.config import AutoencodingEngineConfig, DiffusionConfig, IdentityConfig
 from img2vid.engine.nets.autoencoder import Autoencoder, Decoder, Encoder
-from training.pictures import random_crop, to_tensor, vary_colour
+from training.pictures import random_crop, to_tensor, vary_color
 from training.training import Stage, psnr
 
 CROP = 64
@@ -34,7 +34,7 @@ NOISE = 0.1
 def build_picture_autoencoder(config: DiffusionConfig) -> Autoencoder:
     """Return the first stage's encoder and a decoder with only its image layers."""
     stage = config.first_stage_config
-    assert isinstance(stage, AutoencodingEngineConfig)
+    assert isinstance(stage, AutoencodingEngineConfig) and not isinstance(stage.encoder_config, IdentityConfig)
     return Autoencoder(Encoder(stage.encoder_config), Decoder(stage.decoder_config), stage.decoder_config, None)
 
 
@@ -61,7 +61,7 @@ def train_autoencoder(
     def loss_of(step: int) -> Tensor:
         rng = random.Random(seed * 1_000_003 + step)
         crops = [random_crop(rng.choice(pictures), CROP, CROP, rng, 0.7) for _ in range(BATCH * batches)]
-        x = torch.stack([vary_colour(crop, rng) for crop in crops]).to(device)
+        x = torch.stack([vary_color(crop, rng) for crop in crops]).to(device)
         mu, log_variance = model.encode(x).chunk(2, dim=1)
         z = mu + torch.randn_like(mu) * (log_variance / 2).exp()
         return reconstruction_loss(model.decode(z), x) + PRIOR_WEIGHT * mu.square().mean()
@@ -110,7 +110,7 @@ def start_linear(model: Autoencoder) -> None:
     _encode_cosines(encoder, latents)
     for name, module in decoder.named_modules():
         if isinstance(module, nn.Conv2d) and name.endswith(("conv_in", "nin_shortcut", "upsample.conv")):
-            _pass_colours(module)
+            _pass_colors(module)
     last = decoder.up[0].block[0]  # type: ignore[union-attr, index]
     _close(last.nin_shortcut, decoder.conv_out, 3)  # type: ignore[arg-type, union-attr]
     bias = encoder.conv_out.bias
@@ -132,13 +132,13 @@ def _encode_cosines(encoder: Encoder, latents: int) -> None:
     for channel in range(width):
         encoder.conv_in.weight[channel, channel % 3, 1, 1] += 1
     first, second = (level.downsample.conv for level in encoder.down[:2])  # type: ignore[union-attr]
-    places = [(colour, y, x) for colour in range(3) for y in range(2) for x in range(2)]
-    for channel, (colour, y, x) in enumerate(places):
-        sources = range(colour, width, 3)
+    places = [(color, y, x) for color in range(3) for y in range(2) for x in range(2)]
+    for channel, (color, y, x) in enumerate(places):
+        sources = range(color, width, 3)
         first.weight[channel, sources, y, x] += 1 / len(sources)  # type: ignore[index, operator]
         for latent in range(latents):
             # (y, x) within the 4 x 4 square is twice the second kernel's position plus the first kernel's
-            kernel = cosine(latent)[colour, y::2, x::2]
+            kernel = cosine(latent)[color, y::2, x::2]
             second.weight[latent, channel, :2, :2] += kernel  # type: ignore[index, operator]
     _close(encoder.down[-1].block[-1].nin_shortcut, encoder.conv_out, latents)  # type: ignore[arg-type, index, union-attr]
 
@@ -154,7 +154,7 @@ def cosine(latent: int) -> Tensor:
     return (wave / wave.norm() / 3).expand(3, 4, 4)
 
 
-def _pass_colours(conv: nn.Conv2d) -> None:
+def _pass_colors(conv: nn.Conv2d) -> None:
     """Add color pass-through to a convolution: each output averages all inputs of its color."""
     middle = conv.kernel_size[0] // 2
     for out in range(conv.out_channels):

@@ -16,6 +16,8 @@ from PIL import Image
 from img2vid import inference, paths, pipeline
 from img2vid.engine import ConditioningSettings, decode_latents, sample_latents
 from img2vid.media.pictures import frame_picture, prepare_picture
+from img2vid.options import LoadOptions
+from img2vid.progress import StageClock, ignore
 from img2vid.versions import find_version
 from training import measures
 from training.measures import Frames
@@ -29,7 +31,7 @@ TARGETS = {
     "flow_127": (0.5, "at least"),
     "flow_255_over_20": (3.0, "at least"),
     "flow_fps_6_over_24": (1.5, "at least"),
-    "likeness_of_seeds": (0.9, "under"),
+    "similarity_of_seeds": (0.9, "under"),
     "seconds_from_start_to_file": (45.0, "at most"),
     "megabytes": (20.0, "at most"),
 }
@@ -52,7 +54,7 @@ class Evaluation:
     def __init__(self, version: str, **changed: Any) -> None:
         self.version, self.changed = find_version(version), changed
         self.settings = self.version.settings(changed)
-        self.engine = inference.load(self.version, inference.EngineChoice(device="cpu")).engine
+        self.engine = inference.load(self.version, LoadOptions(device="cpu")).engine
         self.pictures = kept_apart_pictures()
         self.videos: dict[str, Frames] = {}
 
@@ -60,8 +62,8 @@ class Evaluation:
         """Return the frames of an image with some settings changed."""
         s = self.version.settings(self.changed | overrides)
         image = prepare_picture(picture, s.width, s.height)
-        latents = sample_latents(self.engine, image, pipeline.clip_of(s), lambda progress: None)
-        return decode_latents(self.engine, latents, s.decode_t, lambda progress: None)
+        latents = sample_latents(self.engine, image, pipeline.clip_of(s, self.engine), StageClock(ignore))
+        return decode_latents(self.engine, latents, s.decode_t, StageClock(ignore))
 
     def framed(self, picture: Image.Image) -> Frames:
         """Return the image as the model sees it."""
@@ -72,7 +74,9 @@ class Evaluation:
         s = self.settings
         image = torch.as_tensor(prepare_picture(picture, s.width, s.height))[None]
         cond, _ = self.engine.condition(
-            image, ConditioningSettings(6, 0, 0.0), cond_noise=torch.zeros_like(image), num_frames=s.num_frames
+            image,
+            ConditioningSettings(0.0, s.num_frames, fps=6, motion_bucket_id=0),
+            cond_noise=torch.zeros_like(image),
         )
         frames = self.engine.decode(cond.concat * self.engine.scale_factor, s.decode_t)
         middle = frames[s.num_frames // 2].clamp(-1, 1).permute(1, 2, 0)
@@ -99,16 +103,16 @@ class Evaluation:
             "flow_255": much,
             "flow_255_over_20": much / max(little, 1e-6),
             "flow_fps_6_over_24": usual / max(slower, 1e-6),
-            "likeness_of_seeds": fmean(measures.likeness(a, b) for a, b in combinations(seeds, 2)),
+            "similarity_of_seeds": fmean(measures.motion_similarity(a, b) for a, b in combinations(seeds, 2)),
             "seconds_a_clip": seconds,
         }
 
-    def numbers(self, tell: Callable[[str], None]) -> dict[str, Any]:
-        """Return the metrics of every image and of all together. `tell` is called with a line per finished image."""
+    def numbers(self, report: Callable[[str], None]) -> dict[str, Any]:
+        """Return the metrics of every image and of all together. `report` is called with a line per finished image."""
         rows: dict[str, dict[str, float]] = {}
         for name in self.pictures:
             rows[name] = self.row(name)
-            tell(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in rows[name].items()))
+            report(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in rows[name].items()))
         together = {
             key: (min if key in LEAST else fmean)([row[key] for row in rows.values()])
             for key in next(iter(rows.values()))

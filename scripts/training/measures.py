@@ -24,9 +24,9 @@ def least_contrast(frames: Frames, picture: Frames) -> float:
 
 def flows(frames: Frames) -> NDArray[np.float32]:
     """Return the dense optical flow (Farneback 2003) between neighboring frames in pixels, (T - 1, H, W, 2)."""
-    grey = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
-    start = np.zeros((*grey[0].shape, 2), np.float32)
-    fields = [cv2.calcOpticalFlowFarneback(a, b, start.copy(), 0.5, 3, 15, 3, 5, 1.2, 0) for a, b in pairwise(grey)]
+    gray = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
+    start = np.zeros((*gray[0].shape, 2), np.float32)
+    fields = [cv2.calcOpticalFlowFarneback(a, b, start.copy(), 0.5, 3, 15, 3, 5, 1.2, 0) for a, b in pairwise(gray)]
     return np.stack(fields).astype(np.float32)
 
 
@@ -35,7 +35,7 @@ def mean_flow(frames: Frames) -> float:
     return float(np.linalg.norm(flows(frames), axis=-1).mean())
 
 
-def likeness(a: Frames, b: Frames) -> float:
+def motion_similarity(a: Frames, b: Frames) -> float:
     """Return the cosine similarity of two clips' flow fields: 1 for equal motion, 0 for unrelated motion."""
     u, v = flows(a).ravel(), flows(b).ravel()
     return float(u @ v / max(float(np.linalg.norm(u) * np.linalg.norm(v)), 1e-10))

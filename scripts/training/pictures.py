@@ -101,7 +101,7 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
 
 
-def vary_colour(x: Tensor, rng: random.Random) -> Tensor:
+def vary_color(x: Tensor, rng: random.Random) -> Tensor:
     """Vary brightness, contrast and color balance slightly; x: (..., 3, h, w) in [-1, 1]."""
     gain = torch.tensor([rng.uniform(0.8, 1.15) * rng.uniform(0.9, 1.1) for _ in range(3)])[:, None, None]
     return (x * gain + rng.uniform(-0.15, 0.15)).clamp(-1, 1)

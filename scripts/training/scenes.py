@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.pictures import random_crop, vary_colour
+from training.pictures import random_crop, vary_color
 
 MARGIN = 1.7
 """Size of layers relative to the frame, so that motion uncovers image and not border."""
@@ -124,12 +124,12 @@ def make_scene(
         layer = torch.cat([layer, blob(layer.shape[1], layer.shape[2], rng)])
         own = waves(grid, num_frames, pixels * rng.uniform(0.0, 0.6), rng)
         front = look_up(layer, camera.places(grid, pixels * rng.uniform(1.2, 2.0) * t) + own)
-        colours, mask = front.split([3, 1], dim=1)
-        clip = clip * (1 - mask) + colours * mask
+        colors, mask = front.split([3, 1], dim=1)
+        clip = clip * (1 - mask) + colors * mask
     if rng.random() < 0.15:
         brighter = rng.uniform(-0.25, 0.25) * pixels / FASTEST
         clip = clip + (brighter * t / max(num_frames - 1, 1))[:, None, None, None]
-    return vary_colour(clip, rng).clamp(-1, 1)
+    return vary_color(clip, rng).clamp(-1, 1)
 
 
 def _layer(pictures: list[Image.Image], height: int, width: int, rng: random.Random) -> Tensor:

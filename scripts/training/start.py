@@ -37,11 +37,11 @@ def start_still(network: VideoUNet) -> None:
         elif name.endswith("time_pos_embed.2"):
             cast(nn.Linear, module).weight.mul_(TIME_GAIN)
     latents = network.config.out_channels
-    conv_in, conv_out = cast(nn.Conv2d, _layers(network.input_blocks[0])[0]), cast(nn.Conv2d, network.out[2])
+    conv_in, conv_out = cast(nn.Conv2d, _block(network.input_blocks[0])), cast(nn.Conv2d, network.out[2])
     skip = cast(nn.Conv2d, _block(network.output_blocks[-1]).skip_connection)
     assert conv_in.bias is not None and skip.bias is not None and conv_out.bias is not None
     width, used = conv_in.out_channels, 6 * latents
-    assert width == 64 and used <= width, "the start is made for groups of two channels, six of them for every latent"
+    assert width == 64 and used <= width, "these weights need groups of two channels, and six channels per latent"
     skip.weight *= 0.3
     skip.weight[:used] = 0
     skip.weight[:, -width:] += torch.eye(width)[..., None, None]
@@ -115,15 +115,11 @@ def _clear(conv: nn.Conv2d, outputs: int, rest: float) -> None:
 
 def _downsamplings(network: VideoUNet) -> tuple[nn.Conv2d, nn.Conv2d]:
     found = [module for module in network.input_blocks.modules() if isinstance(module, Downsample)]
-    assert len(found) == 2, "the start is made for three levels"
+    assert len(found) == 2, "these weights need three levels"
     first, second = (cast(nn.Conv2d, next(iter(module.children()))) for module in found)
     return first, second
 
 
-def _layers(stage: nn.Module) -> Stage:
-    return cast(Stage, stage)
-
-
 def _block(stage: nn.Module) -> nn.Module:
-    """Return the residual block of a stage."""
-    return _layers(stage)[0]
+    """Return the first layer of a stage, which is a residual block except in the first stage."""
+    return cast(Stage, stage)[0]

@@ -59,12 +59,12 @@ class Stage:
         }
         inner = {name for name, value in self.parameters.items() if is_inner(name, value)}
         others = [value for name, value in self.parameters.items() if name not in inner]
-        self.optimisers: list[torch.optim.Optimizer] = [
+        self.optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.999), weight_decay=0.0)
         ]
         self.rates = [rate]
         if inner:
-            self.optimisers.append(Muon([self.parameters[name] for name in sorted(inner)], lr=inner_rate))
+            self.optimizers.append(Muon([self.parameters[name] for name in sorted(inner)], lr=inner_rate))
             self.rates.append(inner_rate)
         self.average = Average(self.parameters, DECAY)
         self.step = 0
@@ -79,8 +79,8 @@ class Stage:
             for name, value in self.parameters.items():
                 value.copy_(state["parameters"][name])
                 self.average.values[name].copy_(state["average"][name])
-        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(kept)
+        for optimizer, kept in zip(self.optimizers, state["optimisers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.step = state["step"]
 
     def save(self) -> None:
@@ -88,7 +88,7 @@ class Stage:
         state = {
             "parameters": {name: value.detach().cpu() for name, value in self.parameters.items()},
             "average": {name: value.cpu() for name, value in self.average.values.items()},
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimisers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
         }
         with whole_file(self.state_file) as part:
@@ -115,16 +115,16 @@ class Stage:
         losses: list[float] = []
         started, first = time.monotonic(), self.step
         while self.step < self.steps and time.monotonic() < end:
-            for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
-                for group in optimiser.param_groups:
+            for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+                for group in optimizer.param_groups:
                     group["lr"] = rate * self.share()
             loss = loss_of(self.step)
             for parameter in self.parameters.values():
                 parameter.grad = None
             loss.backward()
             nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-            for optimiser in self.optimisers:
-                optimiser.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.step += 1
             self.average.update(self.parameters, self.step)
             losses.append(float(loss.detach()))

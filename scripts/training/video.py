@@ -164,11 +164,12 @@ def denoising_loss(
     with torch.no_grad():
         augmented = first + aug.to(device)[:, None, None, None] * torch.randn(first.shape, device=device)
         concat = kept[:, None, None, None] * conditioner.encode_frame(augmented)
-        scalars = [
-            {"fps_id": clip.fps - 1, "motion_bucket_id": clip.motion_bucket_id, "cond_aug": float(a)}
-            for clip, a in zip(clips, aug, strict=True)
-        ]
-        vector = torch.cat([conditioner.embed_scalars(values, device) for values in scalars])
+        numbers = {
+            "fps_id": [clip.fps - 1 for clip in clips],
+            "motion_bucket_id": [clip.motion_bucket_id for clip in clips],
+            "cond_aug": aug.tolist(),
+        }
+        vector = conditioner.embed_numbers(numbers, device)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         crossattn = kept[:, None, None] * conditioner.embed_image(first)
         raw = model.network(

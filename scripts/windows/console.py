@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from environment import SetupError
+
 
 class Tee:
     """Console stream that also writes to the log. Subprocesses use the console's file descriptor directly."""
@@ -19,10 +21,7 @@ class Tee:
         self.log = log
 
     def write(self, text: str) -> int:
-        encoding = self.stream.encoding or "ascii"
-        self.stream.write(
-            text.encode(encoding, "replace").decode(encoding)
-        )  # the console may lack characters of a path
+        self.stream.write(text)
         self.log.write(text)
         self.log.flush()
         return len(text)
@@ -43,9 +42,13 @@ def logged(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"Cannot write the log {path} ({error.strerror}); choose another with -LogPath.") from error
     out, err = sys.stdout, sys.stderr
-    with path.open("a", encoding="utf-8") as log:
+    with log:
         log.write(f"\n==== {time.strftime('%Y-%m-%d %H:%M:%S')} {sys.executable} {' '.join(sys.argv)}\n")
         sys.stdout, sys.stderr = Tee(out, log), Tee(err, log)
         os.environ["PIP_LOG"] = str(path)

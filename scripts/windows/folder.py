@@ -32,6 +32,8 @@ def copy_program(source: Path, target: Path) -> None:
 
 
 def refuse_bad_target(source: Path, target: Path) -> None:
+    if not Path(target.anchor).exists():
+        raise SetupError(f"-InstallDir {target}: there is no drive {target.drive}; choose a folder on another drive.")
     if target == Path(target.anchor):
         raise SetupError(f"-InstallDir {target} is a whole drive; choose a folder, such as {target / 'img2vid'}.")
     if source in target.parents:

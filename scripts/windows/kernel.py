@@ -1,4 +1,4 @@
-"""GPU test of the installed torch against the CPU: `kernel.py cu118`.
+"""GPU test of the installed torch against the CPU: `kernel.py cu118`. With `--compile`, of torch.compile.
 
 `torch.cuda.is_available()` is also True for builds without kernels for the GPU, so a real computation is needed. Exits
 with 0, or with 1 and one sentence.
@@ -28,6 +28,8 @@ def main(arguments: list[str]) -> int:
     if not torch.cuda.is_available():
         print("torch finds no GPU: the driver is missing or too old for this torch build")
         return 1
+    if "--compile" in arguments:
+        return report_compiled(torch.device("cuda"))
     cards = range(torch.cuda.device_count())
     codes = [report(torch.cuda.get_device_name(card), torch.device("cuda", card)) for card in cards]
     if 0 < sum(codes) < len(codes):
@@ -46,6 +48,23 @@ def report(name: str, device: object) -> int:
     good = difference <= TOLERANCE
     print(f"{name} {'computes correctly' if good else 'computes wrongly'} (difference {difference:.2g} of the norm)")
     return 0 if good else 1
+
+
+def report_compiled(device: object) -> int:
+    """Test torch.compile on a device, print the result and return the exit code."""
+    import torch
+
+    def gate(values: torch.Tensor) -> torch.Tensor:
+        return values * torch.nn.functional.gelu(values + 1)
+
+    values = torch.linspace(-3, 3, 1000, device=device)  # type: ignore[call-overload]
+    try:
+        difference = float((torch.compile(gate, dynamic=True)(values) - gate(values)).abs().max())
+    except Exception as error:  # noqa: BLE001 - compilers raise anything
+        print(f"torch.compile failed: {' '.join(str(error).split())[:300]}")
+        return 1
+    print(f"torch.compile works (difference {difference:.2g})")
+    return 0 if difference <= TOLERANCE else 1
 
 
 def compare(device: object, half: bool) -> float:

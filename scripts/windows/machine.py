@@ -16,8 +16,10 @@ from pathlib import Path, PurePath
 
 import environment
 
-from img2vid.hardware import Found, find_cards
+from img2vid.hardware import Build, Found, find_cards
+from img2vid.windows import RUNTIME_URL, runtime_version
 
+RUNNING = "the dashboard is running, and Windows cannot replace files that are in use"
 OLDEST_BUILD = 10240
 WINDOWS_11 = 22000
 LONGEST_INSIDE = 150
@@ -46,6 +48,13 @@ class Machine:
     """State of the environment in `root`: "none", "broken", or its Python version, such as "3.11"."""
     torch: str = ""
     """Version of torch in that environment, such as "2.7.1+cu118"."""
+    runtime: tuple[int, int] | None = None
+    """Version of the Visual C++ runtime, such as (14, 42), or None if it is missing."""
+    winget: bool = False
+    store: bool = False
+    """True if the Python is from the Microsoft Store."""
+    running: bool = False
+    """True if the dashboard runs in `root`."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,19 @@ def read_machine(root: Path) -> Machine:
         free={drive_of(place): shutil.disk_usage(existing(place)).free / 1e9 for place in (root, temp)},
         venv=venv_state(root / ".venv"),
         torch=torch_version(root / ".venv"),
+        runtime=runtime_version(),
+        winget=shutil.which("winget") is not None,
+        store=from_store(sys.base_prefix),
+        running=environment.home_in_use(root) is not None,
     )
+
+
+def from_store(prefix: str) -> bool:
+    """Return True for the folder of a Python from the Microsoft Store.
+
+    Programs of the Python Install Manager also lie in WindowsApps, but start a Python elsewhere.
+    """
+    return "\\windowsapps\\" in f"{prefix}\\".lower()
 
 
 def windows_build() -> int:
@@ -125,25 +146,42 @@ def venv_state(venv: Path) -> str:
     return version if bits == "64" else "broken"
 
 
-def python_obstacle(version: tuple[int, int, int], bits: int, python: PurePath) -> Obstacle | None:
+def python_obstacle(machine: Machine) -> Obstacle | None:
     """Return the problem with the Python that runs the installation, or None."""
+    python, version = machine.python, machine.python_version
     found = ".".join(map(str, version))
     remedy = "install Python 3.12, 64-bit, from https://www.python.org/downloads/windows/ and run again"
-    if "windowsapps" in str(python).lower():
+    if machine.store:
         return Obstacle(
             f"{python} is a Microsoft Store Python, which redirects the files it writes to another location",
             remedy,
         )
     if not environment.OLDEST <= version[:2] <= environment.NEWEST:
-        return Obstacle(f"{python} is Python {found}, but img2vid needs 3.10 to 3.13", remedy)
-    if bits != 64:
-        return Obstacle(f"{python} is a {bits}-bit Python, but torch needs 64 bits", remedy)
+        return Obstacle(f"{python} is Python {found}, but img2vid needs {environment.SUPPORTED}", remedy)
+    if machine.bits != 64:
+        return Obstacle(f"{python} is a {machine.bits}-bit Python, but torch needs 64 bits", remedy)
     return None
+
+
+def runtime_problem(machine: Machine, build: Build) -> str:
+    """Return why the Visual C++ runtime will not do for a torch build, or ""."""
+    if machine.runtime is not None and machine.runtime >= build.runtime:
+        return ""
+    found = "is missing" if machine.runtime is None else f"has version {'.'.join(map(str, machine.runtime))}"
+    return f"Microsoft's Visual C++ runtime {found}; torch {build.torch} needs {'.'.join(map(str, build.runtime))}"
+
+
+def runtime_obstacle(machine: Machine, build: Build) -> Obstacle | None:
+    """Return the problem with the Visual C++ runtime, or None."""
+    problem = runtime_problem(machine, build)
+    return Obstacle(problem, f"install {RUNTIME_URL} and run again") if problem else None
 
 
 def obstacles(machine: Machine, needed: float) -> list[Obstacle]:
     """Return all problems that prevent an installation of `needed` GB."""
-    wrong = [python_obstacle(machine.python_version, machine.bits, machine.python)]
+    wrong = [python_obstacle(machine)]
+    if machine.running:
+        wrong.append(Obstacle(RUNNING, "close its window and run again"))
     if machine.build < OLDEST_BUILD or machine.architecture.upper() != "AMD64":
         wrong.append(
             Obstacle(

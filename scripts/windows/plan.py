@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
-import environment
-
 from img2vid.hardware import Build
+from img2vid.windows import RUNTIME_PACKAGE, RUNTIME_URL
 from windows import work
-from windows.builds import Choice
-from windows.machine import LONGEST_ROOT, WINDOWS_11, Machine, Obstacle, obstacles, spaces
+from windows.builds import Choice, triton_for
+from windows.machine import LONGEST_ROOT, WINDOWS_11, Machine, Obstacle, obstacles, runtime_obstacle, spaces
 from windows.models import Model
 from windows.requirement_files import left_out, requirement_lines
 
+AGREED = ("--accept-package-agreements", "--accept-source-agreements")
+NO_TRITON = (
+    "Triton for Windows is left out, so that --compile has no effect: it needs a GPU of the series RTX 30 or newer."
+)
 SGM_SIZE = 1.0
 """Estimated GB of the reference package with its dependencies."""
 REPAIR = 1.0
@@ -51,18 +54,20 @@ class Selection:
     launch: bool = True
     rebuild: bool = False
     """Recreate an existing, working environment."""
+    runtime: bool = False
+    """Install the Visual C++ runtime with winget."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps, or only the first if there are obstacles."""
+    """The steps, and the obstacles that stop the installation in the first of them."""
 
     steps: tuple[Step, ...]
     obstacles: tuple[Obstacle, ...] = ()
 
     @property
     def count(self) -> int:
-        return 9 if self.obstacles else len(self.steps)
+        return len(self.steps)
 
     def text(self) -> str:
         return "\n".join(self._lines()) + "\n"
@@ -71,9 +76,13 @@ class Plan:
         for number, step in enumerate(self.steps, 1):
             yield heading(number, self.count, step)
             yield from (f"    {note}" for note in step.notes)
+            yield from self.stops() if number == 1 else ()
             yield from (f"    > {action.shown}" for action in step.actions)
             if step.actions:
                 yield f"    If this fails: {step.remedy}"
+
+    def stops(self) -> Iterator[str]:
+        """Yield two lines for each obstacle."""
         for obstacle in self.obstacles:
             yield f"    Stop: {obstacle.problem}."
             yield f"    Remedy: {obstacle.remedy}."
@@ -85,28 +94,29 @@ def heading(number: int, count: int, step: Step) -> str:
 
 def make_plan(machine: Machine, selection: Selection, project: Path) -> Plan:
     """Return the plan for a machine. `project` is the folder with the requirement files."""
-    build = selection.choice.build
-    there = build is not None and has(machine, build) and not selection.rebuild
-    needed = space_needed(selection, there=there)
+    choice = selection.choice
+    build = choice.build or choice.meant
+    assert build is not None
+    there = has(machine, build) and not selection.rebuild
+    needed = space_needed(build, selection, there=there)
     found = obstacles(machine, needed)
-    if build is None:
-        found.append(Obstacle(selection.choice.problem, selection.choice.remedy))
-    first = checks(machine, selection, needed)
-    if build is None or found:
-        return Plan((first,), tuple(found))
+    if choice.build is None:
+        found.append(Obstacle(choice.problem, choice.remedy))
+    elif not selection.runtime and (missing := runtime_obstacle(machine, build)):
+        found.append(missing)
     places = Places(machine.root)
     steps = (
-        first,
+        checks(machine, selection, build, needed),
         make_environment(machine, places, rebuild=selection.rebuild),
         install_torch(build, places, there=there),
         install_packages(project, places),
         install_sgm(project, places, chosen=selection.sgm),
-        try_out(build, places),
+        try_out(build, places, triton_for(build, machine.found.cards)),
         download(selection.models, places),
         write_starter(places, shortcuts=selection.shortcuts),
         open_dashboard(places, launch=selection.launch),
     )
-    return Plan(steps)
+    return Plan(steps, tuple(found))
 
 
 def has(machine: Machine, build: Build) -> bool:
@@ -114,10 +124,9 @@ def has(machine: Machine, build: Build) -> bool:
     return machine.venv not in ("none", "broken") and machine.torch == f"{build.torch}+{build.tag}"
 
 
-def space_needed(selection: Selection, *, there: bool) -> float:
+def space_needed(build: Build, selection: Selection, *, there: bool) -> float:
     """Return the needed space in GB. `there`: torch, the largest part, is already installed."""
-    build = selection.choice.build
-    packages = 0.0 if build is None else REPAIR if there else build.size
+    packages = REPAIR if there else build.size
     return packages + sum(model.bytes for model in selection.models) / 1e9 + (SGM_SIZE if selection.sgm else 0.0)
 
 
@@ -142,23 +151,27 @@ class Places:
         return self.venv / "windows" / name
 
 
-def checks(machine: Machine, selection: Selection, needed: float) -> Step:
+def checks(machine: Machine, selection: Selection, build: Build, needed: float) -> Step:
     version = ".".join(map(str, machine.python_version))
-    build = selection.choice.build
+    runtime = f"version {'.'.join(map(str, machine.runtime))}" if machine.runtime else "missing"
     long = "on" if machine.long_paths else "off"
     notes = [
         f"Windows {11 if machine.build >= WINDOWS_11 else 10}, build {machine.build}, {machine.architecture}",
         f"Python {version}, {machine.bits}-bit: {machine.python}",
-        *map(str, machine.found.cards or [f"No NVIDIA GPU: {machine.found.reason}"]),
+        f"Visual C++ runtime: {runtime}",
+        *map(str, machine.found.cards),
         *selection.choice.remarks,
-        *([f"torch {build.torch} and torchvision {build.torchvision}, build {build.tag}"] if build else []),
+        f"torch {build.torch} and torchvision {build.torchvision}, build {build.tag}",
         *(
             f"{free:.0f} GB free on {drive}" + (f", about {space:.0f} GB needed" if space else "")
             for drive, free, space in spaces(machine, needed)
         ),
         f"Folder {machine.root}: {len(str(machine.root))} characters (limit {LONGEST_ROOT}), long paths {long}",
     ]
-    return Step("Check this computer", tuple(notes))
+    command = ["winget", "install", "--id", RUNTIME_PACKAGE, "--exact", "--source", "winget", *AGREED]
+    install = Action(subprocess.list2cmdline(command), lambda: work.install_runtime(command, build.runtime))
+    actions = (install,) if selection.runtime else ()
+    return Step("Check this computer", tuple(notes), actions, f"install {RUNTIME_URL} and run again.")
 
 
 def command(argv: Sequence[str], places: Places, *, required: bool = True) -> Action:
@@ -176,7 +189,7 @@ def make_environment(machine: Machine, places: Places, *, rebuild: bool) -> Step
 
 
 def install_torch(build: Build, places: Places, *, there: bool) -> Step:
-    argv = environment.pip_install(places.python, "--no-deps", "--index-url", build.index, *build.packages)
+    argv = install_command(places.python, "--no-deps", "--index-url", build.index, *build.packages)
     notes = [f"Pinned in {places.venv / 'held.txt'}, a constraint for every pip of the environment."]
     if there:
         notes.append("Already installed; only missing parts are added.")
@@ -191,7 +204,7 @@ def install_packages(project: Path, places: Places) -> Step:
     return Step(
         "Install the other packages",
         (f"Skipped from requirements\\{source}: {', '.join(gone) or 'nothing'}",),
-        pip_actions(source, target, places, required=True),
+        install_actions(source, target, places, required=True),
         "check the network connection (docs/windows.md, proxy) and the free space, and run again.",
     )
 
@@ -203,25 +216,37 @@ def install_sgm(project: Path, places: Places, *, chosen: bool) -> Step:
     note = f"From {work.sgm_archive(project)}; git is not needed."
     remedy = "img2vid works without it; run again with -WithSgm when the network is available."
     source, target = "sgm.txt", places.stripped("sgm.txt")
-    return Step(title, (note,), pip_actions(source, target, places, required=False), remedy)
+    return Step(title, (note,), install_actions(source, target, places, required=False), remedy)
 
 
-def pip_actions(source: str, target: PurePath, places: Places, *, required: bool) -> tuple[Action, Action]:
+def install_command(python: PurePath, *arguments: str) -> list[str]:
+    """Return the command as the plan shows it; pip is used with the same arguments if uv cannot be."""
+    return ["uv", "pip", "install", "--python", str(python), *arguments]
+
+
+def install_actions(source: str, target: PurePath, places: Places, *, required: bool) -> tuple[Action, Action]:
     """Return the actions that write a filtered requirement file and install it."""
-    argv = environment.pip_install(places.python, "-c", str(places.venv / "constraints.txt"), "-r", str(target))
+    argv = install_command(places.python, "-c", str(places.venv / "constraints.txt"), "-r", str(target))
     return (
         Action(f"write {target} from requirements\\{source}", lambda: work.strip(source, Path(target)), required),
         Action(subprocess.list2cmdline(argv), lambda: work.install(Path(target)), required),
     )
 
 
-def try_out(build: Build, places: Places) -> Step:
+def try_out(build: Build, places: Places, triton: str) -> Step:
+    """Return the tests of torch. `triton` is the requirement that `--compile` needs, or "" if none fits."""
     kernel = [str(places.python), "-I", str(places.root / "scripts" / "windows" / "kernel.py"), build.tag]
     doctor = [str(places.python), "-m", "img2vid", "doctor"]
+    actions = [command(kernel, places), command(doctor, places, required=False)]
+    notes = () if triton or build.tag == "cpu" else (NO_TRITON,)
+    if triton:
+        argv = install_command(places.python, "--no-deps", triton)
+        add = Action(subprocess.list2cmdline(argv), lambda: work.add_triton(triton, [*kernel, "--compile"]))
+        actions.insert(1, add)
     return Step(
         "Test torch on the GPU and run img2vid doctor",
-        (),
-        (command(kernel, places), command(doctor, places, required=False)),
+        notes,
+        tuple(actions),
         "follow the advice above; restart Windows after a driver update. Run again with -Cuda auto, or with -Cuda cpu "
         "to use only the CPU.",
     )

@@ -16,6 +16,9 @@ def carry_out(plan: Plan) -> int:
         print(f"\n{heading(number, plan.count, step)}", flush=True)
         for note in step.notes:
             print(f"    {note}")
+        if plan.obstacles:
+            print(*plan.stops(), sep="\n")
+            return STOPPED
         for action in step.actions:
             print(f"    > {action.shown}", flush=True)
             problem = attempt(action)
@@ -27,10 +30,6 @@ def carry_out(plan: Plan) -> int:
                 return STOPPED
             left.append(step)
             break
-    for obstacle in plan.obstacles:
-        print(f"    Stop: {obstacle.problem}.\n    Remedy: {obstacle.remedy}.")
-    if plan.obstacles:
-        return STOPPED
     for step in left:
         print(f"Left to do: {step.title}. {step.remedy}")
     print("\nimg2vid is installed. Double-click run_dashboard.cmd to open it.")

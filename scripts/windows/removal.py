@@ -40,7 +40,6 @@ def remove(removal: Removal, root: Path) -> int:
     if sys.platform == "win32" and (code := work.run(work.shortcut_command(root, remove=True), root)):
         print(f"Cannot remove the shortcuts (exit code {code}); delete them by hand.")
     for path in removal.removed:
-        print(f"    remove {path}", flush=True)
         remove_one(path)
     return 0
 

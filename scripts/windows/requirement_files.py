@@ -42,9 +42,3 @@ def without(lines: Iterable[str], packages: Iterable[str] = UNWANTED) -> list[st
 def left_out(lines: Iterable[str]) -> list[str]:
     """Return the lines that `without` excludes."""
     return [line for line in lines if package_of(line) in UNWANTED]
-
-
-def write_without(path: Path, target: Path, packages: Iterable[str] = UNWANTED) -> None:
-    """Write a copy of the file with its includes, without these packages."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(without(requirement_lines(path), packages)) + "\n", encoding="utf-8")

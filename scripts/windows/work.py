@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 import environment
 
 from img2vid.hardware import Build
+from img2vid.windows import runtime_version
 from windows.requirement_files import requirement_lines, without
 
 STARTER = "run_dashboard.cmd"
@@ -41,6 +42,14 @@ def run(argv: Sequence[str], folder: Path) -> int:
     return subprocess.run(argv, cwd=folder, env=surroundings, check=False).returncode
 
 
+def install_runtime(argv: Sequence[str], oldest: tuple[int, int]) -> int:
+    """Install the Visual C++ runtime. Raise SetupError if it is still missing or too old."""
+    code = run(argv, environment.PROJECT)
+    if (runtime_version() or (0, 0)) < oldest:
+        raise environment.SetupError(f"winget ended with exit code {code}")
+    return 0
+
+
 def make_environment() -> int:
     environment.VENV.mkdir(parents=True, exist_ok=True)
     with environment.one_at_a_time():
@@ -53,6 +62,22 @@ def install_torch(build: Build) -> int:
     with environment.one_at_a_time():
         environment.hold(build.index, build.packages)
         environment.install_held()
+    return 0
+
+
+def add_triton(requirement: str, check: Sequence[str]) -> int:
+    """Install Triton for Windows if `torch.compile` then works, which `check` tests; it is optional."""
+    with environment.one_at_a_time():
+        try:
+            environment.install_packages("Triton for Windows", "--no-deps", requirement)
+            problem = "torch.compile fails with it" if run(check, environment.PROJECT) else ""
+        except environment.SetupError as error:
+            problem = str(error)
+        if problem:
+            package = requirement.partition("==")[0]
+            run([str(environment.python()), "-I", "-m", "pip", "uninstall", "-q", "-y", package], environment.PROJECT)
+            print(f"    Triton for Windows is left out, so that --compile has no effect: {problem}.")
+    environment.ensure(*environment.with_extras())  # the packages have changed
     return 0
 
 
@@ -79,7 +104,7 @@ def sgm_archive(project: Path) -> str:
 def install(target: Path) -> int:
     """Install a filtered file at the locked versions, and stamp the environment as complete for run.py."""
     environment.ensure(str(target))
-    environment.ensure(*environment.RUNTIME)
+    environment.ensure(*environment.with_extras())
     return 0
 
 

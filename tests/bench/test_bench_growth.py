@@ -12,8 +12,10 @@ from img2vid.bench.growth import JOBS, STEPS, UNITS, measure_growth, plan
 from img2vid.bench.request import AXES, Request, choose_size
 from img2vid.engine.bench.backends import Model, Shape
 from img2vid.engine.bench.memory_probe import Cost, ProbeRequest
+from img2vid.options import NATIVE_ONLY, LoadOptions
 
-MODEL = Model("config.yaml", "checkpoint.safetensors", "cpu", "fp32")
+CPU = LoadOptions(device="cpu", precision="fp32", **NATIVE_ONLY)
+MODEL = Model("config.yaml", "checkpoint.safetensors", CPU)
 SHAPE = Shape(width=512, height=256, num_frames=14, decode_t=14)
 
 
@@ -21,7 +23,7 @@ VERSION, SETTINGS = choose_size("tiny", None, {})
 
 
 def request(**changes: Any) -> Request:
-    return Request("tiny", VERSION, SETTINGS, ("native",), ("step",), device="cpu", **changes)
+    return Request("tiny", VERSION, SETTINGS, ("native",), ("step",), options=CPU, **changes)
 
 
 def values_of(axis: str, shape: Shape = SHAPE) -> list[int]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2vid.bench.request import ENGINES, SIZES, choose_size, split_list, whole_number
+from img2vid.bench.request import ENGINES, SIZES, choose_size, split_list
 from img2vid.errors import BadInput
 
 
@@ -57,14 +57,3 @@ def test_unknown_names_are_rejected_with_the_valid_ones(text: str) -> None:
 def test_a_repeated_name_is_rejected() -> None:
     with pytest.raises(BadInput, match="--engines contains a name twice: native,native"):
         split_list("--engines", "native,native", ENGINES)
-
-
-@given(st.integers(1, 1000))
-def test_whole_numbers_in_range_are_accepted(number: int) -> None:
-    assert whole_number("--steps", str(number), 1, 1000) == number
-
-
-@given(st.integers(max_value=0) | st.integers(min_value=1001) | st.floats() | st.text(alphabet="abc -.", max_size=4))
-def test_other_values_are_rejected(given_value: object) -> None:
-    with pytest.raises(BadInput, match="--steps must be a whole number from 1 to 1000, got "):
-        whole_number("--steps", str(given_value), 1, 1000)

@@ -19,7 +19,14 @@ from visitor import Visit, Visitor
 
 from img2vid import paths
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = (
+    "chromium",
+    "google-chrome",
+    "chromium-browser",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+"""Names and usual paths, in order of preference. Ubuntu's chromium-browser is a snap, which sees no temporary files."""
 ARGUMENTS = [
     "--no-sandbox",
     "--no-proxy-server",
@@ -44,9 +51,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 # Module scope, not session: an open browser keeps an event loop in the main thread, which breaks other tests.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, NAMES)), None)
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        message = f"no browser: none of {', '.join(NAMES)} is installed"
+        message = f"no browser: none of {', '.join(PROGRAMS)} is installed"
         if os.environ.get("IMG2VID_BROWSER_TESTS") == "required":
             pytest.fail(message)
         pytest.skip(message)
@@ -65,9 +72,15 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def dashboard(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Further checkpoints of the module's server; none."""
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="module")
+def dashboard(browser: Browser, checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """Server of the module."""
-    dashboard = Dashboard(tmp_path_factory.mktemp("outputs"), tmp_path_factory.mktemp("checkpoints"))
+    dashboard = Dashboard(tmp_path_factory.mktemp("outputs"), checkpoints)
     try:
         dashboard.start()
         yield dashboard

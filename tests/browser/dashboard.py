@@ -1,10 +1,12 @@
-"""Dashboard process, `streamlit run streamlit_app.py`, with its own port and home."""
+"""Dashboard process, `img2vid dashboard`, with its own port and home."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ import psutil
 from img2vid import paths
 from img2vid.jobs.store import Store
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Timeout of waits in seconds; no test measures time."""
 OURS = ("IMG2VID_", "STREAMLIT_", "DASK_")
 
@@ -30,9 +32,14 @@ def until(condition: Callable[[], Any], event: str) -> Any:
 
 
 class Dashboard:
-    """Dashboard server. `home` is its IMG2VID_HOME, `checkpoints` its IMG2VID_CHECKPOINTS, initially empty."""
+    """Dashboard server. `home` is its IMG2VID_HOME, `checkpoints` its IMG2VID_CHECKPOINTS, initially empty.
 
-    def __init__(self, home: Path, checkpoints: Path) -> None:
+    `url` is the address that it printed, with the token if `options` contain `--share`. configs: folder of versions
+    that replaces configs/ in all its processes.
+    """
+
+    def __init__(self, home: Path, checkpoints: Path, *options: str, configs: Path | None = None) -> None:
+        self.options, self.configs = options, configs
         self.home, self.checkpoints = home, checkpoints
         self.log = home / "server.log"
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -42,25 +49,38 @@ class Dashboard:
 
     def start(self) -> None:
         """Start the server, also again after a kill, and wait until it answers."""
-        command = [sys.executable, "-m", "streamlit", "run", str(paths.PROJECT / "streamlit_app.py")]
-        command += ["--server.port", str(self.port), "--server.headless", "true"]
+        command = [sys.executable, "-m", "img2vid", "dashboard", "--port", str(self.port), *self.options]
         with self.log.open("ab") as log:
             self._process = psutil.Popen(
                 command, cwd=paths.PROJECT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         until(self._answers, "the start of the server")
+        self.url = re.findall(r"https?://\S+", self.messages())[-1]
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the server and of programs that share its home."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-        return inherited | {
-            "IMG2VID_HOME": str(self.home),
-            "IMG2VID_CHECKPOINTS": str(self.checkpoints),
-            "OMP_NUM_THREADS": "1",
-            # On a GPU, svd_tiny would finish before a test could act on the run.
-            "CUDA_VISIBLE_DEVICES": "",
-            "DASK_DISTRIBUTED__WORKER__PRELOAD": str(Path(__file__).with_name("hold_runs.py")),
-        }
+        return (
+            inherited
+            | self._replaced_configs()
+            | {
+                "IMG2VID_HOME": str(self.home),
+                "IMG2VID_CHECKPOINTS": str(self.checkpoints),
+                "OMP_NUM_THREADS": "1",
+                "STREAMLIT_SERVER_HEADLESS": "true",
+                # On a GPU, svd_tiny would finish before a test could act on the run.
+                "CUDA_VISIBLE_DEVICES": "",
+                "DASK_DISTRIBUTED__WORKER__PRELOAD": str(Path(__file__).with_name("hold_runs.py")),
+            }
+        )
+
+    def _replaced_configs(self) -> dict[str, str]:
+        """Return variables with which every Python process reads its versions from `configs`."""
+        if self.configs is None:
+            return {}
+        lines = f"from pathlib import Path\nfrom img2vid import paths\npaths.CONFIGS = Path({str(self.configs)!r})\n"
+        (self.configs / "sitecustomize.py").write_text(lines, encoding="utf-8")
+        return {"PYTHONPATH": os.pathsep.join([str(self.configs), str(paths.PROJECT)])}
 
     def hold(self, stage: str, step: int) -> None:
         """Hold runs at this step of a stage, so that tests need no long runs."""
@@ -111,8 +131,10 @@ class Dashboard:
     def _answers(self) -> bool:
         assert self._running.is_running() and self._running.poll() is None, self.messages()
         try:
-            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_stcore/health", timeout=1) as answer:
                 return answer.status == 200
+        except urllib.error.HTTPError as error:
+            return error.code == 403 and "--share" in self.options
         except OSError:
             return False
 

@@ -1,6 +1,5 @@
 """`kill -9` of the dashboard, and of its worker, during a job: finished work survives."""
 
-import os
 import re
 
 import pytest
@@ -10,8 +9,6 @@ from visitor import SMALL, Visit
 
 from img2vid.jobs.job import State
 from img2vid.media.videos import read_frames
-
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
 
 @pytest.mark.parametrize(

@@ -16,22 +16,22 @@ def test_a_common_window_shows_all_steps_to_a_video(visit: Visit) -> None:
     visitor.picture("window_1280x720")
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_a_narrow_window_needs_no_sideways_scrolling(visit: Visit, colours: str) -> None:
+@pytest.mark.parametrize("colors", ["light", "dark"])
+def test_a_narrow_window_needs_no_sideways_scrolling(visit: Visit, colors: str) -> None:
     visitor = visit()
-    visitor.page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
+    visitor.page.emulate_media(color_scheme="dark" if colors == "dark" else "light")
     visitor.page.set_viewport_size({"width": 400, "height": 800})
     visitor.reload()
     visitor.drop(path=PHOTO)
     expect(visitor.input).to_be_visible()
-    visitor.picture(f"window_narrow_{colours}")
+    visitor.picture(f"window_narrow_{colors}")
     assert visitor.page.evaluate(OVERHANG) == 0
     visitor.button("Sample").scroll_into_view_if_needed()
     expect(visitor.button("Sample")).to_be_in_viewport(ratio=1)
-    visitor.picture(f"window_narrow_{colours}_sample")
+    visitor.picture(f"window_narrow_{colors}_sample")
 
 
-def test_dark_colours(visit: Visit) -> None:
+def test_dark_colors(visit: Visit) -> None:
     visitor = visit()
     visitor.page.emulate_media(color_scheme="dark")
     visitor.reload()

@@ -16,7 +16,7 @@ from img2vid.versions import ModelVersion, find_version
 DATA = checkpoint_bytes(10)
 
 
-def fits_svd(path: Path, configs: Sequence[Path]) -> Path:
+def fits_svd(path: Path, configs: Sequence[Path], unet: Path | None = None) -> Path:
     """Stand in for the engine, which finds that svd.yaml matches."""
     return next(config for config in configs if config.name == "svd.yaml")
 
@@ -61,7 +61,7 @@ def test_what_will_not_do_is_a_sentence(file: Path, tmp_path: Path) -> None:
         propose(tmp_path / "model.ckpt", fits_svd)
     own = tmp_path / "own.yaml"
 
-    def fits_own(path: Path, configs: Sequence[Path]) -> Path:
+    def fits_own(path: Path, configs: Sequence[Path], unet: Path | None) -> Path:
         assert configs == [paths.CONFIGS / own]
         return configs[0]
 

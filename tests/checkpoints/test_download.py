@@ -80,12 +80,12 @@ def test_a_broken_connection_goes_on_where_it_broke(fetch: Fetch, server: FileSe
     assert server.ranges() == [None, "bytes=100000-", "bytes=300000-"]
 
 
-def test_a_server_that_knows_no_ranges_begins_anew(fetch: Fetch, server: FileServer, project: Path) -> None:
+def test_a_server_without_ranges_restarts_the_download(fetch: Fetch, server: FileServer, project: Path) -> None:
     server.script = [drop_after(100_000), without_ranges]
     assert right(fetch(), server, project)
 
 
-def test_a_server_that_always_begins_anew_and_breaks_is_given_up(
+def test_retries_end_if_a_server_without_ranges_keeps_disconnecting(
     fetch: Fetch, server: FileServer, project: Path
 ) -> None:
     """Every attempt receives bytes, but never more than the one before; this must end."""
@@ -170,7 +170,7 @@ def test_a_part_that_is_wrong_is_found_out(fetch: Fetch, server: FileServer, pro
     assert names(project) == {"model.safetensors.broken"}
 
 
-def test_a_part_that_is_longer_than_the_file_is_begun_anew(fetch: Fetch, server: FileServer, project: Path) -> None:
+def test_a_partial_file_that_is_too_long_is_discarded(fetch: Fetch, server: FileServer, project: Path) -> None:
     part_of(project / "model.safetensors").write_bytes(server.data + b"more")
     assert right(fetch(), server, project)
     assert server.ranges() == [f"bytes={len(server.data) + 4}-", None]
@@ -247,7 +247,7 @@ def test_without_a_checksum_two_files_are_never_mixed(
             None,
             r"access to .* requires accepting its license: sign in, open .*/owner/model and agree",
         ),
-        (403, None, r"requires accepting its license.*--token, HF_TOKEN"),
+        (403, None, r"requires accepting its license.*HF_TOKEN, enter it after adding --token"),
         (
             401,
             "hf_x",
@@ -285,7 +285,7 @@ def test_a_date_to_wait_for_that_is_past_is_no_wait(fetch: Fetch, server: FileSe
     assert not pauses
 
 
-def test_a_server_that_asks_to_wait_for_long_is_told(fetch: Fetch, server: FileServer) -> None:
+def test_a_long_wait_requested_by_the_server_is_reported(fetch: Fetch, server: FileServer) -> None:
     server.script = [status(429, Retry_After="3600")]
     with pytest.raises(Img2VidError, match="asks to wait, 60 minutes"):
         fetch()
@@ -377,7 +377,7 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(
         patched.setattr(
             Path, "open", lambda path, mode="r": Full(opened(path, mode)) if mode == "ab" else opened(path, mode)
         )
-        with pytest.raises(Img2VidError, match=r"cannot write .* \(No space left on device\); .* are kept"):
+        with pytest.raises(Img2VidError, match=r"cannot write .* \(the disk is full\); .* are kept"):
             fetch()
     assert names(project) == {"model.safetensors.part"}
     assert right(fetch(), server, project)

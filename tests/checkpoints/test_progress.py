@@ -45,6 +45,6 @@ def test_what_had_arrived_before_is_no_speed() -> None:
     assert seen[-1].speed == pytest.approx(100)
 
 
-def test_without_a_total_or_a_speed_no_time_is_told() -> None:
+def test_without_a_total_or_a_speed_there_is_no_estimate() -> None:
     assert Progress("download", 5, 0, 10.0).seconds_left is None
     assert Progress("download", 5, 10).seconds_left is None

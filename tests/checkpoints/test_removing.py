@@ -10,6 +10,7 @@ from img2vid.checkpoints.download import broken_of, part_of
 from img2vid.checkpoints.removing import plan_removal, remove
 from img2vid.errors import BadInput
 from img2vid.file_lock import HomeLock
+from img2vid.files import is_read_only
 from img2vid.versions import ModelVersion, find_version
 
 
@@ -46,7 +47,7 @@ def test_a_file_outside_of_the_checkpoint_folders_is_not_ours(version: ModelVers
         plan_removal(version.model_copy(update={"checkpoint": str(own)}))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="making a link needs a right of its own there")
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a right of their own")
 def test_a_link_in_the_folder_is_removed_and_what_it_leads_to_stays(
     version: ModelVersion, project: Path, tmp_path: Path
 ) -> None:
@@ -58,7 +59,26 @@ def test_a_link_in_the_folder_is_removed_and_what_it_leads_to_stays(
     assert own.is_file() and not (project / "model.safetensors").exists()
 
 
-def test_what_comes_with_img2vid_goes_only_when_told(project: Path) -> None:
+def test_a_read_only_file_is_named_as_such_and_deleted(
+    version: ModelVersion, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses to delete it until the mark is cleared."""
+    file = project / "model.safetensors"
+    file.touch(0o444)
+    removal = plan_removal(version)
+    assert "marked read-only" in removal.sentence()
+    unlink = Path.unlink
+
+    def refuses_read_only(path: Path, missing_ok: bool = False) -> None:
+        assert not is_read_only(path)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuses_read_only)
+    remove(removal)
+    assert not file.exists()
+
+
+def test_bundled_models_are_removed_only_on_request(project: Path) -> None:
     shutil.copy(__file__, project / "svd_tiny.safetensors")
     with pytest.raises(BadInput, match="svd_tiny comes with img2vid; pass --shipped"):
         plan_removal(find_version("svd_tiny"))

@@ -50,7 +50,7 @@ def test_one_wrong_bit_is_found(version: ModelVersion, file: Path) -> None:
         (b"\x02\0\0\0\0\0\0\0{}", "is not a Stable Video Diffusion checkpoint.*; remove it"),
     ],
 )
-def test_what_is_wrong_with_its_form_is_told_first(
+def test_a_malformed_file_is_reported_before_its_checksum(
     version: ModelVersion, file: Path, data: bytes | None, words: str
 ) -> None:
     file.write_bytes(file.read_bytes()[:-1] if data is None else data)
@@ -58,6 +58,6 @@ def test_what_is_wrong_with_its_form_is_told_first(
         verify(version)
 
 
-def test_a_file_that_is_not_there_is_told(version: ModelVersion) -> None:
+def test_a_missing_file_is_reported(version: ModelVersion) -> None:
     with pytest.raises(CheckpointError, match="the checkpoint of svd_xt is missing"):
         verify(version)

@@ -135,7 +135,7 @@ def test_growth_names_its_plots(
         (("--num-frames", "0"), "num_frames"),
         (("--version", "svd_xt"), "--version requires --size full, got --size tiny"),
         (("--size", "full", "--version", "svd_9"), "there is no model version 'svd_9'"),
-        (("--growth", "frames,colour", "--json", "x"), "--growth must be a comma-separated list of frames, area"),
+        (("--growth", "frames,color", "--json", "x"), "--growth must be a comma-separated list of frames, area"),
         (("--growth", "frames"), "--growth needs an output file; add one, such as --json growth.json"),
         (("--plots", "plots"), "--plots needs --growth; add --growth frames,area or remove --plots"),
         (("--precision", "fp8"), "argument --precision: invalid choice: 'fp8'"),
@@ -148,9 +148,7 @@ def test_a_bad_option_is_one_sentence(
     assert sentence in refused(capsys, *arguments)
 
 
-def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unwritable_file_is_reported_before_measuring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert "nothing can be written to the folder" in refused(capsys, "--json", tmp_path / "file" / "bench.json")
     assert f"--json must be a file, but {tmp_path} is a folder" in refused(capsys, "--json", tmp_path)

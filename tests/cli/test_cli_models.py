@@ -1,5 +1,6 @@
 """In-process tests of `img2vid models`: output, prompts, written rows and errors."""
 
+import errno
 import hashlib
 import io
 import json
@@ -7,14 +8,21 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 import yaml
+from diffusers_models import write_config, write_folder
 from safetensors.torch import load_file, save_file
 
 from img2vid import paths
+from img2vid.checkpoints.rows import add_row
+from img2vid.checkpoints.sources import Source
 from img2vid.cli import main
-from img2vid.versions import load_versions
+from img2vid.errors import BadInput, Img2VidError
+from img2vid.versions import ModelVersion, find_version, load_versions
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,51 @@ def wide(folder: Path, random_checkpoint: Path) -> Path:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+# download
+
+
+@pytest.mark.parametrize(
+    ("option", "stdin", "token", "warned"),
+    [
+        ([], "", None, False),
+        (["--token"], "hf_typed\n", "hf_typed", False),
+        (["--token", "hf_given"], "", "hf_given", True),
+    ],
+)
+def test_a_token_is_asked_for_or_given_with_a_warning(
+    option: list[str], stdin: str, token: str | None, warned: bool, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens: list[str | None] = []
+
+    def refuse(version: ModelVersion, source: Source, on_progress: object) -> Path:
+        tokens.append(source.token)
+        raise Img2VidError("no network")
+
+    monkeypatch.setattr("img2vid.cli.models.download", refuse)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+    said = models("download", "svd_xt_1_1", *option)
+    assert (said.code, tokens) == (1, [token])
+    assert ("visible to other users" in said.err) == warned
+    assert "hf_" not in said.err
+
+
+def test_a_token_is_typed_unseen_at_a_terminal(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("seen\n"))
+    asked: list[str] = []
+    monkeypatch.setattr("img2vid.cli.models.getpass", lambda text: asked.append(text) or " ")
+    said = models("download", "svd_xt_1_1", "--token")
+    assert (said.code, asked) == (2, ["Token (hidden): "])
+    assert "no token was entered" in said.err
+
+
+@pytest.mark.parametrize("token", ["hf_a\r\nHost: other", "hf_ü", "hf_a b", "hf_\x1b"])
+def test_tokens_with_other_characters_are_refused_and_not_shown(token: str, models: Models) -> None:
+    said = models("download", "svd_xt_1_1", "--token", token)
+    assert said.code == 2
+    assert "the token contains characters that tokens cannot have" in said.err and "hf_a" not in said.err
 
 
 # list
@@ -118,7 +171,8 @@ def test_a_wrong_file_at_hand_is_refused_with_a_sentence(models: Models, folder:
         (("download", "svd_tiny"), "svd_tiny has no download address (source: comes with img2vid)"),
         (("download", "svd", "svd_xt", "--from", "x"), "--from must be a folder for several versions, got x"),
         (("download",), "the following arguments are required: VERSION; see `img2vid models download --help`"),
-        (("verify", "svd"), "svd: the checkpoint of svd is missing"),
+        (("verify", "svd"), "the checkpoint of svd is missing"),
+        (("add", ""), "a path is needed, got ''"),
         (("remove", "svd_tiny"), "svd_tiny comes with img2vid; pass --shipped"),
         (("remove", "svd"), "svd is not installed, so there is nothing to remove"),
         (("convert", "svd"), "the checkpoint of svd is missing"),
@@ -139,6 +193,26 @@ def test_verify_looks_at_everything_that_is_there(models: Models, folder: Path, 
     assert said.code == 2
     assert said.out.startswith("svd_tiny: ") and "is readable" in said.out
     assert "svd: " in said.err and "is not a .safetensors file" in said.err
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), ValueError("odd"), BadInput("missing")])
+def test_a_version_that_fails_leaves_the_others(
+    models: Models, folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Regression: only errors of img2vid were expected when verifying, and none when downloading."""
+
+    def act(version: ModelVersion, *_: object) -> Any:
+        if version.name == "svd":
+            raise error
+        return SimpleNamespace(sentence=lambda: "is readable")
+
+    for name in ("verify", "download", "find_source"):
+        monkeypatch.setattr(f"img2vid.cli.models.{name}", act if name != "find_source" else lambda *_: "")
+    for command in ("verify", "download"):
+        said = models(command, "svd", "svd_xt")
+        assert said.code == (2 if isinstance(error, BadInput) else 1)
+        assert len(said.out.splitlines()) == 1
+        assert said.err.splitlines()[-1].startswith("img2vid: 1 of 2 versions failed: svd (")
 
 
 # add, convert, remove
@@ -217,9 +291,7 @@ def test_remove_deletes_after_asking(
     assert not there.exists() and not part.exists()
 
 
-def test_two_versions_of_one_file_are_told_before_it_goes(
-    models: Models, folder: Path, random_checkpoint: Path
-) -> None:
+def test_removing_a_file_names_both_versions_that_use_it(models: Models, folder: Path, random_checkpoint: Path) -> None:
     shutil.copy(random_checkpoint, folder / "svd.safetensors")
     row = {**yaml.safe_load((paths.CONFIGS / "versions.yaml").read_text(encoding="utf-8"))["svd"], "num_frames": 20}
     (paths.CONFIGS / "versions.local.yaml").write_text(yaml.safe_dump({"twin": row}), encoding="utf-8")
@@ -234,3 +306,41 @@ def test_ctrl_c_says_what_is_left(models: Models, monkeypatch: pytest.MonkeyPatc
     said = models("download", "svd")
     assert (said.code, said.out) == (130, "")
     assert said.err == "img2vid: stopped; a download resumes from here when you start it again\n"
+
+
+# Checkpoints of several files
+
+
+@pytest.mark.takes_long("several commands import torch's models and convert")
+def test_a_folder_is_added_listed_and_converted(models: Models, folder: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    write_folder(folder / "tuned", ".fp16", torch.float16)
+    row = find_version("svd_tiny").model_copy(update={"name": "like", "config": str(config)})
+    add_row(row)
+    added = models("add", folder / "tuned", "--config", config, "--num-frames", 14, "--yes")
+    assert added.code == 0 and added.out == "tuned\n"
+    version = load_versions()["tuned"]
+    assert len(version.diffusers) == 3 and version.checkpoint == "tuned"
+    assert f"{folder / 'tuned'} (0.01 GB, diffusers' layout)" in models("list").out
+    assert "SHA-256 matches" in models("verify", "tuned").out
+    converted = models("convert", "tuned")
+    assert converted.out == "tuned_fp16\n", converted.err
+    copy = load_versions()["tuned_fp16"]
+    assert (copy.checkpoint, copy.diffusers) == ("tuned_fp16.safetensors", {})
+    unet = folder / "tuned" / "unet" / "diffusion_pytorch_model.fp16.safetensors"
+    assert models("add", unet, "--base", "tuned_fp16", "--name", "mixed", "--yes").out == "mixed\n"
+    mixed = load_versions()["mixed"]
+    assert (mixed.checkpoint, mixed.num_frames) == ("tuned_fp16.safetensors", 14)
+    assert f"with the UNet {unet}" in models("list").out
+    whole = models("convert", "mixed", "--name", "whole")
+    assert whole.out == "whole\n", whole.err
+    assert load_versions()["whole"].sha256 == copy.sha256, "the same weights in the same order"
+    assert "; also used by mixed" in models("remove", "tuned", "--yes").err
+    assert not (folder / "tuned").exists() and copy.checkpoint_path is not None
+    assert models("remove", "mixed", "--yes").code == 0
+    assert {"tuned", "mixed"}.isdisjoint(load_versions())
+
+
+def test_a_unet_alone_without_a_base_is_refused(models: Models, folder: Path) -> None:
+    unet = write_folder(folder / "tuned") / "unet" / "diffusion_pytorch_model.safetensors"
+    assert "name the version whose UNet it replaces with --base" in models("add", unet, "--yes").err

@@ -1,8 +1,11 @@
 """In-process tests of the command line: options, output, exit codes and errors."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +14,19 @@ from typing import Any
 
 import pytest
 from other_settings import OTHER_VALUES
+from PIL import Image
+from workflows import changed, image_to_video, text_to_video
 
 from img2vid import inference, paths, pipeline
 from img2vid.cli import main
-from img2vid.errors import EngineUnavailable, MediaError
+from img2vid.errors import BadInput, EngineUnavailable, MediaError
 from img2vid.gallery.entries import Entries
 from img2vid.jobs.store import Store
 from img2vid.media.videos import read_frames, read_metadata
+from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
+from img2vid.settings_validation import requirement
+from img2vid.versions import find_version
 
 PHOTO = paths.PROJECT / "assets" / "dandelion.jpg"
 SMALL = ["--height", "64", "--width", "64", "--num-frames", "2", "--num-steps", "1", "--device", "cpu"]
@@ -149,7 +157,16 @@ def test_an_animation_is_written_and_named_in_json(command: Command, tmp_path: P
 
 
 @pytest.mark.usefixtures("with_model")
-def test_what_went_otherwise_than_asked_for_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_animation_plays_back_and_forth(command: Command) -> None:
+    longer = ["--num-frames", "4"]
+    said = command("sample", PHOTO, *SMALL, *longer, "--animation", "webp", "--playback", "boomerang", "--json")
+    with Image.open(json.loads(said.out)["animation"]) as image:
+        assert getattr(image, "n_frames") == 6  # noqa: B009
+    assert "add --animation gif" in refused(command("sample", PHOTO, "--playback", "loop"))
+
+
+@pytest.mark.usefixtures("with_model")
+def test_deviations_from_the_request_are_printed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     load = inference.load
 
     def load_stingy(*arguments: Any) -> inference.LoadedModel:
@@ -173,7 +190,7 @@ def test_what_went_otherwise_than_asked_for_is_told(command: Command, monkeypatc
     assert row["picture_sha256"] == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
 
 
-def test_a_scheduler_that_is_none_is_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_scheduler_address_is_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMG2VID_SCHEDULER", "my cluster")
     assert refused(command("sample", PHOTO)) == (
         "IMG2VID_SCHEDULER must be like tcp://host:8786 or tls://host:8786, got 'my cluster'"
@@ -195,7 +212,76 @@ def test_a_bad_picture_in_a_folder_is_reported_and_the_others_are_made(command: 
         "c_svd_tiny_seed23.mp4",
     ]
     assert all(Path(line).is_file() for line in said.out.splitlines())
-    assert said.err == "img2vid: 'b.jpg' is damaged or incomplete; save or download it again\n"
+    why = "it is damaged or incomplete; save or download it again"
+    assert said.err.splitlines() == [
+        "img2vid: skipped 1 file without a picture suffix: notes.txt; to use such a file, pass its own path",
+        f"img2vid: {folder / 'b.jpg'}: {why}",
+        f"img2vid: 1 of 3 pictures failed: {folder / 'b.jpg'} ({why})",
+    ]
+
+
+@pytest.mark.usefixtures("with_model")
+def test_a_picture_with_any_name_is_made(command: Command, tmp_path: Path) -> None:
+    """Regression: names with a lone surrogate, of 240 characters or for Windows devices failed after sampling."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    names = ["CON.jpg", f"{'x' * 240}.jpg", "a.jpg", "a.jpeg", "A.jpe"]
+    if sys.platform != "darwin":
+        names.append("lone\udcff.jpg")
+    made = [folder / name for name in names]
+    for path in [*made]:
+        try:
+            shutil.copy(PHOTO, path)
+        except OSError:  # Windows or macOS does not allow this name, so no picture can have it
+            made.remove(path)
+    said = command("sample", *made, *SMALL, "--out", tmp_path / "out")
+    assert (said.code, said.err) == (0, "")
+    videos = [Path(line) for line in said.out.splitlines()]
+    assert len(videos) == len({video.name.casefold() for video in videos}) == len(made)
+    assert all(len(read_frames(video)) == 2 and video.with_suffix(".json").is_file() for video in videos)
+    assert len(Entries(Store()).find()) == len(made)
+
+
+FAILURES = {
+    "a full disk": (OSError(errno.ENOSPC, "No space left on device"), 1, "the disk is full"),
+    "a video that cannot be written": (MediaError("cannot write 'b.mp4'"), 1, "cannot write 'b.mp4'"),
+    "a name that cannot be encoded": (
+        UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates"),
+        1,
+        "failed with Unicode",
+    ),
+    "an unexpected error": (ValueError("x" * 5000), 1, "failed with ValueError: xxx"),
+    "bad input": (BadInput("it is empty"), 2, "it is empty"),
+}
+
+
+@pytest.mark.parametrize(("error", "code", "reason"), FAILURES.values(), ids=FAILURES.keys())
+def test_whatever_one_picture_causes_the_others_are_made(
+    command: Command,
+    planned: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: Exception,
+    code: int,
+    reason: str,
+) -> None:
+    made: list[str] = []
+
+    def run(*arguments: object, name: str, **more: object) -> list[Any]:
+        if name == "b":
+            raise error
+        made.append(name)
+        return []
+
+    monkeypatch.setattr(pipeline, "run", run)
+    for name in "abc":
+        shutil.copy(PHOTO, tmp_path / f"{name}.jpg")
+    bad = tmp_path / "b.jpg"
+    said = command("sample", tmp_path / "none.jpg", tmp_path / "a.jpg", bad, tmp_path / "c.jpg")
+    assert (said.code, made) == (code, ["a", "c"])
+    *_, last = said.err.splitlines()
+    assert last.startswith(f"img2vid: 2 of 4 pictures failed: {tmp_path / 'none.jpg'} (no such file or folder; ")
+    assert f"{bad} ({reason}" in last and len(last) < 1500
 
 
 # Options
@@ -213,7 +299,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def load(version: Any, choice: Any, on_event: Any) -> Any:
         plan.append(choice)
-        return SimpleNamespace(version=version, choice=inference.EngineChoice(device="cpu"), advice="")
+        return SimpleNamespace(version=version, choice=LoadOptions(device="cpu"), advice="")
 
     def run(model: object, picture: object, settings: SampleSettings, folder: Path, **more: object) -> list[Any]:
         plan.append(settings)
@@ -239,6 +325,32 @@ def test_what_is_not_given_is_the_versions_default(command: Command, planned: li
     assert (settings.num_frames, settings.num_steps, settings.min_scale, settings.fps) == (25, 30, 1.5, 9)
 
 
+def test_a_preset_is_overridden_by_options(command: Command, planned: list[Any]) -> None:
+    assert command("sample", PHOTO, "--preset", "Fast", "--version", "svd_xt", "--seed", "5").code == 0
+    assert planned[1] == find_version("svd_xt").settings(
+        {"discretization": "AYSDiscretization", "num_steps": 10, "seed": 5}
+    )
+    assert command("sample", PHOTO, "--preset", "Fast", "--num-steps", "12").code == 0
+    assert planned[3].num_steps == 12
+    refused = command("sample", PHOTO, "--preset", "Slow")
+    assert (refused.code, "there is no preset 'Slow'" in refused.err) == (2, True)
+
+
+def test_a_workflow_of_comfyui_is_overridden_by_options(command: Command, planned: list[Any], tmp_path: Path) -> None:
+    path = tmp_path / "flow.json"
+    path.write_text(json.dumps(changed(image_to_video(), "KSampler", 0, 9)), encoding="utf-8")
+    said = command("sample", PHOTO, "--workflow", path, "--num-steps", "12")
+    assert (said.code, "counterpart" in said.err) == (0, False)
+    values = {"num_steps": 12, "seed": 9, "cond_aug": 0, "saving_fps": 10}
+    assert planned[1] == find_version("svd").settings(values)
+    path.write_text(json.dumps(changed(text_to_video(), "KSampler", 4, "uni_pc")), encoding="utf-8")
+    text = "Without a counterpart here: seed 237514639057514 (now 2947588714), sampler uni_pc"
+    assert text in command("sample", PHOTO, "--workflow", path).err
+    for name, expected in (("none.json", "cannot be read"), (PHOTO, "carries no ComfyUI workflow")):
+        refused = command("sample", PHOTO, "--workflow", name)
+        assert (refused.code, expected in refused.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("variable", "options", "provider"),
     [(None, [], "auto"), ("sgm", [], "sgm"), ("sgm", ["--provider", "native"], "native")],
@@ -254,12 +366,14 @@ def test_the_engine_is_the_option_or_else_the_variable(
     if variable is not None:
         monkeypatch.setenv("IMG2VID_ENGINE", variable)
     command("sample", PHOTO, *options, "--device", "cuda:1", "--precision", "bf16", "--allow-pickle")
-    assert planned[0] == inference.EngineChoice(provider, "cuda:1", "bf16", True)
+    assert planned[0] == LoadOptions.of_stored(
+        {"provider": provider, "device": "cuda:1", "precision": "bf16", "allow_pickle": True}
+    )
 
 
 def test_how_a_model_is_run_is_said_with_options(command: Command, planned: list[Any]) -> None:
     command("sample", PHOTO, "--memory", "stages", "--decoder-precision", "fp16", "--compile", "--threads", "3")
-    assert planned[0] == inference.EngineChoice(memory="stages", decoder_precision="fp16", compile=True, threads=3)
+    assert planned[0] == LoadOptions(memory="stages", decoder_precision="fp16", compile=True, threads=3)
 
 
 def test_the_help_explains_every_option(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,6 +385,10 @@ def test_the_help_explains_every_option(command: Command, capsys: pytest.Capture
         assert f"--{name.replace('_', '-')}" in text
         assert field.description is not None
         assert field.description in text
+        assert field.annotation is bool or requirement(name)[1:] in text
+    assert "A whole number from 0 to 4294967295; default: 23." in text
+    assert "A whole number from 64 to 2048 (pixels); default: the version's." in text
+    assert "Default: on." in text
 
 
 # Errors
@@ -286,7 +404,7 @@ REFUSED = {
     "no number": (["--seed", "lucky"], "seed must be a whole number from 0 to 4294967295, got 'lucky'"),
     "nan": (["--cond-aug", "nan"], "cond_aug must be a number from 0 to 10, got 'nan'"),
     "negative": (["--s-churn", "-1"], "s_churn must be a number from 0 to 1000, got '-1'"),
-    "no choice": (["--fitting", "squeeze"], "fitting must be one of crop, fit, got 'squeeze'"),
+    "no choice": (["--fitting", "squeeze"], "fitting must be one of crop, fit, object, got 'squeeze'"),
     "size": (["--height", "100"], "height must be a multiple of 16 for svd_tiny, got 100; try 96"),
     "two settings": (
         ["--sigma-min", "9", "--sigma-max", "8"],
@@ -301,8 +419,17 @@ REFUSED = {
         "the sgm engine has no approximations, got block_cache 2; leave them at their defaults or choose the native "
         "engine",
     ),
-    "option": (["--frames", "3"], "unrecognized arguments: --frames 3; see `img2vid --help`"),
+    "option": (["--speed", "3"], "unrecognized arguments: --speed 3; see `img2vid --help`"),
     "shortened": (["--num-st", "3"], "unrecognized arguments: --num-st 3; see `img2vid --help`"),
+    "empty folder": (
+        ["--out", ""],
+        "argument --out: a path is needed, got ''; the current folder is .; see `img2vid sample --help`",
+    ),
+    "empty file": (
+        ["--azimuths", os.devnull],
+        "azimuths must be numbers from -360 to 360, one for each view, or a text file of them; "
+        f"the file {os.devnull!r} cannot be read (it is empty)",
+    ),
     "no value": (["--fps"], "argument --fps: expected one argument; see `img2vid sample --help`"),
 }
 
@@ -329,7 +456,7 @@ def test_an_unknown_version_is_refused_with_the_names(command: Command) -> None:
     assert said.startswith("there is no model version 'svd_xxl'; choose one of svd_tiny, svd_tiny_xt, svd, ")
 
 
-def test_a_missing_checkpoint_is_told_with_what_belongs_where(command: Command, tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_reported_with_file_and_folder(command: Command, tmp_path: Path) -> None:
     assert refused(command("sample", PHOTO, "--version", "svd_xt")) == (
         "the checkpoint of svd_xt is missing; download it with `img2vid models download svd_xt` or on the Models page, "
         f"or place svd_xt.safetensors (9.56 GB) in {tmp_path / 'project' / 'checkpoints'} "

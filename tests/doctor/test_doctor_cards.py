@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from img2vid import paths
 from img2vid.doctor import cards
 from img2vid.doctor.cards import SeenCard, TorchFacts
 from img2vid.doctor.report import Finding, State
@@ -74,6 +75,26 @@ def test_a_cpu_build_on_a_machine_with_a_gpu_is_a_problem_with_a_command_as_reme
     )
 
 
+@pytest.mark.parametrize(
+    ("system", "installed", "driver", "fits"),
+    [
+        ("linux", False, "580.65", True),
+        ("linux", False, "570.1", False),
+        ("linux", True, "580.65", False),
+        ("win32", False, "580.65", False),
+    ],
+)
+def test_set_up_replaces_its_cpu_build_if_the_default_one_fits(
+    system: str, installed: bool, driver: str, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(paths, "IS_INSTALLED", installed)
+    card = Card("NVIDIA GeForce RTX 4090", driver, capability=(8, 9))
+    remedy = cards.judge_torch(facts(version="2.15.0+cpu", cuda=None), "", [card]).remedy
+    assert (remedy == "Run `python3 scripts/run.py --setup-only --torch cuda`.") == fits
+    assert fits or "pip install torch" in remedy
+
+
 def test_a_build_for_the_processor_without_a_card_is_ok() -> None:
     assert cards.judge_torch(facts(version="2.15.0+cpu", cuda=None), "", []).state is State.OK
 
@@ -107,7 +128,7 @@ def test_a_failing_import_of_torch_is_explained(reason: str, remedy: str) -> Non
 
 @pytest.mark.parametrize(
     ("platform", "remedy"),
-    [("win32", "run install_windows.ps1"), ("linux", "run `python3 scripts/run.py --setup-only`")],
+    [("win32", "run install_windows.cmd"), ("linux", "run `python3 scripts/run.py --setup-only`")],
 )
 def test_the_reinstall_command_depends_on_the_operating_system(
     platform: str, remedy: str, monkeypatch: pytest.MonkeyPatch
@@ -138,7 +159,7 @@ def test_a_card_newer_than_the_build_needs_cu128_though_torch_says_that_it_is_av
         "torch 2.7.1+cu118 (CUDA 11.8) does not support NVIDIA GeForce RTX 5090 (compute capability 12.0, "
         f"driver 572.16). It supports {', '.join(CU118)}."
     )
-    assert "torch==2.7.1+cu128 torchvision==0.22.1+cu128" in finding.remedy
+    assert "torch==2.11.0+cu128 torchvision==0.26.0+cu128" in finding.remedy
     assert finding.remedy.endswith("--index-url https://download.pytorch.org/whl/cu128`.")
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from img2vid import paths
 from img2vid.cli import main
-from img2vid.doctor import cards, checks, command, probe_process, report
+from img2vid.doctor import checks, command, probe_process, report
 from img2vid.doctor.probe_process import Answers, Question
 from img2vid.doctor.report import Finding, State, note, ok, problem
 from img2vid.hardware import DRIVERS, Found
+from img2vid.remedies import setup_command
 
 TORCH: dict[str, Any] = {
     "version": "2.15.0",
@@ -241,7 +242,7 @@ def test_the_remedy_for_a_missing_package_is_the_setup_command() -> None:
         raise ModuleNotFoundError("No module named 'psutil'", name="psutil")
 
     (broken,) = checks.guarded("memory", fail)
-    assert broken.remedy == f"Run `{cards.setup_command()}`."
+    assert broken.remedy == f"Install the missing package: run `{setup_command()}`."
 
 
 # The probe process
@@ -339,18 +340,28 @@ def test_a_broken_torch_does_not_stop_the_report(tmp_path: Path) -> None:
     assert by_check["checkpoint"]["state"] == "note"
 
 
-def test_the_report_does_without_the_packages_that_the_command_line_needs(tmp_path: Path) -> None:
-    """`img2vid doctor` cannot start if PyAV is broken; `python -m img2vid.doctor` starts and reports it."""
-    for name in ("av", "yaml", "rich", "torch", "psutil"):
+@pytest.mark.parametrize("module", ["img2vid", "img2vid.doctor"])
+def test_the_report_does_without_the_packages_that_the_command_line_needs(module: str, tmp_path: Path) -> None:
+    for name in ("av", "yaml", "rich", "torch", "psutil", "numpy", "pydantic", "filelock", "PIL"):
         (tmp_path / "broken" / name).mkdir(parents=True)
         (tmp_path / "broken" / name / "__init__.py").write_text(
             f"raise ImportError('{name} is torn')", encoding="utf-8"
         )
     places = os.pathsep.join([str(tmp_path / "broken"), str(paths.PROJECT)])
-    done = doctor("img2vid.doctor", tmp_path, PYTHONPATH=places)
+    done = doctor(module, tmp_path, PYTHONPATH=places)
     assert (done.returncode, done.stderr) == (1, "")
     parsed = json.loads(done.stdout)["checks"]
     wrong = {row["check"]: row["found"] for row in parsed if row["state"] == "problem"}
-    assert wrong["video encoder"] == "Check failed: ImportError: av is torn."
+    assert wrong["video encoder"] == "Check failed: ImportError: numpy is torn."
     assert wrong["memory"] == "Check failed: ImportError: psutil is torn."
-    assert wrong["versions"] == "Check failed: ImportError: yaml is torn."
+    assert wrong["versions"] == "Check failed: ImportError: pydantic is torn."
+
+
+def test_every_other_command_names_the_doctor_if_a_package_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('DLL load failed')", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(paths.PROJECT)])}
+    command = [sys.executable, "-m", "img2vid", "gallery", "list"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("img2vid cannot start (DLL load failed). Run `")
+    assert done.stderr.endswith("-m img2vid doctor`, which names the remedy.\n")

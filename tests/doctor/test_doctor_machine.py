@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from img2vid import paths, windows
 from img2vid.doctor import machine
 from img2vid.doctor.report import State
 from img2vid.media import videos
@@ -28,8 +29,9 @@ GIB, GB = 2**30, 10**9
     [
         ((3, 10, 0), 64, State.OK, ""),
         ((3, 13, 9), 64, State.OK, ""),
-        ((3, 9, 18), 64, State.PROBLEM, "Python 3.10 to 3.13"),
-        ((3, 14, 0), 64, State.PROBLEM, "Python 3.10 to 3.13"),
+        ((3, 9, 18), 64, State.PROBLEM, "Python 3.10 to 3.14"),
+        ((3, 14, 1), 64, State.OK, ""),
+        ((3, 15, 0), 64, State.NOTE, "tested with Python 3.10 to 3.14"),
         ((3, 11, 7), 32, State.PROBLEM, "64-bit"),
     ],
 )
@@ -52,6 +54,14 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
     finding = machine.check_packages(file)
     assert finding.state is State.PROBLEM
     assert finding.found == "Not installed for this Python: no_such-package.at_all."
+    assert "--setup-only" in finding.remedy
+
+
+def test_an_environment_that_was_moved_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "setup_fault", lambda: "the environment was moved here from /old")
+    (tmp_path / "runtime.txt").touch()
+    finding = machine.check_packages(tmp_path / "runtime.txt")
+    assert (finding.state, finding.found) == (State.PROBLEM, "The environment was moved here from /old.")
     assert "--setup-only" in finding.remedy
 
 
@@ -81,6 +91,44 @@ def test_memory(total: int, available: int, state: State, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "grows", "size", "words"),
+    [
+        (24, False, 10 * GB, ""),
+        (16, False, 10 * GB, "svd_xt may need 18 GiB."),
+        (16, True, 10 * GB, "Windows enlarges the paging file when needed."),
+        (16, False, 5 * GB, ""),
+    ],
+)
+def test_the_commit_limit_is_compared_with_the_largest_version(limit: int, grows: bool, size: int, words: str) -> None:
+    finding = machine.judge_commit_limit(limit * GIB, grows, {"svd_tiny": 1000, "svd_xt": size})
+    assert finding.state is (State.NOTE if "may need" in words else State.OK)
+    assert finding.found == f"Memory and paging file together hold {limit}.0 GiB. {words}".strip()
+    assert finding.remedy.startswith("Set the size of the paging file to automatic") is (finding.state is State.NOTE)
+
+
+def test_the_commit_limit_is_checked_on_windows_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "commit_limit", lambda: None)
+    assert machine.check_commit_limit({"svd": 10 * GB}) == []
+    monkeypatch.setattr(windows, "commit_limit", lambda: 8 * GIB)
+    assert [finding.state for finding in machine.check_commit_limit({"svd": 10 * GB})] == [State.NOTE]
+
+
+@pytest.mark.parametrize(
+    ("files", "automatic"),
+    [
+        (["?:\\pagefile.sys"], True),
+        (["C:\\pagefile.sys 0 0"], True),
+        (["C:\\pagefile.sys 1024 4096", "D:\\pagefile.sys 0 0"], True),
+        (["C:\\pagefile.sys 1024 4096"], False),
+        (["C:\\pagefile.sys 1000 1000"], False),
+        ([], False),
+    ],
+)
+def test_a_paging_file_is_automatic_or_has_fixed_sizes(files: list[str], automatic: bool) -> None:
+    assert windows.is_automatic(files) is automatic
+
+
+@pytest.mark.parametrize(
     ("check", "free", "state"),
     [
         ("disk: home", 5 * GB, State.OK),
@@ -97,9 +145,7 @@ def test_disk(check: str, free: int, state: State) -> None:
     assert bool(finding.remedy) is (state is not State.OK)
 
 
-def test_each_folder_is_looked_at_and_one_that_is_not_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_folder_is_checked_and_a_missing_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
     def usage(folder: Path) -> Any:

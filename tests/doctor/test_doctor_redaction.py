@@ -5,7 +5,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from img2vid import paths
@@ -53,6 +53,7 @@ def test_a_users_and_a_hosts_name_never_get_through(name: str, around: tuple[str
 
 @PATIENT
 @given(parts=FOLDER, root=st.sampled_from(["/home/anna", "/mnt", "/Users/anna", "/media/x"]), around=AROUND)
+@example(parts=["My new  folder", "secret"], root="/home/anna", around=("", ""))
 def test_no_private_folder_gets_through(parts: list[str], root: str, around: tuple[str, str]) -> None:
     path = "/".join([root, *parts])
     quoted = around[0][-1:] in ("'", '"') and bool(around[0])
@@ -76,6 +77,34 @@ def test_no_folder_of_windows_gets_through(parts: list[str]) -> None:
             for part in parts
             if len(part) > 2 and part in bare(redacted).replace("cannot write", "").replace("repr", "")
         ]
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+@pytest.mark.parametrize(
+    "path",
+    [
+        r"C:\Users\Anna\img2vid\a.mp4",
+        r"C:\Users/Anna\img2vid/a.mp4",
+        r"C:\\Users\\Anna\\a.mp4",
+        r"\\?\C:\Users\Anna\a.mp4",
+        r"\\?\UNC\Anna\share\a.mp4",
+        r"\\Anna\share\a.mp4",
+        "//Anna/share/a.mp4",
+        r"//Anna\share/a.mp4",
+        r"\Users\Anna\a.mp4",
+        "~Anna\\a.mp4",
+        "file:///C:/Users/Anna/a.mp4",
+    ],
+)
+def test_no_spelling_of_a_windows_path_gets_through(path: str, quote: str) -> None:
+    assert "Anna" not in Redaction()(f"cannot read {quote}{path}{quote}; choose another file")
+
+
+def test_known_windows_folders_are_recognized_with_any_slashes() -> None:
+    hide = Redaction({r"D:\img2vid": "<project>", r"D:\img2vid\outputs": "<home>", r"E:\weights": "<checkpoints 1>"})
+    assert hide(r"D:\img2vid/outputs\svd/a.mp4, D:/img2vid\img2vid/cli, 'E:\\weights\\svd.safetensors'") == (
+        r"<home>\svd/a.mp4, <project>\img2vid/cli, '<checkpoints 1>\\svd.safetensors'"
+    )
 
 
 @PATIENT

@@ -2,10 +2,11 @@
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
-from golden_models import NAMES, GoldenModel, golden_model, relative_error
+from golden_models import CPU, NAMES, GoldenModel, golden_model, relative_error
 from torch import Tensor
 
 from img2vid.engine import Engine, load_engine
@@ -29,14 +30,14 @@ def golden(request: pytest.FixtureRequest) -> GoldenModel:
 @pytest.fixture(scope="session", params=["native", SGM])
 def engine(request: pytest.FixtureRequest, golden: GoldenModel) -> Engine:
     """Return each engine with each small model."""
-    return load_engine(golden.config, golden.checkpoint, provider=request.param)
+    return load_engine(golden.config, golden.checkpoint, replace(CPU, provider=request.param))
 
 
 @pytest.fixture(scope="session")
 def small_engine() -> NativeEngine:
     """Return the native engine with the small model that has a temporal decoder."""
     model = golden_model("tiny_svd")
-    loaded = load_engine(model.config, model.checkpoint)
+    loaded = load_engine(model.config, model.checkpoint, CPU)
     assert isinstance(loaded, NativeEngine)
     return loaded
 

@@ -14,10 +14,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from img2vid.engine import SamplerSettings
+from img2vid.engine import ConditioningSettings, SamplerSettings
+from img2vid.options import LoadOptions
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden"
-NAMES = ("tiny_svd", "tiny_svd_image_decoder")
+CPU = LoadOptions(device="cpu")
+NAMES = ("tiny_svd", "tiny_svd_image_decoder", "tiny_sv3d_u", "tiny_sv3d_p")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class GoldenModel:
     @property
     def checkpoint(self) -> Path:
         return GOLDEN / self.name / "weights.safetensors"
+
+    def conditioning_settings(self) -> ConditioningSettings:
+        m = self.meta
+        if self.name == "tiny_sv3d_u":
+            return ConditioningSettings(m["cond_aug"], m["T"])
+        if self.name == "tiny_sv3d_p":
+            return ConditioningSettings(
+                m["cond_aug"], m["T"], polars_rad=m["polars_rad"], azimuths_rad=m["azimuths_rad"]
+            )
+        return ConditioningSettings(m["cond_aug"], m["T"], fps=m["fps"], motion_bucket_id=m["motion"])
 
     def run_settings(self, run: str) -> SamplerSettings:
         row = self.meta["runs"][run]

@@ -32,9 +32,8 @@ NOISE = draw(FRAMES, 4, 8, 8, seed=2)
 @pytest.fixture(scope="module")
 def pair(small_engine: NativeEngine) -> Pair:
     image = draw(1, 3, 64, 64, seed=0).clamp(-1, 1)
-    return small_engine.condition(
-        image, ConditioningSettings(7, 90, 0.0), cond_noise=torch.zeros_like(image), num_frames=FRAMES
-    )
+    settings = ConditioningSettings(0.0, FRAMES, fps=7, motion_bucket_id=90)
+    return small_engine.condition(image, settings, cond_noise=torch.zeros_like(image))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,12 @@
 """Decoding in 16-bit formats: close to float32 and never black, tested with weights that overflow."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from golden_models import golden_model, relative_error
+from golden_models import CPU, golden_model, relative_error
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,7 +35,7 @@ def loud(tmp_path: Path) -> Load:
         path = tmp_path / f"loud_{strength}.safetensors"
         if not path.exists():
             save_file(weights, path)
-        engine = load_engine(GOLDEN.config, path, decoder_precision=precision)
+        engine = load_engine(GOLDEN.config, path, replace(CPU, decoder_precision=precision))
         assert isinstance(engine, NativeEngine)
         return engine
 
@@ -50,7 +51,7 @@ def decode(engine: NativeEngine, latents: Tensor = LATENTS, decode_t: int = 2) -
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 0.0), ("fp16", 0.005), ("bf16", 0.05)])
 def test_each_format_is_close_and_gives_no_notice(small_engine: NativeEngine, precision: str, tolerance: float) -> None:
-    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, decoder_precision=precision)
+    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, replace(CPU, decoder_precision=precision))
     assert isinstance(engine, NativeEngine)
     frames, notices = decode(engine)
     expected, _ = decode(small_engine)
@@ -61,7 +62,7 @@ def test_each_format_is_close_and_gives_no_notice(small_engine: NativeEngine, pr
 
 
 def test_the_decoders_precision_is_its_own(small_engine: NativeEngine) -> None:
-    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, decoder_precision="fp16")
+    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, replace(CPU, decoder_precision="fp16"))
     assert isinstance(engine, NativeEngine)
     assert {weight.dtype for weight in engine.frame_decoder.decoder.parameters()} == {torch.float16}
     others = (engine.model, engine.denoiser.network)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from golden_models import golden_model
+from golden_models import CPU, golden_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -24,7 +24,7 @@ def draw(seed: int) -> Tensor:
 
 @pytest.fixture
 def engine() -> NativeEngine:
-    loaded = load_engine(GOLDEN.config, GOLDEN.checkpoint)
+    loaded = load_engine(GOLDEN.config, GOLDEN.checkpoint, CPU)
     assert isinstance(loaded, NativeEngine)
     return loaded
 
@@ -45,12 +45,10 @@ def runs(engine: NativeEngine) -> Runs:
     return counted
 
 
-def condition(
-    engine: NativeEngine, picture: int = 0, noise: int = 1, num_frames: int = 3, **changes: Any
-) -> tuple[Tensor, ...]:
-    settings = ConditioningSettings(**{"fps": 7, "motion_bucket_id": 90, "cond_aug": 0.02, **changes})
+def condition(engine: NativeEngine, picture: int = 0, noise: int = 1, **changes: Any) -> tuple[Tensor, ...]:
+    numbers = {"fps": 7, "motion_bucket_id": 90, "cond_aug": 0.02, "num_frames": 3, **changes}
     pair: tuple[Conditioning, Conditioning] = engine.condition(
-        draw(picture).clamp(-1, 1), settings, cond_noise=draw(noise), num_frames=num_frames
+        draw(picture).clamp(-1, 1), ConditioningSettings(**numbers), cond_noise=draw(noise)
     )
     return tuple(part for half in pair for part in vars(half).values())
 
@@ -65,7 +63,7 @@ def test_the_same_picture_and_noise_run_no_network_again(engine: NativeEngine, r
     again = condition(engine)
     assert runs == {"cond_frames_without_noise": 1, "cond_frames": 1}
     assert same(first, again)
-    fresh = load_engine(GOLDEN.config, GOLDEN.checkpoint)
+    fresh = load_engine(GOLDEN.config, GOLDEN.checkpoint, CPU)
     assert isinstance(fresh, NativeEngine)
     assert same(first, condition(fresh))
 
@@ -75,7 +73,7 @@ def test_another_noise_runs_only_the_encoder(engine: NativeEngine, runs: Runs, c
     condition(engine)
     changed = condition(engine, **change)
     assert runs == {"cond_frames_without_noise": 1, "cond_frames": 2}
-    fresh = load_engine(GOLDEN.config, GOLDEN.checkpoint)
+    fresh = load_engine(GOLDEN.config, GOLDEN.checkpoint, CPU)
     assert isinstance(fresh, NativeEngine)
     assert same(changed, condition(fresh, **change))
 
@@ -84,7 +82,7 @@ def test_scalars_and_length_are_not_cached(engine: NativeEngine, runs: Runs) -> 
     condition(engine)
     longer = condition(engine, motion_bucket_id=20, fps=12, num_frames=5)
     assert runs == {"cond_frames_without_noise": 1, "cond_frames": 1}
-    fresh = load_engine(GOLDEN.config, GOLDEN.checkpoint)
+    fresh = load_engine(GOLDEN.config, GOLDEN.checkpoint, CPU)
     assert isinstance(fresh, NativeEngine)
     assert same(longer, condition(fresh, motion_bucket_id=20, fps=12, num_frames=5))
 

@@ -16,7 +16,7 @@ from img2vid.engine.config import load_config
 from img2vid.engine.model import SvdModel, build_meta
 from img2vid.versions import load_versions
 
-KINDS = ("svd", "svd_image_decoder")
+KINDS = ("svd", "svd_image_decoder", "sv3d_u", "sv3d_p")
 PUBLISHED = {"svd": 2_389_819_785}
 """Number of values in the published checkpoint."""
 
@@ -51,12 +51,10 @@ def test_what_sampling_needs_is_a_part_of_the_checkpoint(kind: str) -> None:
     needed = model.weights().keys()
     dropped = published(kind).keys() - needed
     assert needed < published(kind).keys()
-    parts = {
-        "conditioner.embedders.0.open_clip.model",
-        "conditioner.embedders.3.encoder.decoder",
-        "conditioner.embedders.3.encoder.post_quant_conv",
-        "first_stage_model.encoder",
-    }
+    encoder = "conditioner.embedders." + ("1" if kind.startswith("sv3d") else "3") + ".encoder"
+    parts = {"conditioner.embedders.0.open_clip.model", f"{encoder}.decoder", f"{encoder}.post_quant_conv"}
+    if not kind.startswith("sv3d"):
+        parts.add("first_stage_model.encoder")
     assert all(any(name.startswith(part) for part in {*parts, "first_stage_model.quant_conv"}) for name in dropped)
     assert all(any(name.startswith(part) for name in dropped) for part in parts)
     assert not any(".visual." in name for name in dropped)

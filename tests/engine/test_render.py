@@ -15,7 +15,6 @@ from img2vid.engine import (
     ConditioningSettings,
     Engine,
     Parts,
-    Progress,
     SamplerSettings,
     StepInfo,
     decode_latents,
@@ -23,15 +22,16 @@ from img2vid.engine import (
 )
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.errors import Cancelled, Img2VidError, OutOfMemory
+from img2vid.progress import Event, OnEvent, StageClock, ignore
 
 SAMPLER = SamplerSettings("EulerAncestralSampler", 2)
 FRAMES, HEIGHT, WIDTH = 3, 32, 48
-Events = list[Progress]
+Events = list[Event]
 
 
 def clip(seed: int = 23, num_frames: int = FRAMES, **changes: float) -> Clip:
-    conditioning = ConditioningSettings(**{"fps": 6, "motion_bucket_id": 127, "cond_aug": 0.5, **changes})
-    return Clip(seed, num_frames, conditioning, SAMPLER)
+    numbers = {"fps": 6, "motion_bucket_id": 127, "cond_aug": 0.5, **changes}
+    return Clip(seed, ConditioningSettings(num_frames=num_frames, **numbers), SAMPLER)
 
 
 def picture() -> NDArray[np.float32]:
@@ -42,18 +42,19 @@ class RecordingEngine:
     """Engine that records its arguments and decodes to a fixed gray."""
 
     size_step, downsampling, latent_channels, scale_factor = 8, 8, 4, 0.18215
+    conditioned_on: list[str] = ["fps", "motion_bucket_id", "cond_aug"]  # noqa: RUF012 - type of the protocol
     parts: Parts = {}  # noqa: RUF012 - type of the protocol
 
-    def __init__(self, latent: float = 0.0, grey: float = 0.0, notice: str = "") -> None:
-        self.latent, self.grey, self.notice = latent, grey, notice
+    def __init__(self, latent: float = 0.0, gray: float = 0.0, notice: str = "") -> None:
+        self.latent, self.gray, self.notice = latent, gray, notice
         self.conditioned: dict[str, Any] = {}
         self.noise = self.drawn_later = self.decoded = torch.empty(0)
         self.chunks = 0
 
     def condition(
-        self, image: Tensor, settings: ConditioningSettings, *, cond_noise: Tensor, num_frames: int
+        self, image: Tensor, settings: ConditioningSettings, *, cond_noise: Tensor
     ) -> tuple[Conditioning, Conditioning]:
-        self.conditioned = {"image": image, "settings": settings, "cond_noise": cond_noise, "num_frames": num_frames}
+        self.conditioned = {"image": image, "settings": settings, "cond_noise": cond_noise}
         half = Conditioning(torch.zeros(FRAMES, 1, 5), torch.zeros(FRAMES, 4, 4, 6), torch.zeros(FRAMES, 9))
         return half, half
 
@@ -87,11 +88,12 @@ class RecordingEngine:
         if self.notice:
             on_notice(self.notice)
         on_chunk(3, FRAMES)
-        return torch.full((FRAMES, 3, HEIGHT, WIDTH), self.grey)
+        return torch.full((FRAMES, 3, HEIGHT, WIDTH), self.gray)
 
 
-def render(engine: Engine, one: Clip, on_progress: Callable[[Progress], None]) -> NDArray[np.uint8]:
-    return decode_latents(engine, sample_latents(engine, picture(), one, on_progress), 2, on_progress)
+def render(engine: Engine, one: Clip, on_event: OnEvent) -> NDArray[np.uint8]:
+    clock = StageClock(on_event)
+    return decode_latents(engine, sample_latents(engine, picture(), one, clock), 2, clock)
 
 
 def render_with(engine: Engine, one: Clip | None = None) -> tuple[NDArray[np.uint8], Events]:
@@ -113,8 +115,7 @@ def test_the_engine_is_given_the_clips_numbers() -> None:
     render_with(engine, clip(fps=12, motion_bucket_id=40, cond_aug=0.1))
     given = engine.conditioned
     assert torch.equal(given["image"], torch.as_tensor(picture())[None])
-    assert given["settings"] == ConditioningSettings(fps=12, motion_bucket_id=40, cond_aug=0.1)
-    assert given["num_frames"] == FRAMES
+    assert given["settings"] == ConditioningSettings(0.1, FRAMES, fps=12, motion_bucket_id=40)
     assert engine.chunks == 2
     assert (engine.decoded == 0.25).all()
 
@@ -131,9 +132,9 @@ def test_progress_reports_stages_steps_and_previews_in_order() -> None:
         ("decode", 2, 3),
         ("decode", 3, 3),
     ]
-    steps = [event for event in events if event.preview is not None]
+    steps = [event for event in events if event.frames is not None]
     assert [(event.stage, event.sigma) for event in steps] == [("sample", 1.0), ("sample", 0.5)]
-    assert all(event.preview is not None and event.preview.shape == (FRAMES, 4, 6, 3) for event in steps)
+    assert all(event.frames is not None and event.frames.shape == (FRAMES, 4, 6, 3) for event in steps)
 
 
 def test_notices_of_the_decoder_become_progress_events() -> None:
@@ -142,9 +143,9 @@ def test_notices_of_the_decoder_become_progress_events() -> None:
     assert decode_events == [("decode", 0, ""), ("decode", 2, ""), ("decode", 2, "decoded again"), ("decode", 3, "")]
 
 
-@pytest.mark.parametrize(("grey", "byte"), [(-1.0, 0), (-3.0, 0), (0.0, 128), (0.5, 191), (1.0, 255), (1.5, 255)])
-def test_frames_are_clamped_and_rounded_to_bytes(grey: float, byte: int) -> None:
-    frames, _ = render_with(RecordingEngine(grey=grey))
+@pytest.mark.parametrize(("gray", "byte"), [(-1.0, 0), (-3.0, 0), (0.0, 128), (0.5, 191), (1.0, 255), (1.5, 255)])
+def test_frames_are_clamped_and_rounded_to_bytes(gray: float, byte: int) -> None:
+    frames, _ = render_with(RecordingEngine(gray=gray))
     assert (frames.shape, frames.dtype) == ((FRAMES, HEIGHT, WIDTH, 3), np.uint8)
     assert (frames == byte).all()
 
@@ -154,7 +155,7 @@ def test_frames_are_clamped_and_rounded_to_bytes(grey: float, byte: int) -> None
     [
         (RecordingEngine(latent=float("nan")), "latents"),
         (RecordingEngine(latent=float("inf")), "latents"),
-        (RecordingEngine(grey=float("nan")), "frames"),
+        (RecordingEngine(gray=float("nan")), "frames"),
     ],
 )
 def test_nan_or_infinity_is_an_error_and_not_a_black_video(engine: RecordingEngine, what: str) -> None:
@@ -164,10 +165,10 @@ def test_nan_or_infinity_is_an_error_and_not_a_black_video(engine: RecordingEngi
 
 def test_stored_latents_give_the_same_frames(small_engine: NativeEngine) -> None:
     whole, _ = render_with(small_engine)
-    latents = sample_latents(small_engine, picture(), clip(), lambda progress: None)
-    other = decode_latents(small_engine, latents, 1, lambda progress: None)
+    latents = sample_latents(small_engine, picture(), clip(), StageClock(ignore))
+    other = decode_latents(small_engine, latents, 1, StageClock(ignore))
     events: Events = []
-    again = decode_latents(small_engine, latents, 2, events.append)
+    again = decode_latents(small_engine, latents, 2, StageClock(events.append))
     assert whole.tobytes() == again.tobytes() != other.tobytes()
     assert [(event.stage, event.step, event.total) for event in events] == [("decode", step, 3) for step in (0, 2, 3)]
 
@@ -187,7 +188,7 @@ def test_out_of_memory_names_the_stage(stage: str, monkeypatch: pytest.MonkeyPat
 def test_an_exception_from_progress_stops_the_run(stage: str, step: int, small_engine: NativeEngine) -> None:
     seen: Events = []
 
-    def stop(event: Progress) -> None:
+    def stop(event: Event) -> None:
         seen.append(event)
         if (event.stage, event.step) == (stage, step):
             raise Cancelled("stopped")

@@ -12,15 +12,15 @@ from made_videos import write_result
 
 from img2vid.gallery.csv_export import BYTE_ORDER_MARK, as_csv, csv_row
 from img2vid.gallery.entries import Entries, Entry
-from img2vid.inference import EngineChoice
 from img2vid.jobs.store import Store
+from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 
 
 @pytest.fixture
 def entry(tmp_path: Path) -> Entry:
     store = Store(tmp_path / "home" / "img2vid.sqlite")
-    job = store.add(SampleSettings(seed=4, height=64, width=64), EngineChoice(), PHOTO.read_bytes(), "photo", ".jpg")
+    job = store.add(SampleSettings(seed=4, height=64, width=64), LoadOptions(), PHOTO.read_bytes(), "photo", ".jpg")
     store.start(job.id)
     store.record_result(job.id, write_result(job, 4))
     (found,) = Entries(store).find_by_job(job.id)

@@ -1,8 +1,11 @@
 """Zip export: contents, names and atomicity."""
 
 import csv
+import errno
 import io
 import json
+import os
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,8 @@ from img2vid.errors import BadInput, Cancelled, MediaError
 from img2vid.gallery import exporting
 from img2vid.gallery.exporting import export
 from img2vid.jobs.store import Store
+from img2vid.media.videos import read_metadata
+from img2vid.paths import safe_name
 
 PATIENT = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -50,7 +55,66 @@ def test_a_zip_holds_videos_stills_settings_and_a_table(store: Store, tmp_path: 
     assert [(row["file"], row["seed"]) for row in rows] == [("dogs.mp4", "0"), ("dogs_2.mp4", "1")]
 
 
-def test_what_is_not_on_disk_any_more_is_left_out_and_told(store: Store, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt" or "windows_rules" in sys.modules, reason="such files cannot exist on Windows")
+def test_every_file_of_a_zip_can_be_unpacked_and_read_on_windows(store: Store, tmp_path: Path) -> None:
+    """Imported videos keep the names of the system that they come from."""
+    stems = (
+        "CON",
+        "con",
+        "a:b?",
+        "nul.x",
+        "line\nbreak",
+        "dot.",
+        " space ",
+        "x" * 200,
+        "\u202egpj",
+        "caf\u00e9",
+        "\udcff",
+    )
+    made = [add_entry(store, tmp_path, stem, seed) for seed, stem in enumerate(stems[:-1])]
+    odd = tmp_path / f"{stems[-1]}.mp4"  # the database refuses the name
+    os.link(made[0].result.video, odd)
+    made.append(replace(made[0], result=replace(made[0].result, video=odd)))
+    outcome = export(made, store.home, quiet)
+    assert outcome.file is not None and not outcome.details
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(outcome.file) as archive:
+        names = archive.namelist()
+        assert archive.testzip() is None
+        archive.extractall(folder)
+    for name in names:
+        assert safe_name(Path(name).stem) == Path(name).stem
+    assert len({name.casefold() for name in names}) == len(names) == 3 * len(made) + 1
+    videos = [folder / name for name in names if name.endswith(".mp4")]
+    for entry, video in zip(made, videos, strict=True):
+        assert video.read_bytes() == entry.result.video.read_bytes()
+        assert video.with_suffix(".png").read_bytes() == entry.result.still.read_bytes()
+        settings = json.loads(video.with_suffix(".json").read_text(encoding="utf-8"))
+        assert settings == read_metadata(video) == entry.result.metadata
+
+
+def test_a_file_that_cannot_be_read_does_not_affect_the_others(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: one such file, or one from before 1980, ended the export."""
+    first, second = (add_entry(store, tmp_path, name) for name in ("a", "b"))
+    os.utime(first.result.still, (0, 0))
+
+    def read_all_but_one(path: Path) -> bytes:
+        if path == first.result.video:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return path.read_bytes()
+
+    monkeypatch.setattr(exporting, "read_bytes", read_all_but_one)
+    outcome = export([first, second], store.home, quiet)
+    assert outcome.text.endswith("; 1 file left out")
+    assert outcome.details == ("a.mp4 cannot be read (Operation not permitted)",)
+    assert outcome.file is not None
+    with zipfile.ZipFile(outcome.file) as archive:
+        assert {"a.png", "a.json", "b.mp4", "b.png", "b.json", "measurements.csv"} == {*archive.namelist()}
+
+
+def test_missing_files_are_left_out_and_reported(store: Store, tmp_path: Path) -> None:
     made = [add_entry(store, tmp_path, name) for name in ("a", "b")]
     made[0].result.video.unlink()
     assert export(made, store.home, quiet).text.endswith("; 1 no longer on disk")
@@ -74,7 +138,7 @@ def test_stopped_or_failed_half_way_nothing_is_left(
     with pytest.raises(Cancelled):
         export(made, store.home, stop)
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
-    with pytest.raises(MediaError, match="is the disk full"):
+    with pytest.raises(MediaError, match="the disk is full"):
         export(made, store.home, quiet)
     assert list((store.home / "exports").iterdir()) == []
 

@@ -1,16 +1,26 @@
 """Import of videos: imported and skipped files, and that their folder is not modified."""
 
+import json
+import os
 import shutil
+import time
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from foreign_metadata import METADATA
 from gallery_entries import write_files
+from hypothesis import HealthCheck, given, settings
 
+from img2vid import paths
 from img2vid.background import Count, TaskResult
 from img2vid.errors import BadInput, Cancelled
+from img2vid.gallery import importing
 from img2vid.gallery.entries import Entries, Filter
-from img2vid.gallery.importing import folder_of, import_folder, videos_in
+from img2vid.gallery.importing import folder_of, import_folder, import_videos, videos_in
 from img2vid.jobs.store import Store
 from img2vid.media.videos import write_video
 
@@ -89,12 +99,12 @@ def test_what_img2vid_did_not_make_is_left_out_and_named(store: Store, theirs: P
     (theirs / "notes.txt").write_text("no video")
     (theirs / ".hidden.mp4").touch()
     outcome = imported(store, theirs)
-    assert outcome.text == f"1 video imported from {theirs}; 4 skipped, not made by img2vid"
+    assert outcome.text == f"1 video imported from {theirs}; 4 left out"
     assert [line.split(":")[0] for line in outcome.details] == ["broken.mp4", "empty.MP4", "odd.mp4", "strange.mp4"]
     assert Entries(store).count() == 1
 
 
-def test_a_version_that_nobody_knows_here_is_imported_all_the_same(store: Store, theirs: Path) -> None:
+def test_an_unknown_version_is_imported(store: Store, theirs: Path) -> None:
     write_files(theirs, "dogs", version="my_own_model")
     assert imported(store, theirs).text.startswith("1 video imported")
     assert Entries(store).find(Filter(versions=("my_own_model",)))[0].settings.version == "my_own_model"
@@ -124,13 +134,17 @@ def test_stopping_keeps_what_is_in(store: Store, theirs: Path) -> None:
     assert imported(store, theirs).text.startswith("1 video imported")
 
 
-def test_links_that_lead_in_circles_end(theirs: Path) -> None:
+@pytest.mark.parametrize("junction", [False, True])
+def test_links_that_lead_in_circles_end(theirs: Path, monkeypatch: pytest.MonkeyPatch, junction: bool) -> None:
+    """Junctions of Windows are links, but no symlinks."""
+    if junction:
+        monkeypatch.setattr(Path, "is_symlink", lambda _: False)
     write_files(theirs, "dogs")
     (theirs / "loop").symlink_to(theirs, target_is_directory=True)
     assert videos_in(theirs) == [theirs / "dogs.mp4"]
 
 
-def test_an_empty_folder_is_told(store: Store, tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported(store: Store, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     assert imported(store, tmp_path / "nothing").text.startswith("there is no MP4 file in")
 
@@ -141,9 +155,10 @@ def test_an_empty_folder_is_told(store: Store, tmp_path: Path) -> None:
         ("", "no folder was given"),
         ("  ' ' ", "no folder was given"),
         ("/no/such/folder", "there is no folder '/no/such/folder'"),
-        ("/" + "x" * 5000, "cannot be read"),
-        ("a\0b", "there is no folder|cannot be read"),
-        ("~nobody-of-that-name/videos", "cannot be read"),
+        # The message depends on the system: Windows takes such paths for missing ones.
+        ("/" + "x" * 5000, "cannot be read|there is no folder"),
+        ("a\0b", "not a usable folder"),
+        ("~nobody-of-that-name/videos", "not a usable folder|there is no folder"),
         (__file__, "is a file"),
     ],
 )
@@ -158,3 +173,72 @@ def test_a_path_is_taken_as_file_managers_give_it(tmp_path: Path) -> None:
     for text in (str(folder), f"  '{folder}' ", f'"{folder}"\n'):
         assert folder_of(text) == folder
     shutil.rmtree(folder)
+
+
+# Files that other programs, newer versions or damage left
+
+FILES = paths.PROJECT / "tests" / "data" / "inputs" / "metadata"
+
+
+def with_comment(folder: Path, name: str, comment: str) -> None:
+    """Write a video whose metadata is this text."""
+    marker = "x" * len(comment.encode())
+    path = write_video(folder / name, [np.zeros((16, 16, 3), np.uint8)], fps=6, metadata={"": marker})
+    data = path.read_bytes()
+    old = json.dumps({"": marker}).encode()
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, comment.encode().ljust(len(old))))
+
+
+def test_each_unusable_video_is_left_out_with_a_line_and_the_others_are_imported(store: Store, theirs: Path) -> None:
+    """Regression: an unknown sampler, as a newer version writes it, and deep nesting ended the import."""
+    theirs.mkdir(parents=True)
+    for name in ("good.mp4", "sampler_1.mp4"):
+        shutil.copy(FILES / name, theirs)
+    settings = json.loads((FILES.parents[1] / "settings.json").read_text(encoding="utf-8"))
+    with_comment(theirs, "deep.mp4", "[" * 100_000 + "]" * 100_000)
+    with_comment(theirs, "endless.mp4", '{"settings": ' * 5000)
+    for name, value in (("nan", "NaN"), ("list", "[1]"), ("huge", "9" * 5000), ("text", '"many"'), ("none", "null")):
+        with_comment(theirs, f"{name}.mp4", json.dumps({"settings": {**settings, "seed": "?"}}).replace('"?"', value))
+    with_comment(theirs, "surrogate.mp4", json.dumps({"settings": settings, "device": "\ud800"}))
+    with_comment(theirs, "version.mp4", json.dumps({"settings": {**settings, "version": "../../x"}}))
+    outcome = imported(store, theirs)
+    assert outcome.text == f"1 video imported from {theirs}; 10 left out"
+    lines = dict(line.split(": ", 1) for line in outcome.details)
+    assert lines["sampler_1.mp4"].startswith("sampler must be one of EulerEDMSampler, ")
+    assert lines["sampler_1.mp4"].endswith("got 'x'")
+    assert lines["text.mp4"].endswith("got 'many'")
+    for name in ("deep", "endless", "huge", "nan", "surrogate"):
+        assert lines[f"{name}.mp4"] == "it has no settings; choose a video made by img2vid"
+    assert [entry.result.video.name for entry in Entries(store).find()] == ["good.mp4"]
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(metadata=METADATA)
+def test_no_metadata_ends_an_import(store: Store, theirs: Path, monkeypatch: pytest.MonkeyPatch, metadata: Any) -> None:
+    """100 examples, because each is written to the database; read_settings is tested with 2,000."""
+    theirs.mkdir(parents=True, exist_ok=True)
+    video = next(path for number in count() if not (path := theirs / f"{number}.mp4").exists())
+    shutil.copy(FILES / "good.mp4", video)
+    monkeypatch.setattr(importing, "read_metadata", lambda path: metadata)
+    (outcome,) = import_videos(store, [video])
+    assert (outcome.new is None) == bool(outcome.error)
+    assert len(str(outcome.error)) < 2000
+    if outcome.new is not None:
+        assert Entries(store).entry(outcome.new.number) == outcome.new
+
+
+def test_a_time_in_the_future_or_before_1970_is_not_the_time_of_a_video(store: Store, theirs: Path) -> None:
+    for name, moment in (("a", 2.0**40), ("b", -1e9)):
+        with suppress(OSError):  # wine refuses such times
+            os.utime(write_files(theirs, name).video, (moment, moment))
+    imported(store, theirs)
+    assert all(0 <= entry.created <= time.time() for entry in Entries(store).find())
+
+
+@pytest.mark.skipif(os.name == "nt" or os.uname().sysname == "Darwin", reason="needs file names that are bytes")
+def test_a_name_that_no_database_or_page_can_hold_is_left_out(store: Store, theirs: Path) -> None:
+    shutil.copy(write_files(theirs, "good").video, theirs / "bad\udcff.mp4")
+    outcome = imported(store, theirs)
+    assert outcome.text.endswith("; 1 left out")
+    assert outcome.details == ("bad\\udcff.mp4: its path is not valid Unicode; rename it",)

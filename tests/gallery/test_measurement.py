@@ -12,12 +12,12 @@ from img2vid import paths
 from img2vid.errors import BadInput
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.gallery.measurement import Measurement, measure_result
-from img2vid.inference import EngineChoice
-from img2vid.jobs.job import StoredResult
 from img2vid.jobs.store import Store
 from img2vid.media.measures import psnr
 from img2vid.media.pictures import frame_picture, load_picture
 from img2vid.media.videos import read_frames, write_video
+from img2vid.options import LoadOptions
+from img2vid.progress import Result
 from img2vid.settings import SampleSettings
 
 PHOTO = (paths.PROJECT / "assets" / "dogs.jpg").read_bytes()
@@ -32,9 +32,9 @@ def entry_of(folder: Path, frames: Any, metadata: dict[str, Any] | None = None, 
     values = {"height": frames.shape[1], "width": frames.shape[2], "num_frames": len(frames), **settings}
     video = write_video(folder / "video.mp4", frames, fps=6, metadata={})
     files = (video, video.with_suffix(".png"), video.with_suffix(".json"))
-    result = StoredResult(*files, None, 23, 1.0, metadata or {})
+    result = Result(*files, None, 23, 1.0, metadata or {})
     store = Store(folder / "home" / "img2vid.sqlite")
-    return Entries(store).add_imported(result, SampleSettings(**values), EngineChoice(), PHOTO, "dogs", ".jpg")
+    return Entries(store).add_imported(result, SampleSettings(**values), LoadOptions(), PHOTO, "dogs", ".jpg")
 
 
 def still(height: int, width: int, frames: int = 4, **framing: Any) -> Any:
@@ -100,7 +100,7 @@ def test_without_its_input_a_video_is_measured_all_the_same(tmp_path: Path) -> N
     assert len(found.sharpness) == 4
 
 
-def test_a_video_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_video_is_reported(tmp_path: Path) -> None:
     entry = entry_of(tmp_path, still(64, 96))
     entry.result.video.unlink()
     with pytest.raises(BadInput, match=r"video\.mp4"):

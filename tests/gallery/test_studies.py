@@ -7,17 +7,17 @@ from made_videos import write_result
 
 from img2vid import paths
 from img2vid.errors import BadInput
-from img2vid.gallery.entries import Entries
-from img2vid.gallery.studies import Outlook, Studies, Study, Wanted
+from img2vid.gallery.entries import Entries, Entry
+from img2vid.gallery.studies import Outlook, Studies, Study, Wanted, active_jobs
 from img2vid.gallery.sweep_axes import Axis
-from img2vid.inference import EngineChoice
 from img2vid.jobs.estimate import Timing
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
+from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 
-CHOICE = EngineChoice()
+CHOICE = LoadOptions()
 PHOTO = (paths.PROJECT / "assets" / "dogs.jpg").read_bytes()
 ENGINE = {"provider": "native", "device": "cpu", "precision": "fp32"}
 
@@ -44,6 +44,9 @@ class StudyFixture:
             self.store.record_result(job_id, write_result(job, job.settings.seed + index))
         self.store.finish(job_id, State.DONE)
 
+    def made(self, study: Study) -> list[Entry | None]:
+        return [cell.entry for cell in self.studies.cells(study)]
+
     def queue(self) -> list[Job]:
         return self.store.queue()
 
@@ -65,23 +68,25 @@ def test_a_study_queues_its_cells_in_order_and_shows_them_as_they_are_made(fixtu
     assert study.picture.read_bytes() == PHOTO
     assert [job.settings.seed for job in fixture.queue()] == [3, 1, 2]
     assert [cell.reused for cell in study.cells] == [False] * 3
-    assert fixture.studies.made(study) == [None] * 3
+    assert fixture.made(study) == [None] * 3
     fixture.make(study.cells[1].job)
-    made = fixture.studies.made(study)
-    assert [entry and entry.settings.seed for entry in made] == [None, 1, None]
-    assert [job and job.state for job in fixture.studies.jobs(study)] == [State.WAITING, State.DONE, State.WAITING]
+    assert [entry and entry.settings.seed for entry in fixture.made(study)] == [None, 1, None]
+    cells = fixture.studies.cells(study)
+    assert [cell.job and cell.job.state for cell in cells] == [State.WAITING, State.DONE, State.WAITING]
+    assert [cell.is_active for cell in cells] == [True, False, True]
+    assert [job.settings.seed for job in active_jobs([*cells, *cells])] == [3, 2]
 
 
 def test_a_study_is_found_again_as_it_was(fixture: StudyFixture) -> None:
-    assert fixture.studies.newest("sweep") is None
+    assert fixture.studies.studies("sweep") == []
     cells = wanted(1, guider="VanillaCFG", scale=3.5, saving_fps=12.0)
     axes = (Axis("scale", (3.5,)), Axis("version", ("svd_tiny",)))
     study = fixture.studies.begin(fixture.service, "sweep", cells, PHOTO, "dogs", ".jpg", axes=axes)
     other = fixture.studies.begin(fixture.service, "compare", wanted(2), PHOTO, "dogs", ".jpg")
     fixture.store.close()
     studies = Studies(Store(fixture.store.path))
-    assert studies.study(study.id) == studies.newest("sweep") == study
-    assert studies.newest("compare") == other
+    assert [studies.study(study.id)] == studies.studies("sweep") == [study]
+    assert studies.studies("compare") == [other]
     later = fixture.begin(wanted(9))
     assert studies.studies("sweep") == [later, study]
     with pytest.raises(BadInput, match="there is no study 'none' in"):
@@ -95,7 +100,7 @@ def test_what_is_there_is_not_made_again(fixture: StudyFixture) -> None:
     second = fixture.begin(wanted(1, 2, 3))
     assert [cell.reused for cell in second.cells] == [True] * 3
     assert fixture.queue() == []
-    assert fixture.studies.made(second) == fixture.studies.made(first)
+    assert fixture.made(second) == fixture.made(first)
     third = fixture.begin(wanted(3, 4))
     assert [cell.reused for cell in third.cells] == [True, False]
     assert [job.settings.seed for job in fixture.queue()] == [4]
@@ -124,7 +129,7 @@ def test_one_video_of_a_job_of_several_is_found(fixture: StudyFixture) -> None:
     fixture.make(job.id)
     study = fixture.begin(wanted(7, 6))
     assert [cell.reused for cell in study.cells] == [True, True]
-    assert [entry and entry.result.seed for entry in fixture.studies.made(study)] == [7, 6]
+    assert [entry and entry.result.seed for entry in fixture.made(study)] == [7, 6]
 
 
 def test_a_waiting_job_of_several_videos_is_not_waited_for(fixture: StudyFixture) -> None:
@@ -137,7 +142,7 @@ def test_where_one_cell_is_refused_nothing_is_queued(fixture: StudyFixture) -> N
         fixture.begin(wanted(1) + wanted(2, width=70))
     with pytest.raises(BadInput, match="there is nothing to make"):
         fixture.begin([])
-    assert (fixture.queue(), fixture.studies.newest("sweep")) == ([], None)
+    assert (fixture.queue(), fixture.studies.studies("sweep")) == ([], [])
 
 
 def test_what_failed_or_is_gone_runs_again(fixture: StudyFixture) -> None:
@@ -147,7 +152,7 @@ def test_what_failed_or_is_gone_runs_again(fixture: StudyFixture) -> None:
     assert fixture.store.start(two)
     fixture.store.finish(two, State.FAILED, "memory ran out")
     fixture.make(three)
-    made = fixture.studies.made(study)
+    made = fixture.made(study)
     assert made[2] is not None
     made[2].result.video.unlink()
     again = fixture.studies.rerun(fixture.service, study)
@@ -163,8 +168,8 @@ def test_a_study_outlives_its_videos(fixture: StudyFixture) -> None:
     fixture.make(study.cells[0].job)
     entries = Entries(fixture.store)
     entries.remove([entry.number for entry in entries.find()])
-    assert fixture.studies.jobs(study)[0] is None
-    assert fixture.studies.made(study) == [None, None]
+    assert fixture.studies.cells(study)[0].job is None
+    assert fixture.made(study) == [None, None]
     again = fixture.studies.rerun(fixture.service, study)
     assert again.cells[0].job != study.cells[0].job
 

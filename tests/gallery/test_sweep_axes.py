@@ -21,8 +21,8 @@ from img2vid.gallery.sweep_axes import (
     points,
     unused_settings,
 )
+from img2vid.presets import switched
 from img2vid.settings import SampleSettings
-from img2vid.version_defaults import switched
 from img2vid.versions import find_version, load_versions
 
 
@@ -61,8 +61,9 @@ def test_an_axis_is_a_setting_and_its_values(text: str, values: tuple[object, ..
         ("seed=5..1", "a range of seed must go from the lower to the higher number, got '5..1'"),
         ("seed=1..4000000000", f"a sweep has at most {MOST_CELLS} videos, got 4000000000 values of seed"),
         ("cond_aug=0..1", "cond_aug must be a number from 0 to 10, got '0..1'"),
-        ("num_samples=1,2", "num_samples cannot be an axis"),
-        ("colour=red", "there is no setting 'colour'; the settings are version, height"),
+        ("num_samples=1,2", "num_samples cannot be an axis, because every cell is one video; use seed instead"),
+        ("elevations=1,2", "elevations cannot be an axis, because it is a list; use elevation instead"),
+        ("color=red", "there is no setting 'color'; the settings are version, height"),
         ("version=svd_tiny,svd9", "there is no model version 'svd9'"),
         ("watermark=maybe", "watermark must be true or false, got 'maybe'"),
     ],
@@ -79,13 +80,13 @@ def test_what_is_written_is_what_is_read(values: list[int]) -> None:
 
 
 @pytest.mark.parametrize("name", AXIS_NAMES)
-def test_every_setting_but_the_number_of_videos_can_be_an_axis(name: str) -> None:
+def test_every_setting_but_lists_and_the_number_of_videos_can_be_an_axis(name: str) -> None:
     default = SampleSettings.model_fields[name].default
     text = "6" if default is None else str(default)
     axis = axis_of(name, text)
     (cell,) = cells_from_options({}, [axis])
     assert getattr(cell, name) == axis.values[0]
-    assert {*AXIS_NAMES} == {*SampleSettings.model_fields} - {"num_samples"}
+    assert {*AXIS_NAMES} == {*SampleSettings.model_fields} - {"num_samples", "elevations", "azimuths"}
 
 
 def test_cells_go_row_by_row_the_first_axis_along_the_row() -> None:
@@ -139,7 +140,7 @@ def test_what_is_no_grid_is_refused(axes: list[Axis], sentence: str) -> None:
         check_axes(axes)
 
 
-def test_an_axis_that_changes_nothing_is_told() -> None:
+def test_an_axis_without_effect_is_reported() -> None:
     scale, guider = Axis("scale", (1.0, 2.0)), Axis("guider", ("LinearPredictionGuider", "VanillaCFG"))
     assert unused_settings([scale], cells_from_options({}, [scale])) == [
         "scale has no effect here; only VanillaCFG uses it"

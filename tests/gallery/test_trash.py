@@ -15,10 +15,11 @@ from img2vid.errors import BadInput, Img2VidError, MediaError
 from img2vid.file_lock import HomeLock
 from img2vid.gallery import trash as module
 from img2vid.gallery.entries import Entries, Entry, Filter
+from img2vid.gallery.recovery import recover
 from img2vid.gallery.trash import KEPT_SECONDS, Trash, files_of
-from img2vid.inference import EngineChoice
 from img2vid.jobs.store import Store
-from img2vid.settings import make_settings
+from img2vid.options import LoadOptions
+from img2vid.settings_validation import make_settings
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_files_of_an_imported_video_stay_and_what_was_added_for_it_goes(store: S
     result.still.rename(own)
     result = module.relocated(result, {result.still: own})
     settings = make_settings(result.metadata["settings"])
-    entry = Entries(store).add_imported(result, settings, EngineChoice(), b"x", "dogs", ".png", imported=True)
+    entry = Entries(store).add_imported(result, settings, LoadOptions(), b"x", "dogs", ".png", imported=True)
     Trash(store).put([entry.number])
     assert result.video.is_file() and not own.exists()
     (back,) = Trash(store).restore([entry.number])
@@ -163,7 +164,7 @@ def test_where_one_file_cannot_be_moved_all_stay(
 
     Trash(store).put(numbers)
     moves.clear()
-    with pytest.raises(MediaError, match="nothing was restored"):
+    with pytest.raises(MediaError, match=r"nothing was restored, because '[ab]\.mp4' cannot be moved"):
         Trash(store).restore(numbers)
     assert [contents(Entries(store).entry(number)) for number in numbers] == before
     assert Entries(store).count(Filter(deleted=True)) == 2 and list(tmp_path.glob("*.mp4")) == []
@@ -216,7 +217,55 @@ def test_a_program_that_is_killed_half_way_leaves_nothing_half_done(store: Store
     assert [contents(entry) for entry in Trash(store).restore([1, 2])] == before
 
 
-def test_another_store_in_the_same_home_costs_nobody_what_was_deleted(store: Store, tmp_path: Path) -> None:
+def test_a_deletion_is_completed_if_another_video_has_taken_the_name(store: Store, tmp_path: Path) -> None:
+    made = [add_entry(store, tmp_path, name) for name in ("a", "b")]
+    before = [contents(entry) for entry in made]
+    killed(store, "put", 3)  # all files of the first video
+    newer = add_entry(store, tmp_path, "a", seed=50)
+    Trash(store).remove_expired()
+    assert newer.result.video == made[0].result.video
+    assert [contents(Entries(store).entry(entry.number)) for entry in made] == before
+    assert [entry.number for entry in Entries(store).find(Filter(deleted=True))] == [1]
+    (back,) = Trash(store).restore([1])
+    assert back.result.video == tmp_path / "a_2.mp4" and contents(back) == before[0]
+
+
+def test_a_video_that_a_player_holds_is_named_and_leaves_nothing_in_the_trash(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows neither the video nor a second link to it can be removed until the player closes it."""
+    entry = add_entry(store, tmp_path, "beach")
+    before, unlink = contents(entry), Path.unlink
+
+    def held(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".mp4":
+            raise PermissionError(errno.EACCES, "in use", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(files, "PATIENCE", 0.0)
+    monkeypatch.setattr(Path, "unlink", held)
+    with pytest.raises(MediaError, match=r"nothing was deleted, because 'beach.*\.mp4' cannot be moved: in use"):
+        Trash(store).put([entry.number])
+    assert contents(entry) == before
+    monkeypatch.setattr(Path, "unlink", unlink)
+    Trash(store).remove_expired()
+    assert contents(entry) == before and trashed(store) == []
+
+
+def test_a_file_that_was_in_use_when_it_was_purged_goes_at_the_next_start(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = add_entry(store, tmp_path)
+    Trash(store).put([entry.number])
+    monkeypatch.setattr(module, "remove_folder", lambda folder: None)  # pyright: ignore[reportUnknownLambdaType]
+    Trash(store).purge([entry.number])
+    assert trashed(store)
+    monkeypatch.undo()
+    Trash(store).remove_expired()
+    assert trashed(store) == []
+
+
+def test_another_store_in_the_same_home_keeps_deleted_videos(store: Store, tmp_path: Path) -> None:
     entry = add_entry(store, tmp_path)
     Trash(store).put([entry.number])
     store.close()
@@ -234,3 +283,29 @@ def test_two_programs_do_not_delete_at_once(store: Store, tmp_path: Path, monkey
         Trash(store).put([entry.number])
     other.release()
     Trash(store).put([entry.number])
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "[",
+        '{"number": "x", "files": []}',
+        '{"number": 1000000000000000000000, "files": ["/a"]}',
+        '{"number": 9223372036854775808, "files": ["/a"]}',
+        '{"number": -1, "files": [""]}',
+        '{"number": 1, "files": ["a\\u0000b"], "deleted": 1e300}',
+    ],
+    ids=["cut", "text", "huge", "above SQLite's", "negative", "zero byte"],
+)
+def test_a_damaged_record_in_the_trash_leaves_the_others(store: Store, tmp_path: Path, where: str) -> None:
+    """Regression: a number too large for SQLite ended the program's start and `img2vid recover`."""
+    damaged, whole = (add_entry(store, tmp_path, name) for name in "ab")
+    trash = Trash(store)
+    trash.put([damaged.number, whole.number])
+    folder = Entries(store).entry(damaged.number).result.video.parent
+    (folder / module.WHERE).write_text(where, encoding="utf-8")
+    trash.remove_expired()
+    trash.restore_lost()
+    trash.restore([whole.number])
+    assert whole.result.video.is_file()
+    assert recover(store, [tmp_path], lambda count: None).text.startswith("the job database lists ")

@@ -1,7 +1,5 @@
 """Helpers to submit jobs, wait for them and find processes of the cluster."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +8,16 @@ from typing import Any
 import psutil
 
 from img2vid import paths
-from img2vid.inference import EngineChoice
-from img2vid.jobs.job import Job, JobProgress
+from img2vid.jobs.job import Job
 from img2vid.jobs.store import Store
+from img2vid.options import LoadOptions
+from img2vid.progress import Event
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
 TIMEOUT = 90.0
 """Timeout of a test in seconds. No test measures time."""
-CPU = EngineChoice(device="cpu")
+CPU = LoadOptions(device="cpu")
 PHOTO = paths.PROJECT / "assets" / "dandelion.jpg"
 
 
@@ -43,11 +42,11 @@ class Client:
         self.store, self.folder = store, folder
         self.runs_file = folder / "runs"
 
-    def photo(self, name: str = "photo", choice: EngineChoice = CPU, **changes: Any) -> Job:
+    def photo(self, name: str = "photo", choice: LoadOptions = CPU, **changes: Any) -> Job:
         """Add a job for the real pipeline."""
         return self.store.add(small(**changes), choice, PHOTO.read_bytes(), name, ".jpg", self.folder / "videos")
 
-    def stand_in(self, name: str, choice: EngineChoice = CPU, animation: str | None = None, **settings: Any) -> Job:
+    def stand_in(self, name: str, choice: LoadOptions = CPU, animation: str | None = None, **settings: Any) -> Job:
         """Add a job for the stand-in with this name."""
         picture = str(self.runs_file).encode()
         return self.store.add(
@@ -66,10 +65,10 @@ class Client:
         """Wait until a job has ended and return it."""
         return until(lambda: job_if(self.store.job(job.id)), f"the end of {job.picture_name}")
 
-    def at(self, job: Job, stage: str, step: int = 0) -> JobProgress:
+    def at(self, job: Job, stage: str, step: int = 0) -> Event:
         """Wait until a job has reached a step of a stage and return its progress."""
 
-        def reached() -> JobProgress | None:
+        def reached() -> Event | None:
             now = self.store.progress(job.id)
             return now if now is not None and now.stage == stage and now.step >= step else None
 
@@ -94,7 +93,9 @@ def worker_processes(parent: int | None = None) -> list[psutil.Process]:
 def cluster_processes(parent: int | None = None) -> list[psutil.Process]:
     """Return the scheduler processes below this process."""
     processes = psutil.Process(parent).children(recursive=True)
-    return [process for process in processes if "img2vid.jobs.local_cluster" in _words(process)]
+    found = [process for process in processes if "img2vid.jobs.local_cluster" in _words(process)]
+    # The launcher of a Windows environment starts a second process with the same command.
+    return [process for process in found if process.ppid() not in {other.pid for other in found}]
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -105,5 +106,5 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 def kill(process: psutil.Process) -> None:
-    """Kill a process with SIGKILL."""
-    os.kill(process.pid, signal.SIGKILL)
+    """Kill a process, with SIGKILL on POSIX."""
+    process.kill()

@@ -4,12 +4,12 @@ A stand-in's picture is the path of a file to which it appends its name when it 
 beside that. Workers are other processes, so this module is on their path.
 """
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 import img2vid
 from img2vid import inference
@@ -17,7 +17,7 @@ from img2vid.errors import OutOfMemory
 from img2vid.inference import LoadedModel
 from img2vid.jobs import worker
 from img2vid.jobs.worker import RenderRequest, RenderResult, WorkerInfo, WorkerRuntime
-from img2vid.progress import Event
+from img2vid.progress import Event, Result
 
 STEPS = 3000
 STEP_SECONDS = 0.1
@@ -70,7 +70,7 @@ def _run_steps(request: RenderRequest, gate: Path) -> RenderResult:
 def dying(request: RenderRequest) -> RenderResult:
     """Kill its process, as the system does when memory runs out."""
     _start(request)
-    os.kill(os.getpid(), signal.SIGKILL)
+    psutil.Process().kill()
     return _done(request)
 
 
@@ -120,7 +120,9 @@ def _done(request: RenderRequest) -> RenderResult:
     if request.animation:
         files[f".{request.animation}"] = b"animation"
     seed = request.settings.seed
-    return RenderResult(files, f"{request.name}_seed{seed}", seed, 1.0, {**ENGINE, "seed": seed}, {"sample": 0.5})
+    video = Path(f"{request.name}_seed{seed}.mp4")
+    made = Result(video, video, video, None, seed, 1.0, {**ENGINE, "seed": seed})
+    return RenderResult(files, made, {"sample": 0.5})
 
 
 KINDS: dict[str, Callable[[RenderRequest], RenderResult]] = {

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from job_client import PHOTO, Client, until
+from processes import IN_OWN_GROUP, interrupt
 
 from img2vid.cli import main
 from img2vid.jobs.job import State
@@ -91,7 +91,7 @@ def test_versions_are_compared_in_a_row_and_with_a_wipe(command: Command) -> Non
     assert len(read_frames(Path(wiped["video"]))) == 12  # at 6 frames per second the edge would jump
 
 
-def test_a_cell_that_fails_is_told_and_the_others_go_on(command: Command, tmp_path: Path) -> None:
+def test_a_failed_cell_is_reported_and_the_others_continue(command: Command, tmp_path: Path) -> None:
     (tmp_path / "picky.jpg").write_bytes(PHOTO.read_bytes())
     said = command("sweep", "picky.jpg", "--axis", "num_frames=3,5", *SMALL[:4], *SMALL[6:], "--json")
     assert said.code == 1
@@ -135,24 +135,24 @@ def test_a_picture_that_cannot_be_used_is_refused(command: Command, tmp_path: Pa
     assert (said.code, said.err) == (2, ["img2vid: 'half.jpg' is damaged or incomplete; save or download it again"])
 
 
-def test_an_axis_that_rests_is_told(command: Command) -> None:
+def test_an_axis_without_effect_is_reported(command: Command) -> None:
     said = command("sweep", PHOTO, "--axis", "scale=1,2", *SMALL, "--seed", 131)
     assert said.code == 0
     assert said.err[0] == "img2vid: scale has no effect here; only VanillaCFG uses it"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_cancels_what_waits_and_a_second_call_goes_on(command: Command, client: Client, tmp_path: Path) -> None:
     made = command("sweep", PHOTO, "--axis", "num_steps=2", *SMALL[:6], "--device", "cpu", "--seed", 121)
     assert made.code == 0
     arguments = ["sweep", str(PHOTO), "--axis", "num_steps=2,1000,999", *SMALL[:6], "--device", "cpu", "--seed", "121"]
     environment = {**os.environ, "IMG2VID_HOME": str(client.store.home)}
     line = [sys.executable, "-m", "img2vid", *arguments, "--out", str(tmp_path)]
-    with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(line, env=environment, **pipes, **IN_OWN_GROUP) as process:
         try:
             asked = until(lambda: _of_steps(client.store, 1000, 999))
             client.at(client.store.job(asked[0]), "sample", 1)
-            process.send_signal(signal.SIGINT)
+            interrupt(process)
             out, err = process.communicate(timeout=120)
         finally:
             process.kill()

@@ -2,10 +2,13 @@
 
 import os
 import socket
+import ssl
 import sys
 import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from img2vid.errors import BadInput
@@ -28,13 +31,13 @@ def test_the_users_scheduler_is_named_by_a_variable(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "address", ["localhost:8786", "http://localhost:8786", "tcp://localhost", "tcp://:8786", "yes"]
 )
-def test_what_is_no_address_is_told(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_an_invalid_address_is_reported(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("IMG2VID_SCHEDULER", address)
     with pytest.raises(BadInput, match="IMG2VID_SCHEDULER must be like tcp://host:8786 or tls://host:8786, got"):
         scheduler_address()
 
 
-def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_does_not_answer_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     monkeypatch.setenv("IMG2VID_SCHEDULER", f"tcp://127.0.0.1:{port}")
@@ -46,7 +49,7 @@ def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: p
         pytest.fail("there is no cluster")
 
 
-def test_a_certificate_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_certificate_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMG2VID_SCHEDULER", "tls://127.0.0.1:9")
     with pytest.raises(ClusterError, match="needs a certificate, and none is configured"), open_cluster(tmp_path):
         pytest.fail("there is no cluster")
@@ -65,7 +68,52 @@ def test_a_scheduler_that_is_asked_again_and_again_leaves_no_threads(
     assert threading.active_count() == before
 
 
-def test_a_cluster_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def answer_without_certificate(address: tuple[str, int], encrypt: bool) -> bytes:
+    """Return a port's answer to a client without the certificate, b"" if it closes the connection."""
+    with suppress(OSError), socket.create_connection(address, timeout=60) as plain:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(plain) if encrypt else plain as link:
+            link.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            return link.recv(100)
+    return b""
+
+
+def listening() -> set[tuple[str, int]]:
+    """Return the addresses on which the cluster listens: the scheduler's, the nanny's and the worker's."""
+    processes = psutil.Process().children(recursive=True)
+    found = [link for process in processes for link in process.net_connections(kind="inet")]
+    addresses = {(link.laddr.ip, link.laddr.port) for link in found if link.status == psutil.CONN_LISTEN}
+    assert len(addresses) == 3
+    return addresses
+
+
+def test_silent_connections_to_the_ports_are_closed(tmp_path: Path) -> None:
+    """Regression: connections without a handshake stayed open until the process had no more files."""
+    with open_cluster(tmp_path) as opened, ExitStack() as stack:
+        assert len(opened.workers()) == 1
+        for address in listening():
+            links = [
+                stack.enter_context(socket.create_connection(address, timeout=60))
+                for _ in range(local_cluster.MOST_HANDSHAKES + 20)
+            ]
+            links[0].sendall(b"\x16\x03\x01\x02\x00\x01")  # half a greeting
+            # Those beyond the limit at once, the last one after a while.
+            for link in (links[0], links[19], links[-1]):
+                with suppress(ConnectionResetError):
+                    assert link.recv(1) == b""
+        assert len(opened.workers()) == 1
+
+
+def test_every_port_of_the_local_cluster_needs_the_certificate(tmp_path: Path) -> None:
+    with open_cluster(tmp_path) as opened:
+        assert len(opened.workers()) == 1, "the worker registers before the address is printed"
+        for address in listening():
+            assert address[0] == "127.0.0.1"
+            assert [answer_without_certificate(address, encrypt) for encrypt in (False, True)] == [b"", b""]
+
+
+def test_a_cluster_that_does_not_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dask").mkdir()
     (tmp_path / "dask" / "__init__.py").write_text("raise SystemExit('a broken dask')", encoding="utf-8")
     monkeypatch.setattr(cluster.paths, "PROJECT", tmp_path)

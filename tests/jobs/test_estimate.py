@@ -1,5 +1,8 @@
 """Estimates of job times from earlier jobs."""
 
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,12 @@ from img2vid.engine.config import load_config
 from img2vid.engine.model import build_meta
 from img2vid.engine.sampling.discretization import edm_sigmas
 from img2vid.jobs.estimate import OUTER_SHARE, Expected, Timing, expected, network_runs, seconds_left
+from img2vid.jobs.store import Store
+from img2vid.jobs.workers import ActiveJob
+from img2vid.options import LoadOptions
+from img2vid.progress import LONGEST, Event
 from img2vid.settings import SampleSettings
+from img2vid.versions import find_version
 
 ONE = Expected(sampling=20.0, decoding=4.0, rest=1.0)
 
@@ -86,6 +94,12 @@ def test_guidance_in_an_interval_counts_as_often_as_the_engine_guides(num_steps:
     assert num_steps + sure[0] <= network_runs(settings) <= num_steps + sure[1]
 
 
+def test_scales_of_1_cost_as_little_as_no_guidance() -> None:
+    unguided = SampleSettings(guider="IdentityGuider", num_steps=10)
+    assert network_runs(unguided) == network_runs(SampleSettings(max_scale=1, min_scale=1, num_steps=10)) == 10
+    assert network_runs(SampleSettings(max_scale=1.5, min_scale=1, num_steps=10)) == 20
+
+
 @pytest.mark.parametrize(
     ("stage", "of_stage", "seconds"),
     [
@@ -103,3 +117,27 @@ def test_what_is_left_of_a_job(stage: str, of_stage: float | None, seconds: floa
     assert seconds_left(stage, of_stage, ONE, 0) == pytest.approx(seconds)
     assert seconds_left(stage, of_stage, ONE, 2) == pytest.approx(seconds + 50)
     assert seconds_left(stage, of_stage, None, 2) == of_stage
+
+
+@pytest.mark.parametrize(
+    ("now", "elapsed", "left"), [(1000.0, 12.0, 45.0), (1010.0, 22.0, 35.0), (1090.0, 102.0, 0.0), (0.0, 12.0, 45.0)]
+)
+def test_the_times_of_an_event_go_on_until_the_next(now: float, elapsed: float, left: float) -> None:
+    event = Event("sample", 1, 20, 12.0, 45.0, received=1000.0)
+    assert event.by(now) == replace(event, elapsed=elapsed, seconds_left=left)
+    assert event.by(1e300).elapsed == LONGEST
+    assert replace(event, seconds_left=None).by(now).seconds_left is None
+    assert replace(event, received=0.0).by(now) == replace(event, received=0.0), "written by an older version"
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -3600.0])
+def test_a_jump_of_the_clock_does_not_change_the_times_of_a_job(
+    jump: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Store(tmp_path / "img2vid.sqlite").add(find_version("svd_tiny").settings({}), LoadOptions(), b"x", "x", "")
+    work = ActiveJob(job, None, started=time.monotonic())
+    clock = time.time()
+    monkeypatch.setattr(time, "time", lambda: clock + jump)
+    event = work.progress(Event("sample", 1, 20, 12.0, 45.0)).by(clock + jump + 1)
+    assert 1 <= event.elapsed < 60
+    assert event.seconds_left == 44.0

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from other_settings import OTHER_VALUES
 
-from img2vid.inference import EngineChoice
 from img2vid.jobs.fingerprint import AFTER_SAMPLING, OF_DECODING, of_latents, of_memory, of_video
-from img2vid.settings import PARAMS, SampleSettings
+from img2vid.options import LoadOptions
+from img2vid.settings import ABOUT, PARAMS, SampleSettings
 
-CHOICE = EngineChoice("native", "cpu", "fp32")
+CHOICE = LoadOptions("native", "cpu", "fp32")
 OTHER_OPTIONS: dict[str, Any] = {
     **{"provider": "sgm", "device": "cuda", "precision": "fp16", "decoder_precision": "bf16", "memory": "stages"},
     **{"compile": True, "threads": 3, "allow_pickle": True},
@@ -52,7 +52,7 @@ def test_settings_of_size_change_the_memory(name: str) -> None:
 
 def test_each_engine_option_changes_what_depends_on_it() -> None:
     settings = SampleSettings()
-    assert OTHER_OPTIONS.keys() == {field.name for field in fields(EngineChoice)}
+    assert OTHER_OPTIONS.keys() == {field.name for field in fields(LoadOptions)}
     for name, value in OTHER_OPTIONS.items():
         other = replace(CHOICE, **{name: value})
         same = of_video(settings, CHOICE, "a.png") == of_video(settings, other, "a.png")
@@ -79,3 +79,17 @@ def test_values_stored_by_earlier_versions_stay_valid() -> None:
     assert of_video(settings, CHOICE, "0123.png") == "44945559309b814e949d20b1beaf67ec9292bb3a6c06924524ebcc9cea1d2602"
     assert of_latents(settings, CHOICE, "0123") == "c5c3b04df7712dee5f0f35a441c90ddb"
     assert of_memory(settings, CHOICE) == "memory svd_tiny native cpu fp32 auto auto 160 96 14 14"
+
+
+def test_a_setting_added_later_counts_only_with_another_value_than_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fingerprints are stored: a new setting must not change those of videos made before it existed."""
+
+    def fingerprints(fps: int) -> list[str]:
+        settings = SampleSettings(fps=fps)
+        return [of_video(settings, CHOICE, "a.png"), of_latents(settings, CHOICE, "0")]
+
+    assert ABOUT["fps"].added_later is False
+    default, other = fingerprints(6), fingerprints(9)
+    monkeypatch.setitem(ABOUT, "fps", replace(ABOUT["fps"], added_later=True))
+    assert fingerprints(9) == other
+    assert not {*fingerprints(6)} & {*default, *other}

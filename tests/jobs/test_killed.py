@@ -1,7 +1,5 @@
 """Processes killed with `kill -9`: worker, cluster and the program with the active service."""
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +14,6 @@ from img2vid.jobs.job import State
 from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 from img2vid.media.videos import read_frames
-
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
 
 @pytest.mark.takes_long("a worker is killed and another one starts")
@@ -59,7 +55,7 @@ def test_a_cancelled_job_whose_worker_is_killed_stays_cancelled(client: Client, 
     job = client.stand_in("gated")
     client.at(job, "sample")
     (process,) = worker_processes()
-    os.kill(process.pid, signal.SIGSTOP)  # so that it cannot finish its current step
+    process.suspend()  # so that it cannot finish its current step
     service.cancel(job.id)
     kill(process)
     assert client.end(job).state is State.CANCELLED

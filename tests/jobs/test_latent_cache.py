@@ -14,7 +14,7 @@ from job_client import CPU, PHOTO, small
 from img2vid import inference, pipeline
 from img2vid.engine import decode_latents
 from img2vid.errors import OutOfMemory
-from img2vid.inference import EngineChoice, LoadedModel
+from img2vid.inference import LoadedModel
 from img2vid.jobs.latent_cache import (
     KEPT,
     CachedLatents,
@@ -24,6 +24,8 @@ from img2vid.jobs.latent_cache import (
 )
 from img2vid.jobs.worker import RenderRequest, Reporter, WorkerRuntime
 from img2vid.media.pictures import load_picture
+from img2vid.options import LoadOptions
+from img2vid.progress import Result
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -49,7 +51,7 @@ def test_a_packet_of_another_model_or_a_damaged_one_gives_nothing() -> None:
 # The cache
 
 
-def test_the_shelf_keeps_the_newest(tmp_path: Path) -> None:
+def test_the_cache_keeps_the_newest(tmp_path: Path) -> None:
     cache = LatentCache(tmp_path)
     for number in range(KEPT + 3):
         cache.put(f"{number:032}", bytes([number]))
@@ -82,7 +84,7 @@ def test_a_run_that_fails_in_decoding_is_taken_up_there_and_gives_the_same_video
     stored = CachedLatents(LatentCache(tmp_path), model, CPU, "0" * 64)
     stages: list[str] = []
 
-    def run(folder: str, decode_t: int) -> pipeline.Result:
+    def run(folder: str, decode_t: int) -> Result:
         stages.clear()
         settings = small(decode_t=decode_t)
         on_event = lambda event: stages.append(event.stage)  # noqa: E731
@@ -132,7 +134,8 @@ def test_a_worker_sends_what_it_sampled_and_takes_it_back(monkeypatch: pytest.Mo
     monkeypatch.setattr(inference, "made_by", lambda model: "another file")
     other = make(told["blob"])
     assert len(blobs()) == 1
-    assert (other.notice, other.files) == ("", first.files)
+    assert other.made is not None and other.made.notice == ""
+    assert other.files == first.files
 
 
 def test_which_model_it_is_depends_on_its_file(tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_which_model_it_is_depends_on_its_file(tmp_path: Path) -> None:
     os.utime(checkpoint, (1, 1))
 
     def told(**changes: Any) -> str:
-        choice = EngineChoice(**{"provider": "native", "device": "cpu", "precision": "fp32", **changes})
+        choice = LoadOptions(**{"provider": "native", "device": "cpu", "precision": "fp32", **changes})
         model: Any = None
         return inference.made_by(LoadedModel(model, find_version("svd_tiny"), choice, checkpoint))
 

@@ -8,6 +8,7 @@ import pytest
 import stand_ins
 from job_client import Client, cluster_processes, until
 
+from img2vid.gallery.recovery import recover
 from img2vid.jobs.job import State
 from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
@@ -64,9 +65,7 @@ def test_of_two_services_one_is_active_and_the_other_takes_over(tmp_path: Path) 
         second.stop()
 
 
-def test_a_home_that_cannot_be_used_is_told_and_used_when_it_can(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unusable_home_is_reported_and_used_once_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("img2vid.jobs.service.RETRY_AFTER", 0.1)
     (tmp_path / "home").write_text("a file where the folder was", encoding="utf-8")
     client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
@@ -77,6 +76,29 @@ def test_a_home_that_cannot_be_used_is_told_and_used_when_it_can(
         assert service.status() == service.failure()
         (tmp_path / "home").unlink()
         assert client.end(client.stand_in("quick")).state is State.DONE
+        assert service.status() is None
+    finally:
+        service.stop()
+
+
+def test_no_job_runs_on_a_damaged_database_until_it_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("img2vid.jobs.service.RETRY_AFTER", 0.1)
+    client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
+    for index in range(60):  # several pages
+        client.stand_in(f"quick-{index}")
+    client.store.clear_queue()
+    client.stand_in("quick")
+    client.store.close()
+    with client.store.path.open("r+b") as file:
+        file.seek(-8192, 2)
+        file.write(b"\xa5" * 4096)
+    service = JobService(client.store, make=stand_ins.make, get_worker_info=stand_ins.get_worker_info)
+    try:
+        service.start()
+        assert "it is damaged, so rebuild it" in until(service.failure)
+        assert client.runs() == []
+        recover(client.store, [], lambda _: None, is_active=True)
+        assert client.end(client.stand_in("quick-last")).state is State.DONE
         assert service.status() is None
     finally:
         service.stop()

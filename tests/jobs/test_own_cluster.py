@@ -1,7 +1,6 @@
 """Scheduler and two workers started by hand as in docs/cluster.md, without a shared disk."""
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -43,6 +42,20 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     dask.config.refresh()
 
 
+OPTIONS = ("--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--local-directory", ".")
+"""Options of a worker as in docs/cluster.md."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def scheduler_at(port: int) -> tuple[str, ...]:
+    """Return the arguments of a scheduler at this port."""
+    return ("scheduler", "--protocol", "tls", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+
+
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -63,6 +76,8 @@ def start(keys: None, tmp_path: Path) -> Iterator[Start]:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is not None:
+        return
     children = psutil.Process(process.pid).children(recursive=True)
     for each in [process, *children]:
         with contextlib.suppress(psutil.Error):
@@ -70,7 +85,6 @@ def end(process: "subprocess.Popen[bytes]") -> None:
     process.wait(10)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ten_jobs_spread_over_two_workers_of_which_one_is_killed(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,9 +95,8 @@ def test_ten_jobs_spread_over_two_workers_of_which_one_is_killed(
         *("--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)),
     )
     address = until(lambda: file.is_file() and file.read_text(encoding="utf-8").partition("tls://")[2].split('"')[0])
-    options = ("--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--local-directory", ".")
     workers = [
-        start(name, "worker", f"tls://{address}", *options, "--dashboard-address", "127.0.0.1:0", "--name", name)
+        start(name, "worker", f"tls://{address}", *OPTIONS, "--dashboard-address", "127.0.0.1:0", "--name", name)
         for name in ("render-1", "render-2")
     ]
     monkeypatch.setenv("IMG2VID_SCHEDULER", f"tls://{address}")
@@ -114,8 +127,7 @@ def test_ten_jobs_spread_over_two_workers_of_which_one_is_killed(
 
 
 def test_a_scheduler_that_comes_later_is_found(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("IMG2VID_SCHEDULER", f"tls://127.0.0.1:{port}")
     monkeypatch.setattr("img2vid.jobs.cluster.CONNECT_SECONDS", 0.3)
     monkeypatch.setattr("img2vid.jobs.service.RETRY_AFTER", 0.3)
@@ -127,12 +139,44 @@ def test_a_scheduler_that_comes_later_is_found(start: Start, tmp_path: Path, mon
         sentence = until(service.failure)
         assert sentence.startswith(f"the scheduler tls://127.0.0.1:{port} does not answer")
         assert service.status() == sentence
-        start(
-            "scheduler", "scheduler", "--protocol", "tls", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
-        )
+        start("scheduler", *scheduler_at(port))
         until(lambda: service.status() == "no worker is connected; jobs wait until one joins")
         assert service.failure() is None
         service.cancel(job.id)
         assert client.end(job).state is State.CANCELLED
     finally:
         service.stop()
+
+
+def test_a_killed_scheduler_comes_back_at_its_port(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask ends its workers with it. The job that was running restarts on the first that is started again."""
+    port = free_port()
+    address = f"tls://127.0.0.1:{port}"
+    scheduler = start("scheduler", *scheduler_at(port))
+    worker = ("worker", address, *OPTIONS, "--dashboard-address", "127.0.0.1:0", "--name", "render")
+    start("render", *worker)
+    monkeypatch.setenv("IMG2VID_SCHEDULER", address)
+    monkeypatch.setattr("img2vid.jobs.service.RETRY_AFTER", 0.3)
+    client = Client(Store(tmp_path / "home" / "img2vid.sqlite"), tmp_path)
+    service = JobService(client.store, make=stand_ins.make, get_worker_info=stand_ins.get_worker_info)
+    try:
+        service.start()
+        done = client.end(client.stand_in("quick"))
+        running, waiting = client.stand_in("gated-1"), client.stand_in("gated-2")
+        client.at(running, "sample")
+        end(scheduler)
+        assert " does not answer (" in until(service.failure)
+        assert client.store.job(running.id).state is State.RUNNING
+        start("scheduler again", *scheduler_at(port))
+        until(lambda: service.status() == "no worker is connected; jobs wait until one joins")
+        client.open_gate()
+        start("render again", *worker)
+        ended = [client.end(running), client.end(waiting)]
+    finally:
+        service.stop()
+    assert [job.state for job in (done, *ended)] == [State.DONE] * 3
+    assert [job.attempts for job in ended] == [2, 1]
+    assert "the worker was lost in the stage 'sample'" in ended[0].notice
+    assert len(client.files()) == 9

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from img2vid.inference import EngineChoice
 from img2vid.jobs.peaks import expected_peak, record_peak
 from img2vid.jobs.store import Store
+from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 
-SETTINGS, CHOICE = SampleSettings(version="svd_tiny"), EngineChoice()
+SETTINGS, CHOICE = SampleSettings(version="svd_tiny"), LoadOptions()
 
 
 @pytest.fixture
@@ -34,4 +34,4 @@ def test_settings_that_need_no_memory_do_not_matter(store: Store, change: dict[s
 def test_each_size_has_its_own_peak(store: Store, change: dict[str, int | str]) -> None:
     record_peak(store, SETTINGS, CHOICE, 9)
     assert expected_peak(store, SETTINGS.model_copy(update=change), CHOICE) is None
-    assert expected_peak(store, SETTINGS, EngineChoice(memory="stages")) is None
+    assert expected_peak(store, SETTINGS, LoadOptions(memory="stages")) is None

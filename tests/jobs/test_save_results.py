@@ -33,4 +33,4 @@ def test_what_stops_the_writing_leaves_nothing(
         save_files(FILES, tmp_path, "clip")
     assert list(tmp_path.iterdir()) == []
     if isinstance(error, OSError):
-        assert str(caught.value) == f"nothing can be written to {tmp_path} (No space left on device)"
+        assert str(caught.value) == f"nothing can be written to {tmp_path} (the disk is full)"

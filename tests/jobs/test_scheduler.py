@@ -1,28 +1,34 @@
 """Scheduler with simulated workers: assignment of jobs, failures, models, cancellation and events."""
 
+import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import stand_ins
 
 import img2vid
 from img2vid.errors import StoreError
-from img2vid.inference import EngineChoice
 from img2vid.jobs import scheduler
 from img2vid.jobs import worker as worker_tasks
 from img2vid.jobs.cluster import WorkerLost
-from img2vid.jobs.job import Job, JobProgress, ModelStatus, State, StoredResult
+from img2vid.jobs.job import Job, ModelStatus, State
 from img2vid.jobs.scheduler import Scheduler
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import RenderRequest, RenderResult, WorkerInfo
+from img2vid.media.pictures import load_picture
+from img2vid.media.videos import write_video
+from img2vid.options import LoadOptions
+from img2vid.progress import Event, Result
 from img2vid.settings import MAX_SEED, SampleSettings
 
-AUTO = EngineChoice()
+AUTO = LoadOptions()
 FILES = {".mp4": b"video", ".png": b"still", ".json": b"{}"}
-DONE = RenderResult(FILES, "clip", 23, 30.0, dict(stand_ins.ENGINE), {"sample": 20.0, "decode": 8.0})
+CLIP = Result(Path("clip.mp4"), Path("clip.png"), Path("clip.json"), None, 23, 30.0, dict(stand_ins.ENGINE))
+DONE = RenderResult(FILES, CLIP, {"sample": 20.0, "decode": 8.0})
 
 
 class FakeTask:
@@ -100,7 +106,7 @@ class Harness:
         for _ in range(2):  # a worker is added in the first tick and gets its job in the next
             self.scheduler.tick()
 
-    def add(self, name: str, choice: EngineChoice = AUTO, **settings: Any) -> Job:
+    def add(self, name: str, choice: LoadOptions = AUTO, **settings: Any) -> Job:
         return self.store.add(SampleSettings(**settings), choice, b"picture", name, ".jpg", self.store.home / "out")
 
     def finish(self, value: Any, index: int = -1) -> None:
@@ -114,8 +120,8 @@ class Harness:
         self.send(address, kind="model", task="", status={"state": state, "version": version})
 
     def send_progress(self, job: Job, address: str, stage: str, step: int, **more: Any) -> None:
-        event = {"stage": stage, "step": step, "total": 25, "sigma": 1.5, "left": None, "memory": 9, "preview": b""}
-        self.send(address, kind="progress", task=job.id, **{**event, "notice": "", **more})
+        event = Event(stage, step, 25, sigma=1.5, memory=9, **more)
+        self.send(address, kind="progress", task=job.id, event=asdict(event))
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +132,21 @@ def always_look(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def harness(tmp_path: Path) -> Harness:
     return Harness(tmp_path, "a")
+
+
+def test_the_speed_of_a_worker_gives_the_first_estimate(tmp_path: Path) -> None:
+    harness = Harness(tmp_path)
+    harness.workers.infos["a"] = WorkerInfo("a", "host", "CPU", img2vid.__version__, {"cpu": {"fp32": 1e10}})
+    harness.tick()
+    job = harness.add("dogs")
+    harness.tick()
+    harness.send_progress(job, "a", "decode", 0)
+    harness.tick()
+    event = harness.store.progress(job.id)
+    assert event is not None
+    expected = harness.store.expected(job.settings, AUTO)
+    assert expected is not None
+    assert event.seconds_left == pytest.approx(expected.decoding)
 
 
 # Latents
@@ -158,16 +179,109 @@ def test_latents_go_when_their_video_is_there(harness: Harness) -> None:
     harness.send("a", kind="latents", task=job.id, seed=23, blob=b"first")
     harness.tick()
     assert len(shelved(harness)) == 1
-    harness.finish(replace(DONE, seed=23))
+    harness.finish(replace(DONE, made=replace(CLIP, seed=23)))
     assert shelved(harness) == []
     harness.send("a", kind="latents", task=job.id, seed=23, blob=b"late")
     harness.send("a", kind="latents", task="another", seed=24, blob=b"of nobody")
     harness.tick()
     assert shelved(harness) == []
     harness.send("a", kind="latents", task=job.id, seed=24, blob=b"second")
-    harness.finish(replace(DONE, seed=24))
+    harness.finish(replace(DONE, made=replace(CLIP, seed=24)))
     assert shelved(harness) == []
     assert harness.store.job(job.id).state is State.DONE
+
+
+# Links
+
+
+def link(harness: Harness, before: Job, **settings: Any) -> Job:
+    wanted = before.settings.model_copy(update={"seed": before.settings.seed + 1, **settings})
+    return harness.store.add_link(before, wanted, harness.store.home / "out")
+
+
+def clip_of(color: int) -> bytes:
+    frames = np.full((2, 64, 64, 3), color, np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        return write_video(Path(folder) / "clip.mp4", frames, fps=6, metadata={}).read_bytes()
+
+
+def made(seed: int, color: int = 100) -> RenderResult:
+    return replace(DONE, files={**FILES, ".mp4": clip_of(color)}, made=replace(CLIP, seed=seed))
+
+
+def test_a_link_waits_for_the_video_before_it_and_gets_its_last_frame(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, "a", "b")
+    first = harness.add("1")
+    second = link(harness, first)
+    third = link(harness, second)
+    harness.store.move(third.id, 0)
+    other = harness.add("2")
+    harness.tick()
+    assert [name for _, name in harness.workers.requests()] == ["1", "2"]
+    harness.finish(made(23, color=200), index=[job.id for job in (first, other)].index(first.id) - 2)
+    assert harness.workers.newest().request.task == second.id
+    frame = load_picture(harness.workers.newest().request.picture)
+    assert frame.size == (64, 64) and abs(frame.getpixel((5, 5))[0] - 200) < 4  # type: ignore[index,operator]
+    assert harness.store.job(third.id).state is State.WAITING
+    harness.finish(made(24))
+    assert harness.workers.newest().request.task == third.id
+
+
+def test_the_seed_names_the_video_that_is_continued(harness: Harness) -> None:
+    first = harness.add("1", num_samples=2)
+    second = link(harness, first, seed=25, num_samples=1)
+    harness.tick()
+    harness.finish(made(23, color=10))
+    harness.finish(made(24, color=220))
+    frame = load_picture(harness.workers.newest().request.picture)
+    assert harness.workers.newest().request.task == second.id
+    assert abs(frame.getpixel((5, 5))[0] - 220) < 4  # type: ignore[index,operator]
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED, State.INTERRUPTED])
+def test_links_end_like_the_video_before_them(harness: Harness, state: State) -> None:
+    first = harness.add("1")
+    links = [link(harness, first)]
+    links.append(link(harness, links[0]))
+    harness.store.start(first.id)
+    harness.store.finish(first.id, state, "memory ran out")
+    for _ in links:
+        harness.tick()
+    found = [harness.store.job(job.id) for job in links]
+    assert [(job.state, job.error) for job in found] == [
+        (state, f"the video that it continues was not finished ({state.value})")
+    ] * 2
+    assert harness.workers.requests() == []
+
+
+def test_a_link_fails_when_the_video_is_gone(harness: Harness) -> None:
+    first = harness.add("1")
+    harness.tick()
+    harness.finish(made(23))
+    harness.store.job(first.id).results[0].video.unlink()
+    lost = link(harness, first)
+    harness.tick()
+    assert harness.store.job(lost.id).error == "the video that it continues no longer exists"
+
+
+def test_running_a_link_again_brings_those_after_it(harness: Harness) -> None:
+    first = harness.add("1")
+    harness.tick()
+    harness.finish(made(23))
+    second = link(harness, first)
+    third = link(harness, second)
+    fourth = link(harness, third)
+    harness.tick()
+    harness.finish(RenderResult(error="memory ran out", error_type="OutOfMemory"))
+    for _ in range(2):
+        harness.tick()
+    assert harness.store.job(fourth.id).state is State.FAILED
+    again = harness.store.resubmit(second.id)
+    harness.tick()
+    copies = [again, *harness.store.queue()]
+    assert [job.settings.seed for job in copies] == [24, 25, 26]
+    assert [job.continues for job in copies] == [first.id, copies[0].id, copies[1].id]
+    assert harness.workers.newest().request.task == again.id
 
 
 # Assignment
@@ -205,7 +319,7 @@ def test_a_worker_that_has_the_model_is_preferred(tmp_path: Path) -> None:
 def test_a_named_card_is_waited_for_and_others_do_not_wait_with_it(tmp_path: Path) -> None:
     harness = Harness(tmp_path, "cuda:0", "cuda:1")
     for name, device in (("1", "cuda:1"), ("2", "cuda:1"), ("3", "auto")):
-        harness.add(name, EngineChoice(device=device))
+        harness.add(name, LoadOptions(device=device))
     harness.tick()
     assert harness.workers.requests() == [("cuda:1", "1"), ("cuda:0", "3")]
     assert [task.request.choice.device for task in harness.workers.tasks[-2:]] == ["cuda", "auto"]
@@ -220,7 +334,7 @@ def test_each_video_of_a_job_is_an_order_with_the_next_seed(harness: Harness) ->
         harness.tick()
         request = harness.workers.newest().request
         assert (request.name, request.settings.seed, request.settings.num_samples) == ("1", seed, 1)
-        harness.finish(replace(DONE, seed=seed))
+        harness.finish(replace(DONE, made=replace(CLIP, seed=seed)))
     done = harness.store.job(job.id)
     assert (done.state, [result.seed for result in done.results]) == (State.DONE, [MAX_SEED - 1, MAX_SEED])
     assert done.attempts == 1
@@ -233,12 +347,12 @@ def test_a_requeued_job_goes_on_after_the_videos_that_it_has(harness: Harness, f
     harness.store.start(job.id)
     for seed in range(23, 23 + finished):
         file = harness.store.home / str(seed)
-        harness.store.record_result(job.id, StoredResult(file, file, file, None, seed, 1.0, {}))
+        harness.store.record_result(job.id, Result(file, file, file, None, seed, 1.0, {}))
     harness.store.requeue(job.id)
     harness.tick()
     for seed in seeds:
         assert harness.workers.newest().request.settings.seed == seed
-        harness.finish(replace(DONE, seed=seed))
+        harness.finish(replace(DONE, made=replace(CLIP, seed=seed)))
     done = harness.store.job(job.id)
     assert (done.state, [result.seed for result in done.results]) == (State.DONE, [23, 24, 25])
     assert len(harness.workers.requests()) == len(seeds)
@@ -247,7 +361,7 @@ def test_a_requeued_job_goes_on_after_the_videos_that_it_has(harness: Harness, f
 # Models
 
 
-def test_a_wish_waits_until_nothing_else_is_to_be_done(harness: Harness) -> None:
+def test_a_model_request_waits_until_the_queue_is_empty(harness: Harness) -> None:
     harness.add("1")
     harness.store.request_model("svd_xt", AUTO)
     harness.tick()
@@ -354,7 +468,7 @@ def test_a_job_that_begins_again_comes_before_those_that_wait(harness: Harness) 
         ),
     ],
 )
-def test_a_worker_that_cannot_be_used_is_told_and_given_nothing(tmp_path: Path, info: Any, sentence: str) -> None:
+def test_an_unusable_worker_is_reported_and_gets_no_jobs(tmp_path: Path, info: Any, sentence: str) -> None:
     harness = Harness(tmp_path)
     harness.workers.infos["b"] = info
     harness.add("1")
@@ -408,12 +522,13 @@ def test_progress_is_that_of_the_whole_job(harness: Harness) -> None:
     harness.finish(DONE)
     job = harness.add("1", num_samples=2)
     harness.tick()
-    harness.send_progress(job, "a", "sample", 4, left=10.0, preview=b"GIF")
-    harness.send_progress(job, "a", "sample", 5, left=9.5, notice="something")
+    harness.send_progress(job, "a", "sample", 4, seconds_left=10.0, preview=b"GIF")
+    harness.send_progress(job, "a", "sample", 5, seconds_left=9.5, notice="something")
     harness.tick()
     progress = harness.store.progress(job.id)
     assert progress is not None
-    assert replace(progress, elapsed=0.0) == JobProgress("sample", 5, 25, 1.5, 0.0, 9.5 + 8 + 30, 9, b"GIF", 1, 2)
+    expected = Event("sample", 5, 25, 0.0, 9.5 + 8 + 30, 1.5, "something", None, 9, b"GIF", 1, 2)
+    assert replace(progress, elapsed=0.0, received=0.0) == expected
     assert harness.store.job(job.id).notice == "something"
 
 

@@ -14,13 +14,14 @@ from PIL import Image
 
 from img2vid import inference, pipeline
 from img2vid.errors import BadInput, CheckpointError
-from img2vid.inference import EngineChoice
-from img2vid.jobs.job import Job, JobProgress, State
+from img2vid.jobs.job import Job, State
 from img2vid.jobs.peaks import expected_peak
 from img2vid.jobs.service import JobService
 from img2vid.jobs.store import Store
 from img2vid.media.pictures import load_picture
 from img2vid.media.videos import read_frames, read_metadata
+from img2vid.options import LoadOptions
+from img2vid.progress import Event
 from img2vid.versions import find_version
 
 
@@ -47,10 +48,10 @@ def test_a_photo_becomes_the_video_that_the_pipeline_makes(client: Client, tmp_p
     assert (read_frames(here.video) == read_frames(result.video)).all()
 
 
-def test_events_tell_stage_step_noise_level_time_memory_and_show_a_preview(client: Client) -> None:
+def test_events_have_stage_step_noise_level_time_memory_and_preview(client: Client) -> None:
     client.end(client.photo())  # from now on the time of such a video can be estimated
     job = client.photo(num_steps=30, decode_t=1)
-    seen: list[JobProgress] = []
+    seen: list[Event] = []
     while not client.store.job(job.id).state.ended:
         progress = client.store.progress(job.id)
         if progress is not None and progress not in seen:
@@ -177,19 +178,19 @@ def test_memory_that_runs_out_in_decoding_halves_decode_t(client: Client) -> Non
     assert len(read_frames(job.results[0].video)) == 5
 
 
-def test_a_mistake_in_the_program_is_told_with_its_details(client: Client) -> None:
+def test_an_unexpected_exception_is_reported_with_details(client: Client) -> None:
     job = client.end(client.stand_in("broken"))
     assert (job.state, job.error_type) == (State.FAILED, "ZeroDivisionError")
     assert job.error == "failed with ZeroDivisionError: one by nothing"
 
 
 def test_bad_input_that_only_the_worker_sees_is_one_sentence(client: Client) -> None:
-    job = client.end(client.photo(choice=EngineChoice(device="cuda:7")))
+    job = client.end(client.photo(choice=LoadOptions(device="cuda:7")))
     assert (job.state, job.error_type, job.details) == (State.FAILED, "BadInput", "")
     assert "cuda" in job.error
 
 
-def test_a_picture_that_is_gone_is_told(client: Client, service: JobService) -> None:
+def test_a_missing_picture_is_reported(client: Client, service: JobService) -> None:
     client.at(client.stand_in("gated"), "sample")
     job = client.store.add(small(), CPU, b"a picture of its own", "photo", ".jpg")
     job.picture.unlink()
@@ -203,21 +204,21 @@ def test_what_cannot_run_is_refused_at_once(service: JobService, tmp_path: Path)
     photo = PHOTO.read_bytes()
     before = service.store.jobs(limit=1)
     with pytest.raises(BadInput, match="'notes' is not a supported image"):
-        service.submit(small(), CPU, b"no picture", "notes", ".txt")
+        service.submit([(small(), CPU)], b"no picture", "notes", ".txt")
     with pytest.raises(CheckpointError, match="the checkpoint of svd_xt is missing"):
-        service.submit(find_version("svd_xt").settings({}), CPU, photo, "photo", ".jpg")
+        service.submit([(find_version("svd_xt").settings({}), CPU)], photo, "photo", ".jpg")
     with pytest.raises(BadInput, match="height must be a multiple of 16"):
-        service.submit(small().model_copy(update={"height": 100}), CPU, photo, "photo", ".jpg")
+        service.submit([(small().model_copy(update={"height": 100}), CPU)], photo, "photo", ".jpg")
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="nothing can be written"):
-        service.submit(small(), CPU, photo, "photo", ".jpg", folder=tmp_path / "file")
+        service.submit([(small(), CPU)], photo, "photo", ".jpg", folder=tmp_path / "file")
     assert service.store.jobs(limit=1) == before
 
 
 # Models
 
 
-def test_a_model_is_loaded_and_let_go_when_asked(client: Client, service: JobService) -> None:
+def test_a_model_is_loaded_and_unloaded_on_request(client: Client, service: JobService) -> None:
     service.unload()
     until(lambda: client.store.model().state == "none")
     service.load("svd_tiny", CPU)
@@ -253,10 +254,10 @@ def test_loading_another_model_never_disturbs_a_running_job(client: Client, serv
     until(lambda: (client.store.model().version, client.store.model().state) == ("svd_tiny_xt", "ready"))
 
 
-def test_a_model_that_cannot_be_loaded_is_told(service: JobService, client: Client) -> None:
+def test_a_model_that_cannot_be_loaded_is_reported(service: JobService, client: Client) -> None:
     with pytest.raises(CheckpointError, match="the checkpoint of svd_xt is missing"):
         service.load("svd_xt", CPU)
-    service.load("svd_tiny", EngineChoice(device="cuda:7"))
+    service.load("svd_tiny", LoadOptions(device="cuda:7"))
     failed = until(lambda: client.store.model() if client.store.model().state == "failed" else None)
     assert "cuda" in failed.error
     service.unload()

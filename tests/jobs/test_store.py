@@ -3,6 +3,7 @@
 import multiprocessing
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ import pytest
 from other_settings import OTHER_VALUES
 
 from img2vid.errors import BadInput, StoreError
-from img2vid.inference import EngineChoice
 from img2vid.jobs.estimate import Timing
-from img2vid.jobs.store import Job, JobProgress, ModelStatus, State, Store, StoredResult
+from img2vid.jobs.store import Job, ModelStatus, State, Store
+from img2vid.jobs.workers import ActiveJob
+from img2vid.options import LoadOptions
+from img2vid.progress import Event, Result
 from img2vid.settings import SampleSettings
 
 SETTINGS = SampleSettings()
-CHOICE = EngineChoice()
-OTHER_CHOICE = EngineChoice("sgm", "cuda:1", "bf16", True, "stages", "fp16", True, 3)
+CHOICE = LoadOptions()
+OTHER_CHOICE = LoadOptions("sgm", "cuda:1", "bf16", "fp16", "stages", True, 3, True)
 ENGINE: dict[str, Any] = {"provider": "native", "device": "cpu", "precision": "fp32"}
 
 
@@ -31,9 +34,9 @@ def add(store: Store, name: str = "photo", **settings: Any) -> Job:
     return store.add(SampleSettings(**settings), CHOICE, b"picture", name, ".jpg")
 
 
-def result(folder: Path, seed: int = 23, animation: Path | None = None) -> StoredResult:
+def result(folder: Path, seed: int = 23, animation: Path | None = None) -> Result:
     files = (folder / f"{seed}.mp4", folder / f"{seed}.png", folder / f"{seed}.json")
-    return StoredResult(*files, animation, seed, 1.5, {"settings": {"seed": seed}})
+    return Result(*files, animation, seed, 1.5, {"settings": {"seed": seed}})
 
 
 def names(jobs: list[Job]) -> list[str]:
@@ -78,7 +81,7 @@ def test_a_picture_is_kept_once(store: Store) -> None:
     [
         ("../../etc/passwd", "passwd"),
         ("C:\\photos\\cat", "cat"),
-        ("a:b*c", "b_c"),
+        ("a:b*c", "a_b_c"),
         ("Zoë 東京", "Zoë 東京"),
         ("", "picture"),
         ("...", "picture"),
@@ -110,7 +113,7 @@ def test_again_is_a_new_job_with_the_same_picture_and_settings(store: Store) -> 
 def test_settings_of_another_version_of_the_program_can_still_be_listed(store: Store) -> None:
     add(store)
     with sqlite3.connect(store.path) as db:
-        db.execute("""UPDATE jobs SET settings = '{"fps": 0, "colour": "blue", "seed": 5}'""")
+        db.execute("""UPDATE jobs SET settings = '{"fps": 0, "color": "blue", "seed": 5}'""")
     (job,) = store.jobs()
     assert (job.settings.seed, job.settings.fps, job.settings.num_steps) == (5, 0, 25)
 
@@ -119,9 +122,9 @@ def test_the_engines_choice_of_another_version_of_the_program_can_still_be_liste
     """Rows of older versions lack fields, rows of newer versions have more."""
     add(store)
     with sqlite3.connect(store.path) as db:
-        db.execute("""UPDATE jobs SET choice = '{"provider": "sgm", "precision": "fp16", "colour": "blue"}'""")
+        db.execute("""UPDATE jobs SET choice = '{"provider": "sgm", "precision": "fp16", "color": "blue"}'""")
     (job,) = store.jobs()
-    assert job.choice == EngineChoice(provider="sgm", precision="fp16")
+    assert job.choice == LoadOptions(provider="sgm", precision="fp16")
 
 
 # The queue
@@ -243,8 +246,8 @@ def test_jobs_of_a_service_that_is_gone_are_settled(store: Store, tmp_path: Path
     assert len(store.job(running.id).results) == 1
 
 
-def progress(step: int, preview: bytes = b"") -> JobProgress:
-    return JobProgress("sample", step, 25, 3.5, 1.0, None, 10**9, preview, 2, 3)
+def progress(step: int, preview: bytes = b"") -> Event:
+    return Event("sample", step, 25, 1.0, None, 3.5, "", None, 10**9, preview, 2, 3)
 
 
 def test_progress_is_the_newest_event_with_the_newest_preview(store: Store) -> None:
@@ -263,7 +266,7 @@ def test_progress_is_the_newest_event_with_the_newest_preview(store: Store) -> N
     assert store.progress(job.id) is None
 
 
-def test_an_unknown_job_is_told(store: Store) -> None:
+def test_an_unknown_job_is_reported(store: Store) -> None:
     for ask in (store.job, store.resubmit):
         with pytest.raises(BadInput, match="there is no job 'nobody' in "):
             ask("nobody")
@@ -283,12 +286,12 @@ def test_the_model_is_the_one_that_changed_last(store: Store) -> None:
     assert store.model() == ModelStatus()
 
 
-def test_a_wish_is_kept_until_the_next(store: Store) -> None:
+def test_a_model_request_is_kept_until_the_next(store: Store) -> None:
     assert store.model_request() is None
-    store.request_model("svd", EngineChoice(device="cuda"))
+    store.request_model("svd", LoadOptions(device="cuda"))
     first = store.model_request()
     assert first is not None
-    assert (first.version, first.choice) == ("svd", EngineChoice(device="cuda"))
+    assert (first.version, first.choice) == ("svd", LoadOptions(device="cuda"))
     assert store.model() == ModelStatus(wanted=True, wanted_version="svd")
     store.request_model("", CHOICE)
     second = store.model_request()
@@ -312,14 +315,35 @@ def test_the_expected_time_scales_with_the_work(store: Store) -> None:
     assert seconds(sampler="HeunEDMSampler") == pytest.approx(23)
     assert seconds(guider="IdentityGuider") == pytest.approx(8)
     assert seconds(version="svd") is None
-    assert store.expected_seconds(SETTINGS, EngineChoice(device="cuda")) is None
-    assert store.expected_seconds(SETTINGS, EngineChoice("native", "cpu", "fp32")) == pytest.approx(13)
+    assert store.expected_seconds(SETTINGS, LoadOptions(device="cuda")) is None
+    assert store.expected_seconds(SETTINGS, LoadOptions("native", "cpu", "fp32")) == pytest.approx(13)
 
 
 def test_one_slow_video_does_not_change_the_expected_time(store: Store) -> None:
     for sampling in (10, 10, 100, 10):
         store.record_timing("svd_tiny", ENGINE, Timing.of(SETTINGS, sampling, decoding=0, whole=sampling))
     assert store.expected_seconds(SETTINGS, CHOICE) == pytest.approx(10)
+
+
+def test_before_the_first_video_the_time_comes_from_the_speed_of_the_device(store: Store) -> None:
+    store.record_speeds({"cpu": {"fp32": 1e10}})
+    before = store.expected_seconds(SETTINGS, CHOICE)
+    assert before is not None
+    store.record_speeds({"cpu": {"fp32": 2e10}})
+    assert store.expected_seconds(SETTINGS, CHOICE) == pytest.approx(before / 2)
+    store.record_speeds({"cpu": {"fp32": 1e9}})  # measured while another program was running
+    store.record_speeds({})
+    assert store.expected_seconds(SETTINGS, CHOICE) == pytest.approx(before / 2)
+    assert store.expected_seconds(SETTINGS, LoadOptions(device="cuda")) is None
+    store.record_timing("svd_tiny", ENGINE, Timing.of(SETTINGS, sampling=10, decoding=2, whole=13))
+    assert store.expected_seconds(SETTINGS, CHOICE) == pytest.approx(13)
+
+
+def test_damaged_speeds_are_measured_again(store: Store) -> None:
+    store.write_note("speeds", [1, "fast"])
+    assert store.expected_seconds(SETTINGS, CHOICE) is None
+    store.record_speeds({"cpu": {"fp32": 1e10}})
+    assert store.expected_seconds(SETTINGS, CHOICE) is not None
 
 
 def test_notes_reach_other_processes(store: Store) -> None:
@@ -373,7 +397,7 @@ def test_a_job_is_claimed_once_by_many_threads_that_cancel_and_start(store: Stor
 # Damaged files and disk errors
 
 
-def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "img2vid.sqlite"
     path.write_text("a letter, and nothing that a database begins with", encoding="utf-8")
     with pytest.raises(StoreError, match=r"the job database .* cannot be used .file is not a database."):
@@ -386,11 +410,11 @@ def test_a_store_of_a_newer_program_is_left_alone(store: Store) -> None:
     store.close()
     with sqlite3.connect(store.path) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="has version 99, this program supports 2; update img2vid"):
+    with pytest.raises(StoreError, match="has version 99, this program supports 4; update img2vid"):
         store.jobs()
 
 
-def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file" / "home" / "img2vid.sqlite")
     with pytest.raises(StoreError, match="cannot be created"):
@@ -403,3 +427,22 @@ def test_a_closed_store_opens_again(store: Store) -> None:
     add(store)
     store.close()
     assert len(store.jobs()) == 1
+
+
+def test_a_database_that_is_deleted_while_it_is_open_is_created_again(store: Store) -> None:
+    add(store)
+    try:
+        store.path.unlink()
+    except PermissionError:
+        pytest.skip("Windows does not delete open files")
+    assert store.jobs() == []
+    add(store, "again")
+    assert names(Store(store.path).jobs()) == ["again"]
+
+
+def test_the_progress_of_a_very_long_run_can_be_stored(store: Store) -> None:
+    job = add(store)
+    store.start(job.id)
+    store.record_progress(job.id, ActiveJob(job, None, started=time.monotonic() - 4e9).progress(progress(1)))
+    found = store.progress(job.id)
+    assert found is not None and found.elapsed == 1e9

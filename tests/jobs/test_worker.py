@@ -18,12 +18,13 @@ import torch
 from job_client import CPU, PHOTO, small
 from PIL import Image
 
-from img2vid import inference, pipeline
+from img2vid import inference
 from img2vid.errors import Cancelled, OutOfMemory
-from img2vid.inference import EngineChoice, LoadedModel
+from img2vid.inference import LoadedModel
 from img2vid.jobs import worker
 from img2vid.jobs.worker import RenderRequest, RenderResult, Reporter, WorkerRuntime
-from img2vid.progress import Event
+from img2vid.options import LoadOptions
+from img2vid.progress import Event, Result
 from img2vid.versions import find_version
 
 Sent = list[dict[str, Any]]
@@ -69,7 +70,7 @@ def any_model(*arguments: Any) -> Any:
     return Model()
 
 
-def no_videos(*arguments: Any, **more: Any) -> Iterator[pipeline.Result]:
+def no_videos(*arguments: Any, **more: Any) -> Iterator[Result]:
     raise OutOfMemory("there is no more")
 
 
@@ -107,9 +108,9 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
     shutil.copy(random_checkpoint, checkpoint)
     row = {**find_version("svd_tiny").model_dump(exclude={"name"}), "checkpoint": str(checkpoint)}
     configs(json.dumps({"own": row}))
-    loads: list[EngineChoice] = []
+    loads: list[LoadOptions] = []
 
-    def load(version: Any, choice: EngineChoice, *more: Any) -> Any:
+    def load(version: Any, choice: LoadOptions, *more: Any) -> Any:
         loads.append(choice)
         return Model()
 
@@ -118,11 +119,11 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
     for choice in (CPU, CPU, resolved):
         runtime.load("own", choice, reporter)
     assert loads == [resolved]
-    runtime.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
+    runtime.load("own", LoadOptions(device="cpu", precision="bf16"), reporter)
     assert len(loads) == 2
     shutil.copy(random_checkpoint, checkpoint)
     os.utime(checkpoint, (1, 1))
-    runtime.load("own", EngineChoice(device="cpu", precision="bf16"), reporter)
+    runtime.load("own", LoadOptions(device="cpu", precision="bf16"), reporter)
     assert len(loads) == 3, "the file is another one now"
 
 
@@ -134,9 +135,9 @@ def test_advice_about_a_model_is_sent_with_its_status(reporter: Reporter, sent: 
 def test_another_number_of_threads_acts_at_once_and_loads_nothing(
     reporter: Reporter, one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads: list[EngineChoice] = []
+    loads: list[LoadOptions] = []
 
-    def load(version: Any, choice: EngineChoice, *more: Any) -> Any:
+    def load(version: Any, choice: LoadOptions, *more: Any) -> Any:
         loads.append(choice)
         return Model()
 
@@ -161,12 +162,12 @@ def test_with_room_for_two_models_the_one_that_was_used_longest_ago_goes(
     monkeypatch.setenv("IMG2VID_MODELS_IN_MEMORY", "2")
     loads: list[str] = []
 
-    def load(version: Any, choice: EngineChoice, *more: Any) -> Any:
+    def load(version: Any, choice: LoadOptions, *more: Any) -> Any:
         loads.append(f"{version.name} {choice.precision}")
         return Model()
 
     runtime = WorkerRuntime(load)
-    bf16 = EngineChoice(device="cpu", precision="bf16")
+    bf16 = LoadOptions(device="cpu", precision="bf16")
     for version, choice in (
         ("svd_tiny", CPU),
         ("svd_tiny_xt", CPU),
@@ -205,7 +206,7 @@ def test_on_a_switch_the_old_model_hands_over_its_parts_and_goes(reporter: Repor
     spares: list[Any] = []
     loaded: list[weakref.ref[Model]] = []
 
-    def load(version: Any, choice: EngineChoice, report: Any, spare: Any) -> Any:
+    def load(version: Any, choice: LoadOptions, report: Any, spare: Any) -> Any:
         gc.collect()
         assert [model() for model in loaded] == [None] * len(loaded)
         spares.append(spare)
@@ -224,7 +225,7 @@ def test_on_a_switch_the_old_model_hands_over_its_parts_and_goes(reporter: Repor
 def test_where_the_new_model_does_not_fit_beside_the_parts_they_go_too(reporter: Reporter) -> None:
     spares: list[Any] = []
 
-    def load(version: Any, choice: EngineChoice, report: Any, spare: Any) -> Any:
+    def load(version: Any, choice: LoadOptions, report: Any, spare: Any) -> Any:
         spares.append(spare)
         if spare:
             raise OutOfMemory("memory ran out")
@@ -237,7 +238,7 @@ def test_where_the_new_model_does_not_fit_beside_the_parts_they_go_too(reporter:
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1", "17", "1.5"])
-def test_a_number_of_models_that_is_none_is_told(
+def test_an_invalid_number_of_models_is_reported(
     reporter: Reporter, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("IMG2VID_MODELS_IN_MEMORY", text)
@@ -245,7 +246,7 @@ def test_a_number_of_models_that_is_none_is_told(
     assert outcome.error == f"IMG2VID_MODELS_IN_MEMORY must be a whole number from 1 to 16, got '{text}'"
 
 
-def test_a_model_that_does_not_load_is_told_and_the_next_one_loads(reporter: Reporter, sent: Sent) -> None:
+def test_a_model_that_does_not_load_is_reported_and_the_next_one_loads(reporter: Reporter, sent: Sent) -> None:
     def load(version: Any, *arguments: Any) -> Any:
         if version.name == "svd_tiny":
             raise OutOfMemory("memory ran out")
@@ -280,15 +281,17 @@ def test_a_video_comes_back_as_bytes_and_nothing_stays(reporter: Reporter, sent:
     outcome = WorkerRuntime().make(request(), reporter, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
     assert sorted(outcome.files) == [".json", ".mp4", ".png"]
-    assert (outcome.stem, outcome.seed, outcome.error) == ("photo_svd_tiny_seed23", 23, "")
+    assert outcome.error == ""
+    assert outcome.made is not None
+    assert (outcome.made.video.stem, outcome.made.seed) == ("photo_svd_tiny_seed23", 23)
     assert outcome.stages.keys() == {"load", "condition", "sample", "decode", "write"}
-    assert outcome.seconds >= outcome.stages["sample"] > 0
-    stages = list(dict.fromkeys(event["stage"] for event in sent if event["kind"] == "progress"))
+    assert outcome.made.seconds >= outcome.stages["sample"] > 0
+    stages = list(dict.fromkeys(event["event"]["stage"] for event in sent if event["kind"] == "progress"))
     assert stages == ["load", "condition", "sample", "decode", "write"]
 
 
 def test_errors_are_outcomes(reporter: Reporter) -> None:
-    def mistake(*arguments: Any, **more: Any) -> Iterator[pipeline.Result]:
+    def mistake(*arguments: Any, **more: Any) -> Iterator[Result]:
         raise ZeroDivisionError("one by nothing")
 
     known = WorkerRuntime(any_model, no_videos).make(request(), reporter)
@@ -353,12 +356,12 @@ def test_events_of_a_fast_stage_are_thinned_out_but_not_its_ends(
         now[0] += worker.EVENT_EVERY / 10
     reporter(Event("decode", 0, 3, 0.0))
     reporter(Event("decode", 0, 3, 0.0, notice="once more"))
-    steps = [(event["stage"], event["step"]) for event in sent]
+    steps = [(event["event"]["stage"], event["event"]["step"]) for event in sent]
     assert steps[0] == ("sample", 0)
     assert ("sample", 100) in steps
     assert len(steps) < 16
     assert steps[-2:] == [("decode", 0), ("decode", 0)]
-    assert sent[-1]["notice"] == "once more"
+    assert sent[-1]["event"]["notice"] == "once more"
 
 
 def test_previews_are_small_animations_and_come_not_too_often(
@@ -369,9 +372,9 @@ def test_previews_are_small_animations_and_come_not_too_often(
     rise = np.linspace(0, 255, 5 * 12 * 20 * 3).astype(np.uint8)
     frames = rise.reshape(3, 5, 12, 20).transpose(1, 2, 3, 0).copy()
     for step in range(3):
-        reporter(Event("sample", step, 25, 0.0, preview=frames))
+        reporter(Event("sample", step, 25, 0.0, frames=frames))
         now[0] += worker.PREVIEW_EVERY * 0.6
-    shown = [event["preview"] for event in sent]
+    shown = [event["event"]["preview"] for event in sent]
     assert [bool(preview) for preview in shown] == [True, False, True]
     with Image.open(io.BytesIO(shown[0])) as image:
         assert (image.format, image.size, getattr(image, "n_frames", 1)) == ("GIF", (20, 12), 5)
@@ -391,10 +394,10 @@ def test_previews_that_take_long_come_seldom(reporter: Reporter, sent: Sent, mon
     monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(worker, "preview_gif", slow)
     for step in range(60):
-        reporter(Event("sample", step, 100, 0.0, preview=np.zeros((1, 2, 2, 3), np.uint8)))
+        reporter(Event("sample", step, 100, 0.0, frames=np.zeros((1, 2, 2, 3), np.uint8)))
         now[0] += 1.0
     assert len(sent) == 60
-    assert [bool(event["preview"]) for event in sent].count(True) == 3
+    assert [bool(event["event"]["preview"]) for event in sent].count(True) == 3
 
 
 def test_events_hold_nothing_that_dask_cannot_send(reporter: Reporter, sent: Sent) -> None:

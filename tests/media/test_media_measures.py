@@ -53,7 +53,7 @@ def test_psnr_of_an_even_difference(step: int, decibels: float) -> None:
     assert psnr(flat(step)[0], flat(0)[0]) == pytest.approx(decibels, abs=1e-4)
 
 
-def test_differences_are_told_frame_by_frame_and_do_not_wrap_around() -> None:
+def test_differences_are_per_frame_and_do_not_wrap_around() -> None:
     """As bytes, 3 - 5 is 254."""
     assert absolute_difference(flat(3, 10, 255), flat(5, 10, 0)).tolist() == [2, 0, 255]
     half = flat(0)
@@ -115,11 +115,11 @@ def test_sharpness_of_a_chessboard() -> None:
     assert sharpness(np.concatenate([board(100, 110), board(0, 0)])) == pytest.approx([1600, 0])
 
 
-def test_grey_weighs_the_colours_as_the_eye_does() -> None:
+def test_gray_weighs_the_colors_as_the_eye_does() -> None:
     for channel, weight in enumerate((0.299, 0.587, 0.114)):
-        coloured = np.zeros_like(board(0, 100))
-        coloured[..., channel] = board(0, 100)[..., channel]
-        assert sharpness(coloured) == pytest.approx([(400 * weight) ** 2])
+        colored = np.zeros_like(board(0, 100))
+        colored[..., channel] = board(0, 100)[..., channel]
+        assert sharpness(colored) == pytest.approx([(400 * weight) ** 2])
 
 
 def test_frames_too_small_for_a_laplacian_have_no_sharpness() -> None:
@@ -142,8 +142,8 @@ def texture(height: int, width: int, seed: int = 0) -> Clip:
     """Return one frame of soft spots, (H, W, 3), with unique neighborhoods."""
     spots = np.random.default_rng(seed).normal(size=(height // 4, width // 4))
     image = Image.fromarray(spots.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
-    grey = np.clip(128 + 45 * np.asarray(image), 0, 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    gray = np.clip(128 + 45 * np.asarray(image), 0, 255).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def shifted(dx: float, dy: float, frames: int = 4, height: int = 96, width: int = 160) -> Clip:
@@ -176,7 +176,7 @@ def test_motion_follows_a_clip_that_speeds_up() -> None:
     assert lengths == pytest.approx([1, 5], rel=0.05)
 
 
-def test_motion_of_what_has_no_room_or_no_time_is_none() -> None:
+def test_motion_of_tiny_or_single_frames_is_undefined() -> None:
     assert motion(flat(1)).tolist() == []
     assert motion(flat(1, 200, 1, height=11, width=300)).tolist() == [0, 0]
     assert motion(flat(0, 0, height=12, width=12)).tolist() == [0]
@@ -214,12 +214,12 @@ def test_structure_needs_frames_of_one_size_and_room_for_a_window() -> None:
         ssim(flat(1, height=10, width=16)[0], flat(1, height=10, width=16)[0])
 
 
-def test_contrast_is_the_spread_of_grey() -> None:
+def test_contrast_is_the_spread_of_gray() -> None:
     clip = np.concatenate([board(100, 110), board(0, 255), flat(7, height=8, width=8)])
     assert contrast(clip) == pytest.approx([5, 127.5, 0])
 
 
-def test_flicker_is_told_place_by_place() -> None:
+def test_flicker_is_measured_per_position() -> None:
     assert flicker_along(flat(10, 20, 30, 20, 30)).tolist() == [0, 20, 20]
     assert flicker(flat(10, 20, 30, 20, 30)) == pytest.approx(40 / 3)
     assert flicker_along(flat(1, 2)).tolist() == []
@@ -231,7 +231,7 @@ def test_drift_of_an_even_change_is_that_change(mean: float, change: float, coun
     assert drift(series.tolist()) == pytest.approx(change, abs=1e-9)
 
 
-def test_drift_of_what_does_not_change_or_cannot_is_none() -> None:
+def test_drift_of_constant_or_short_clips_is_undefined() -> None:
     assert [drift(values) for values in ([], [3.0], [2.0, 2.0, 2.0], [0.0, 0.0], [1.0, 5.0, 1.0])] == [0, 0, 0, 0, 0]
 
 

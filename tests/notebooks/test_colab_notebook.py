@@ -29,8 +29,8 @@ from img2vid.media.videos import read_frames
 NOTEBOOK = paths.PROJECT / "notebooks" / "img2vid_colab.ipynb"
 SMALL = "--height 64 --width 64 --num-frames 3 --num-steps 2 --device cpu"
 REPOSITORY = "https://example.org/img2vid.git"
-STARTING = ("server.port", "server.headless")
-"""Dashboard options that any start may use; the others are for Colab's proxy."""
+STARTING = ("STREAMLIT_SERVER_HEADLESS",)
+"""Variables that any start may set; the others are for Colab's proxy."""
 COPIED = ("img2vid", "assets", "configs", "requirements", ".streamlit")
 
 
@@ -191,26 +191,26 @@ def test_the_page_in_docs_lists_the_cells_and_the_options_of_the_dashboard() -> 
     page = (paths.PROJECT / "docs" / "colab.md").read_text(encoding="utf-8")
     titles = [source.partition("\n")[0].removeprefix("# @title ") for source in cells()]
     assert re.findall(r"^\* \*\*(\d\. [\w ]+)\*\*", page, re.MULTILINE) == titles
-    set_there = {name for name in re.findall(r'"(server\.\w+)":', cells()[4]) if name not in STARTING}
-    assert {*re.findall(r"`--(server\.\w+)`", page)} == set_there
+    set_there = {name for name in re.findall(r'"(STREAMLIT_\w+)":', cells()[4]) if name not in STARTING}
+    assert {*re.findall(r"`(STREAMLIT_\w+)`", page)} == set_there
 
 
 # The cells
 
 
 def test_without_an_address_the_first_cell_says_what_to_write(colab: Colab) -> None:
-    with pytest.raises(SystemExit, match=r"REPOSITORY is empty: write the address .* and run this cell again\."):
+    with pytest.raises(SystemExit, match=r"REPOSITORY is empty: enter the address .* and run this cell again\."):
         colab.run(1)
     assert colab.commands == []
 
 
-def test_an_address_that_cannot_be_cloned_is_told(colab: Colab) -> None:
+def test_an_address_that_cannot_be_cloned_is_reported(colab: Colab) -> None:
     colab.failing = "git clone"
     with pytest.raises(SystemExit, match=r"^https://example\.org/img2vid\.git could not be cloned"):
         colab.run(1, REPOSITORY=REPOSITORY)
 
 
-def test_packages_that_cannot_be_installed_are_told(colab: Colab) -> None:
+def test_packages_that_cannot_be_installed_are_reported(colab: Colab) -> None:
     colab.failing = "pip install"
     with pytest.raises(SystemExit, match="The packages could not be installed"):
         colab.run(1, REPOSITORY=REPOSITORY)
@@ -246,7 +246,7 @@ def test_drive_is_mounted_only_where_it_is_wanted(colab: Colab, capsys: pytest.C
     colab.run(3, SAVE_TO_DRIVE=True)
     assert colab.mounted == [f"{colab.content.as_posix()}/drive"]
     assert colab.memory["VIDEOS"] == colab.content / "drive" / "MyDrive" / "img2vid"
-    assert f"write {colab.memory['VIDEOS']} into Save path" in capsys.readouterr().out
+    assert f"set Save path to {colab.memory['VIDEOS']}." in capsys.readouterr().out
 
 
 def test_a_full_model_is_downloaded_and_a_small_one_is_not(colab: Colab) -> None:
@@ -310,7 +310,7 @@ def upload(port: int, host: str) -> int:
     return status
 
 
-def test_the_dashboard_answers_to_colabs_proxy_and_to_nobody_else(
+def test_the_dashboard_answers_only_colabs_proxy(
     colab: Colab, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started(colab)
@@ -330,7 +330,7 @@ def test_the_dashboard_answers_to_colabs_proxy_and_to_nobody_else(
     assert machine.check_port(str(free_port), True).found == f"A dashboard is running at http://localhost:{free_port}."
 
 
-def test_a_dashboard_that_does_not_start_is_told_with_its_own_words(colab: Colab, free_port: int) -> None:
+def test_a_dashboard_that_does_not_start_is_reported_with_its_output(colab: Colab, free_port: int) -> None:
     started(colab)
     (colab.content / "img2vid" / "streamlit_app.py").unlink()
     with pytest.raises(
@@ -353,6 +353,6 @@ def test_a_picture_that_cannot_be_used_ends_the_last_cell_with_a_sentence(colab:
     started(colab)
     colab.run(3)
     colab.run(4)
-    with pytest.raises(SystemExit, match="No video was made; the reason stands above"):
+    with pytest.raises(SystemExit, match="No video was made; see the error above"):
         colab.run(6, PICTURE="assets/nothing.jpg")
     assert colab.shown == []

@@ -32,7 +32,7 @@ def first_start(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> tuple
     project = make_project(tmp_path_factory.mktemp("first start") / "img2vid", wheels)
     pipes = {"env": project.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(project.command("--setup-only"), **pipes) for _ in range(2)]
-    said = [process.communicate(timeout=240) for process in both]
+    said = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert [out for out, _ in said] == ["", ""]
     return project, [err for _, err in said]

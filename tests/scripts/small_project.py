@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+BIN = Path(sys.executable).parent
+"""Folder with uv."""
 PROGRAM = """
 import json, os, sys
 print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "prefix": sys.prefix}))
@@ -43,7 +45,8 @@ class Project:
     def __post_init__(self) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
         own = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), "PIP_CONFIG_FILE": os.devnull}
-        self.environment = {**kept, **own}
+        tools = {"UV_CACHE_DIR": str(self.wheels.parent / "uv"), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        self.environment = {**kept, **own, **tools}
 
     @property
     def venv(self) -> Path:
@@ -65,7 +68,7 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         command = self.command(*arguments, script=script)
         return subprocess.run(
-            command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=400, check=False
         )
 
     def require(self, *lines: str, lock: tuple[str, ...] = (), file: str = "runtime.txt") -> None:
@@ -83,11 +86,12 @@ def make_project(folder: Path, wheels: Path) -> Project:
     shutil.copytree(SCRIPTS, folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "requirements").mkdir()
     (folder / "img2vid").mkdir()
-    (folder / "img2vid" / "__init__.py").touch()
-    shutil.copy(SCRIPTS.parent / "img2vid" / "hardware.py", folder / "img2vid")
+    for name in ("__init__.py", "hardware.py", "windows.py"):
+        shutil.copy(SCRIPTS.parent / "img2vid" / name, folder / "img2vid")
     (folder / "img2vid" / "__main__.py").write_text(PROGRAM, encoding="utf-8")
     project = Project(folder, wheels)
     project.require("lamp>=1", lock=("lamp==1.1", "bulb==1.1"))
-    for name in ("watermark.txt", "dev.txt", "train.txt"):
+    for name in ("watermark.txt", "dev.txt", "train.txt", "text.txt", "api.txt"):
         project.require("# nothing", file=name)
+    project.require("uv", file="uv.txt")
     return project

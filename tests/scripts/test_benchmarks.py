@@ -3,6 +3,8 @@
 import argparse
 import json
 import math
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks import presets
 from benchmarks.__main__ import NAMES
 from benchmarks.approximations import (
     COLUMNS,
@@ -30,7 +33,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from img2vid import paths
-from img2vid.inference import EngineChoice
+from img2vid.errors import BadInput
+from img2vid.options import LoadOptions
 from img2vid.settings import approximated
 from img2vid.versions import find_version
 
@@ -74,8 +78,9 @@ def test_a_variant_may_be_compared_with_another_video_than_the_exact_one() -> No
     def make(changed: Mapping[str, Any]) -> Made:
         return Made(flat(*[changed.get("level", 0)] * 3), 1.0)
 
-    (row,) = rows(make, [Variant("a", {"level": 30})], against={"level": 40})
+    (row,) = rows(make, [Variant("a", {"level": 30})], against=[{"level": 40}, {"level": 55}])
     assert (row["difference"], row["time"]) == (10, 1)
+    assert row["psnr_euler"] == pytest.approx(20 * math.log10(255 / 25))
 
 
 def test_the_table_ends_with_the_means_of_all_pictures_and_the_worst_frame_of_all(
@@ -85,10 +90,10 @@ def test_the_table_ends_with_the_means_of_all_pictures_and_the_worst_frame_of_al
     together = averages([row, {**row, "psnr": 3.0, "worst_frame": 5.0}, {**row, "variant": "b"}])
     report(COLUMNS, together, argparse.Namespace(json=tmp_path / "found.json"))
     assert capsys.readouterr().out.splitlines() == [
-        "| picture | variant | time | psnr | difference | worst frame | motion | flicker | sharpness |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| all | a | 1.00 | 2.0 | 1.00 | 5.00 | 1.00 | 1.00 | 1.00 |",
-        "| all | b | 1.00 | 1.0 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |",
+        "| picture | variant | time | psnr | difference | worst frame | motion | flicker | sharpness | psnr euler |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| all | a | 1.00 | 2.0 | 1.00 | 5.00 | 1.00 | 1.00 | 1.00 | 1.0 |",
+        "| all | b | 1.00 | 1.0 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 | 1.0 |",
     ]
     written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert [(one["variant"], one["psnr"], one["worst_frame"]) for one in written["rows"]] == [("a", 2, 5), ("b", 1, 1)]
@@ -105,20 +110,43 @@ def test_the_exact_video_has_no_approximation_and_every_variant_has_settings_of_
 def test_samplers_are_compared_with_equal_numbers_of_steps() -> None:
     version = find_version("svd_tiny")
     steps = [version.settings(variant.changed) for variant in samplers(25)]
-    assert [one.num_steps for one in steps] == [25, 15, 10] * 2
+    assert [one.num_steps for one in steps] == [25, 15, 10] * 6
     assert steps[0] == version.settings({})
-    assert version.settings(converged(25)).sampler == "HeunEDMSampler"
+    heun, euler = (version.settings(changed) for changed in converged(25))
+    assert (heun.sampler, heun.num_steps, euler.sampler, euler.num_steps) == (
+        "HeunEDMSampler",
+        50,
+        "EulerEDMSampler",
+        100,
+    )
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_model_is_measured() -> None:
-    maker = Maker(find_version("svd_tiny"), EngineChoice(device="cpu"), SMALL)
+    maker = Maker(find_version("svd_tiny"), LoadOptions(device="cpu"), SMALL)
     picture = Image.effect_noise((80, 80), 60).convert("RGB")
     chosen = [Variant("the same", {}), Variant("block cache 5", {"block_cache": 5})]
     same, approximate = rows(lambda changed: maker.make(picture, changed), chosen)
     assert same["psnr"] == math.inf
     assert 10 < approximate["psnr"] < 80
     assert maker.num_steps == SMALL["num_steps"]
+
+
+def test_the_readme_has_the_operations_of_the_presets() -> None:
+    readme = (paths.PROJECT / "README.md").read_text(encoding="utf-8")
+    found = list(presets.measure(argparse.Namespace(version="svd_xt", tflops=50.0)))
+    assert [row["preset"] for row in found] == ["Reference", "Fast", "Draft", "svd_xt_animatelcm"]
+    for row in found:
+        figures = (
+            f"| {row['frames']} | {row['steps']} | {row['tflop']:.0f} | {row['share']:.2f} | {row['seconds']:.0f} |"
+        )
+        assert re.search(rf"\| \W*{row['preset']}.* {re.escape(figures[2:])}", readme), row
+
+
+def test_presets_of_a_version_without_known_operations_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "work_of", lambda settings: None)
+    with pytest.raises(BadInput, match=r"^configs/operations\.yaml has no row for svd; choose another version$"):
+        list(presets.measure(argparse.Namespace(version="svd", tflops=50.0)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,7 +158,8 @@ def test_every_benchmark_is_named_in_the_documentation(name: str) -> None:
 def test_the_folder_is_a_program_that_prints_and_writes_a_table(tmp_path: Path) -> None:
     script = paths.PROJECT / "scripts" / "benchmarks"
     command = [sys.executable, script, "memory", "--versions", "svd_tiny", "--json", tmp_path / "memory.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    surroundings = {**os.environ, "PYTHONPATH": str(paths.PROJECT)}  # other environments have no img2vid.pth
+    done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=True)
     head, _, *rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
     assert head == "| model | memory | decoding | condition | sample | decode | card |"
     assert len(rows) == len(json.loads((tmp_path / "memory.json").read_text(encoding="utf-8"))["rows"]) == 6

@@ -8,13 +8,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from img2vid import NEWEST, OLDEST, SUPPORTED
+
 FOLDER = Path(__file__).resolve().parents[2] / "requirements"
 MACHINES = {
     "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macos": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
     "windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
 }
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PYTHONS = [f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
 
 
 def read(name: str) -> list[Requirement]:
@@ -31,7 +33,7 @@ def test_the_lock_holds_one_fitting_version_of_each_requirement(machine: str, py
             (only,) = pin.specifier
             assert only.operator == "=="
             pins.setdefault(canonicalize_name(pin.name), []).append(only.version)
-    for name in ("runtime.txt", "watermark.txt", "dev.txt", "train.txt"):
+    for name in ("runtime.txt", "watermark.txt", "dev.txt", "train.txt", "text.txt", "api.txt"):
         for wanted in read(name):
             (version,) = pins[canonicalize_name(wanted.name)]
             assert wanted.specifier.contains(version), f"{wanted} is not met by the locked {version}"
@@ -41,3 +43,18 @@ def test_the_lock_names_no_special_build_and_no_place():
     text = (FOLDER / "lock.txt").read_text(encoding="utf-8")
     assert "opencv-python==" not in text
     assert not re.search(r"\+[a-z]|://|--\w*index|--find-links|file:", text)
+
+
+def test_every_place_names_the_supported_pythons():
+    oldest, newest = (".".join(map(str, version)) for version in (OLDEST, NEWEST))
+    project = FOLDER.parent
+    places = {
+        "pyproject.toml": (f'requires-python = ">={oldest}"', f'pythonVersion = "{oldest}"'),
+        ".github/workflows/tests.yml": (f'python: ["{oldest}", "{newest}"]',),
+        "README.md": (f"Python {SUPPORTED}.",),
+        "docs/doctor.md": (f"version {SUPPORTED}, 64-bit",),
+        "docs/windows.md": (f"Python {SUPPORTED}, 64-bit",),
+    }
+    for name, texts in places.items():
+        text = (project / name).read_text(encoding="utf-8")
+        assert all(words in text for words in texts), name

@@ -3,24 +3,29 @@
 import ast
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from processes import IN_OWN_GROUP, interrupt
 from small_project import SCRIPTS, Project
 
-PAGE = "import json, sys; print(json.dumps(sys.argv[1:]))"
+from img2vid import SUPPORTED
+
 SLEEPER = """
 import signal, sys, time
 def stop(*_):
     print("stopped by Ctrl-C", flush=True)
     sys.exit(42)
-signal.signal(signal.SIGINT, stop)
+signal.signal(getattr(signal, "SIGBREAK", signal.SIGINT), stop)
+if hasattr(signal, "pthread_sigmask"):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 print("running", flush=True)
-time.sleep(60)
+for _ in range(600):  # on Windows, SIGBREAK does not end a sleep
+    time.sleep(0.1)
 """
 
 
@@ -54,11 +59,23 @@ def test_a_second_start_installs_nothing_and_is_quick(project: Project):
 
 
 def test_without_arguments_the_dashboard_is_started(project: Project, tmp_path: Path):
-    page = project.folder / "streamlit_app.py"
-    page.touch()
-    (project.folder / "streamlit.py").write_text(PAGE, encoding="utf-8")
-    done = project.start(cwd=tmp_path)
-    assert json.loads(done.stdout) == ["run", str(page)]
+    assert json.loads(project.start(cwd=tmp_path).stdout)["arguments"] == ["dashboard"]
+
+
+def test_an_extra_is_installed_on_request_and_kept_from_then_on(project: Project, tmp_path: Path):
+    project.require("cable", file="text.txt", lock=("lamp==1.1", "bulb==1.1", "cable==1.0"))
+    assert not list(project.packages.glob("cable*"))
+    done = project.start("--with", "text", "imagine", "a dog", cwd=tmp_path)
+    assert json.loads(done.stdout)["arguments"] == ["imagine", "a dog"]
+    assert project.version_of("cable") == "1.0"
+    shutil.rmtree(next(project.packages.glob("cable-*.dist-info")))
+    assert project.start("--setup-only").returncode == 0
+    assert list(project.packages.glob("cable-*.dist-info"))
+
+
+def test_an_unknown_extra_is_refused(project: Project):
+    done = project.start("--setup-only", "--with=sound")
+    assert (done.returncode, done.stderr) == (1, "--with takes text, api, got 'sound'.\n")
 
 
 def test_help_is_shown_without_a_set_up(new_project: Project):
@@ -68,20 +85,20 @@ def test_help_is_shown_without_a_set_up(new_project: Project):
     assert not new_project.venv.exists()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_ctrl_c_reaches_the_program(project: Project):
     (project.folder / "img2vid" / "__main__.py").write_text(SLEEPER, encoding="utf-8")
-    with subprocess.Popen(project.command("sample"), stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(project.command("sample"), **pipes, **IN_OWN_GROUP) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
-        process.send_signal(signal.SIGINT)
+        interrupt(process)
         assert process.stdout.read() == "stopped by Ctrl-C\n"
     assert process.returncode == 42
 
 
-@pytest.mark.parametrize("version", [(3, 9, 18), (3, 14, 0)])
+@pytest.mark.parametrize("version", [(3, 9, 18), (3, 15, 0)])
 @pytest.mark.parametrize("script", ["run.py", "test.py"])
-def test_an_unsupported_python_is_told_which_would_do(new_project: Project, script: str, version: tuple[int, ...]):
+def test_an_unsupported_python_is_refused(new_project: Project, script: str, version: tuple[int, ...]):
     path = new_project.folder / "scripts" / script
     program = f"import runpy, sys; sys.version_info = {version}; sys.path.insert(0, {str(path.parent)!r}); " + (
         f"sys.argv = [{str(path)!r}]; runpy.run_path({str(path)!r}, run_name='__main__')"
@@ -90,7 +107,7 @@ def test_an_unsupported_python_is_told_which_would_do(new_project: Project, scri
     assert done.returncode == 1
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
-    assert "Python 3.10 to 3.13" in done.stderr
+    assert f"Python {SUPPORTED}" in done.stderr
     assert ".".join(map(str, version)) in done.stderr
     assert not new_project.venv.exists()
 

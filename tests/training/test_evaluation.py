@@ -18,7 +18,7 @@ def test_the_numbers_of_a_picture_are_complete_and_the_sheet_shows_it() -> None:
     row = evaluation.row("rocket")
     assert set(TARGETS) - set(row) == {"seconds_from_start_to_file", "megabytes"}
     assert row["round_trip_psnr"] > 20
-    assert -1 <= row["likeness_of_seeds"] <= 1
+    assert -1 <= row["similarity_of_seeds"] <= 1
     settings = evaluation.settings
     assert len(evaluation.videos["rocket"]) == 4
     sheet = np.asarray(evaluation.sheet())

@@ -10,8 +10,8 @@ def texture(height: int = 64, width: int = 96) -> NDArray[np.uint8]:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:height, 0:width]
     waves = sum(np.sin(x * a + y * b + c) for a, b, c in rng.uniform(-0.5, 0.5, (6, 3)) * [1, 1, 6])
-    grey = np.clip(127 + 25 * np.asarray(waves), 0, 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    gray = np.clip(127 + 25 * np.asarray(waves), 0, 255).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def moving(pixels: int, count: int = 4) -> NDArray[np.uint8]:
@@ -29,9 +29,9 @@ def test_flow_is_the_shift_in_pixels() -> None:
     assert measures.mean_flow(moving(2)) == pytest.approx(2, rel=0.15)
 
 
-def test_likeness_tells_the_same_motion_from_the_opposite() -> None:
-    assert measures.likeness(moving(2), moving(2)) == pytest.approx(1)
-    assert measures.likeness(moving(2), moving(-2)) < -0.8
+def test_similarity_separates_equal_from_opposite_motion() -> None:
+    assert measures.motion_similarity(moving(2), moving(2)) == pytest.approx(1)
+    assert measures.motion_similarity(moving(2), moving(-2)) < -0.8
 
 
 def test_contrast_sees_one_flat_frame() -> None:

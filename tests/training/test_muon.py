@@ -27,12 +27,12 @@ def test_it_finds_the_least_squares() -> None:
     generator = torch.Generator().manual_seed(2)
     target = torch.randn(4, 6, generator=generator)
     weight, untouched = nn.Parameter(torch.zeros(4, 6)), nn.Parameter(torch.ones(3, 3))
-    optimiser = Muon([weight, untouched], lr=0.1)
+    optimizer = Muon([weight, untouched], lr=0.1)
     for step in range(300):
-        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
         x = torch.randn(6, 32, generator=generator)
         weight.grad = None
         ((weight - target) @ x).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
     torch.testing.assert_close(weight.detach(), target, atol=0.05, rtol=0)
     assert torch.equal(untouched.detach(), torch.ones(3, 3))

@@ -14,6 +14,7 @@ from training.training import WARM_STEPS, Average, Stage, psnr
 from img2vid import paths
 from img2vid.engine import load_engine
 from img2vid.engine.config import load_config
+from img2vid.options import LoadOptions
 
 CONFIG = paths.CONFIGS / "svd_tiny.yaml"
 
@@ -64,7 +65,7 @@ def test_the_learning_rate_rises_and_falls_to_its_share(tmp_path: Path) -> None:
     assert rates[2000] == pytest.approx(0.5)
 
 
-def test_inner_weights_have_an_optimiser_of_their_own_and_are_taken_up_again(tmp_path: Path) -> None:
+def test_inner_weights_have_an_optimizer_of_their_own_and_are_taken_up_again(tmp_path: Path) -> None:
     def stage_of_two() -> tuple[nn.Module, Stage]:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
@@ -85,8 +86,8 @@ def test_inner_weights_have_an_optimiser_of_their_own_and_are_taken_up_again(tmp
     again, resumed = stage_of_two()
     assert resumed.step == 4
     weight = again.get_parameter("0.weight")
-    kept = resumed.optimisers[1].state[weight]["average"]
-    torch.testing.assert_close(kept, stage.optimisers[1].state[model.get_parameter("0.weight")]["average"])
+    kept = resumed.optimizers[1].state[weight]["average"]
+    torch.testing.assert_close(kept, stage.optimizers[1].state[model.get_parameter("0.weight")]["average"])
     train(again, resumed)
     assert resumed.step == 8
     assert not torch.equal(weight, model.get_parameter("0.weight"))
@@ -118,7 +119,7 @@ def test_the_average_follows_the_weights_slowly() -> None:
     assert float(average.values["w"]) == pytest.approx(1 - 0.9**10)
 
 
-def test_a_fresh_autoencoder_already_passes_colours_and_brightness() -> None:
+def test_a_fresh_autoencoder_already_passes_colors_and_brightness() -> None:
     torch.manual_seed(0)
     model = build_picture_autoencoder(load_config(CONFIG))
     start_linear(model)
@@ -158,7 +159,7 @@ def test_no_picture_is_both_trained_on_and_kept_apart_or_shown_as_an_example() -
 def test_an_export_is_what_the_engine_loads(tmp_path: Path) -> None:
     training = Training(CONFIG, tmp_path, Recipe())
     training.export(tmp_path / "svd_tiny.safetensors")
-    engine = load_engine(CONFIG, tmp_path / "svd_tiny.safetensors")
+    engine = load_engine(CONFIG, tmp_path / "svd_tiny.safetensors", LoadOptions(device="cpu"))
     assert engine.latent_channels == 8
     assert (tmp_path / "svd_tiny.safetensors").stat().st_size < 20_000_000
 
@@ -166,7 +167,7 @@ def test_an_export_is_what_the_engine_loads(tmp_path: Path) -> None:
 def test_pictures_are_turned_into_numbers_from_minus_1_to_1() -> None:
     from training.pictures import to_tensor
 
-    colours = to_tensor(Image.new("RGB", (2, 3), (255, 0, 127)))
-    assert colours.shape == (3, 3, 2)
-    assert colours[0].unique().tolist() == [1.0]
-    assert colours[1].unique().tolist() == [-1.0]
+    colors = to_tensor(Image.new("RGB", (2, 3), (255, 0, 127)))
+    assert colors.shape == (3, 3, 2)
+    assert colors[0].unique().tolist() == [1.0]
+    assert colors[1].unique().tolist() == [-1.0]

@@ -64,7 +64,7 @@ def test_noise_levels_are_log_normal() -> None:
     assert bool(noise_levels([0.0, 1.0]).isfinite().all())
 
 
-def test_inner_weights_are_told_apart_by_name_and_shape() -> None:
+def test_inner_weights_are_found_by_name_and_shape() -> None:
     matrix, vector = torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))
     assert is_inner("network.input_blocks.1.0.time_stack.in_layers.2.weight", matrix)
     assert is_inner("network.middle_block.1.transformer_blocks.0.attn1.to_q.weight", matrix)

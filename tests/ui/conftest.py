@@ -45,7 +45,7 @@ def open_page(service: FakeService) -> Open:
     """Return a function that opens a new tab, or an earlier one by its name."""
 
     def open_one(tab: str | None = None) -> AppTest:
-        page = AppTest.from_file(str(paths.PROJECT / "streamlit_app.py"), default_timeout=30)
+        page = AppTest.from_file(str(paths.PROJECT / "streamlit_app.py"), default_timeout=120)
         if tab is not None:
             page.query_params["tab"] = tab
         page.run()

@@ -1,21 +1,20 @@
 """The Compare page: columns and their differences, Run, and the clips, also after a reload."""
 
-import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from driving import PHOTO, bars, caption, drop, markdown, said, tab_of
+from driving import PHOTO, bars, caption, drop, markdown, measured, open_at, press, said, tab_of
 from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
 from img2vid.gallery.entries import Entries
 from img2vid.gallery.studies import Studies
 from img2vid.jobs.job import Job, State
-from img2vid.media.videos import read_frames, read_metadata
-from img2vid.ui.compare.clips import csv_of
-from img2vid.ui.shared.composites import composite_of
+from img2vid.media.videos import read_metadata
+from img2vid.ui.compare.state import comparison
+from img2vid.ui.studies import clips
+from img2vid.ui.studies.study import sheet_of
 
 
 def page_of_compare() -> None:
@@ -25,48 +24,15 @@ def page_of_compare() -> None:
     compare()
 
 
-Open = Callable[..., AppTest]
-
-
 @pytest.fixture
-def open_compare(service: FakeService) -> Open:
-    def open_one(tab: str | None = None) -> AppTest:
-        page = AppTest.from_function(page_of_compare, default_timeout=30)
-        if tab is not None:
-            page.query_params["tab"] = tab
-        page.run()
-        assert not page.exception
-        return page
-
-    return open_one
-
-
-@pytest.fixture
-def page(open_compare: Open) -> AppTest:
-    return drop(open_compare(), PHOTO)
-
-
-def press(page: AppTest, key: str) -> AppTest:
-    page.button(key=key).click().run()
-    assert not page.exception and not page.error, (page.exception, said(page.error))
-    return page
+def page(service: FakeService) -> AppTest:
+    return drop(open_at(page_of_compare), PHOTO)
 
 
 def ran(page: AppTest, service: FakeService) -> list[Job]:
     """Press Run and return the jobs in column order."""
     press(page, "compare_start")
     return service.store.queue()
-
-
-def measured(page: AppTest, service: FakeService) -> AppTest:
-    """Wait until all videos on the page are measured."""
-    page.run()
-    deadline = time.monotonic() + 60
-    while not all(entry.measurement for entry in Entries(service.store).find()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-        page.run()  # requests what no running measurement includes
-    return page.run()
 
 
 def columns_of(page: AppTest, name: str) -> list[Any]:
@@ -83,8 +49,9 @@ def differences(page: AppTest) -> str:
     return markdown(page).replace(":primary-badge", "")
 
 
-def test_the_page_starts_with_two_columns_and_lists_their_differences(open_compare: Open) -> None:
-    page = open_compare()
+@pytest.mark.usefixtures("service")
+def test_the_page_starts_with_two_columns_and_lists_their_differences() -> None:
+    page = open_at(page_of_compare)
     assert columns_of(page, "version") == ["svd_tiny", "svd_tiny_xt"]
     assert columns_of(page, "num_frames") == [14, 25]
     text = "Differs from column 1: [svd_tiny_xt] [T 25] [steps 30] [max-cfg-scale 3] [min guidance scale 1.5]"
@@ -121,6 +88,13 @@ def test_a_seed_is_one_for_all_unless_that_is_switched_off(page: AppTest) -> Non
     press(page, "compare_dice")
     one, other = columns_of(page, "seed")
     assert one == other != 5
+
+
+def test_two_presets_are_compared_with_one_click(page: AppTest) -> None:
+    press(page, "compare_presets")
+    assert columns_of(page, "version") == ["svd_tiny", "svd_tiny"]
+    assert columns_of(page, "num_steps") == [25, 10]
+    assert columns_of(page, "discretization") == ["EDMDiscretization", "AYSDiscretization"]
 
 
 def test_columns_are_added_copied_and_removed(page: AppTest) -> None:
@@ -233,14 +207,14 @@ def test_cancel_stops_unfinished_clips(page: AppTest, service: FakeService) -> N
     assert len(service.store.queue()) == 1
 
 
-def test_everything_is_there_after_a_reload(page: AppTest, service: FakeService, open_compare: Open) -> None:
+def test_everything_is_there_after_a_reload(page: AppTest, service: FakeService) -> None:
     set_number(page, 1, "motion_bucket_id", 60)
     for job in ran(page, service):
         service.finishes(job)
-    measured(page, service)
+    measured(page, service.store)
     (axis,) = page.button_group
     axis.set_value("frames").run()
-    again = open_compare(tab_of(page))
+    again = open_at(page_of_compare, tab_of(page))
     assert len(again.get("video")) == 2
     assert again.button_group[0].value == "frames"
     assert not again.number_input
@@ -281,33 +255,28 @@ def test_a_missing_video_is_reported_and_made_again(page: AppTest, service: Fake
     assert again.settings == entry.settings
 
 
-@pytest.mark.parametrize("align", ["time", "stretch"])
-def test_the_composite_holds_all_clips_and_their_settings(
-    page: AppTest, service: FakeService, tmp_path: Any, align: Any
-) -> None:
-    for job in ran(page, service):
-        service.finishes(job)
-    entries = Entries(service.store).find()[::-1]
-    path = tmp_path / "composite.mp4"
-    path.write_bytes(composite_of(["one", "two"], entries, "side by side", align))
-    frames = read_frames(path)
-    one, two = (read_frames(entry.result.video) for entry in entries)
-    assert len(frames) == len(one) == len(two)
-    # The fake clips have one color each, so the middle of each half has the color of its clip.
-    for shown, clip in ((frames[2][:, : frames.shape[2] // 2], one), (frames[2][:, frames.shape[2] // 2 :], two)):
-        middle = shown[2 * shown.shape[0] // 3, shown.shape[1] // 2].astype(int)
-        assert np.abs(middle - clip[2].mean(axis=(0, 1))).max() < 8
-    metadata = read_metadata(path)
-    assert [video["label"] for video in metadata["videos"]] == ["one", "two"]
-    assert metadata["videos"][1]["settings"]["version"] == "svd_tiny_xt"
-    wiped = tmp_path / "wipe.mp4"
-    wiped.write_bytes(composite_of(["one", "two"], entries, "wipe", align))
-    assert len(read_frames(wiped)) >= len(one)
-
-
-def test_the_csv_has_a_line_for_each_column(page: AppTest, service: FakeService) -> None:
-    for job in ran(page, service):
-        service.finishes(job)
-    lines = csv_of(["one", "two"], Entries(service.store).find()[::-1]).splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith("one,") and "svd_tiny_xt" in lines[2]
+def test_downloads_hold_the_finished_columns(page: AppTest, service: FakeService, tmp_path: Path) -> None:
+    press(page, "copy_0")
+    page.checkbox(key="same_seed").uncheck().run()
+    set_number(page, 1, "seed", 5)
+    first, second, third = ran(page, service)
+    service.finishes(second)
+    page.run()
+    assert [button.label for button in page.download_button] == ["CSV"]
+    service.finishes(third)
+    service.fails(first, "memory ran out")
+    page.run()
+    assert [button.label for button in page.download_button] == ["Side by side", "Wipe", "CSV"]
+    state = page.session_state["page"]
+    sheet = sheet_of(state, comparison(state).study)
+    assert sheet is not None
+    offers = clips.offers(sheet, "stretch")
+    for label, form in (("Side by side", "side by side"), ("Wipe", "wipe")):
+        path = tmp_path / "composite.mp4"
+        path.write_bytes(offers[label].make())
+        metadata = read_metadata(path)
+        assert (metadata["form"], metadata["align"]) == (form, "stretch")
+        labels = [(video["label"], video["settings"]["version"]) for video in metadata["videos"]]
+        assert labels == [("svd_tiny, seed 5", "svd_tiny"), ("svd_tiny_xt, seed 23", "svd_tiny_xt")]
+    lines = offers["CSV"].make().decode().splitlines()
+    assert len(lines) == 3 and lines[1].startswith('"svd_tiny, seed 5",done,') and "svd_tiny_xt" in lines[2]

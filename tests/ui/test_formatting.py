@@ -2,7 +2,7 @@
 
 import pytest
 
-from img2vid.jobs.job import JobProgress
+from img2vid.progress import Event
 from img2vid.ui import formatting
 
 
@@ -47,12 +47,12 @@ def test_file_names_are_escaped_for_markdown() -> None:
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (JobProgress("load", 7, 15, None, 1, None, 0), "Loading the model"),
-        (JobProgress("sample", 3, 25, 8.5, 1, 130.0, 0), "Sampling, step 3 of 25 · about 2 min left"),
-        (JobProgress("decode", 4, 14, None, 1, 0.2, 0), "Decoding, frame 4 of 14"),
-        (JobProgress("write", 1, 1, None, 1, None, 0, b"", 2, 3), "Writing the video · video 2 of 3"),
-        (JobProgress("upscale", 1, 4, None, 1, None, 0), "upscale"),
+        (Event("load", 7, 15, 1.0), "Loading the model"),
+        (Event("sample", 3, 25, 1.0, 130.0, 8.5), "Sampling, step 3 of 25 · about 2 min left"),
+        (Event("decode", 4, 14, 1.0, 0.2), "Decoding, frame 4 of 14"),
+        (Event("write", 1, 1, 1.0, video=2, videos=3), "Writing the video · video 2 of 3"),
+        (Event("upscale", 1, 4, 1.0), "upscale"),
     ],
 )
-def test_progress(event: JobProgress, text: str) -> None:
+def test_progress(event: Event, text: str) -> None:
     assert formatting.progress(event) == text

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import caption, markdown, said, tab_of
+from driving import caption, markdown, open_at, press, said, tab_of
 from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
+from img2vid import paths
 from img2vid.background import BackgroundTasks, Count
 from img2vid.gallery.entries import Entries, Entry, Filter
 from img2vid.gallery.trash import files_of
-from img2vid.inference import EngineChoice
-from img2vid.settings import make_settings
+from img2vid.options import LoadOptions
+from img2vid.settings_validation import make_settings
 from img2vid.ui import resources
 from img2vid.ui.gallery import page as gallery_page
 from img2vid.ui.shared import measuring
@@ -51,10 +52,7 @@ def page_of_gallery() -> None:
 @pytest.fixture
 def open_gallery(tasks: BackgroundTasks[Count]) -> Open:
     def open_one(tab: str | None = None) -> AppTest:
-        page = AppTest.from_function(page_of_gallery, default_timeout=30)
-        if tab is not None:
-            page.query_params["tab"] = tab
-        return sound(page.run())
+        return sound(open_at(page_of_gallery, tab))
 
     return open_one
 
@@ -65,16 +63,10 @@ def sound(page: AppTest) -> AppTest:
     return page
 
 
-def press(page: AppTest, key: str) -> AppTest:
-    page.button(key=key).click().run()
-    assert not page.exception
-    return page
-
-
 def make(service: FakeService, name: str = "dogs", seed: int = 23, **values: Any) -> Entry:
     """Return a new video with its files, one second newer than the last."""
     settings = make_settings({"seed": seed, **values})
-    job = service.finishes(service.submit(settings, EngineChoice(), PHOTO, name, ".png"))
+    job = service.finishes(service.submit([(settings, LoadOptions())], PHOTO, name, ".png")[0])
     return Entries(service.store).find_by_job(job.id)[0]
 
 
@@ -120,7 +112,31 @@ def test_videos_are_shown_newest_first_with_what_they_are(
     page = open_gallery()
     assert shown(page) == [entry.number for entry in reversed(made)]
     assert page.button(key=f"open_{made[0].number}").label.replace("\\", "") == "svd_tiny, seed 1"
-    assert "14 frames · ★★★★" in caption(page)
+    assert "dogs · ★★★★ 4" in caption(page)
+
+
+def test_cards_are_sorted_and_sized(open_gallery: Open, service: FakeService, entries: Entries) -> None:
+    made = [make(service, name, seed=seed) for name, seed in (("lake", 1), ("Brook", 2), ("dogs", 3))]
+    entries.rate(made[0].number, 2)
+    first, second, third = (entry.number for entry in made)
+    page = open_gallery()
+    orders = {"Oldest": [first, second, third], "Rating": [first, third, second], "Picture": [second, third, first]}
+    for order, numbers in orders.items():
+        page.selectbox(key="find_order_0").select(order).run()
+        assert shown(page) == numbers
+    press(page, f"open_{third}")
+    assert "2 of 3" in markdown(page) and page.button(key="older_entry").label == "Next"
+    press(page, "older_entry")
+    assert "dogs" not in caption(page) and "3 of 3" in markdown(page)
+    press(page, "close_entry")
+    page.selectbox(key="find_size_0").select("Large").run()
+    again = open_gallery(tab_of(page))
+    assert shown(again) == orders["Picture"] and again.selectbox(key="find_size_0").value == "Large"
+
+
+def test_cards_name_what_differs(open_gallery: Open, service: FakeService) -> None:
+    make(service, seed=5, num_steps=3, fps=9)
+    assert "dogs · fps 9 · steps 3" in caption(open_gallery()).replace("\\", "")
 
 
 def test_twenty_four_stand_on_a_page_and_the_others_are_turned_to(
@@ -128,7 +144,7 @@ def test_twenty_four_stand_on_a_page_and_the_others_are_turned_to(
 ) -> None:
     first = make(service)
     for _ in range(49):
-        entries.add_imported(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
+        entries.add_imported(first.result, first.settings, LoadOptions(), PHOTO, "dogs", ".png")
     page = open_gallery()
     assert len(shown(page)) == 24 and "Page **1** of 3" in markdown(page)
     assert page.button(key="newer_top").disabled
@@ -146,7 +162,7 @@ def test_twenty_four_stand_on_a_page_and_the_others_are_turned_to(
         ("text", "svd_tiny_xt", {"brook"}),
         ("text", "nothing of the kind", set[str]()),
         ("versions", ["svd_tiny"], {"dogs", "mountains"}),
-        ("rating", 4, {"dogs"}),
+        ("least_rating", 4, {"dogs"}),
         ("tags", ["show"], {"mountains"}),
         ("since", datetime.date.today() + datetime.timedelta(days=1), set[str]()),
         ("until", datetime.date.today() + datetime.timedelta(days=1), {"dogs", "brook", "mountains"}),
@@ -176,7 +192,7 @@ def test_filters_find_what_they_say_and_are_kept(
 def test_a_new_filter_begins_at_its_first_page(open_gallery: Open, service: FakeService, entries: Entries) -> None:
     first = make(service)
     for _ in range(30):
-        entries.add_imported(first.result, first.settings, EngineChoice(), PHOTO, "dogs", ".png")
+        entries.add_imported(first.result, first.settings, LoadOptions(), PHOTO, "dogs", ".png")
     page = press(open_gallery(), "older_top")
     filter_of(page, "text").set_value("dogs").run()
     assert "Page **1** of 2" in markdown(page)
@@ -290,13 +306,26 @@ def test_a_folder_is_imported_and_what_is_left_out_is_named(
 def test_a_missing_folder_is_reported_in_a_sentence(open_gallery: Open) -> None:
     page = open_gallery()
     page.text_input(key="import_folder").set_value("/no/such/folder").run()
-    press(page, "import")
+    press(page, "import", refused=True)
     assert (
         said(page.error) == "There is no folder '/no/such/folder'; enter the full path, as the file manager shows it."
     )
 
 
-def test_an_open_video_tells_all_about_itself_and_stays_open(
+def test_a_shared_page_imports_only_from_the_allowed_folders(
+    open_gallery: Open, tasks: BackgroundTasks[Count], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "_confines", None)
+    paths.confine([])
+    page = open_gallery()
+    for text in ("/", "/no/such/folder", "~", f"{paths.home()}/.."):
+        page.text_input(key="import_folder").set_value(text).run()
+        press(page, "import", refused=True)
+        assert said(page.error).startswith(f"'{text}' is outside the folders of this shared dashboard")
+    assert tasks.get("import") is None
+
+
+def test_an_open_video_shows_its_details_and_stays_open(
     open_gallery: Open, service: FakeService, entries: Entries
 ) -> None:
     entry = make(service, motion_bucket_id=61, num_steps=7)
@@ -340,7 +369,7 @@ def test_from_one_video_to_the_next_within_what_is_found(open_gallery: Open, ser
 
 def test_videos_of_one_moment_have_their_places(open_gallery: Open, service: FakeService, entries: Entries) -> None:
     first = make(service)
-    what = (first.result, first.settings, EngineChoice(), PHOTO, "x", ".png")
+    what = (first.result, first.settings, LoadOptions(), PHOTO, "x", ".png")
     same = [entries.add_imported(*what, created=first.created) for _ in range(3)]
     page = press(open_gallery(), f"open_{same[1].number}")
     assert "2 of 4" in markdown(page)
@@ -368,7 +397,7 @@ def test_a_video_is_sent_to_compare(
     entry = make(service, seed=5, motion_bucket_id=61)
     page = press(press(open_gallery(), f"open_{entry.number}"), "compare_entry")
     tab = json.loads((home / "tabs" / f"{tab_of(page)}.json").read_text())
-    assert 61 in [column["controls"]["motion_bucket_id"] for column in tab["pages"]["compare"]["columns"]]
+    assert 61 in [column["motion_bucket_id"] for column in tab["pages"]["compare"]["columns"]]
     assert went == ["Compare"]
 
 
@@ -392,9 +421,9 @@ def test_settings_of_a_version_that_is_not_here_are_refused_and_the_tab_stays(
     values = {**first.settings.model_dump(), "version": "my_own"}
     metadata = {**first.result.metadata, "settings": values}
     result = type(first.result)(**{**vars(first.result), "metadata": metadata})
-    odd = entries.add_imported(result, make_settings(values), EngineChoice(), PHOTO, "x", ".png")
+    odd = entries.add_imported(result, make_settings(values), LoadOptions(), PHOTO, "x", ".png")
     page = press(open_gallery(), f"open_{odd.number}")
-    press(page, "use_entry")
+    press(page, "use_entry", refused=True)
     assert "There is no model version 'my_own' here" in said(page.error)
 
 
@@ -426,4 +455,4 @@ def test_invalid_values_in_a_tab_file_get_their_defaults(open_gallery: Open, ser
     values["pages"]["gallery"] = {"page": "many", "since": "yesterday", "tags": [1, "x"], "open": 10**12, "chosen": 5}
     file.write_text(json.dumps(values))
     again = open_gallery(tab_of(page))
-    assert filter_of(again, "tags").value == ["x"]
+    assert filter_of(again, "tags").value == []

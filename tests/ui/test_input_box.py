@@ -4,13 +4,17 @@ import io
 import json
 
 import pytest
-from driving import PHOTO, Open, caption, drop, drop_bytes, said
+from driving import PHOTO, Open, caption, drop, drop_bytes, said, selectbox
 from fake_service import FakeService
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from workflows import changed, image_to_video, text_to_video
 
 from img2vid import paths
 from img2vid.media.pictures import frame_picture, load_picture
 from img2vid.ui.shared import pictures
+
+FILES = paths.PROJECT / "tests" / "data" / "inputs" / "metadata"
 
 
 def test_the_preview_is_the_frame_that_the_model_sees(open_page: Open) -> None:
@@ -53,10 +57,13 @@ def test_examples_are_offered_until_an_input_is_set(open_page: Open) -> None:
         ("notes.txt", b"hello", "'notes.txt' is not a supported image; use JPEG, PNG or WebP."),
         ("empty.png", b"", "'empty.png' is empty; choose a JPEG, PNG or WebP image."),
         ("cut.jpg", PHOTO.read_bytes()[:3000], "'cut.jpg' is damaged or incomplete; save or download it again."),
-        ("phone.heic", b"\0\0\0\x18ftypheic" + bytes(16), "is a HEIC image, which is not supported"),
+        ("phone.heic", b"\0\0\0\x18ftypheic" + bytes(16), "is a HEIC image that cannot be read here"),
         ("film.mp4", b"\0\0\0\x18ftypisom" + bytes(16), "'film.mp4' is not a video made by img2vid; add an image"),
+        ("newer.mp4", (FILES / "sampler_1.mp4").read_bytes(), "Sampler must be one of EulerEDMSampler, "),
         ("list.json", b'{"a": 1}', "'list.json' has no img2vid settings"),
-        ("torn.json", b'{"settings": ', "'torn.json' is not valid JSON"),
+        ("torn.json", b'{"settings": ', "'torn.json' is not valid JSON: Expecting value"),
+        ("deep.json", b'{"settings":' * 9999, "'deep.json' is not valid JSON: nested more than 64 levels deep; add an"),
+        ("a\x1b.json", b'{"settings": {"version": "' + b"x" * 9999, r"'a\x1b.json' is not valid JSON"),
         ("old.json", b'{"settings": {"version": "svd9"}}', "There is no model version 'svd9'"),
         ("odd.json", b'{"settings": {"version": "svd", "fps": 0}}', "Fps must be a whole number from 1 to 1000"),
     ],
@@ -103,8 +110,8 @@ def test_the_first_frame_of_a_foreign_video_replaces_its_image(open_page: Open, 
     page.button(key="sample").click().run()
     result = service.finishes(service.store.jobs()[0]).results[0]
     video, settings = result.video.read_bytes(), result.sidecar.read_bytes()
-    service.store.path.unlink()
     service.store.close()
+    service.store.path.unlink()
     page.button(key="remove_input").click().run()
     page.button(key="dice").click().run()
     drop_bytes(page, settings, "found.json")
@@ -122,3 +129,34 @@ def test_settings_without_newer_fields_take_their_defaults(open_page: Open) -> N
     drop_bytes(page, json.dumps({"settings": {"version": "svd_tiny", "fps": 9}}).encode(), "old.json")
     assert page.number_input(key="fps").value == 9
     assert page.number_input(key="num_steps").value == 25
+
+
+def test_a_comfyui_workflow_restores_settings_and_a_png_its_picture_too(open_page: Open) -> None:
+    page, workflow = open_page(), json.dumps(text_to_video())
+    drop_bytes(page, workflow.encode(), "flow.json")
+    assert (selectbox(page, "Model Version").value, page.number_input(key="num_steps").value) == ("svd_xt", 20)
+    text = "Restored settings and prompt from the ComfyUI workflow flow.json. Without a counterpart here: seed 2375"
+    assert text in caption(page) and "It contains no image; press Create or add one." in caption(page)
+    assert (page.text_area(key="describe_prompt").value or "").startswith("photograph beautiful scenery")
+    assert page.text_input(key="describe_negative_prompt").value == "text, watermark"
+    assert (page.number_input(key="describe_steps").value, page.number_input(key="describe_guidance").value) == (15, 8)
+    assert page.button(key="sample").disabled
+
+    info, file = PngInfo(), io.BytesIO()
+    info.add_text("workflow", json.dumps(changed(image_to_video(), "KSampler", 2, 9)))
+    Image.new("RGB", (64, 48), "red").save(file, "PNG", pnginfo=info)
+    drop_bytes(page, file.getvalue(), "made.png")
+    assert (selectbox(page, "Model Version").value, page.number_input(key="num_steps").value) == ("svd", 9)
+    assert "made, as the model sees it" in caption(page)
+
+
+def test_a_picture_of_a_workflow_without_a_video_brings_its_prompt(open_page: Open) -> None:
+    page, info, file = open_page(), PngInfo(), io.BytesIO()
+    tree = text_to_video()
+    tree["nodes"] = [row for row in tree["nodes"] if row["type"] != "SVD_img2vid_Conditioning"]
+    info.add_text("workflow", json.dumps(tree))
+    Image.new("RGB", (64, 48), "red").save(file, "PNG", pnginfo=info)
+    drop_bytes(page, file.getvalue(), "made.png")
+    assert "made, as the model sees it" in caption(page)
+    assert selectbox(page, "Model Version").value == "svd_tiny"
+    assert (page.text_area(key="describe_prompt").value or "").startswith("photograph beautiful scenery")

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.gallery.measurement import Measurement
-from img2vid.inference import EngineChoice
-from img2vid.settings import make_settings
+from img2vid.options import LoadOptions
+from img2vid.settings_validation import make_settings
 from img2vid.ui.shared import measured, measuring
 
 FOUND = Measurement(31.5, 0.9, (1.0, 3.0), (4.0,), (100.0, 110.0, 120.0), (50.0, 50.0, 50.0))
@@ -20,7 +20,7 @@ FOUND = Measurement(31.5, 0.9, (1.0, 3.0), (4.0,), (100.0, 110.0, 120.0), (50.0,
 @pytest.fixture
 def entry(service: FakeService) -> Entry:
     settings = make_settings({"fps": 8, "num_frames": 3})
-    job = service.finishes(service.store.add(settings, EngineChoice(), PHOTO.read_bytes(), "dogs", ".jpg"))
+    job = service.finishes(service.store.add(settings, LoadOptions(), PHOTO.read_bytes(), "dogs", ".jpg"))
     return replace(Entries(service.store).find_by_job(job.id)[0], measurement=FOUND)
 
 
@@ -51,7 +51,7 @@ def test_unknown_numbers_are_empty(entry: Entry) -> None:
 
 def test_every_help_text_says_which_direction_is_better() -> None:
     for quantity in measured.QUANTITIES:
-        assert any(word in quantity.help_text for word in ("better", "More is", "Less is")), quantity.heading
+        assert any(word in quantity.help_text for word in ("better", "Higher is")), quantity.heading
 
 
 def test_a_value_between_two_frames_belongs_to_the_second(entry: Entry) -> None:
@@ -80,7 +80,7 @@ def test_table_and_plots_are_drawn_and_the_axis_can_be_chosen(entry: Entry) -> N
         measured.table(["one", "two", "three"], [entry, None, entry])
         measured.plots(["one", "two", "three"], [entry, None, entry])
 
-    drawn = AppTest.from_function(page, args=(entry,), default_timeout=30).run()
+    drawn = AppTest.from_function(page, args=(entry,), default_timeout=120).run()
     assert not drawn.exception
     assert [*drawn.dataframe[0].value["Video"]] == ["one", "three"]
     assert [*drawn.dataframe[0].value["PSNR 1st (dB)"]] == [31.5, 31.5]
@@ -93,7 +93,7 @@ def test_an_unreadable_video_is_tried_once_and_the_others_are_measured(service: 
     entries, settings = Entries(service.store), make_settings({"num_frames": 3})
     for seed in (1, 2, 3):
         changed = settings.model_copy(update={"seed": seed})
-        service.finishes(service.store.add(changed, EngineChoice(), PHOTO.read_bytes(), "dogs", ".jpg"))
+        service.finishes(service.store.add(changed, LoadOptions(), PHOTO.read_bytes(), "dogs", ".jpg"))
     damaged = entries.find()[0]
     damaged.result.video.write_bytes(b"no video")
     deadline = time.monotonic() + 60

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
-from driving import PHOTO, Open, bars, caption, drop, said
+from driving import PHOTO, Open, bars, caption, drop, selectbox
 from fake_service import FakeService
+from fake_tasks import FakeTasks
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Checkbox
 
-from img2vid.inference import EngineChoice
+from img2vid.options import LoadOptions
+from img2vid.ui import resources
 
 
 def load_model(page: AppTest) -> Checkbox:
@@ -21,7 +23,7 @@ def test_ticking_loads_the_version_and_unticking_unloads_it(open_page: Open, ser
     assert not load_model(page).value
     assert "No model loaded" in caption(page)
     load_model(page).check().run()
-    assert service.calls == [("load", "svd_tiny", EngineChoice())]
+    assert service.calls == [("load", "svd_tiny", LoadOptions())]
     assert load_model(page).value
     assert "loads when the worker is ready" in caption(page)
     load_model(page).uncheck().run()
@@ -44,12 +46,12 @@ def test_events_from_a_stale_load_model_widget_are_ignored(open_page: Open, serv
     assert service.calls == [("unload",)]
     assert not load_model(page).value  # although the worker has not unloaded it yet
     load_model(page).check().run()
-    assert service.calls[1:] == [("load", "svd_tiny", EngineChoice())]
+    assert service.calls[1:] == [("load", "svd_tiny", LoadOptions())]
     assert load_model(page).value
 
 
 def test_loading_is_counted_in_bytes(open_page: Open, service: FakeService) -> None:
-    service.load("svd_tiny", EngineChoice())
+    service.load("svd_tiny", LoadOptions())
     service.is_loading("svd_tiny", 2_400_000_000, 9_600_000_000)
     page = open_page()
     assert bars(page) == [(25, "Loading svd\\_tiny, 2.4 GB of 9.6 GB")]
@@ -57,7 +59,7 @@ def test_loading_is_counted_in_bytes(open_page: Open, service: FakeService) -> N
 
 
 def test_a_loaded_model_is_shown_with_its_device_and_size(open_page: Open, service: FakeService) -> None:
-    service.load("svd_tiny", EngineChoice())
+    service.load("svd_tiny", LoadOptions())
     service.has_loaded("svd_tiny")
     page = open_page()
     assert "svd_tiny on CPU, 0.1 GB, ready" in caption(page)
@@ -73,40 +75,67 @@ def test_a_model_loaded_by_a_job_is_ticked_and_can_be_unloaded(open_page: Open, 
     assert service.calls == [("unload",)]
     assert not load_model(page).value  # although the worker has not unloaded it yet
     load_model(page).check().run()
-    assert service.calls[1:] == [("load", "svd_tiny", EngineChoice())]
+    assert service.calls[1:] == [("load", "svd_tiny", LoadOptions())]
     assert load_model(page).value
 
 
 def test_a_load_error_is_one_sentence_and_can_be_retried(open_page: Open, service: FakeService) -> None:
-    service.load("svd_tiny", EngineChoice())
+    service.load("svd_tiny", LoadOptions())
     service.has_failed_to_load("svd_tiny", "the file is cut off; download it again")
     page = open_page()
     assert "The file is cut off; download it again." in caption(page)
     assert not load_model(page).value
     load_model(page).check().run()
-    assert service.calls[-1] == ("load", "svd_tiny", EngineChoice())
+    assert service.calls[-1] == ("load", "svd_tiny", LoadOptions())
 
 
 def test_a_missing_checkpoint_is_explained_and_the_page_stays_usable(open_page: Open, service: FakeService) -> None:
     page = open_page()
     drop(page, PHOTO)
-    page.selectbox(key="version").set_value("svd_xt").run()
-    text = said(page.info)
-    for part in ("svd_xt.safetensors", "9.56 GB", "checkpoints", "stable-video-diffusion-img2vid-xt"):
+    selectbox(page, "Model Version").set_value("svd_xt").run()
+    text = caption(page) + "".join(one.value for one in page.markdown)
+    for part in ("svd_xt.safetensors", "9.6 GB", "are free there", "checkpoints", "stable-video-diffusion-img2vid-xt"):
         assert part in text
     assert page.button(key="sample").disabled
-    assert "svd_xt is not installed." in caption(page)
+    assert "Install the model first." in caption(page)
     assert load_model(page).disabled
-    page.selectbox(key="version").set_value("svd_tiny").run()
+    selectbox(page, "Model Version").set_value("svd_tiny").run()
     assert not page.info
     assert not page.button(key="sample").disabled
+
+
+def test_a_missing_checkpoint_is_downloaded_in_place(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = FakeTasks()
+    monkeypatch.setattr(resources, "open_checkpoint_tasks", lambda: tasks)
+    page = open_page()
+    assert "svd_xt, not installed, 9.6 GB" in selectbox(page, "Model Version").options
+    assert "svd_tiny" in selectbox(page, "Model Version").options
+    selectbox(page, "Model Version").set_value("svd_xt").run()
+    page.button(key="download_svd_xt").click().run()
+    assert tasks.calls == [("download", "svd_xt", None, None)]
+    assert page.button(key="cancel_svd_xt").label == "Pause"
+    selectbox(page, "Model Version").set_value("svd_tiny").run()
+    assert not [button for button in page.button if str(button.key).endswith("_svd_xt")]
+
+
+def test_an_old_label_of_the_version_is_no_other_version(open_page: Open) -> None:
+    page = open_page()
+    selectbox(page, "Model Version").set_value("svd_xt").run()
+    page.number_input(key="num_steps").set_value(7).run()
+    for label in ("svd_xt, not installed, 9 GB", "unknown, not installed, 9 GB"):
+        selectbox(page, "Model Version")._value = label  # pyright: ignore[reportPrivateUsage]
+        selectbox(page, "Model Version").options.append(label)
+        page.run()
+        assert not page.exception and not page.error
+        assert selectbox(page, "Model Version").value == "svd_xt"
+        assert page.number_input(key="num_steps").value == 7
 
 
 def test_the_size_of_every_missing_checkpoint_is_shown(open_page: Open) -> None:
     page = open_page()
     for name in ("svd", "svd_image_decoder", "svd_xt", "svd_xt_image_decoder", "svd_xt_1_1"):
-        page.selectbox(key="version").set_value(name).run()
-        assert " GB" in said(page.info)
+        selectbox(page, "Model Version").set_value(name).run()
+        assert " GB" in "".join(one.value for one in page.markdown if "Not installed" in one.value)
 
 
 @pytest.fixture
@@ -121,11 +150,11 @@ def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_with_load_model_ticked_another_version_is_loaded_at_once(
     service: FakeService, second_version: str, open_page: Open
 ) -> None:
-    service.load("svd_tiny", EngineChoice())
+    service.load("svd_tiny", LoadOptions())
     service.has_loaded("svd_tiny")
     page = open_page()
-    page.selectbox(key="version").set_value(second_version).run()
-    assert service.calls[-1] == ("load", second_version, EngineChoice())
+    selectbox(page, "Model Version").set_value(second_version).run()
+    assert service.calls[-1] == ("load", second_version, LoadOptions())
     assert load_model(page).value
 
 
@@ -133,17 +162,17 @@ def test_without_load_model_ticked_another_version_loads_nothing(
     service: FakeService, second_version: str, open_page: Open
 ) -> None:
     page = open_page()
-    page.selectbox(key="version").set_value(second_version).run()
+    selectbox(page, "Model Version").set_value(second_version).run()
     assert not service.calls
     assert not load_model(page).value
 
 
 def test_changing_the_engine_reloads_a_ticked_model(open_page: Open, service: FakeService) -> None:
-    service.load("svd_tiny", EngineChoice())
+    service.load("svd_tiny", LoadOptions())
     service.has_loaded("svd_tiny")
     page = open_page()
     page.selectbox(key="provider").set_value("native").run()
-    assert service.calls[-1] == ("load", "svd_tiny", EngineChoice(provider="native"))
+    assert service.calls[-1] == ("load", "svd_tiny", LoadOptions(provider="native"))
 
 
 def test_a_new_tab_starts_with_the_engine_of_the_environment(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,13 +183,13 @@ def test_a_new_tab_starts_with_the_engine_of_the_environment(open_page: Open, mo
 def test_checkpoints_are_not_checked_for_remote_workers(open_page: Open, service: FakeService) -> None:
     service.remote = True
     page = drop(open_page(), PHOTO)
-    page.selectbox(key="version").set_value("svd_xt").run()
+    selectbox(page, "Model Version").set_value("svd_xt").run()
     assert not page.info
     page.button(key="sample").click().run()
     assert service.store.jobs()[0].settings.version == "svd_xt"
 
 
 def test_a_slow_choice_is_reported_with_the_loaded_model(open_page: Open, service: FakeService) -> None:
-    service.load("svd_tiny", EngineChoice(precision="bf16"))
+    service.load("svd_tiny", LoadOptions(precision="bf16"))
     service.has_loaded("svd_tiny", advice="precision bf16 is slower than fp32 on this processor")
     assert "Precision bf16 is slower than fp32 on this processor." in caption(open_page())

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from driving import bars, caption, markdown, said
+from driving import bars, caption, markdown, press, said
 from fake_service import FakeService
+from fake_tasks import FakeTasks, Task
 from streamlit.testing.v1 import AppTest
 
 from img2vid import paths
-from img2vid.background import BackgroundTask, TaskResult
+from img2vid.background import TaskResult
 from img2vid.checkpoints.download import part_of
 from img2vid.checkpoints.progress import Progress
 from img2vid.checkpoints.tasks import CheckpointTasks
@@ -22,31 +23,11 @@ from img2vid.ui import resources
 from img2vid.versions import ModelVersion, find_version
 
 DATA = b"a checkpoint"
-Task = BackgroundTask[Progress]
-
-
-class Background(CheckpointTasks):
-    """Fake tasks whose progress the test sets. calls: requests of the page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[Any, ...]] = []
-
-    def download(self, version: ModelVersion, mirror: str | None = None, token: str | None = None) -> None:
-        self.calls.append(("download", version.name, mirror, token))
-        self.put(version.name, Task())
-
-    def verify(self, version: ModelVersion) -> None:
-        self.calls.append(("verify", version.name))
-        self.put(version.name, Task())
-
-    def put(self, name: str, task: Task) -> None:
-        self._tasks[name] = task
 
 
 @pytest.fixture
-def background(monkeypatch: pytest.MonkeyPatch) -> Background:
-    tasks = Background()
+def background(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
+    tasks = FakeTasks()
     monkeypatch.setattr(resources, "open_checkpoint_tasks", lambda: tasks)
     return tasks
 
@@ -69,9 +50,9 @@ def page_of_models() -> None:
 
 
 @pytest.fixture
-def open_models(folder: Path, background: Background) -> Callable[[], AppTest]:
+def open_models(folder: Path, background: FakeTasks) -> Callable[[], AppTest]:
     def open_one() -> AppTest:
-        page = AppTest.from_function(page_of_models, default_timeout=30).run()
+        page = AppTest.from_function(page_of_models, default_timeout=120).run()
         assert not page.exception
         return page
 
@@ -84,12 +65,6 @@ Open = Callable[[], AppTest]
 def keys(page: AppTest, name: str) -> list[str]:
     """Return the buttons of a version."""
     return [str(button.key).removesuffix(f"_{name}") for button in page.button if str(button.key).endswith(f"_{name}")]
-
-
-def press(page: AppTest, key: str) -> AppTest:
-    page.button(key=key).click().run()
-    assert not page.exception
-    return page
 
 
 def test_every_version_is_shown_with_its_state_licence_and_source(open_models: Open) -> None:
@@ -108,7 +83,7 @@ def test_every_version_is_shown_with_its_state_licence_and_source(open_models: O
     assert keys(page, "svd_xt") == ["download"]
 
 
-def test_what_is_entered_goes_along_with_a_download(open_models: Open, background: Background) -> None:
+def test_what_is_entered_goes_along_with_a_download(open_models: Open, background: FakeTasks) -> None:
     page = open_models()
     press(page, "download_svd_xt")
     page.text_input(key="models_token").set_value("hf_x").run()
@@ -120,7 +95,18 @@ def test_what_is_entered_goes_along_with_a_download(open_models: Open, backgroun
     ]
 
 
-def test_a_download_is_counted_in_every_tab(open_models: Open, background: Background) -> None:
+def test_a_folder_is_downloaded_if_it_is_chosen_and_published(open_models: Open, background: FakeTasks) -> None:
+    page = open_models()
+    page.segmented_control(key="models_form").set_value("Diffusers folder").run()
+    for name in ("svd", "svd_xt_image_decoder"):
+        press(page, f"download_{name}")
+    assert background.calls == [
+        ("download", "svd", None, None, "folder"),
+        ("download", "svd_xt_image_decoder", None, None),
+    ]
+
+
+def test_a_download_is_counted_in_every_tab(open_models: Open, background: FakeTasks) -> None:
     progress = Progress("download", 2_400_000_000, 9_600_000_000, 24e6)
     background.put("svd_xt", Task(progress=progress))
     for page in (open_models(), open_models()):
@@ -130,27 +116,27 @@ def test_a_download_is_counted_in_every_tab(open_models: Open, background: Backg
     assert bars(open_models())[0][1].replace("\\", "") == "X asks to wait; retrying in 7 s."
 
 
-def test_cancel_asks_the_download_to_stop(open_models: Open, background: Background, folder: Path) -> None:
+def test_cancel_asks_the_download_to_stop(open_models: Open, background: FakeTasks, folder: Path) -> None:
     background.put("svd_xt", Task())
     page = press(open_models(), "cancel_svd_xt")
-    assert bars(page) == [(0, "Cancelling...")]
+    assert bars(page) == [(0, "Stopping...")]
     assert page.button(key="cancel_svd_xt").disabled
     part_of(folder / "svd_xt.safetensors").write_bytes(DATA)
     background.put("svd_xt", Task("cancelled"))
     page.run()
-    assert "Press Resume to continue the download." in caption(page)
+    assert "Paused." in caption(page)
     assert "Downloaded 1 MB of 9.6 GB" in markdown(page)
     assert page.button(key="download_svd_xt").label == "Resume"
 
 
-def test_what_went_wrong_is_one_sentence_with_its_address(open_models: Open, background: Background) -> None:
+def test_what_went_wrong_is_one_sentence_with_its_address(open_models: Open, background: FakeTasks) -> None:
     background.put("svd_xt_1_1", Task("failed", outcome=TaskResult("open https://huggingface.co/a/b and agree")))
     page = open_models()
     assert said(page.error) == "Open <https://huggingface.co/a/b> and agree."
     assert keys(page, "svd_xt_1_1") == ["download"]
 
 
-def test_verify_reads_the_file_and_reports_the_result(open_models: Open, background: Background) -> None:
+def test_verify_reads_the_file_and_reports_the_result(open_models: Open, background: FakeTasks) -> None:
     page = press(open_models(), "verify_svd_tiny")
     assert background.calls == [("verify", "svd_tiny")]
     background.put("svd_tiny", Task("done", outcome=TaskResult("it is right")))
@@ -171,13 +157,13 @@ def test_remove_deletes_the_file_once_that_is_confirmed(open_models: Open, folde
 
 
 def test_a_task_that_cannot_start_is_reported_at_the_top(
-    open_models: Open, background: Background, monkeypatch: pytest.MonkeyPatch
+    open_models: Open, background: FakeTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
         raise BadInput("the mirror must be a URL")
 
     monkeypatch.setattr(background, "download", refuse)
-    page = press(open_models(), "download_svd")
+    page = press(open_models(), "download_svd", refused=True)
     assert said(page.error) == "The mirror must be a URL."
 
 

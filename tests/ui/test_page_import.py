@@ -13,7 +13,6 @@ HEAVY = (
     "torchvision",
     "open_clip",
     "safetensors",
-    "omegaconf",
     "distributed",
     "dask",
     "pandas",

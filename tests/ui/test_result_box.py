@@ -1,6 +1,7 @@
 """Result: the video and its actions, unfinished jobs and earlier results."""
 
 import io
+import json
 import zipfile
 
 import pytest
@@ -9,7 +10,8 @@ from fake_service import FakeService, frames_of
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from img2vid.jobs.job import Job, State
+from img2vid.comfyui.read import read_workflow
+from img2vid.jobs.job import Job, State, one_video
 from img2vid.media.videos import read_frames
 from img2vid.ui.sample import result
 
@@ -48,11 +50,13 @@ def test_the_video_loops_muted_and_its_seed_and_path_are_shown(page: AppTest, se
 
 def test_every_kind_of_file_can_be_downloaded(page: AppTest, service: FakeService) -> None:
     job = made(page, service)
-    assert [button.label for button in page.download_button] == ["MP4", "GIF", "WebP", "PNG", "JSON"]
+    assert [button.label for button in page.download_button] == ["MP4", "GIF", "WebP", "PNG", "JSON", "ComfyUI"]
     video, frames = job.results[0].video, read_frames(job.results[0].video)
     offers = result.offers(job, job.results[0])
     assert offers["MP4"].make() == video.read_bytes()
     assert offers["JSON"].make() == job.results[0].sidecar.read_bytes()
+    workflow = read_workflow(json.loads(offers["ComfyUI"].make()), "a.json")
+    assert workflow.settings == one_video(job.settings, job.results[0].seed).model_dump()
     for kind in ("GIF", "WebP"):
         with Image.open(io.BytesIO(offers[kind].make())) as image:
             assert (image.format, getattr(image, "n_frames")) == (kind.upper(), len(frames))  # noqa: B009
@@ -103,7 +107,7 @@ def test_several_videos_of_one_run_are_chosen_by_seed(page: AppTest, service: Fa
     page.number_input(key="num_samples").set_value(3).run()
     job = made(page, service, 10)
     assert "seed 10 · dogs" in caption(page)
-    (choice,) = page.button_group
+    choice = page.button_group[0]
     assert choice.options == ["10", "11", "12"]
     choice.set_value(12).run()
     assert "seed 12 · dogs" in caption(page)

@@ -1,14 +1,19 @@
 """The Sample page: layout, stored settings and the jobs that Sample submits."""
 
+import os
+from copy import copy
+from pathlib import Path
 from typing import Any
 
-from driving import PHOTO, Open, caption, drop, labels, markdown, said, tab_of
+import pytest
+from driving import PHOTO, Open, caption, drop, labels, markdown, said, selectbox, tab_of
 from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
-from img2vid.inference import EngineChoice
+from img2vid import paths
 from img2vid.jobs.job import State
 from img2vid.jobs.peaks import record_peak
+from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 from img2vid.versions import find_version
 
@@ -51,7 +56,19 @@ def test_every_control_starts_at_the_versions_default_and_has_a_help_text(open_p
         if widget.key in SampleSettings.model_fields:
             assert widget.value == getattr(settings, widget.key), widget.key
     keys = {widget.key for widget in drawn}
-    unused = {"saving_fps", "eta", "order", "scale", "period", "period_fusing", "fitting", "crop_offset"}
+    unused = {
+        "saving_fps",
+        "sigmas",
+        "eta",
+        "order",
+        "scale",
+        "period",
+        "period_fusing",
+        "fitting",
+        "crop_offset",
+        "object_share",
+    }
+    unused |= {"elevation", "trajectory", "elevations", "azimuths"}
     assert set(SampleSettings.model_fields) - keys == unused
 
 
@@ -139,7 +156,7 @@ def test_engine_options_are_submitted_and_survive_a_reload(open_page: Open, serv
     again = open_page(tab_of(page))
     again.button(key="sample").click().run()
     (job,) = service.store.jobs()
-    assert job.choice == EngineChoice(memory="stages", decoder_precision="bf16", threads=3, compile=True)
+    assert job.choice == LoadOptions(memory="stages", decoder_precision="bf16", threads=3, compile=True)
     assert again.selectbox(key="memory").value == "stages"
 
 
@@ -165,6 +182,63 @@ def test_save_path_and_saving_nothing_choose_the_folder(open_page: Open, service
     page.button(key="sample").click().run()
     kept, mine = service.store.jobs()
     assert (mine.folder.name, kept.folder.name) == ("mine", "kept")
+
+
+def test_a_save_path_that_cannot_be_used_is_refused_at_once(open_page: Open, service: FakeService) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    home = service.store.home
+    home.mkdir(exist_ok=True)
+    (home / "file").touch()
+    for text, sentence in {
+        str(home / "file"): "Nothing can be written to the folder '",
+        str(home / "file" / "below"): "Nothing can be written to the folder '",
+        "~nobody-here/videos": "'~nobody-here/videos' is not a usable folder (",
+        str(home / ("x" * 300)): f"'{home / 'xxx'}",
+        str(home / ("x/" * 3000)): f"'{home / 'x/x'}",
+        "a\0b": "'a\\x00b' is not a usable folder (",
+        os.devnull: "Nothing can be written to the folder '",
+        str(home / "new"): "",
+    }.items():
+        page.text_input(key="save_path").set_value(text).run()
+        assert (said(page.error) if page.error else "").startswith(sentence) and not page.exception, text
+    page.button(key="sample").click().run()
+    assert [job.folder for job in service.store.jobs()] == [home / "new"]
+
+
+def test_save_paths_are_made_absolute_and_lose_their_quotes(
+    open_page: Open, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME" if os.name == "posix" else "USERPROFILE", str(tmp_path / "me"))
+    for text in ("videos", "~/videos", f'"{tmp_path / "quoted"}"', f" {tmp_path}/a/../b "):
+        page.text_input(key="save_path").set_value(text).run()
+        page.button(key="sample").click().run()
+        assert not page.error and not page.exception
+    folders = [job.folder for job in reversed(service.store.jobs())]
+    assert folders == [tmp_path / name for name in ("videos", "me/videos", "quoted", "b")]
+
+
+def test_a_shared_page_saves_only_in_the_allowed_folders(
+    open_page: Open, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page()
+    drop(page, PHOTO)
+    page.text_input(key="save_path").set_value(str(tmp_path / "theirs")).run()
+    monkeypatch.setattr(paths, "_confines", None)
+    paths.confine([])
+    page = open_page(tab_of(page))  # the folder was entered before the page was shared
+    page.button(key="sample").click().run()
+    refusal = f"'{tmp_path / 'theirs'}' is outside the folders of this shared dashboard"
+    assert said(page.error).startswith(refusal)
+    assert service.store.jobs() == []
+    for text, refused in {"/etc": True, f"{paths.home()}/../theirs": True, str(paths.home() / "mine"): False}.items():
+        page.text_input(key="save_path").set_value(text).run()
+        assert bool(page.error) == refused, text
+    page.button(key="sample").click().run()
+    assert [job.folder for job in service.store.jobs()] == [paths.home() / "mine"]
 
 
 def test_dice_sets_a_random_seed_only(open_page: Open) -> None:
@@ -209,7 +283,7 @@ def test_the_clip_length_and_estimated_time_are_shown(open_page: Open, service: 
     assert "2 clips of 2.0 s, about 80 s to make" in caption(page)
 
 
-def test_the_memory_that_such_a_run_took_is_told_before_the_next(open_page: Open, service: FakeService) -> None:
+def test_the_memory_of_an_earlier_run_is_shown_before_the_next(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     assert "15 MB model" in caption(page)
     page.button(key="sample").click().run()
@@ -242,7 +316,7 @@ def test_switching_the_version_changes_its_own_settings(open_page: Open) -> None
     page = open_page()
     page.number_input(key="fps").set_value(9).run()
     page.number_input(key="decode_t").set_value(1).run()
-    page.selectbox(key="version").set_value("svd_xt").run()
+    selectbox(page, "Model Version").set_value("svd_xt").run()
     values = {widget.key: widget.value for widget in page.number_input}
     assert (values["height"], values["width"], values["num_frames"]) == (576, 1024, 25)
     assert (values["num_steps"], values["max_scale"], values["min_scale"]) == (30, 3.0, 1.5)
@@ -259,6 +333,49 @@ def test_defaults_brings_every_control_back_but_not_the_seed(open_page: Open) ->
     assert page.number_input(key="fps").value == 6
     assert page.selectbox(key="sampler").value == "EulerEDMSampler"
     assert page.number_input(key="seed").value == 5
+
+
+def test_a_preset_sets_the_controls_and_is_named_while_they_equal_it(open_page: Open) -> None:
+    page = open_page()
+    assert selectbox(page, "Preset").value == "Reference"
+    page.number_input(key="seed").set_value(5).run()
+    selectbox(page, "Preset").set_value("Fast").run()
+    assert page.selectbox(key="discretization").value == "AYSDiscretization"
+    assert (page.number_input(key="num_steps").value, page.number_input(key="seed").value) == (10, 5)
+    assert selectbox(page, "Preset").value == "Fast"
+    page.number_input(key="num_steps").set_value(12).run()
+    assert selectbox(page, "Preset").value is None
+
+
+def test_a_browser_that_still_shows_the_old_preset_does_not_apply_it_again(open_page: Open) -> None:
+    page = open_page()
+    stale = copy(page._tree)  # pyright: ignore[reportPrivateUsage]
+    shown, numbers = selectbox(page, "Preset"), page.number_input
+    page.number_input(key="num_steps").set_value(12).run()
+    for key, value in (("num_steps", 12), ("fps", 9)):
+        next(box for box in numbers if box.key == key).set_value(value)
+    shown.set_value("Reference")
+    page._tree = stale  # pyright: ignore[reportPrivateUsage]
+    page.run()
+    assert (page.number_input(key="num_steps").value, page.number_input(key="fps").value) == (12, 9)
+
+
+def test_a_preset_is_saved_by_name_and_deleted(open_page: Open) -> None:
+    page = open_page()
+    page.number_input(key="num_steps").set_value(12).run()
+    page.text_input(key="preset_name").set_value("Mine").run()
+    page.button(key="preset_save").click().run()
+    assert selectbox(page, "Preset").value == "Mine"
+    selectbox(page, "Preset").set_value("Reference").run()
+    assert page.number_input(key="num_steps").value == 25
+    selectbox(page, "Preset").set_value("Mine").run()
+    assert page.number_input(key="num_steps").value == 12
+    page.button(key="preset_delete").click().run()
+    assert selectbox(page, "Preset").value is None
+    assert selectbox(page, "Preset").options == ["Reference", "Fast", "Draft"]
+    page.text_input(key="preset_name").set_value("Fast").run()
+    page.button(key="preset_save").click().run()
+    assert "Fast is a preset of img2vid; choose another name." in said(page.error)
 
 
 def test_controls_and_input_survive_a_reload(open_page: Open) -> None:

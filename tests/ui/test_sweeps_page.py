@@ -1,22 +1,22 @@
 """The Sweeps page: axes become a grid of jobs without duplicates, and each cell shows its state."""
 
 import json
-import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import PHOTO, bars, caption, drop, markdown, said, tab_of
+from driving import PHOTO, bars, caption, drop, markdown, measured, open_at, press, said, tab_of
 from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
-from img2vid.gallery.entries import Entries
 from img2vid.gallery.studies import Studies, Study
 from img2vid.jobs.job import Job, State
 from img2vid.ui.state import PageState
+from img2vid.ui.studies import clips
+from img2vid.ui.studies.study import current_sheet
 from img2vid.ui.sweeps import state as sweeps_state
-from img2vid.ui.sweeps.grid import sheet_of
-from img2vid.ui.sweeps.state import NOTHING
+from img2vid.ui.sweeps.state import NOTHING, Sweep
 from img2vid.ui.tabs import Tab, defaults_of
 from img2vid.versions import load_versions
 
@@ -28,18 +28,10 @@ def page_of_sweeps() -> None:
     sweeps()
 
 
-def opened(tab: str | None = None) -> AppTest:
-    """Open a new tab, or an earlier one by its name."""
-    page = AppTest.from_function(page_of_sweeps, default_timeout=30)
-    if tab is not None:
-        page.query_params["tab"] = tab
-    return run(page)
-
-
 @pytest.fixture
 def page(service: FakeService) -> AppTest:
     """New tab with a photo as its input."""
-    return drop(opened(), PHOTO)
+    return drop(open_at(page_of_sweeps), PHOTO)
 
 
 def run(page: AppTest) -> AppTest:
@@ -48,20 +40,13 @@ def run(page: AppTest) -> AppTest:
     return page
 
 
-def press(page: AppTest, key: str) -> AppTest:
-    page.button(key=key).click()
-    return run(page)
-
-
 def typed(page: AppTest, index: int, name: str, text: str) -> AppTest:
     page.text_input(key=f"axis_{index}_{name}").set_value(text)
     return run(page)
 
 
 def study(service: FakeService) -> Study:
-    found = Studies(service.store).newest("sweep")
-    assert found is not None
-    return found
+    return Studies(service.store).studies("sweep")[0]
 
 
 def jobs(service: FakeService) -> list[Job]:
@@ -71,7 +56,7 @@ def jobs(service: FakeService) -> list[Job]:
 
 @pytest.mark.usefixtures("service")
 def test_nothing_can_be_run_without_a_picture() -> None:
-    page = opened()
+    page = open_at(page_of_sweeps)
     assert page.button(key="sweep_start").disabled
     assert "Add an image first." in caption(page)
 
@@ -177,18 +162,13 @@ def test_unfinished_jobs_can_be_cancelled_and_run_again(page: AppTest, service: 
 
 def test_a_cell_can_be_opened_and_its_settings_used(page: AppTest, service: FakeService) -> None:
     press(page, "sweep_start")
-    job = service.finishes(jobs(service)[5])
+    service.finishes(jobs(service)[5])
     run(page)
     assert page.button(key="sweep_open_4").disabled
     press(page, "sweep_open_5")
     assert "motion bucket id 255, seed 2" in markdown(page)
     assert len(page.get("video")) == 2
-    (entry,) = Entries(service.store).find_by_job(job.id)
-    for _ in range(100):  # measured in the background
-        if Entries(service.store).entry(entry.number).measurement is not None:
-            break
-        time.sleep(0.05)
-    run(page)
+    measured(page, service.store)
     assert "| Flicker (of 255) |" in markdown(page)
     press(page, "sweep_use")
     assert "Copied the settings of this video to the Sample page." in caption(page)
@@ -201,7 +181,7 @@ def test_a_cell_can_be_opened_and_its_settings_used(page: AppTest, service: Fake
 def test_axes_and_the_open_cell_survive_a_reload(page: AppTest) -> None:
     typed(page, 0, "motion_bucket_id", "5, 6")
     press(page, "sweep_start")
-    again = opened(tab_of(page))
+    again = open_at(page_of_sweeps, tab_of(page))
     assert again.text_input(key="axis_0_motion_bucket_id").value == "5, 6"
     assert bars(again)[0][1].startswith("0 of 6 videos made")
 
@@ -224,8 +204,9 @@ def test_downloads_hold_what_is_made(page: AppTest, service: FakeService) -> Non
     service.finishes(jobs(service)[0])
     run(page)
     assert [one.proto.label for one in page.get("download_button")] == ["Contact sheet", "PNG", "CSV"]
-    _, sheet = sheet_of(study(service).id)
-    assert sheet.reasons() == ["", *["waiting"] * 8]
+    sheet = current_sheet(page.session_state["page"], study(service).id)
+    assert [cell.reason for cell in sheet.cells] == ["done", *["waiting"] * 8]
+    assert len(clips.offers(sheet, "time")["CSV"].make().decode().splitlines()) == 10
 
 
 def test_a_sweep_missing_from_the_store_is_no_error(page: AppTest, service: FakeService) -> None:
@@ -247,8 +228,8 @@ def state(home: Path) -> PageState:
 
 
 def test_the_stored_state_is_read_back(state: PageState) -> None:
-    what = sweeps_state.Sweep(("seed", NOTHING), ("1, 2", ""), "abc", 3, "stretch")
-    sweeps_state.keep(state, what)
+    what = Sweep(("seed", NOTHING), ("1, 2", ""), "abc", 3, "stretch")
+    state.keep("sweeps", **asdict(what))
     assert sweeps_state.sweep(state) == what
     state.tab.pages["sweeps"] = json.loads(json.dumps(state.tab.pages["sweeps"]))
     assert sweeps_state.sweep(state) == what
@@ -257,19 +238,24 @@ def test_the_stored_state_is_read_back(state: PageState) -> None:
 @pytest.mark.parametrize("kept", [None, 3, {"names": ["x", "y"], "texts": ["", ""]}, {"names": "seed"}, {"open": "a"}])
 def test_invalid_stored_values_get_their_defaults(state: PageState, kept: object) -> None:
     state.tab.pages["sweeps"] = kept
-    assert sweeps_state.sweep(state) == sweeps_state.Sweep()
+    assert sweeps_state.sweep(state) == Sweep()
+
+
+def named(state: PageState, before: Sweep, index: int, name: str) -> Sweep:
+    """Return the sweep after another setting is chosen for an axis."""
+    state.keep("sweeps", **asdict(before))
+    sweeps_state.name_axis(state, index, name)
+    return sweeps_state.sweep(state)
 
 
 def test_choosing_the_other_axis_setting_swaps_the_axes(state: PageState) -> None:
-    what = sweeps_state.named(state, sweeps_state.Sweep(), 0, "seed")
+    what = named(state, Sweep(), 0, "seed")
     assert what.names == ("seed", "motion_bucket_id")
     assert what.texts == ("23, 24, 25", "20, 127, 255")
-    alone = sweeps_state.Sweep(("seed", NOTHING), ("1, 2", ""))
-    moved = sweeps_state.named(state, alone, 1, "seed")
-    assert moved.names == ("version", "seed")
+    assert named(state, Sweep(("seed", NOTHING), ("1, 2", "")), 1, "seed").names == ("version", "seed")
 
 
 @pytest.mark.parametrize("name", sweeps_state.ORDER)
 def test_the_initial_values_are_a_valid_axis(state: PageState, name: str) -> None:
-    what = sweeps_state.named(state, sweeps_state.Sweep(("fps", NOTHING), ("6", "")), 0, name)
+    what = named(state, Sweep(("fps", NOTHING), ("6", "")), 0, name)
     assert sweeps_state.axes(what)[0].name == name

@@ -13,8 +13,8 @@ from img2vid.background import Poller
 from img2vid.doctor import facts
 from img2vid.doctor.report import Finding, ok, problem
 from img2vid.hardware import Card
-from img2vid.inference import EngineChoice
-from img2vid.settings import make_settings
+from img2vid.options import LoadOptions
+from img2vid.settings_validation import make_settings
 from img2vid.ui.system import pollers
 from img2vid.ui.system.pollers import Pollers
 
@@ -55,7 +55,7 @@ def settled(watch: Pollers, page: AppTest) -> AppTest:
 @pytest.fixture
 def open_system(seen: Pollers) -> Callable[[], AppTest]:
     def open_one() -> AppTest:
-        page = AppTest.from_function(page_of_system, default_timeout=30).run()
+        page = AppTest.from_function(page_of_system, default_timeout=120).run()
         assert not page.exception
         assert said(page.error) == ""
         return page
@@ -110,7 +110,7 @@ def test_slow_checks_do_not_delay_drawing(open_system: Open, seen: Pollers) -> N
 def test_the_doctor_runs_only_on_request_while_a_video_is_made(
     open_system: Open, seen: Pollers, service: FakeService
 ) -> None:
-    service.begins(service.submit(make_settings({}), EngineChoice(), PHOTO, "dogs", ".png"))
+    service.begins(service.submit([(make_settings({}), LoadOptions())], PHOTO, "dogs", ".png")[0])
     page = settled(seen, open_system())
     assert seen.doctor.last() is None
     assert "Not checked while a video is being made" in caption(page)
@@ -123,8 +123,8 @@ def test_diagnostics_have_the_failure_and_no_private_data(
 ) -> None:
     monkeypatch.setenv("USER", "annabel")
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnop")
-    job = service.submit(make_settings({}), EngineChoice(), PHOTO, "divorce papers", ".png", folder=Path("/mnt/Anna B"))
-    service.fails(job, "'divorce papers' cannot go to /mnt/Anna B", 'File "/home/annabel/x.py", line 1')
+    job = service.submit([(make_settings({}), LoadOptions())], PHOTO, "divorce papers", ".png", Path("/mnt/Anna B"))[0]
+    service.fails(job, f"'divorce papers' cannot go to {job.folder}", 'File "/home/annabel/x.py", line 1')
     (home / "cluster.log").write_text("annabel said hf_abcdefghijklmnop\n", encoding="utf-8")
     text = settled(seen, open_system()).code[0].value
     for part in ("RTX 3060", "'<picture>' cannot go to <save path>", "problem disk: home", "<user> said <secret>"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from other_settings import OTHER_VALUES
 
-from img2vid.inference import EngineChoice
+from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 from img2vid.ui import tabs
 from img2vid.ui.tabs import Picture, Tab
@@ -27,7 +27,7 @@ def _home(home: Path) -> None:
 
 def full() -> Tab:
     """Return a tab in which every value differs from its default."""
-    choice = EngineChoice("sgm", "cuda:1", "bf16", True, "stages", "fp16", True, 3)
+    choice = LoadOptions("sgm", "cuda:1", "bf16", "fp16", "stages", True, 3, True)
     return Tab(dict(OTHER_VALUES), choice, False, "/videos", PICTURE, "job", ("one", "two"))
 
 
@@ -37,12 +37,12 @@ def test_all_values_are_read_back() -> None:
     assert set(full().controls) == set(SampleSettings.model_fields)
 
 
-def test_an_unknown_tab_is_none_and_a_new_one_has_the_defaults() -> None:
+def test_an_unknown_tab_is_not_found_and_a_new_one_has_the_defaults() -> None:
     assert tabs.read("0" * 12, VERSIONS) is None
     assert tabs.newest(VERSIONS) is None
     tab = tabs.fresh(VERSIONS, "sgm")
     assert tab.controls == find_version("svd_tiny").settings({}).model_dump()
-    assert tab.choice == EngineChoice(provider="sgm")
+    assert tab.choice == LoadOptions(provider="sgm")
 
 
 def test_a_new_tab_copies_the_last_one_but_shows_the_newest_result(home: Path) -> None:
@@ -105,7 +105,7 @@ def test_an_invalid_control_value_gets_its_default(home: Path, name: str, value:
 )
 def test_an_invalid_engine_option_gets_its_default(home: Path, name: str, value: Any) -> None:
     tab = read_with(home, "choice", name, value)
-    assert tab.choice == replace(full().choice, **{name: getattr(EngineChoice(), name)})
+    assert tab.choice == replace(full().choice, **{name: getattr(LoadOptions(), name)})
 
 
 @pytest.mark.parametrize(

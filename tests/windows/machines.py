@@ -48,6 +48,8 @@ def machine(name: str = "rtx-4090", **changes: object) -> Machine:
         "temp": PureWindowsPath(r"C:\Users\Ada\AppData\Local\Temp"),
         "free": {"C:": 210.4},
         "venv": "none",
+        "runtime": (14, 44),
+        "winget": True,
     }
     return Machine(**{**values, **changes})  # type: ignore[arg-type]
 

@@ -1,7 +1,7 @@
 """Choice of the torch build by GPU and driver."""
 
 import pytest
-from windows.builds import CHOICES, PREFERRED, choose
+from windows.builds import CHOICES, PREFERRED, TRITON, choose, triton_for
 
 from img2vid.hardware import BUILDS, Card
 
@@ -19,6 +19,9 @@ def card(capability: tuple[int, int] | None, driver: str = NEW, memory: int = 81
         ((6, 1), "526.98", "cu118"),
         ((7, 0), NEW, "cu126"),
         ((7, 5), NEW, "cu128"),
+        ((7, 5), "580.88", "cu130"),
+        ((7, 0), "580.88", "cu126"),
+        ((12, 0), "591.10", "cu130"),
         ((7, 5), "516.94", "cu118"),
         ((8, 6), "527.41", "cu128"),
         ((8, 6), "527.40", "cu118"),
@@ -101,4 +104,26 @@ def test_packages_carry_the_label_and_the_index_the_tag() -> None:
     assert BUILDS["cu118"].packages == ("torch==2.7.1+cu118", "torchvision==0.22.1+cu118")
     assert BUILDS["cu118"].index == "https://download.pytorch.org/whl/cu118"
     assert {*CHOICES} == {"auto", *BUILDS}
-    assert len({BUILDS[tag].torch for tag in PREFERRED}) == 1
+    assert {*PREFERRED} == {*BUILDS} - {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("capability", "driver", "tag"),
+    [((8, 6), NEW, "cu128"), ((8, 6), "580.88", "cu130"), ((6, 1), NEW, "cu126")],
+)
+def test_a_python_without_the_default_build_gets_the_newest_that_it_has(
+    capability: tuple[int, int], driver: str, tag: str
+) -> None:
+    choice = choose("cu118", [card(capability, driver)], python=(3, 14, 2))
+    assert (choice.build, choice.meant, choice.instead) == (None, BUILDS["cu118"], tag)
+    assert choice.problem == "cu118 has torch 2.7.1, which has no version for Python 3.14"
+    assert choice.remedy == f"install Python 3.12 and run again; or run again with -Cuda {tag}"
+
+
+@pytest.mark.parametrize("tag", ["cu118", "cu126", "cu128", "cu130"])
+def test_triton_fits_the_torch_version_and_needs_an_rtx_30(tag: str) -> None:
+    build, new = BUILDS[tag], "580.88"
+    assert triton_for(build, [card((7, 5), new), card((8, 6), new)]) == TRITON[build.torch.rpartition(".")[0]]
+    assert triton_for(build, [card((7, 5), new)]) == ""
+    assert triton_for(build, [card(None, new)]) == ""
+    assert triton_for(BUILDS["cpu"], [card((8, 6), new)]) == ""

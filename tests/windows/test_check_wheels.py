@@ -48,4 +48,6 @@ def test_pins_are_those_that_are_meant_for_windows() -> None:
 
 
 def test_the_held_torch_stands_in_without_its_label() -> None:
-    assert check_wheels.HELD == ["torch==2.7.1", "torchvision==0.22.1"]
+    newer = ["torch==2.11.0", "torchvision==0.26.0"]
+    assert check_wheels.held("3.13") == [["torch==2.7.1", "torchvision==0.22.1"], newer]
+    assert check_wheels.held("3.14") == [newer]

@@ -47,10 +47,31 @@ def test_the_default_build_is_replaced_only_after_asking() -> None:
     yes = settle(Options(models=[], sgm=False), card, PROJECT, Answers(cu128=True, shortcuts=True))
     assert yes.choice.build is not None
     assert yes.choice.build.tag == "cu128"
-    assert "cu118 does not support NVIDIA GeForce RTX 5090" in yes.choice.remarks[0]
+    assert yes.choice.remarks == ()
+    unasked = settle(Options(), card, PROJECT, SILENT)
+    assert "cu118 does not support NVIDIA GeForce RTX 5090" in unasked.choice.remarks[0]
     no = settle(Options(models=[], sgm=False), card, PROJECT, Answers(cu128=False, shortcuts=True))
     assert no.choice.build is None
     assert settle(Options(cuda="cu118"), card, PROJECT, SILENT).choice.build is None
+
+
+@pytest.mark.parametrize(
+    ("venv", "named", "tag"), [("none", False, "cu128"), ("3.12", False, "cu118"), ("3.12", True, "cu128")]
+)
+def test_the_build_fits_the_python_of_the_environment(venv: str, named: bool, tag: str) -> None:
+    there = machine(python_version=(3, 14, 1), venv=venv)
+    choice = settle(Options(python_named=named), there, PROJECT, SILENT).choice
+    assert choice.build is not None
+    assert choice.build.tag == tag
+
+
+def test_the_runtime_is_installed_only_after_asking() -> None:
+    bare = machine(runtime=None)
+    options = Options(models=[], sgm=False)
+    yes = settle(options, bare, PROJECT, Answers(winget=True, shortcuts=True))
+    no = settle(options, bare, PROJECT, Answers(winget=False, shortcuts=True))
+    assert (yes.runtime, no.runtime) == (True, False)
+    assert not settle(options, machine(runtime=None, winget=False), PROJECT, Answers(shortcuts=True)).runtime
 
 
 def test_an_environment_that_runs_stays_unless_another_python_was_named() -> None:
@@ -61,7 +82,7 @@ def test_an_environment_that_runs_stays_unless_another_python_was_named() -> Non
     assert not settle(named, there, PROJECT, Answers(shortcuts=True, ecreate=False)).rebuild
 
 
-@pytest.mark.parametrize("state", ["broken", "3.9", "3.14"])
+@pytest.mark.parametrize("state", ["broken", "3.9", "3.15"])
 def test_an_environment_that_will_not_do_is_removed_only_after_asking(state: str) -> None:
     there = machine(venv=state)
     options = Options(models=[], sgm=False)

@@ -55,7 +55,7 @@ def test_a_torch_that_does_not_import_is_one_sentence(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "cannot import torch: a DLL is missing\n", "")
 
 
-def test_a_card_without_programs_is_told_with_what_torch_says(
+def test_a_card_without_kernels_is_reported_with_torchs_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """torch.cuda.is_available() does not detect this."""
@@ -76,3 +76,24 @@ def test_a_card_that_computes_wrongly_is_found(monkeypatch: pytest.MonkeyPatch, 
 
 def test_half_precision_stays_well_within_the_tolerance() -> None:
     assert 0 < kernel.compare("cpu", half=True) < kernel.TOLERANCE / 5
+
+
+@pytest.mark.parametrize(
+    ("works", "code", "words"), [(True, 0, "works (difference 0)"), (False, 1, "no compiler here")]
+)
+def test_torch_compile_is_tried_with_a_computation(
+    works: bool, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compiled(function: object, **options: object) -> object:
+        if not works:
+            raise RuntimeError("no compiler\nhere")
+        return function
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    assert kernel.report_compiled(torch.device("cpu")) == code
+    assert words in capsys.readouterr().out
+
+
+def test_a_compiler_that_computes_wrongly_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda values: function(values) + 1)
+    assert kernel.report_compiled(torch.device("cpu")) == 1

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from environment import SetupError
 from windows.console import Questions, logged
+
+from img2vid.windows import escape_output
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> Questions:
@@ -19,7 +22,7 @@ def test_answers(monkeypatch: pytest.MonkeyPatch, text: str, answer: bool) -> No
     assert typed(monkeypatch, text).confirm("Sure?", True) is answer
 
 
-def test_where_nobody_can_answer_the_default_holds_from_then_on(
+def test_without_a_console_the_default_answers_all_questions(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     questions = typed(monkeypatch, "")
@@ -28,7 +31,7 @@ def test_where_nobody_can_answer_the_default_holds_from_then_on(
     assert "Really?" not in capsys.readouterr().out
 
 
-def test_the_log_keeps_what_is_said_and_pip_is_told_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_keeps_the_output_and_pip_writes_to_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new folder" / "install.log"
     for line in ("first", "second \u00fc"):
         with logged(path):
@@ -44,16 +47,26 @@ def test_the_log_keeps_what_is_said_and_pip_is_told_of_it(tmp_path: Path, capsys
     assert "aloud" in shown.err
 
 
-def test_a_console_without_a_letter_shows_a_question_mark_and_the_log_has_it(
+def test_a_console_without_a_letter_shows_its_code_and_the_log_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
     monkeypatch.setattr(sys, "stdout", console)
+    escape_output()
     with logged(tmp_path / "log"):
         sys.stdout.write("C:\\Users\\\u5f20")
     console.flush()
-    assert console.buffer.getvalue().startswith(b"C:\\Users\\?")  # type: ignore[attr-defined]
+    assert console.buffer.getvalue().startswith(b"C:\\Users\\\\u5f20")  # type: ignore[attr-defined]
     assert "\u5f20" in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+def test_a_log_that_cannot_be_written_gets_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(SetupError, match=r"Cannot write the log .*install.log .*-LogPath"),
+        logged(tmp_path / "file" / "install.log"),
+    ):
+        pass
 
 
 def test_without_a_path_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

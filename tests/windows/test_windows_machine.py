@@ -5,7 +5,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from windows.machine import LONGEST_INSIDE, LONGEST_ROOT, existing, read_machine, torch_version, venv_state
+from environment import home_in_use
+from windows.machine import (
+    LONGEST_INSIDE,
+    LONGEST_ROOT,
+    existing,
+    from_store,
+    read_machine,
+    torch_version,
+    venv_state,
+)
+
+from img2vid.file_lock import HomeLock
 
 
 def test_this_computer_is_read_without_changing_it(tmp_path: Path) -> None:
@@ -23,7 +34,7 @@ def test_the_nearest_folder_that_is_there(tmp_path: Path) -> None:
     assert existing(tmp_path) == tmp_path
 
 
-def test_an_environment_is_none_broken_or_has_a_version(tmp_path: Path) -> None:
+def test_an_environment_is_missing_broken_or_has_a_version(tmp_path: Path) -> None:
     assert venv_state(tmp_path / "missing") == "none"
     (tmp_path / "setup.lock").touch()
     assert venv_state(tmp_path) == "none"
@@ -40,6 +51,31 @@ def test_a_torch_counts_only_as_a_whole(tmp_path: Path, folder: str) -> None:
     assert torch_version(tmp_path) == ""
     (info / "RECORD").touch()
     assert torch_version(tmp_path) == "2.7.1+cu118"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "store"),
+    [
+        (r"C:\Program Files\WindowsApps\PythonSoftwareFoundation.Python.3.12_3.12.2800.0_x64__qbz5n2kfra8p0", True),
+        (r"C:\Users\Ada\AppData\Local\Microsoft\WindowsApps", True),
+        (r"C:\Users\Ada\AppData\Local\Python\pythoncore-3.12-64", False),
+        (r"C:\Users\Ada\AppData\Local\Programs\Python\Python312", False),
+    ],
+)
+def test_only_a_python_that_lives_in_the_store_is_refused(prefix: str, store: bool) -> None:
+    assert from_store(prefix) is store
+
+
+def test_a_dashboard_that_runs_is_noticed_by_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    monkeypatch.setenv("IMG2VID_HOME", str(elsewhere))
+    for home in (tmp_path / "img2vid" / "outputs", elsewhere):
+        assert not home_in_use(tmp_path / "img2vid")
+        lock = HomeLock(home)
+        assert lock.acquire()
+        assert home_in_use(tmp_path / "img2vid")
+        lock.release()
+        assert not home_in_use(tmp_path / "img2vid")
 
 
 def test_the_longest_path_leaves_room_for_a_folder() -> None:

@@ -1,6 +1,7 @@
 """Installation plans: reviewed text for eight computers, and general rules."""
 
 import re
+from dataclasses import replace
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from machines import ANSWERS, CASES, PLANS, PROJECT, commands, machine, plan, text
 from windows.install_options import Options
 from windows.plan import Plan
+from windows.progress import STOPPED, carry_out
 
 from img2vid.hardware import Card, Found
 
@@ -39,7 +41,7 @@ def test_the_default_is_cuda_11_8_from_its_own_index() -> None:
 def test_no_plan_installs_triton_or_takes_torch_from_the_package_index() -> None:
     for name, case in CASES.items():
         for command in commands(plan(machine(name, **case.changes), case.options)):
-            assert "triton" not in command
+            assert "triton" not in command or re.search(r" --no-deps triton-windows==[\d.]+post\d+$", command)
             assert " torch=" not in command or "--index-url https://download.pytorch.org/whl/" in command
 
 
@@ -52,16 +54,18 @@ def test_paths_with_spaces_are_quoted_in_every_command() -> None:
 
 
 def stopped(plan: Plan) -> str:
-    assert len(plan.steps) == 1
-    return plan.text()
+    """Return the first step of a plan that has an obstacle; the others are listed all the same."""
+    assert plan.obstacles
+    assert len(plan.steps) == 9
+    return plan.text().partition("2 of 9: ")[0]
 
 
 def test_an_obstacle_stops_before_anything_is_changed() -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"bits": 32}, "a 32-bit Python"),
-        ({"python_version": (3, 14, 0)}, "is Python 3.14.0"),
+        ({"python_version": (3, 15, 0)}, "is Python 3.15.0, but img2vid needs 3.10 to 3.14"),
         (
-            {"python": PureWindowsPath(r"C:\Users\Ada\Microsoft\WindowsApps\python.exe")},
+            {"store": True},
             "Microsoft Store",
         ),
         ({"build": 7601}, "build 7601"),
@@ -69,6 +73,9 @@ def test_an_obstacle_stops_before_anything_is_changed() -> None:
         ({"free": {"C:": 3.0}}, "C: has 3.0 GB free, but about 9.0 GB are needed"),
         ({"root": PureWindowsPath("C:\\" + "a" * 90)}, "a shorter folder"),
         ({"root": PureWindowsPath(r"C:\50%\img2vid")}, "cannot handle"),
+        ({"running": True}, "the dashboard is running"),
+        ({"runtime": None, "winget": False}, "Visual C++ runtime is missing; torch 2.7.1 needs 14.29"),
+        ({"runtime": (14, 16), "winget": False}, "Visual C++ runtime has version 14.16"),
     ]
     for changes, words in cases:
         words_found = stopped(plan(machine(**changes)))
@@ -78,7 +85,7 @@ def test_an_obstacle_stops_before_anything_is_changed() -> None:
 
 def test_long_paths_allow_a_long_folder_and_another_drive_needs_room_of_its_own() -> None:
     long = PureWindowsPath("C:\\" + "a" * 90)
-    assert len(plan(machine(root=long, long_paths=True)).steps) == 9
+    assert not plan(machine(root=long, long_paths=True)).obstacles
     full = plan(machine(root=PureWindowsPath(r"D:\img2vid"), free={"C:": 1.0, "D:": 900.0}))
     assert "C: has 1.0 GB free" in stopped(full)
 
@@ -94,7 +101,7 @@ def test_what_is_chosen_counts_for_the_space() -> None:
 
 def test_an_installation_that_is_there_can_be_repeated_with_little_space() -> None:
     there = {"venv": "3.12", "free": {"C:": 2.0}}
-    assert len(plan(machine(torch="2.7.1+cu118", **there)).steps) == 9
+    assert not plan(machine(torch="2.7.1+cu118", **there)).obstacles
     assert "are needed" in stopped(plan(machine(torch="2.7.1+cu126", **there)))
     assert "are needed" in stopped(plan(machine(torch="2.7.1+cu118", venv="broken", free={"C:": 2.0})))
 
@@ -103,6 +110,38 @@ def test_a_card_that_nothing_fits_is_named_with_what_would_do() -> None:
     shown = stopped(plan(machine(found=Found((TURING,)), build=22631), Options(cuda="cu130")))
     assert "driver 576.52 of Some Card is too old for cu130" in shown
     assert "-Cuda cu128" in shown
+
+
+def test_an_obstacle_stops_the_installation_in_its_first_step(capsys: pytest.CaptureFixture[str]) -> None:
+    stops = plan(machine(running=True))
+    done: list[str] = []
+    steps = tuple(
+        replace(step, actions=tuple(replace(one, do=lambda: done.append("x") or 0) for one in step.actions))
+        for step in stops.steps
+    )
+    assert carry_out(replace(stops, steps=steps)) == STOPPED
+    shown = capsys.readouterr().out
+    assert "Stop: the dashboard is running" in shown
+    assert ("2 of 9" in shown, done) == (False, [])
+
+
+@pytest.mark.parametrize(("runtime", "cuda"), [(None, "cu118"), ((14, 16), "cu118"), ((14, 29), "cu126")])
+def test_a_missing_or_old_runtime_is_installed_with_winget_first(runtime: Any, cuda: str) -> None:
+    first, *_ = plan(machine("gtx-1060", runtime=runtime), Options(cuda=cuda)).steps
+    (action,) = first.actions
+    assert action.shown.startswith("winget install --id Microsoft.VCRedist.2015+.x64 --exact --source winget ")
+    assert "vc_redist.x64.exe" in first.remedy
+
+
+def test_a_runtime_that_is_new_enough_for_the_build_is_left_alone() -> None:
+    assert plan(machine("gtx-1060", runtime=(14, 29))).steps[0].actions == ()
+    assert plan(machine("gtx-1060", runtime=(14, 42)), Options(cuda="cu126")).steps[0].actions == ()
+
+
+def test_the_absence_of_a_card_is_said_once() -> None:
+    shown = plan(machine("no-card")).text()
+    assert shown.count("nvidia-smi") == 1
+    assert len(re.findall(r"NVIDIA GPU|NVIDIA card", shown)) == 1
 
 
 def test_the_shown_paths_exist_in_the_project() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import environment
 import pytest
 from machines import machine, plan
+from packages import Failed, Installer
 from windows import work
 from windows.builds import BUILDS
 from windows.install_options import Options
+from windows.plan import install_command
 
 MISSING = {"missing": ["something"], "kept": {}, "broken": []}
 
@@ -19,14 +21,13 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the commands for an environment in a folder with a space, in which everything is missing."""
     commands: list[str] = []
 
-    def call(command: list[str]) -> int:
-        commands.append(subprocess.list2cmdline(command))
-        return 0
+    def install(installer: Installer, *arguments: str) -> None:
+        commands.append(subprocess.list2cmdline(install_command(installer.python, *arguments)))
 
     venv = tmp_path / "with space" / ".venv"
     venv.mkdir(parents=True)
     monkeypatch.setattr(environment, "VENV", venv)
-    monkeypatch.setattr(environment, "call", call)
+    monkeypatch.setattr(Installer, "install", install)
     monkeypatch.setattr(environment, "compare", lambda *_: MISSING)
     return commands
 
@@ -50,6 +51,52 @@ def test_packages(called: list[str], step: int, name: str) -> None:
     text = target.read_text(encoding="utf-8")
     assert "triton" not in text
     assert "git+" not in text
+
+
+@pytest.mark.parametrize(("code", "left_out"), [(0, False), (1, True)])
+def test_triton_stays_only_if_torch_compile_works_with_it(
+    code: int, left_out: bool, called: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[list[str]] = []
+
+    def run(argv: list[str], folder: Path) -> int:
+        ran.append(argv)
+        return code if "--compile" in argv else 0
+
+    monkeypatch.setattr(work, "run", run)
+    monkeypatch.setattr(environment, "ensure", lambda *files: called.append(" ".join(files)))
+    assert work.add_triton("triton-windows==3.3.1.post21", ["kernel.py", "--compile"]) == 0
+    step = plan(machine("rtx-4090", root=environment.VENV.parent), Options(cuda="cu118")).steps[5]
+    assert called == [step.actions[1].shown, "runtime.txt"]
+    assert ("uninstall" in ran[-1] and ran[-1][-1] == "triton-windows") is left_out
+    assert ("left out, so that --compile has no effect" in capsys.readouterr().out) is left_out
+
+
+def test_triton_that_cannot_be_installed_is_left_out(
+    called: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(installer: Installer, *arguments: str) -> None:
+        raise Failed("the network connection failed")
+
+    monkeypatch.setattr(Installer, "install", fail)
+    monkeypatch.setattr(work, "run", lambda argv, folder: 0)
+    monkeypatch.setattr(environment, "ensure", lambda *files: None)
+    assert work.add_triton("triton-windows==3.3.1.post21", ["kernel.py", "--compile"]) == 0
+    assert "the network connection failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("found", "works"), [((14, 44), True), ((14, 29), False), (None, False)])
+def test_the_runtime_counts_as_installed_once_it_loads(
+    found: tuple[int, int] | None, works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """winget also ends with an error if the newest version is there already."""
+    monkeypatch.setattr(work, "runtime_version", lambda: found)
+    program = [sys.executable, "-c", "import sys; sys.exit(5)"]
+    if works:
+        assert work.install_runtime(program, (14, 42)) == 0
+    else:
+        with pytest.raises(environment.SetupError, match="winget ended with exit code 5"):
+            work.install_runtime(program, (14, 42))
 
 
 def test_the_lock_says_nothing_about_torch_that_is_held(called: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Native engine: this project's own implementation of the complete computation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -16,11 +16,13 @@ from img2vid.engine.interface import (
     DTYPES,
     Conditioning,
     ConditioningSettings,
-    LoadOptions,
+    ModelSource,
+    OnBytes,
     OnStep,
     Parts,
     SamplerSettings,
     StepInfo,
+    conditioned_on,
 )
 from img2vid.engine.memory.accounting import ClipSize, Needs
 from img2vid.engine.memory.device import free_on_card
@@ -34,6 +36,8 @@ from img2vid.engine.sampling.guiders import Interval, guide, make_scales
 from img2vid.engine.sampling.samplers import SAMPLERS
 from img2vid.engine.sampling.validation import check_sampler_settings
 from img2vid.engine.weights.checkpoint import assign, build_model, fill
+from img2vid.engine.weights.diffusers_names import UNET
+from img2vid.engine.weights.packed import is_packed, scale_of, with_scale
 from img2vid.engine.weights.shared_modules import SHARED, parts_of, prefix_of, reuse
 
 CLIP, ENCODER = SHARED
@@ -46,56 +50,64 @@ class NativeEngine:
     Moves the network and the decoder from `model` into their optimized form; only the conditioner stays in `model`.
     """
 
-    def __init__(self, model: SvdModel, options: LoadOptions, parts: Parts) -> None:
+    def __init__(self, model: SvdModel, source: ModelSource, parts: Parts) -> None:
         self.model = model
+        self._packed = {
+            name: (tensor.dtype, scale_of(tensor).shape)
+            for name, tensor in model.weights().items()
+            if is_packed(tensor)
+        }
         self.parts = parts
-        self.device = device = options.device
-        self.budget = budget = TilePlan.for_device(device, compiled=options.compile)
+        self.device = device = torch.device(source.options.device)
+        self.budget = budget = TilePlan.for_device(device, compiled=source.options.compile)
         network = FastUNet(model.network, budget)
-        self.denoiser = Denoiser(network, DTYPES[options.precision])
+        self.denoiser = Denoiser(network, DTYPES[source.options.precision])
         in_one_format(model.first_stage_model)
-        self.decoder = FastDecoder(model.first_stage_model, TilePlan.for_decoder(device, compiled=options.compile))
+        self.decoder = FastDecoder(
+            model.first_stage_model, TilePlan.for_decoder(device, compiled=source.options.compile)
+        )
         model.drop_fused()
         embedders = {key: model.conditioner.embedder(key) for key in SHARED}
         self.offload = OffloadManager({**embedders, "decoder": self.decoder}, network, device)
         self.plan = Plan()
-        self._options = replace(options, on_bytes=None)
+        self._source = source
         config = model.config
         self.scale_factor = config.scale_factor
         self.size_step = config.size_step
         self.downsampling = config.first_stage.downsampling
         self.latent_channels = config.network_config.out_channels
-        self.frame_decoder = FrameDecoder(self.decoder, self.scale_factor, device, options.decoder_precision)
+        self.conditioned_on = conditioned_on(config.input_keys)
+        self.frame_decoder = FrameDecoder(self.decoder, self.scale_factor, device, source.options.decoder_precision)
 
     @classmethod
-    def load(cls, options: LoadOptions, spare: Parts | None = None) -> "NativeEngine":
+    def load(cls, source: ModelSource, spare: Parts | None = None, on_bytes: OnBytes | None = None) -> "NativeEngine":
         """Load a checkpoint, except for spare modules that match it; `read_tensors` validates the file.
 
         Weights are loaded directly to the device only if memory is "resident".
         """
-        home = options.device if options.memory == "resident" else torch.device("cpu")
+        home = torch.device(source.options.device if source.options.memory == "resident" else "cpu")
 
         def place(name: str, tensor: Tensor) -> Tensor:
-            return _place(name, tensor, options, home)
+            return _place(name, tensor, source, home)
 
-        model = build_model(options)
-        taken = reuse(model, options, place, spare or {})
-        fill(model, options, place)
-        engine = cls(model, options, parts_of(model, options, taken))
-        if options.memory in ("stages", "blocks"):
-            engine.apply(Plan(options.memory, together=options.memory == "blocks"))
+        model = build_model(source)
+        taken = reuse(model, source, place, spare or {})
+        fill(model, source, place, on_bytes, packable(model, source).__contains__)
+        engine = cls(model, source, parts_of(model, source, taken))
+        if source.options.memory in ("stages", "blocks"):
+            engine.apply(Plan(source.options.memory, together=source.options.memory == "blocks"))
         return engine
 
     def apply(self, plan: Plan) -> None:
         """Apply a memory plan."""
         self.offload.apply(plan.memory)
-        self.denoiser.together, self.decoder.lean = plan.together, plan.lean
+        self.denoiser.together, self.decoder.low_memory = plan.together, plan.low_memory
         self.plan = plan
 
     @cached_property
     def needs(self) -> Needs:
         """GPU memory requirements of this model."""
-        return needs_of(self._options)
+        return needs_of(self._source, self._packed)
 
     def plan_memory(self, size: ClipSize, free: int | None = None) -> Plan:
         """Choose and apply a plan with which a clip of this size fits in `free` bytes of GPU memory, and return it.
@@ -106,7 +118,7 @@ class NativeEngine:
             if self.device.type != "cuda":
                 return self.plan
             free = free_on_card(self.device) + self.offload.bytes_on_device
-        wanted = None if self._options.memory == "auto" else self._options.memory
+        wanted = None if self._source.options.memory == "auto" else self._source.options.memory
         self.apply(choose(self.needs, size, free, wanted))
         return self.plan
 
@@ -117,10 +129,10 @@ class NativeEngine:
         settings: ConditioningSettings,
         *,
         cond_noise: Tensor,
-        num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
         """See `Engine.condition`."""
         conditioner = self.model.conditioner
+        settings.numbers(conditioner.input_keys)  # mistakes are reported before the encoders run
 
         def noisy_frame() -> Tensor:
             return image.to(self.device) + settings.cond_aug * cond_noise.to(self.device)
@@ -132,7 +144,7 @@ class NativeEngine:
             fingerprint(image, cond_noise, settings.cond_aug),
             lambda: self._at_work(ENCODER, lambda: conditioner.encode_frame(noisy_frame())),
         )
-        return conditioner.clip(embedding, latents, settings.scalars(), num_frames)
+        return conditioner.clip(embedding, latents, settings)
 
     @torch.inference_mode()
     def sample(
@@ -190,32 +202,46 @@ class NativeEngine:
             return compute()
 
 
-def needs_of(options: LoadOptions) -> Needs:
-    """Return the GPU memory requirements of a model; reads only the configuration."""
-    options = replace(options, device=torch.device("meta"), memory="resident")
-    model = build_model(options)
+def needs_of(source: ModelSource, packed: Mapping[str, tuple[torch.dtype, torch.Size]] | None = None) -> Needs:
+    """Return the GPU memory requirements of a model; reads only the configuration.
+
+    packed: number format, and shape of the scale, of the weights that keep a format of one byte per value.
+    """
+    source = replace(source, options=replace(source.options, device="meta", memory="resident"))
+    model = build_model(source)
     for name, tensor in model.weights().items():
-        assign(model, name, torch.empty_like(tensor, dtype=_dtype_of(name, options)))
-    engine = NativeEngine(model, options, {})
+        dtype, scale = (packed or {}).get(name, (_dtype_of(name, source), None))
+        empty = torch.empty_like(tensor, dtype=dtype)
+        assign(model, name, empty if scale is None else with_scale(empty, torch.empty(scale, device="meta")))
+    engine = NativeEngine(model, source, {})
     return Needs(
         model.conditioner, engine.denoiser.network, engine.decoder, engine.frame_decoder.dtype, engine.downsampling
     )
 
 
-def _place(name: str, tensor: Tensor, options: LoadOptions, home: torch.device) -> Tensor:
+def _place(name: str, tensor: Tensor, source: ModelSource, home: torch.device) -> Tensor:
     """Return a weight in the model's number format and on its device."""
-    dtype = _dtype_of(name, options)
+    if is_packed(tensor):
+        return with_scale(tensor.to(home), scale_of(tensor).to(home))
+    dtype = _dtype_of(name, source)
     if name.startswith(FIRST_STAGE):
         return in_format(tensor, dtype).to(home)
     return tensor.to(home, dtype)
 
 
-def _dtype_of(name: str, options: LoadOptions) -> torch.dtype:
+def packable(model: SvdModel, source: ModelSource) -> frozenset[str]:
+    """Return the weights that keep a format of one byte per value until they are used: the network's matrices."""
+    if source.options.device.startswith("mps"):  # torch has no float8 there
+        return frozenset()
+    return frozenset(name for name, one in model.weights().items() if name.startswith(UNET) and one.ndim > 1)
+
+
+def _dtype_of(name: str, source: ModelSource) -> torch.dtype:
     """Return the requested number format of a weight.
 
     The encoder of the conditioning frame is always in float32: it runs once per video, and its errors affect every
     frame.
     """
     if name.startswith(FIRST_STAGE):
-        return DTYPES[options.decoder_precision]
-    return torch.float32 if name.startswith(prefix_of(options, ENCODER)) else DTYPES[options.precision]
+        return DTYPES[source.options.decoder_precision]
+    return torch.float32 if name.startswith(prefix_of(source, ENCODER)) else DTYPES[source.options.precision]

@@ -15,22 +15,26 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from img2vid.engine.config import DiffusionConfig, load_tree
+from img2vid.engine.config import DiffusionConfig
+from img2vid.engine.config_tree import load_tree
 from img2vid.engine.decoding import in_chunks
 from img2vid.engine.interface import (
     DTYPES,
     Conditioning,
     ConditioningSettings,
-    LoadOptions,
+    ModelSource,
+    OnBytes,
     OnStep,
     Parts,
     SamplerSettings,
     StepInfo,
+    conditioned_on,
 )
 from img2vid.engine.model import build_meta
 from img2vid.engine.sampling.validation import check_sampler_settings
-from img2vid.engine.weights.checkpoint import read_tensors
+from img2vid.engine.weights.checkpoint import read_tensors, require_finite, value_range
 from img2vid.errors import BadInput, EngineUnavailable
+from img2vid.options import NATIVE_ONLY, LoadOptions
 
 PICTURE_KEYS = ["cond_frames", "cond_frames_without_noise"]
 """Input keys whose embeddings are zero in the unconditional conditioning."""
@@ -69,25 +73,30 @@ class SgmEngine:
         self.size_step = config.size_step
         self.downsampling = config.first_stage.downsampling
         self.latent_channels = config.network_config.out_channels
+        self.input_keys = config.input_keys
+        self.conditioned_on = conditioned_on(config.input_keys)
         self.parts: Parts = {}
 
     @classmethod
-    def load(cls, options: LoadOptions) -> "SgmEngine":
+    def load(cls, source: ModelSource, on_bytes: OnBytes | None = None) -> "SgmEngine":
         """Build the reference's model and load its weights; the file is validated as for the native engine."""
-        _check_options(options)
+        _check_options(source.options)
         util = import_sgm()
-        expected = build_meta(options.config, options.config_path.parent)
+        expected = build_meta(source.config, source.config_path.parent)
         expected.drop_unused()
-        tensors = read_tensors(options.checkpoint, expected.weights(), options.allow_pickle, options.on_bytes)
-        _register_clip(options.config_path.parent)
-        tree = adapt(load_tree(options.config_path))
+        weights = expected.weights()
+        allow_pickle = source.options.allow_pickle
+        tensors = dict(read_tensors(source.checkpoint, weights, allow_pickle, on_bytes, unet=source.unet))
+        require_finite(source, weights, {name: value_range(tensor) for name, tensor in tensors.items()})
+        _register_clip(source.config_path.parent)
+        tree = adapt(load_tree(source.config_path))
         with _quiet():
             model = util.instantiate_from_config(tree["model"]).eval().requires_grad_(False)
         # Modules that sampling does not use may be missing from the file; the others were checked above.
-        model.load_state_dict(dict(tensors), strict=False)
-        dtype = DTYPES[options.precision]
+        model.load_state_dict(tensors, strict=False)
+        device, dtype = torch.device(source.options.device), DTYPES[source.options.precision]
         model.model.to(dtype)
-        return cls(model.to(options.device), options.config, options.device, dtype)
+        return cls(model.to(device), source.config, device, dtype)
 
     @torch.inference_mode()
     def condition(
@@ -96,21 +105,20 @@ class SgmEngine:
         settings: ConditioningSettings,
         *,
         cond_noise: Tensor,
-        num_frames: int,
     ) -> tuple[Conditioning, Conditioning]:
         """See `Engine.condition`."""
         image, cond_noise = image.to(self.device), cond_noise.to(self.device)
 
-        def number(value: float) -> Tensor:
-            return torch.tensor([value], dtype=torch.float32, device=self.device)
-
         batch = {
             "cond_frames_without_noise": image,
             "cond_frames": image + settings.cond_aug * cond_noise,
-            **{name: number(value) for name, value in settings.scalars().items()},
+            **{
+                key: torch.tensor(values, device=self.device)
+                for key, values in settings.numbers(self.input_keys).items()
+            },
         }
         pair = self.model.conditioner.get_unconditional_conditioning(batch, force_uc_zero_embeddings=PICTURE_KEYS)
-        cond, uncond = (_repeat(cast(dict[str, Tensor], part), num_frames) for part in pair)
+        cond, uncond = (_repeat(cast(dict[str, Tensor], part), settings.num_frames) for part in pair)
         return cond, uncond
 
     @torch.inference_mode()
@@ -179,17 +187,12 @@ def _check_no_approximations(settings: SamplerSettings) -> None:
 
 def _check_options(options: LoadOptions) -> None:
     """Raise BadInput for options that only the native engine supports."""
-    if options.memory != "resident":
-        raise BadInput(
-            f"the sgm engine does not support memory {options.memory}; choose memory resident or the native engine"
-        )
-    if options.decoder_precision != "fp32":
-        raise BadInput(
-            f"the sgm engine does not support decoder_precision {options.decoder_precision}; "
-            "choose decoder_precision fp32 or the native engine"
-        )
-    if options.compile:
-        raise BadInput("the sgm engine does not support compile; leave it out or choose the native engine")
+    for name, plain in NATIVE_ONLY.items():
+        value = getattr(options, name)
+        if value != plain:
+            raise BadInput(
+                f"the sgm engine does not support {name} {value}; leave it at {plain} or choose the native engine"
+            )
 
 
 def make_sampler(settings: SamplerSettings, num_frames: int) -> Any:
@@ -199,8 +202,12 @@ def make_sampler(settings: SamplerSettings, num_frames: int) -> Any:
         guider_params["num_frames"] = num_frames
     if isinstance(guider_params.get("period"), int):
         guider_params["period"] = float(guider_params["period"])  # sgm handles an int like a list
-    make = getattr(importlib.import_module("sgm.modules.diffusionmodules.sampling"), settings.sampler)
-    return make(
+    sampling = importlib.import_module("sgm.modules.diffusionmodules.sampling")
+    discretizer = importlib.import_module("sgm.modules.diffusionmodules.discretizer")
+    for module, name in ((sampling, settings.sampler), (discretizer, settings.discretization)):
+        if not hasattr(module, name):
+            raise BadInput(f"sgm has no {name}; choose another one or the native engine")
+    return getattr(sampling, settings.sampler)(
         num_steps=settings.num_steps,
         guider_config={"target": f"sgm.modules.diffusionmodules.guiders.{settings.guider}", "params": guider_params},
         discretization_config={
@@ -237,7 +244,7 @@ def _register_clip(folder: Path) -> None:
 
 
 def _repeat(part: dict[str, Tensor], num_frames: int) -> Conditioning:
-    """Repeat the conditioning of a clip for every frame."""
+    """Repeat the image's part of the conditioning for every frame; the vector has one row a frame."""
     rows = {key: value.float().expand(num_frames, *value.shape[1:]) for key, value in part.items()}
     return Conditioning(rows["crossattn"], rows["concat"], rows["vector"])
 

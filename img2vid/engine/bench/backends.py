@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,12 +11,20 @@ from torch import Tensor
 
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import DiffusionConfig, load_config
-from img2vid.engine.interface import Conditioning, ConditioningSettings, Engine, SamplerSettings
+from img2vid.engine.interface import (
+    PER_FRAME,
+    Conditioning,
+    ConditioningSettings,
+    Engine,
+    SamplerSettings,
+    conditioned_on,
+)
 from img2vid.engine.loading import load_engine
+from img2vid.options import NATIVE_ONLY, LoadOptions
 
 Run = Callable[[], list[Tensor]]
 """Function that runs a stage once from prepared inputs and returns the outputs."""
-CONDITIONING = ConditioningSettings(fps=7, motion_bucket_id=127, cond_aug=0.02)
+COND_AUG = 0.02
 
 
 @dataclass(frozen=True)
@@ -36,13 +44,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Model:
-    """Model to measure, its device and precision. options: extra arguments of `load_engine`, native engine only."""
+    """Model to measure, with options without `auto`; engines other than native ignore those in `NATIVE_ONLY`."""
 
     config: str
     checkpoint: str
-    device: str
-    precision: str
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: LoadOptions
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,15 @@ class Backend(Protocol):
         ...
 
 
+def conditioning_settings(config: DiffusionConfig, num_frames: int) -> ConditioningSettings:
+    """Return the numbers that a model is conditioned on in measurements."""
+    angles = [index / num_frames for index in range(num_frames)]
+    values: dict[str, Any] = {"fps": 7, "motion_bucket_id": 127, "polars_rad": angles, "azimuths_rad": angles}
+    wanted = conditioned_on(config.input_keys)
+    given = {name: value for name, value in values.items() if name in wanted}
+    return ConditioningSettings(cond_aug=COND_AUG, num_frames=num_frames, **given)
+
+
 def draw_inputs(config: DiffusionConfig, shape: Shape, seed: int) -> Inputs:
     """Draw random inputs of one clip, so that no stage depends on the output of another."""
     generator = torch.Generator().manual_seed(seed)
@@ -82,7 +97,8 @@ def draw_inputs(config: DiffusionConfig, shape: Shape, seed: int) -> Inputs:
     network = config.network_config
     crossattn = normal(1, 1, network.context_dim).expand(frames, -1, -1)
     concat = normal(1, network.in_channels - z, h, w).expand(frames, -1, -1, -1)
-    vector = normal(1, network.adm_in_channels).expand(frames, -1)
+    rows = frames if any(key in PER_FRAME for key in config.input_keys) else 1
+    vector = normal(rows, network.adm_in_channels).expand(frames, -1)
     return Inputs(
         image=normal(1, 3, shape.height, shape.width).clamp(-1, 1),
         cond_noise=normal(1, 3, shape.height, shape.width),
@@ -119,9 +135,8 @@ class EngineBackend:
                 part.seen.clear()
         cond, _ = self.engine.condition(
             inputs.image,
-            CONDITIONING,
+            conditioning_settings(self.config, shape.num_frames),
             cond_noise=inputs.cond_noise,
-            num_frames=shape.num_frames,
         )
         return [cond.crossattn, cond.concat, cond.vector]
 
@@ -139,9 +154,7 @@ def load_backend(name: str, model: Model) -> Backend:
     if name == "diffusers":
         # Imported on demand because it needs packages that are usually not installed.
         backend: Any = importlib.import_module("img2vid.engine.bench.diffusers_backend")
-        return backend.load(config, Path(model.config).parent, model.device, model.precision)
-    options = dict(model.options) if name == "native" else {}
-    engine = load_engine(
-        model.config, model.checkpoint, provider=name, device=model.device, precision=model.precision, **options
-    )
-    return EngineBackend(engine, config, model.device)
+        return backend.load(config, Path(model.config).parent, model.options.device, model.options.precision)
+    own: Mapping[str, Any] = {} if name == "native" else NATIVE_ONLY
+    engine = load_engine(model.config, model.checkpoint, replace(model.options, provider=name, **own))
+    return EngineBackend(engine, config, model.options.device)

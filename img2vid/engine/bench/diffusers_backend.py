@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from img2vid.engine.bench.backends import CONDITIONING, Run, Shape, draw_inputs
+from img2vid.engine.bench.backends import COND_AUG, Run, Shape, conditioning_settings, draw_inputs
 from img2vid.engine.config import (
     AutoencodingEngineConfig,
     DiffusionConfig,
+    IdentityConfig,
     ImagePredictionEmbedderConfig,
     TimestepEmbedderConfig,
     VideoDecoderConfig,
@@ -78,6 +79,8 @@ def autoencoder_arguments(config: DiffusionConfig) -> dict[str, Any]:
     if not isinstance(stage, AutoencodingEngineConfig) or not isinstance(stage.decoder_config, VideoDecoderConfig):
         raise EngineUnavailable("diffusers has no model with a frame-by-frame decoder")
     encoder, decoder = stage.encoder_config, stage.decoder_config
+    if isinstance(encoder, IdentityConfig):
+        raise EngineUnavailable("diffusers has no model without an encoder")
     if (encoder.ch, encoder.ch_mult, encoder.num_res_blocks) != (decoder.ch, decoder.ch_mult, decoder.num_res_blocks):
         raise EngineUnavailable("diffusers has no model whose encoder and decoder have different widths")
     widths = tuple(mult * decoder.ch for mult in decoder.ch_mult)
@@ -138,7 +141,7 @@ class DiffusersBackend:
 
         if stage == "condition":
             image = inputs.image.to(self.device)
-            noisy = image + CONDITIONING.cond_aug * inputs.cond_noise.to(self.device)
+            noisy = image + COND_AUG * inputs.cond_noise.to(self.device)
             return lambda: self._condition(image, noisy)
         if stage == "step":
             context, concat = (
@@ -177,7 +180,9 @@ class DiffusersBackend:
         scales = torch.linspace(1.0, 2.5, noise.shape[1], device=self.device, dtype=self.dtype)[
             None, :, None, None, None
         ]
-        numbers = torch.tensor([[*CONDITIONING.scalars().values()]] * 2, device=self.device, dtype=self.dtype)
+        settings = conditioning_settings(self.config, noise.shape[1])
+        rows = [[values[0] for values in settings.numbers(self.config.input_keys).values()]] * 2
+        numbers = torch.tensor(rows, device=self.device, dtype=self.dtype)
         latents = noise * scheduler.init_noise_sigma
         for timestep in scheduler.timesteps:
             scaled = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)

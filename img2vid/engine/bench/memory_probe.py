@@ -26,7 +26,9 @@ import torch
 from img2vid import paths
 from img2vid.engine.bench.backends import Backend, Model, Shape, load_backend
 from img2vid.engine.bench.rates import synchronise
+from img2vid.engine.threads import use_threads
 from img2vid.errors import Img2VidError
+from img2vid.options import LoadOptions
 
 MODULE = "img2vid.engine.bench.memory_probe"
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -38,7 +40,7 @@ class ProbeRequest:
     """Request to a probe process. stages: names, in execution order; jobs: number of runs, each with another image.
 
     warm_up: first run the stages at the smallest size, so that weights and code are loaded before the measurement.
-    repetitions: number of timed runs after the jobs. threads: of torch, 0 for its default.
+    repetitions: number of timed runs after the jobs.
     """
 
     engine: str
@@ -48,7 +50,6 @@ class ProbeRequest:
     jobs: int = 1
     warm_up: bool = True
     repetitions: int = 0
-    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,14 @@ def _search_path() -> list[str]:
 
 def run_probe(request: ProbeRequest) -> Cost:
     """Run a request in this process."""
-    if request.threads:
-        torch.set_num_threads(request.threads)
+    use_threads(request.model.options.threads)
     started = time.perf_counter()
     backend = load_backend(request.engine, request.model)
     load = time.perf_counter() - started
     if request.warm_up:
         _run(backend, request, request.shape.smallest(backend.size_step), 0)
     _release()
-    meter = make_meter(request.model.device)
+    meter = make_meter(request.model.options.device)
     before = meter.start()
     jobs = sum(sum(_run(backend, request, request.shape, job).values()) for job in range(request.jobs))
     peak = meter.stop()
@@ -117,10 +117,10 @@ def _run(backend: Backend, request: ProbeRequest, shape: Shape, seed: int) -> di
     taken: dict[str, float] = {}
     for stage in request.stages:
         run = backend.prepare(stage, shape, seed)
-        synchronise(request.model.device)
+        synchronise(request.model.options.device)
         started = time.perf_counter()
         run()
-        synchronise(request.model.device)
+        synchronise(request.model.options.device)
         taken[stage] = time.perf_counter() - started
     return taken
 
@@ -234,8 +234,9 @@ def _status(name: str) -> int:
 def read_request(text: str) -> ProbeRequest:
     """Parse a request sent by `measure`."""
     values: dict[str, Any] = json.loads(text)
-    model, shape = Model(**values.pop("model")), Shape(**values.pop("shape"))
-    return ProbeRequest(model=model, shape=shape, **values)
+    model: dict[str, Any] = values.pop("model")
+    options, shape = LoadOptions(**model.pop("options")), Shape(**values.pop("shape"))
+    return ProbeRequest(model=Model(**model, options=options), shape=shape, **values)
 
 
 def main() -> None:

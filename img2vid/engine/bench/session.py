@@ -14,6 +14,7 @@ from img2vid.engine.bench.backends import Backend, Model, Run, Shape, load_backe
 from img2vid.engine.bench.operations import Work, count, count_stages
 from img2vid.engine.bench.rates import Rates, measure_rates, synchronise
 from img2vid.engine.memory.device import device_name, out_of_memory_explained
+from img2vid.engine.threads import use_threads
 from img2vid.errors import EngineUnavailable, OutOfMemory
 
 REFERENCE, NATIVE = "sgm", "native"
@@ -28,9 +29,8 @@ class Session:
     left_out: the engines that cannot run, with the reason.
     """
 
-    def __init__(self, names: Sequence[str], model: Model, shape: Shape, threads: int = 0) -> None:
-        if threads:
-            torch.set_num_threads(threads)
+    def __init__(self, names: Sequence[str], model: Model, shape: Shape) -> None:
+        use_threads(model.options.threads)
         self.model = model
         self.shape = shape
         self.backends: dict[str, Backend] = {}
@@ -44,15 +44,15 @@ class Session:
 
     def synchronise(self) -> None:
         """Wait until the device is idle."""
-        synchronise(self.model.device)
+        synchronise(self.model.options.device)
 
     def rates(self, precisions: Sequence[str]) -> dict[str, Rates]:
         """Measure the machine's rates in each number format."""
-        return {precision: measure_rates(self.model.device, precision) for precision in precisions}
+        return {precision: measure_rates(self.model.options.device, precision) for precision in precisions}
 
     def work(self) -> dict[str, list[Work]]:
         """Return the operation counts of each stage."""
-        return count_stages(Path(self.model.config), self.shape, self.model.precision)
+        return count_stages(Path(self.model.config), self.shape, self.model.options.precision)
 
     def warm_up(self, stage: str, times: int) -> "WarmStage":
         """Run a stage on every engine and compare the outputs; remove engines that run out of memory."""

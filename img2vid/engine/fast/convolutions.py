@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from img2vid.engine.fast import ops
 from img2vid.engine.fast.tile_plan import TilePlan
-from img2vid.engine.fast.weights import bias_of, frozen
+from img2vid.engine.fast.weights import bias_of, frozen, hold
 
 
 class Conv(nn.Module):
@@ -17,11 +17,13 @@ class Conv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.weight, self.bias = frozen(ops.channels_last(conv.weight)), bias_of(conv)
+        self.weight: Tensor
+        self.bias = bias_of(conv)
+        hold(self, "weight", [conv.weight], self.bias, ops.channels_last)
         self.padding, self.stride = (conv.kernel_size[0] // 2, conv.kernel_size[1] // 2), conv.stride[0]
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Convolve (n, h, w, c) to (n, h', w', m). bias: (m,), replaces the layer's own."""
+        """Convolve (n, h, w, c) to (n, h', w', m). bias: (m,) or (n, m), replaces the layer's own."""
         return ops.conv(x, self.weight, self.bias if bias is None else bias, self.padding, self.stride)
 
     def row_tile(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -34,7 +36,9 @@ class Linear(nn.Module):
 
     def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
-        self.weight, self.bias = frozen(layer.weight.flatten(1)), bias_of(layer)
+        self.weight: Tensor
+        self.bias = bias_of(layer)
+        hold(self, "weight", [layer.weight], self.bias, lambda weight: weight.flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., c) to (..., m)."""
@@ -53,17 +57,24 @@ class TimeConv(nn.Module):
 
     def __init__(self, conv: nn.Conv3d, scale: Tensor | None = None) -> None:
         super().__init__()
-        weight, bias = conv.weight, bias_of(conv)
-        if scale is not None:
-            weight, bias = weight * scale.to(weight.dtype), bias * scale.to(bias.dtype)
+        bias = bias_of(conv)
         self.pointwise = conv.kernel_size[1:] == (1, 1)
         """True if the kernel is one pixel wide and high."""
-        self.weight = frozen(ops.channels_last(weight[..., 0]) if self.pointwise else weight)
-        self.bias = frozen(bias)
+        self.weight: Tensor
+        hold(self, "weight", [conv.weight], bias, self._arrange, scale)
+        self.bias = frozen(bias if scale is None else bias * scale.to(bias.dtype))
         self.padding = [size // 2 for size in conv.kernel_size]
 
+    def _arrange(self, weight: Tensor) -> Tensor:
+        return ops.channels_last(weight[..., 0]) if self.pointwise else weight
+
     def forward(self, clip: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Convolve (t, h, w, c) to (t, h, w, m). If pointwise, h may be 1 and w any number of pixels."""
+        """Convolve (t, h, w, c) to (t, h, w, m). If pointwise, h may be 1 and w any number of pixels.
+
+        bias: (m,) or (t, m), replaces the layer's own.
+        """
+        if ops.is_per_frame(bias):
+            return self(clip, torch.zeros_like(self.bias)).add_(bias[:, None, None])
         bias = self.bias if bias is None else bias
         if self.pointwise:
             t, h, w, c = clip.shape
@@ -81,10 +92,9 @@ class UpsampleConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        kernel = conv.weight.float()
+        self.weight: Tensor
         self.bias = bias_of(conv)
-        phases = [_pairs(_pairs(kernel, 2, row), 3, column) for row in (0, 1) for column in (0, 1)]
-        self.weight = frozen(torch.stack([ops.channels_last(phase.to(conv.weight.dtype)) for phase in phases]))
+        hold(self, "weight", [conv.weight], self.bias, finish=_phases)
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample and convolve (n, h, w, c) to (n, 2 h, 2 w, m)."""
@@ -115,6 +125,13 @@ def by_frames(layer: Callable[[Tensor], Tensor], x: Tensor, budget: TilePlan) ->
 
     budget.each(work, spans)
     return out[0]
+
+
+def _phases(weight: Tensor) -> Tensor:
+    """Return the four 2 x 2 kernels (4, m, c, 2, 2) of a 3 x 3 kernel (m, c, 3, 3)."""
+    kernel = weight.float()
+    phases = [_pairs(_pairs(kernel, 2, row), 3, column) for row in (0, 1) for column in (0, 1)]
+    return torch.stack([ops.channels_last(phase.to(weight.dtype)) for phase in phases])
 
 
 def _pairs(kernel: Tensor, axis: int, phase: int) -> Tensor:

@@ -91,7 +91,7 @@ class Attention(nn.Module):
 class FastDecoder(nn.Module):
     """Fast equivalent of `Autoencoder.decode` for the frames of one clip.
 
-    lean: use a third of the memory and slightly more time, see `fast.low_memory`.
+    low_memory: use a third of the memory and slightly more time, see `fast.low_memory`.
     """
 
     def __init__(self, autoencoder: Autoencoder, budget: TilePlan) -> None:
@@ -114,7 +114,7 @@ class FastDecoder(nn.Module):
         if isinstance(decoder.conv_out, TemporalConv):
             self.time_out = TimeConv(expect(nn.Conv3d, decoder.conv_out.time_mix_conv))
         self.budget = budget
-        self.lean = False
+        self.low_memory = False
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode one clip's consecutive latents (t, z, h, w) to frames (t, 3, H, W), not clamped."""
@@ -126,7 +126,7 @@ class FastDecoder(nn.Module):
         x = by_frames(self.conv_in, x if self.post_quant is None else self.post_quant(x), self.budget)
         x = self.middle[0](x, None)
         x = self.middle[1](self.attention(x), None)
-        if self.lean:
+        if self.low_memory:
             clip = [frame.clone() for frame in frames_of(x)]
             del x
             for block, upsample in self._blocks():

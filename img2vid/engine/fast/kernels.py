@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from img2vid.engine.fast import trials
 from img2vid.engine.fast.ops import ONEDNN, try_onednn
 from img2vid.engine.interface import DTYPES
+from img2vid.errors import is_out_of_memory
 
 
 class Kernels(Protocol):
@@ -90,7 +91,7 @@ class TriedKernels:
         try:
             return operation(self._fast)
         except Exception as error:
-            if trials.out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
             trials.disable(self.name, x.device, x.dtype, error)
         return operation(self._plain)

@@ -5,7 +5,7 @@ operators of its compiler, which fail for number formats that the processor has 
 they pass a trial, else the operations run separately. docs/performance.md lists the gains.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -70,9 +70,15 @@ def linear_plus(x: Tensor, weight: Tensor, bias: Tensor, summand: Tensor) -> Ten
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int], stride: int = 1) -> Tensor:
-    """Convolve maps (n, h, w, c) with a weight (m, c, a, b) to (n, h', w', m)."""
-    y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding)
-    return y.permute(0, 2, 3, 1).contiguous()
+    """Convolve maps (n, h, w, c) with a weight (m, c, a, b) to (n, h', w', m). bias: (m,), or (n, m) for each map."""
+    y = F.conv2d(x.permute(0, 3, 1, 2), weight, None if is_per_frame(bias) else bias, stride, padding)
+    y = y.permute(0, 2, 3, 1).contiguous()
+    return y.add_(bias[:, None, None]) if is_per_frame(bias) else y
+
+
+def is_per_frame(bias: Tensor | None) -> TypeGuard[Tensor]:
+    """Return True if a bias is (n, m), one for each frame, instead of (m,) for all."""
+    return bias is not None and bias.ndim == 2
 
 
 def attention(qkv: Tensor, heads: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from img2vid.engine.fast.convolutions import Conv, Linear, TimeConv
 from img2vid.engine.fast.norms import Moments, Norm
+from img2vid.engine.fast.ops import is_per_frame
 from img2vid.engine.fast.row_tiles import norm_silu_conv, rows_of
 from img2vid.engine.fast.tile_plan import TilePlan
 from img2vid.engine.fast.weights import expect
@@ -47,7 +48,7 @@ class FrameResidual(nn.Module):
         self.budget = budget
 
     def forward(self, frames: Frames, shift: Tensor | None) -> tuple[Tensor, Moments]:
-        """Return (t, h, w, m) and its moments. shift: (m,), added after the first convolution."""
+        """Return (t, h, w, m) and its moments. shift: (m,) or (t, m), added after the first convolution."""
         bias = None if shift is None else shift + self.conv1.bias
         t, height, width, channels = frames.shape
         widest = frames.frame_bytes * max(channels, len(self.conv1.bias)) // channels
@@ -57,10 +58,10 @@ class FrameResidual(nn.Module):
         if into is None and len(spans) == 1:
             y = step(frames.take(spans[0]), bias)
             return y, Moments.of_clip(y)
-        y = self.conv1.weight.new_empty(t, height, width, len(self.conv1.bias)) if into is None else into
+        y = self.conv1.bias.new_empty(t, height, width, len(self.conv1.bias)) if into is None else into
 
         def work(span: slice) -> Moments:
-            y[span] = step(frames.take(span), bias)
+            y[span] = step(frames.take(span), bias[span] if is_per_frame(bias) else bias)
             return Moments.of_clip(y[span])
 
         return y, Moments.joined(self.budget.each(work, spans))

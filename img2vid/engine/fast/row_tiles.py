@@ -18,7 +18,7 @@ def norm_silu_conv(
 ) -> None:
     """Normalize a frame (1, h, w, c), apply SiLU and a 3 x 3 convolution, and write the result to `out` (1, h, w, m).
 
-    bias: (m,), replaces the convolution's own. add: add to `out` instead of overwriting it.
+    bias: (m,) or (1, m), replaces the convolution's own. add: add to `out` instead of overwriting it.
     """
     height, tiles = x.shape[1], rows_of(x, budget)
     moments = Moments.joined(budget.each(lambda rows: Moments.of(x[:, rows]), tiles))

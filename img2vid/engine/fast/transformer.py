@@ -9,7 +9,7 @@ from img2vid.engine.fast.convolutions import Linear
 from img2vid.engine.fast.norms import Norm
 from img2vid.engine.fast.ops import attention, by_onednn, linear, linear_gelu, linear_plus, linear_times
 from img2vid.engine.fast.tile_plan import TilePlan
-from img2vid.engine.fast.weights import bias_of, expect, frozen
+from img2vid.engine.fast.weights import bias_of, expect, frozen, hold
 from img2vid.engine.nets.attention import (
     GEGLU,
     Attention,
@@ -41,9 +41,12 @@ class Feed(nn.Module):
         super().__init__()
         self.norm, self.budget = norm, budget
         gate, last = expect(GEGLU, feed.net[0]).proj, expect(nn.Linear, feed.net[2])
-        self.gate_weight, self.gate_bias = gate.weight, gate.bias
-        factor = 1 if scale is None else scale.to(last.weight.dtype)
-        self.weight, self.bias = frozen(last.weight * factor), frozen(last.bias * factor)
+        self.gate_weight: Tensor
+        self.weight: Tensor
+        self.gate_bias = gate.bias
+        hold(self, "gate_weight", [gate.weight], gate.bias)
+        hold(self, "weight", [last.weight], last.bias, factor=scale)
+        self.bias = frozen(last.bias if scale is None else last.bias * scale.to(last.bias.dtype))
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """Add the layer's output for x to `residual` in place and return it. Both are (..., c) and contiguous.
@@ -71,7 +74,8 @@ class SelfAttention(nn.Module):
     def __init__(self, norm: nn.LayerNorm, attn: Attention, cross: Attention) -> None:
         super().__init__()
         self.norm, self.heads = norm, attn.heads
-        self.qkv = frozen(torch.cat([expect(nn.Linear, part).weight for part in (attn.to_q, attn.to_k, attn.to_v)]))
+        self.qkv: Tensor
+        hold(self, "qkv", [expect(nn.Linear, part).weight for part in (attn.to_q, attn.to_k, attn.to_v)], norm.weight)
         self.out = expect(nn.Linear, attn.to_out[0])
         self.cross_value, self.cross_out = cross.to_v, cross.to_out
 
@@ -137,7 +141,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.norm = Norm(transformer.norm, budget)
         self.proj_in, self.proj_out = Linear(transformer.proj_in), Linear(transformer.proj_out)
-        alpha = transformer.time_mixer.alpha().to(self.proj_in.weight.dtype)
+        alpha = transformer.time_mixer.alpha().to(self.proj_in.bias.dtype)
         self.frame_blocks = [
             FrameBlock(expect(SpatialBlock, block), budget) for block in transformer.transformer_blocks
         ]
@@ -146,6 +150,12 @@ class Transformer(nn.Module):
         self.positions = transformer.time_pos_embed
         self.channels, self.max_period = transformer.channels, transformer.max_period
         self.budget = budget
+
+    @property
+    def constant_layers(self) -> list[nn.Module]:
+        """Layers that `precompute` runs."""
+        attentions = [one for one in self.modules() if isinstance(one, SelfAttention)]
+        return [self.positions, *(layer for one in attentions for layer in (one.cross_value, one.cross_out))]
 
     def precompute(self, token: Tensor, num_frames: int) -> Constants:
         """Compute the values that are constant for all steps. token: (d,), the image embedding."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from img2vid.errors import is_out_of_memory
+
 logger = logging.getLogger(__name__)
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
@@ -62,11 +64,6 @@ def outcomes() -> list[Trial]:
     return list(_outcomes.values())
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Return whether an error means out of memory, which is no fault of the path that raised it."""
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-
-
 def _record(path: str, device: torch.device, dtype: torch.dtype, fault: str, level: int = logging.WARNING) -> Trial:
     trial = _outcomes[path, device.type, dtype] = Trial(path, device.type, dtype, fault)
     if fault:
@@ -82,7 +79,7 @@ def _try(path: str, attempt: Attempt, device: torch.device, dtype: torch.dtype) 
     except Unsupported as error:
         return _record(path, device, dtype, str(error), logging.INFO)
     except Exception as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):  # no fault of the path
             raise
         logger.debug("the trial failed", exc_info=True)
         return _record(path, device, dtype, _reason(error))

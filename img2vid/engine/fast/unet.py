@@ -1,6 +1,7 @@
 """Fast version of the denoising network, built from a loaded VideoUNet."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from img2vid.engine.fast.norms import Norm
 from img2vid.engine.fast.residual import FrameResidual, Frames, TimeResidual
 from img2vid.engine.fast.tile_plan import TilePlan
 from img2vid.engine.fast.transformer import Constants, Transformer
-from img2vid.engine.fast.weights import bias_of, expect, frozen
+from img2vid.engine.fast.weights import PackedWeight, bias_of, expect, frozen, hold, hold_linears, unpacked
 from img2vid.engine.nets.attention import SpatialVideoTransformer
 from img2vid.engine.nets.blocks import Downsample, Upsample, VideoResBlock, sinusoidal_embedding
 from img2vid.engine.nets.unet import VideoUNet
@@ -23,7 +24,7 @@ from img2vid.engine.sampling.block_cache import InnerBlocks
 class ClipConstants:
     """Values of the network that are constant for all steps of a clip.
 
-    label: (1, e), the embedding of frame rate, motion and augmentation. transformers: in execution order.
+    label: (1, e) or (t, e), the embedding of the vector of all frames or of each. transformers: in execution order.
     """
 
     label: Tensor
@@ -46,8 +47,8 @@ class Residual(nn.Module):
         self.start = start
 
     def forward(self, parts: Sequence[Tensor], shifts: Tensor) -> Tensor:
-        """Concatenate clips (t, h, w, c) along channels and return a new (t, h, w, m). shifts: (all,)."""
-        first, second = shifts[self.start : self.start + 2 * self.channels].chunk(2)
+        """Concatenate clips (t, h, w, c) along channels and return a new (t, h, w, m). shifts: (all,) or (t, all)."""
+        first, second = shifts[..., self.start : self.start + 2 * self.channels].chunk(2, -1)
 
         def take(span: slice) -> Tensor:
             return torch.cat([part[span] for part in parts], -1) if len(parts) > 1 else parts[0][span]
@@ -59,7 +60,7 @@ class Residual(nn.Module):
 
 
 class FastUNet(nn.Module):
-    """Fast equivalent of `VideoUNet` for clips whose frames share one image, one vector and one noise level.
+    """Fast equivalent of `VideoUNet` for clips whose frames share one image and one noise level.
 
     The constructor removes layers from the VideoUNet one by one, so that no weight exists twice. before_stage: callback
     that is called with each stage right before its weights are needed.
@@ -75,7 +76,11 @@ class FastUNet(nn.Module):
         self.up = nn.ModuleList(_fuse_stage(stage, shifts, budget) for stage in net.output_blocks)
         self.norm_out = Norm(expect(nn.GroupNorm, net.out[0]), budget)
         self.conv_out = Conv(expect(nn.Conv2d, net.out[2]))
-        self.shift_weight, self.shift_bias = frozen(torch.cat(shifts.weights)), frozen(torch.cat(shifts.biases))
+        self.shift_weight: Tensor
+        self.shift_bias = frozen(torch.cat(shifts.biases))
+        hold(self, "shift_weight", shifts.weights, self.shift_bias)
+        hold_linears(self)
+        self._is_packed = any(isinstance(module, PackedWeight) for module in self.modules())
         self.before_stage: Callable[[nn.Module], None] = _no_op
 
     @property
@@ -84,14 +89,25 @@ class FastUNet(nn.Module):
         return [*self.down, self.middle, *self.up]
 
     def precompute(self, crossattn: Tensor, vector: Tensor, num_frames: int) -> ClipConstants:
-        """Compute the values that are constant for all steps of a clip. crossattn: (1, d), vector: (1, adm)."""
+        """Compute the values that are constant for all steps of a clip.
+
+        crossattn: (1, d). vector: (1, adm) for all frames, which is faster, or (t, adm) for each frame.
+        """
         constants: list[Constants] = []
         for stage in self.stages:
             self.before_stage(stage)
-            constants += [
-                one.precompute(crossattn[0], num_frames) for one in stage.children() if isinstance(one, Transformer)
-            ]
-        return ClipConstants(self.label_emb(vector), constants)
+            transformers = [layer for layer in stage.children() if isinstance(layer, Transformer)]
+            for one in transformers:
+                with self._unpacked(*one.constant_layers):
+                    constants.append(one.precompute(crossattn[0], num_frames))
+        with self._unpacked(self.label_emb):
+            return ClipConstants(self.label_emb(vector), constants)
+
+    def _unpacked(self, *modules: nn.Module) -> AbstractContextManager[None]:
+        """Make packed weights of these modules and their children usable inside the block."""
+        if not self._is_packed:
+            return nullcontext()
+        return unpacked([one for module in modules for one in module.modules()], self.shift_bias.dtype)
 
     def forward(
         self,
@@ -121,8 +137,9 @@ class FastUNet(nn.Module):
         """Run all blocks except the outermost."""
         self._descend(runs, self.down[1:])
         self.before_stage(self.middle)
-        for run in runs:
-            run.run_stage(self.middle)
+        with self._unpacked(self.middle):
+            for run in runs:
+                run.run_stage(self.middle)
         self._ascend(runs, self.up[:-1])
 
     def _run_cached_inner(self, runs: Sequence["_Run"], inner: Sequence[InnerBlocks]) -> None:
@@ -139,23 +156,30 @@ class FastUNet(nn.Module):
     def _descend(self, runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
         for stage in stages:
             self.before_stage(stage)
-            for run in runs:
-                run.run_stage(stage)
-                run.skips.append(run.x)
+            with self._unpacked(stage):
+                for run in runs:
+                    run.run_stage(stage)
+                    run.skips.append(run.x)
 
     def _ascend(self, runs: Sequence["_Run"], stages: nn.ModuleList) -> None:
         for stage in stages:
             self.before_stage(stage)
-            for run in runs:
-                run.run_stage(stage, run.skips.pop())
+            with self._unpacked(stage):
+                for run in runs:
+                    run.run_stage(stage, run.skips.pop())
 
     def _shifts(self, c_noise: Tensor, constants: ClipConstants) -> Tensor:
-        """Return (all,), the shifts of all residual blocks at a noise level, in order of the blocks."""
-        emb = self.time_embed(sinusoidal_embedding(c_noise, self.config.model_channels).to(self.shift_weight.dtype))
-        return F.linear(F.silu(emb + constants.label), self.shift_weight, self.shift_bias)[0]
+        """Return (all,) or (t, all), the shifts of all residual blocks at a noise level, in order of the blocks."""
+        level = sinusoidal_embedding(c_noise, self.config.model_channels).to(self.shift_bias.dtype)
+        own = [self, *self.time_embed.modules()] if self._is_packed else []
+        with unpacked(own, self.shift_bias.dtype):
+            emb = self.time_embed(level)
+            shifts = F.linear(F.silu(emb + constants.label), self.shift_weight, self.shift_bias)
+        return shifts[0] if len(shifts) == 1 else shifts
 
     def _output(self, x: Tensor) -> Tensor:
-        out = by_frames(lambda frames: self.conv_out(self.norm_out.silu(frames)), x, self.budget)
+        with self._unpacked(self.conv_out):
+            out = by_frames(lambda frames: self.conv_out(self.norm_out.silu(frames)), x, self.budget)
         return out.permute(0, 3, 1, 2)
 
 

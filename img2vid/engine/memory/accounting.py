@@ -132,7 +132,7 @@ class Needs:
         sizes = [weight_bytes(stage) for stage in network.stages]
         self.streamed = self.weights["network"] - sum(sizes) + 2 * max(sizes)
         """Bytes of the network if its stages are streamed: two buffers, one computing while the other is filled."""
-        self._dtype, self._decoder_dtype, self._f = network.shift_weight.dtype, decoder_dtype, f
+        self._dtype, self._decoder_dtype, self._f = network.shift_bias.dtype, decoder_dtype, f
         self._cache: dict[tuple[object, ...], int] = {}
 
     def embed_image(self, size: ClipSize) -> int:
@@ -151,7 +151,8 @@ class Needs:
         shape = (size.num_frames, net.config.in_channels, size.height // self._f, size.width // self._f)
         clip, level = _blank(*shape, dtype=self._dtype), _blank(1)
         token = _blank(1, net.config.context_dim, dtype=self._dtype)
-        vector = _blank(1, net.config.adm_in_channels, dtype=self._dtype)
+        rows = size.num_frames if self.conditioner.is_per_frame else 1
+        vector = _blank(rows, net.config.adm_in_channels, dtype=self._dtype)
 
         def step() -> None:
             constants = [net.precompute(token, vector, size.num_frames) for _ in range(2)]
@@ -163,16 +164,16 @@ class Needs:
 
         return self._peak(("sample", shape, together), step)
 
-    def decode(self, size: ClipSize, *, lean: bool) -> int:
-        """Return the activation bytes of the largest chunk of frames. lean: with the low-memory decoder."""
+    def decode(self, size: ClipSize, *, low_memory: bool) -> int:
+        """Return the activation bytes of the largest chunk of frames. low_memory: with the low-memory decoder."""
         frames = min(size.decode_t, size.num_frames)
         z = _blank(frames, 4, size.height // self._f, size.width // self._f, dtype=self._decoder_dtype)
 
         def chunk() -> None:
-            self.decoder.lean = lean
+            self.decoder.low_memory = low_memory
             self.decoder(z).float()
 
-        return self._peak(("decode", z.shape, lean), chunk)
+        return self._peak(("decode", z.shape, low_memory), chunk)
 
     def _peak(self, key: tuple[object, ...], run: Callable[[], object]) -> int:
         if key not in self._cache:

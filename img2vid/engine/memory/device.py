@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import torch
 
-from img2vid.errors import OutOfMemory
+from img2vid.errors import Img2VidError, OutOfMemory, is_out_of_memory, memory_advice
 
 ADVICE = {
-    "load": "choose precision fp16 or memory stages, or close other programs that use the GPU",
-    "condition": "close other programs that use the GPU, or make the video smaller",
+    "load": "choose precision fp16 or, on a GPU, memory stages, or close other programs",
+    "condition": "close other programs, or make the video smaller",
     "sample": "make the video smaller or shorter, choose precision fp16 or, on a GPU, memory blocks",
     "decode": "lower decode_t (1 uses the least memory), or choose decoder_precision fp16 (bf16 on a CPU)",
 }
@@ -20,16 +20,15 @@ ADVICE = {
 
 @contextmanager
 def out_of_memory_explained(stage: str) -> Generator[None, None, None]:
-    """Convert torch's out-of-memory errors to OutOfMemory with the setting that helps at this stage."""
+    """Convert out-of-memory errors to OutOfMemory with the setting that helps at this stage."""
     try:
         yield
-    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory(f"out of memory in stage {stage!r}; {ADVICE[stage]}") from error
-    except RuntimeError as error:
-        # torch raises a plain RuntimeError for a failed CPU allocation; the message depends on the system.
-        if any(text in str(error) for text in ("not enough memory", "out of memory", "can't allocate memory")):
-            raise OutOfMemory(f"out of memory in stage {stage!r}; {ADVICE[stage]}") from error
+    except Img2VidError:
         raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"out of memory in stage {stage!r}; {memory_advice(error, ADVICE[stage])}") from error
 
 
 def release() -> None:

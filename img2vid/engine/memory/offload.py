@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from img2vid.engine.fast.unet import FastUNet
 from img2vid.engine.fast.weights import weights_of
-from img2vid.engine.interface import MemoryPlan
+from img2vid.options import MemoryPlan
 
 CHUNK = 64 * 2**20
 """Size of the chunks that weights share; pinned memory is allocated in powers of two, so small ones waste memory."""

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from img2vid.engine.interface import MEMORY_PLANS, MemoryPlan
 from img2vid.engine.memory.accounting import ClipSize, Needs
 from img2vid.errors import OutOfMemory
+from img2vid.options import MEMORY_PLANS, MemoryPlan
 
 MB, GB = 10**6, 10**9
 CONTEXT = 500 * MB
@@ -17,12 +17,12 @@ WORKSPACE = 400 * MB
 class Plan:
     """Use of memory.
 
-    memory: which weights stay on the GPU. together: run both conditionings in one pass. lean: low-memory decoder.
+    memory: which weights stay on the GPU. together: run both conditionings in one pass. low_memory: low-memory decoder.
     """
 
     memory: MemoryPlan = "resident"
     together: bool = False
-    lean: bool = False
+    low_memory: bool = False
 
 
 def bytes_of(needs: Needs, size: ClipSize, plan: Plan) -> dict[str, int]:
@@ -32,7 +32,7 @@ def bytes_of(needs: Needs, size: ClipSize, plan: Plan) -> dict[str, int]:
         "clip": needs.embed_image(size),
         "encoder": needs.encode(size),
         "network": needs.sample(size, together=plan.together),
-        "decoder": needs.decode(size, lean=plan.lean),
+        "decoder": needs.decode(size, low_memory=plan.low_memory),
     }
     everything = sum(needs.weights.values())
     total = {
@@ -47,7 +47,7 @@ def candidates(memory: MemoryPlan) -> list[Plan]:
     """Return the variants of a memory plan, fastest first."""
     # Streaming weights once for both conditionings is faster than twice.
     options = (True, False) if memory == "blocks" else (False,)
-    return [Plan(memory, together, lean) for together in options for lean in (False, True)]
+    return [Plan(memory, together, low_memory) for together in options for low_memory in (False, True)]
 
 
 def choose(needs: Needs, size: ClipSize, free: int, wanted: MemoryPlan | None = None) -> Plan:
@@ -62,7 +62,7 @@ def choose(needs: Needs, size: ClipSize, free: int, wanted: MemoryPlan | None = 
             return plan
     smallest = replace(size, decode_t=1)
     for plan in plans:
-        if plan.lean and max(bytes_of(needs, smallest, plan).values()) <= free:
+        if plan.low_memory and max(bytes_of(needs, smallest, plan).values()) <= free:
             return plan
     if wanted is not None:
         return plans[-1]

@@ -1,10 +1,11 @@
 """Spatial and temporal transformer layers (Blattmann et al. 2023, "Align your Latents", section 3.1)."""
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from img2vid.engine.nets.blocks import AlphaBlender, group_norm, sinusoidal_embedding
+from img2vid.engine.nets.blocks import AlphaBlender, group_norm, sinusoidal_embedding, to_maps, to_tokens
 
 
 class Attention(nn.Module):
@@ -29,13 +30,12 @@ class Attention(nn.Module):
         if context.shape[-2] == 1:
             # The softmax over one key is exactly 1, so queries and keys have no effect.
             return self.to_out(value)
-        query, key, value = (self._split(tensor) for tensor in (self.to_q(x), self.to_k(context), value))
+        query, key, value = (
+            rearrange(tensor, "... s (h d) -> (...) h s d", h=self.heads)  # the layout of torch's fused kernels
+            for tensor in (self.to_q(x), self.to_k(context), value)
+        )
         attended = F.scaled_dot_product_attention(query, key, value)
-        return self.to_out(attended.transpose(1, 2).reshape(*x.shape[:-1], -1))
-
-    def _split(self, tensor: Tensor) -> Tensor:
-        """(..., s, h d) -> (n, h, s, d), the layout of torch's fused kernels."""
-        return tensor.reshape(-1, tensor.shape[-2], self.heads, tensor.shape[-1] // self.heads).transpose(1, 2)
+        return self.to_out(rearrange(attended, "n h s d -> n s (h d)").unflatten(0, x.shape[:-2]))
 
 
 class GEGLU(nn.Module):
@@ -137,31 +137,21 @@ class SpatialVideoTransformer(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, num_frames: int) -> Tensor:
         """x: (b t, channels, h, w), context: (b t, k, context_dim); num_frames is t."""
-        height, width = x.shape[-2:]
+        height = x.shape[2]
         h = self.norm(x)
-        h = self.proj_in(_to_tokens(h)) if self.use_linear else _to_tokens(self.proj_in(h))
+        h = self.proj_in(to_tokens(h)) if self.use_linear else to_tokens(self.proj_in(h))
         # The image embedding is the same for all frames of a video, so the first frame's is used.
         time_context = context[::num_frames, None]
         position = self._frame_positions(num_frames, h)
         for spatial_block, temporal_block in zip(self.transformer_blocks, self.time_stack, strict=True):
             h = spatial_block(h, context)
-            frames_last = h.unflatten(0, (-1, num_frames)).transpose(1, 2)  # b s t c
-            mixed = temporal_block(frames_last + position, time_context)
-            h = self.time_mixer(h, mixed.transpose(1, 2).flatten(0, 1))
-        h = _to_maps(self.proj_out(h), height, width) if self.use_linear else self.proj_out(_to_maps(h, height, width))
+            frames = rearrange(h, "(b t) s c -> b s t c", t=num_frames)
+            mixed = temporal_block(frames + position, time_context)
+            h = self.time_mixer(h, rearrange(mixed, "b s t c -> (b t) s c"))
+        h = to_maps(self.proj_out(h), height) if self.use_linear else self.proj_out(to_maps(h, height))
         return x + h
 
     def _frame_positions(self, num_frames: int, like: Tensor) -> Tensor:
         """Return the learned embedding of each frame index, (t, channels)."""
         index = torch.arange(num_frames, device=like.device)
         return self.time_pos_embed(sinusoidal_embedding(index, self.channels, self.max_period).to(like.dtype))
-
-
-def _to_tokens(x: Tensor) -> Tensor:
-    """(n, c, h, w) -> (n, h w, c)."""
-    return x.flatten(2).transpose(1, 2)
-
-
-def _to_maps(x: Tensor, height: int, width: int) -> Tensor:
-    """(n, h w, c) -> (n, c, h, w)."""
-    return x.transpose(1, 2).reshape(x.shape[0], -1, height, width)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from img2vid.engine.nets.blocks import Upsample, group_norm
+from img2vid.engine.nets.blocks import Upsample, group_norm, to_maps, to_tokens
 
 if TYPE_CHECKING:
     from img2vid.engine.config import AutoencoderConfig
@@ -47,9 +47,9 @@ class PictureAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) -> the same shape."""
         h = self.norm(x)
-        query, key, value = (layer(h).flatten(2).transpose(1, 2)[:, None] for layer in (self.q, self.k, self.v))
+        query, key, value = (to_tokens(layer(h))[:, None] for layer in (self.q, self.k, self.v))
         attended = F.scaled_dot_product_attention(query, key, value)
-        return x + self.proj_out(attended[:, 0].transpose(1, 2).unflatten(2, x.shape[-2:]))
+        return x + self.proj_out(to_maps(attended[:, 0], height=x.shape[2]))
 
 
 class Downsample(nn.Module):
@@ -159,22 +159,27 @@ class Decoder(nn.Module):
         x = self.mid(self.conv_in(z), num_frames)
         for level in reversed(self.up):
             x = level(x, num_frames)
-        return self.colours(F.silu(self.norm_out(x)), num_frames)
+        return self.colors(F.silu(self.norm_out(x)), num_frames)
 
-    def colours(self, x: Tensor, num_frames: int) -> Tensor:
+    def colors(self, x: Tensor, num_frames: int) -> Tensor:
         """Apply the last convolution."""
         return self.conv_out(x)
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder, with a 1x1 convolution between each of them and the latents if `embed_dim` is set."""
+    """Encoder and decoder, with a 1x1 convolution between each of them and the latents if `embed_dim` is set.
+
+    Without an encoder, the autoencoder only decodes.
+    """
 
     encoder: Encoder | None
     decoder: Decoder | None
     quant_conv: nn.Conv2d | None
     post_quant_conv: nn.Conv2d | None
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, config: "AutoencoderConfig", embed_dim: int | None) -> None:
+    def __init__(
+        self, encoder: Encoder | None, decoder: Decoder, config: "AutoencoderConfig", embed_dim: int | None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,12 +43,22 @@ def conv(channels_in: int, channels_out: int, kernel: Sequence[int]) -> nn.Conv2
 
 def to_video(x: Tensor, num_frames: int) -> Tensor:
     """(b t, c, h, w) -> (b, c, t, h, w), as a view."""
-    return x.reshape(-1, num_frames, *x.shape[1:]).transpose(1, 2)
+    return rearrange(x, "(b t) c h w -> b c t h w", t=num_frames)
 
 
 def to_pictures(x: Tensor) -> Tensor:
     """(b, c, t, h, w) -> (b t, c, h, w)."""
-    return x.transpose(1, 2).flatten(0, 1)
+    return rearrange(x, "b c t h w -> (b t) c h w")
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """(n, c, h, w) -> (n, h w, c)."""
+    return rearrange(x, "n c h w -> n (h w) c")
+
+
+def to_maps(x: Tensor, height: int) -> Tensor:
+    """(n, h w, c) -> (n, c, h, w)."""
+    return rearrange(x, "n (h w) c -> n c h w", h=height)
 
 
 class ResBlock(nn.Module):
@@ -77,7 +88,7 @@ class ResBlock(nn.Module):
         if self.emb_layers is not None:
             assert emb is not None
             shift = self.emb_layers(emb)
-            h = h + (shift[:, :, None, None] if shift.ndim == 2 else shift.transpose(1, 2)[..., None, None])
+            h = h + rearrange(shift, "n c -> n c 1 1" if shift.ndim == 2 else "b t c -> b c t 1 1")
         return self.skip_connection(x) + self.out_layers(h)
 
 
@@ -127,7 +138,7 @@ class VideoResBlock(ResBlock):
         assert emb is not None
         x = super().forward(x, emb)
         spatial = to_video(x, num_frames)
-        temporal = self.time_stack(spatial, emb.unflatten(0, (-1, num_frames)))
+        temporal = self.time_stack(spatial, rearrange(emb, "(b t) e -> b t e", t=num_frames))
         return to_pictures(self.time_mixer(spatial, temporal))
 
 

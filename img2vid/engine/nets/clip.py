@@ -4,7 +4,6 @@ The vision transformer of the published models is implemented here. open_clip, w
 imported only for an architecture that is not beside the configuration or is not a plain vision transformer.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from img2vid import paths
-from img2vid.errors import ConfigError
+from img2vid.documents import read_json
+from img2vid.engine.nets.blocks import to_tokens
+from img2vid.errors import ConfigError, shown
 
 if TYPE_CHECKING:
     from img2vid.engine.config import OpenCLIPImageConfig
@@ -40,10 +41,7 @@ def architecture(arch: str, folder: Path | None) -> dict[str, Any]:
     files = [parent / "clip" / f"{arch}.json" for parent in (folder, paths.CONFIGS) if parent is not None]
     for file in files:
         if file.is_file():
-            try:
-                return _checked(json.loads(file.read_text(encoding="utf-8")))
-            except ValueError as error:
-                raise ConfigError(f"{file} is not a CLIP architecture in JSON: {error}") from error
+            return _checked(read_json(file, error=ConfigError), file)
     import open_clip  # pyright: ignore[reportMissingTypeStubs]
 
     found: dict[str, Any] | None = cast(Any, open_clip).get_model_config(arch)
@@ -52,12 +50,16 @@ def architecture(arch: str, folder: Path | None) -> dict[str, Any]:
     return found
 
 
-def _checked(value: Any) -> dict[str, Any]:
-    """Return `value`; raise ValueError if a key that open_clip requires is missing."""
+def _checked(value: Any, file: Path) -> dict[str, Any]:
+    """Return `value`; raise ConfigError if a key that open_clip requires is missing."""
     for key, kind in (("embed_dim", int), ("vision_cfg", dict), ("text_cfg", dict)):
         if not isinstance(value, dict) or not isinstance(cast(dict[str, Any], value).get(key), kind):
-            raise ValueError(f"{key!r} is missing or has the wrong type")
-    return cast(dict[str, Any], value)
+            raise ConfigError(f"{file} is not a CLIP architecture: {key} is missing or has the wrong type")
+    known = cast(dict[str, Any], value)
+    layers = known["vision_cfg"].get("layers")
+    if isinstance(layers, int) and layers > 100:
+        raise ConfigError(f"{file} is not a CLIP architecture: vision_cfg has {shown(layers)} layers, at most 100 work")
+    return known
 
 
 def shrink(image: Tensor, side: int, antialias: bool) -> Tensor:
@@ -121,7 +123,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, 3, SIDE, SIDE), normalized, -> (n, embed_dim)."""
-        patches = self.conv1(pixels).flatten(2).transpose(1, 2)
+        patches = to_tokens(self.conv1(pixels))
         x = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], dim=1)
         x = self.ln_pre(x + self.positional_embedding)
         for block in self.transformer["resblocks"].children():
@@ -175,7 +177,10 @@ class OpenCLIPImageEmbedder(nn.Module):
         parameters = architecture(config.arch, folder)
         if parameters.get("vision_cfg", {}).get("image_size", SIDE) != SIDE:
             raise ConfigError(f"CLIP architecture {config.arch!r} must take images of {SIDE} x {SIDE} pixels")
-        self.model = build_clip(parameters)
+        try:
+            self.model = build_clip(parameters)
+        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            raise ConfigError(f"CLIP architecture {config.arch!r} cannot be built: {shown(error)}") from error
 
     def drop_text(self) -> None:
         """Remove the remaining text modules and parameters of CLIP."""

@@ -54,5 +54,5 @@ class VideoDecoder(Decoder):
     def make_conv_out(self, channels: int, out_channels: int) -> nn.Conv2d:
         return TemporalConv(channels, out_channels, self.video_kernel_size)
 
-    def colours(self, x: Tensor, num_frames: int) -> Tensor:
+    def colors(self, x: Tensor, num_frames: int) -> Tensor:
         return cast(TemporalConv, self.conv_out).over_time(x, num_frames)

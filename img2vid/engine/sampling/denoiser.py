@@ -73,6 +73,13 @@ class Denoiser:
 
     def _precompute(self, conditioning: Conditioning) -> ClipConstants:
         crossattn, vector = conditioning.crossattn[:, 0], conditioning.vector
-        if not all(torch.equal(rows, rows[:1].expand_as(rows)) for rows in (crossattn, vector)):
-            raise BadInput("all frames of a clip must have the same crossattn and vector, got rows that differ")
-        return self.network.precompute(crossattn[:1].to(self.dtype), vector[:1].to(self.dtype), len(vector))
+        num_frames = len(vector)
+        if not _rows_are_equal(crossattn):
+            raise BadInput("all frames of a clip must have the same crossattn, got rows that differ")
+        if _rows_are_equal(vector):
+            vector = vector[:1]
+        return self.network.precompute(crossattn[:1].to(self.dtype), vector.to(self.dtype), num_frames)
+
+
+def _rows_are_equal(rows: Tensor) -> bool:
+    return torch.equal(rows, rows[:1].expand_as(rows))

@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from img2vid.errors import BadInput
+
+ALIGNED = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
+"""Published levels for 10 steps. The last is the end of the 10th step, where sampling continues to zero."""
 
 
 def edm_sigmas(num_steps: int, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Tensor:
@@ -47,6 +51,48 @@ def legacy_ddpm_sigmas(
     return _with_zero(((1 - levels) / levels).float().sqrt())
 
 
+def align_your_steps_sigmas(num_steps: int) -> Tensor:
+    """Return the noise levels optimized for Stable Video Diffusion, as (num_steps + 1,) in float32.
+
+    They were published for 10 steps; other counts interpolate their logarithms. Source: Sabour et al. 2024, "Align Your
+    Steps".
+    """
+    position = np.linspace(0, len(ALIGNED) - 1, num_steps + 1)[:-1]
+    levels = np.exp(np.interp(position, np.arange(len(ALIGNED)), np.log(ALIGNED)))
+    return _with_zero(torch.tensor(levels, dtype=torch.float32))
+
+
+def consistency_sigmas(
+    num_steps: int, *, sigma_min: float = 0.002, sigma_max: float = 700.0, rho: float = 7.0, num_timesteps: int = 40
+) -> Tensor:
+    """Return every n-th of the EDM levels that a consistency model was distilled at, as (num_steps + 1,) in float32.
+
+    AnimateLCM was distilled at 40 levels (Wang et al. 2024). The stride is num_timesteps // num_steps, starting at
+    sigma_max.
+    """
+    if num_steps > num_timesteps:
+        raise BadInput(
+            f"ConsistencyDiscretization has {num_timesteps} noise levels, got {num_steps} steps; "
+            "choose fewer, such as 4"
+        )
+    levels = edm_sigmas(num_timesteps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
+    return _with_zero(levels[: num_steps * (num_timesteps // num_steps) : num_timesteps // num_steps])
+
+
+def listed_sigmas(num_steps: int, *, sigmas: str) -> Tensor:
+    """Return noise levels given as text, as (num_steps + 1,) in float32.
+
+    For a number of steps other than that of the levels, their logarithms are interpolated between the ends.
+    """
+    levels = np.array([float(level) for level in sigmas.split()])
+    if len(levels) < 2 or not (levels > 0).all() or not (np.diff(levels) < 0).all():
+        raise BadInput(f"sigmas must be at least two falling numbers above 0, got {sigmas or 'none'}")
+    if num_steps != len(levels):
+        position = np.linspace(0, len(levels) - 1, num_steps)
+        levels = np.exp(np.interp(position, np.arange(len(levels)), np.log(levels)))
+    return _with_zero(torch.tensor(levels, dtype=torch.float32))
+
+
 def _with_zero(sigmas: Tensor) -> Tensor:
     return torch.cat([sigmas, sigmas.new_zeros(1)])
 
@@ -54,6 +100,9 @@ def _with_zero(sigmas: Tensor) -> Tensor:
 DISCRETIZATIONS: dict[str, Callable[..., Tensor]] = {
     "EDMDiscretization": edm_sigmas,
     "LegacyDDPMDiscretization": legacy_ddpm_sigmas,
+    "AYSDiscretization": align_your_steps_sigmas,
+    "ConsistencyDiscretization": consistency_sigmas,
+    "ListDiscretization": listed_sigmas,
 }
 
 

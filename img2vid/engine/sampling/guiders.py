@@ -1,7 +1,7 @@
 """Classifier-free guidance (Ho & Salimans 2022) with one scale per frame, at all noise levels or in an interval.
 
-A guider returns the guidance scale of each frame. `IdentityGuider` needs only the conditional estimate, which halves
-the work.
+A guider returns the guidance scale of each frame. `IdentityGuider`, and a scale of 1 for all frames, need only the
+conditional estimate, which halves the work.
 """
 
 import math
@@ -62,9 +62,13 @@ GUIDERS: dict[str, Callable[..., Tensor] | None] = {
 
 
 def make_scales(name: str, num_frames: int, params: dict[str, Any]) -> Tensor | None:
-    """Return the scale of every frame, (num_frames,), or None if the guider uses only the conditional estimate."""
+    """Return the scale of every frame, (num_frames,), or None if only the conditional estimate is needed.
+
+    That is so without guidance, and if all scales are 1.
+    """
     make = GUIDERS[name]
-    return None if make is None else make(num_frames, **params)
+    scales = None if make is None else make(num_frames, **params)
+    return None if scales is None or bool((scales == 1).all()) else scales
 
 
 @dataclass(frozen=True)

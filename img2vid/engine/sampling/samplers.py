@@ -5,7 +5,8 @@ called with the number of the completed step and the last denoised estimate. `dr
 the shape of x. Samplers are independent of guidance, devices and progress display.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -171,19 +172,84 @@ def sample_dpmpp_2s_ancestral(
 
 def sample_dpmpp_2m(denoise: Denoise, x: Tensor, sigmas: Tensor, *, after_step: AfterStep, draw: Draw) -> Tensor:
     """Sample with DPM-Solver++(2M), which extrapolates from the last two estimates (Lu et al. 2022, algorithm 2)."""
+    return sample_dpmpp_2m_sde(denoise, x, sigmas, after_step=after_step, draw=draw, eta=0.0)
+
+
+def sample_dpmpp_2m_sde(
+    denoise: Denoise,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    after_step: AfterStep,
+    draw: Draw,
+    eta: float = 1.0,
+    s_noise: float = 1.0,
+) -> Tensor:
+    """Sample with SDE-DPM-Solver++(2M): DPM-Solver++(2M) of the diffusion SDE (Lu et al. 2022, appendix).
+
+    A step of h in t = -log sigma leaves e**-(1 + eta) h of the state and adds noise of sigma_next
+    sqrt(1 - e**(-2 eta h)). Without eta, it is DPM-Solver++(2M).
+    """
     previous: Tensor | None = None
     for i in range(len(sigmas) - 1):
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
         denoised = denoise(x, sigma)
-        estimate = denoised
+        estimate, fading = denoised, (sigma_next / sigma) ** eta
         if previous is not None and sigma_next > 0:
             # Step sizes in t = -log sigma; linear extrapolation through both estimates, half a step ahead.
             h_last, h = (sigmas[i - 1] / sigma).log(), (sigma / sigma_next).log()
             estimate = denoised + (denoised - previous) * h / (2 * h_last)
-        x = torch.lerp(estimate, x, sigma_next / sigma)
+        x = torch.lerp(estimate, x, fading * sigma_next / sigma)
+        if eta > 0 and sigma_next > 0:
+            x = x + s_noise * sigma_next * (1 - fading**2).sqrt() * draw()
         previous = denoised
         after_step(i + 1, denoised)
     return x
+
+
+def sample_uni_pc(denoise: Denoise, x: Tensor, sigmas: Tensor, *, after_step: AfterStep, draw: Draw) -> Tensor:
+    """Sample with UniPC of order 2 in data prediction (Zhao et al. 2023, algorithms 1 and 2, B(h) = e**h - 1).
+
+    The estimate at a predicted state first corrects the step that led there, then predicts the next one, so that each
+    step needs one evaluation.
+    """
+    num_steps = len(sigmas) - 1
+    start, known = x, list[tuple[Tensor, Tensor]]()  # corrected state before the last step; (sigma, estimate) from then
+    for i in range(num_steps):
+        sigma, sigma_next = sigmas[i], sigmas[i + 1]
+        denoised = denoise(x, sigma)
+        if known:
+            x = _exponential_step(start, sigma, [*known, (sigma, denoised)])
+        start, known = x, [(sigma, denoised), *known[:1]][: min(2, num_steps - i)]
+        x = _exponential_step(x, sigma_next, known) if sigma_next > 0 else denoised
+        after_step(i + 1, denoised)
+    return x
+
+
+def _exponential_step(x: Tensor, sigma_next: Tensor, known: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return x at sigma_next from x at the first known sigma, integrating a polynomial through the known estimates."""
+    sigma, first = known[0]
+    h = float((sigma / sigma_next).log())
+    places = [float((sigma / other).log()) / h for other, _ in known[1:]]
+    x = torch.lerp(first, x, sigma_next / sigma)
+    for weight, (_, estimate) in zip(uni_pc_weights(places, h), known[1:], strict=True):
+        x = x + weight * (estimate - first)
+    return x
+
+
+def uni_pc_weights(places: Sequence[float], h: float) -> list[float]:
+    """Return the weight of each estimate's difference to the first one in a step of h in t = -log sigma.
+
+    places: t of the estimates, with 0 at the start of the step and 1 at its end. The weights integrate a polynomial
+    exactly, except that the slope of a single difference counts half of the step, as in the paper.
+    """
+    moments = [-math.expm1(-h)]
+    if len(places) == 1:
+        return [moments[0] / (2 * places[0])]
+    for degree in range(1, len(places) + 1):  # integrals of h e**(-h (1 - s)) s**degree from 0 to 1
+        moments.append(1 - degree / h * moments[-1])
+    powers = np.array([[place**degree for place in places] for degree in range(1, len(places) + 1)])
+    return np.linalg.solve(powers, np.array(moments[1:])).tolist() if places else []
 
 
 def sample_linear_multistep(
@@ -200,6 +266,19 @@ def sample_linear_multistep(
         weights = adams_weights(tuple(levels[i - j] for j in range(len(slopes))), levels[i + 1])
         for weight, d in zip(weights, slopes, strict=True):
             x = x + weight * d
+        after_step(i + 1, denoised)
+    return x
+
+
+def sample_consistency(denoise: Denoise, x: Tensor, sigmas: Tensor, *, after_step: AfterStep, draw: Draw) -> Tensor:
+    """Sample a consistency model: estimate the clean latents, then add new noise of the next level.
+
+    Source: Song et al. 2023, "Consistency Models", algorithm 1, with noise of sigma instead of
+    sqrt(sigma ** 2 - sigma_min ** 2), as AnimateLCM was distilled.
+    """
+    for i in range(len(sigmas) - 1):
+        denoised = denoise(x, sigmas[i])
+        x = denoised + sigmas[i + 1] * draw() if sigmas[i + 1] > 0 else denoised
         after_step(i + 1, denoised)
     return x
 
@@ -233,4 +312,7 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {
     "DPMPP2SAncestralSampler": sample_dpmpp_2s_ancestral,
     "DPMPP2MSampler": sample_dpmpp_2m,
     "LinearMultistepSampler": sample_linear_multistep,
+    "DPMPP2MSDESampler": sample_dpmpp_2m_sde,
+    "UniPCSampler": sample_uni_pc,
+    "ConsistencySampler": sample_consistency,
 }

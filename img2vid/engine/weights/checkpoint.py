@@ -3,147 +3,132 @@
 The file's header is validated before any weight is read.
 """
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from img2vid.checkpoints.header import FORMATS, TensorEntry, foreign_kind, read_header
-from img2vid.engine.interface import LoadOptions
+from img2vid.checkpoints.header import TensorEntry
+from img2vid.engine.interface import ModelSource, OnBytes
 from img2vid.engine.model import SvdModel, build_meta
-from img2vid.errors import CheckpointError
+from img2vid.engine.weights.diffusers_names import UNET
+from img2vid.engine.weights.packed import PACKED, is_packed, scale_of, with_scale
+from img2vid.engine.weights.stored import Entries, check, read_headers, read_stored
+from img2vid.errors import CheckpointError, is_out_of_memory, shown
 
 Place = Callable[[str, Tensor], Tensor]
 """(name, CPU tensor) -> tensor in the model's format and device; a tensor returned unchanged stays memory-mapped."""
 
-FRAME_ENCODER = "conditioner.embedders.3."
 
-
-def check(path: Path, entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor]) -> None:
-    """Validate a header against the names and shapes that a model needs; extra tensors are allowed.
-
-    Raise CheckpointError with the file, the values found and expected, and the remedy.
-    """
-    kind = foreign_kind(entries)
-    if kind is not None:
-        raise CheckpointError(f"{path} is {kind}; choose svd.safetensors, svd_xt.safetensors or another SVD checkpoint")
-    missing = sorted(set(expected) - set(entries))
-    if missing:
-        raise CheckpointError(f"{path} {_explain_missing(missing, entries, expected)}")
-    for name, tensor in expected.items():
-        entry = entries[name]
-        if entry.shape != tuple(tensor.shape):
-            raise CheckpointError(
-                f"{path} does not match the configuration: {name} is {_shape(entry.shape)}, expected "
-                f"{_shape(tuple(tensor.shape))}; choose the configuration for this file"
-            )
-        if entry.format not in FORMATS:
-            raise CheckpointError(
-                f"{path} stores {name} as {entry.format}, which is not supported; save it as F32, F16 or BF16"
-            )
-        if entry.bytes != FORMATS[entry.format] * math.prod(entry.shape):
-            raise CheckpointError(
-                f"{path} is damaged: {name} has {entry.bytes:,} bytes for {_shape(entry.shape)}; download it again"
-            )
-
-
-def _explain_missing(missing: list[str], entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor]) -> str:
-    """Return the rest of a sentence that starts with the file's name."""
-    if all(name.startswith(FRAME_ENCODER) for name in missing):
-        return (
-            "lacks conditioner.embedders.3, the encoder of the conditioning frame (files saved by ComfyUI leave it "
-            "out); use the file that Stability published"
-        )
-    decoder = "first_stage_model.decoder."
-    if all(name.startswith(decoder) for name in missing):
-        return (
-            "has a decoder without temporal layers, as the image-decoder checkpoints do; choose a version whose name "
-            "ends in _image_decoder"
-        )
-    if all("post_quant_conv" in name for name in missing):
-        return "has a temporal decoder; choose the version without _image_decoder in its name"
-    parts = sorted({".".join(name.split(".")[:2]) for name in missing})
-    return (
-        f"lacks {len(missing)} of the {len(expected)} tensors that the configuration needs, in {', '.join(parts)}; the "
-        f"first is {missing[0]} (the file has {len(entries)}); choose the checkpoint for this configuration"
-    )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a scalar"
-
-
-def build_model(options: LoadOptions) -> SvdModel:
+def build_model(source: ModelSource) -> SvdModel:
     """Return the model on the meta device, without the modules that sampling does not use.
 
     The CLIP architecture may be a file beside the configuration.
     """
-    model = build_meta(options.config, options.config_path.parent)
+    model = build_meta(source.config, source.config_path.parent)
     model.drop_unused()
     model.network.drop_unused()
     return model
 
 
-def fill(model: SvdModel, options: LoadOptions, place: Place) -> None:
-    """Load the tensors of the model that are on the meta device, one at a time, directly from the file."""
+def fill(
+    model: SvdModel,
+    source: ModelSource,
+    place: Place,
+    on_bytes: OnBytes | None = None,
+    keep_packed: Callable[[str], bool] = lambda name: False,
+) -> None:
+    """Load the tensors of the model that are on the meta device, one at a time, directly from the file.
+
+    keep_packed: names of weights that keep a format of one byte per value. Raise CheckpointError if there is NaN or
+    infinity among the weights.
+    """
     expected = model.weights()
     missing = frozenset(name for name, tensor in expected.items() if tensor.is_meta)
-    for name, tensor in read_tensors(options.checkpoint, expected, options.allow_pickle, options.on_bytes, missing):
-        assign(model, name, place(name, tensor))
+    ranges: dict[str, Tensor] = {}
+    allow_pickle = source.options.allow_pickle
+    tensors = read_tensors(source.checkpoint, expected, allow_pickle, on_bytes, missing, source.unet, keep_packed)
+    for name, tensor in tensors:
+        placed = place(name, tensor)
+        assign(model, name, placed)
+        ranges[name] = value_range(placed)
+    require_finite(source, expected, ranges)
 
 
 def read_tensors(
     path: Path,
     expected: Mapping[str, Tensor],
     allow_pickle: bool,
-    on_bytes: Callable[[int, int], None] | None = None,
+    on_bytes: OnBytes | None = None,
     wanted: Collection[str] | None = None,
+    unet: Path | None = None,
+    keep_packed: Callable[[str], bool] = lambda name: False,
 ) -> Iterator[tuple[str, Tensor]]:
     """Validate a checkpoint, then yield its tensors that are in `expected`, by name.
 
-    path: a `.safetensors` file, or a `.ckpt` file if `allow_pickle` is set. wanted: names to read; all by default.
-    on_bytes is called when the caller has finished with a tensor. Raise CheckpointError before the first tensor if the
-    file does not match.
+    path: a `.safetensors` file, a diffusers folder, or a `.ckpt` file if `allow_pickle` is set. wanted: names to read;
+    all by default. unet: diffusers file of the UNet to use instead. keep_packed: see `read_stored`. on_bytes is called
+    when the caller has finished with a tensor. Raise CheckpointError before the first tensor if the
+    checkpoint does not match.
     """
-    names = [name for name in expected if wanted is None or name in wanted]
-    if path.suffix == ".safetensors":
-        entries = read_header(path)
-        check(path, entries, expected)
-        tensors = _mapped(path, names)
-    else:
+    if is_pickled(path):
         state = _unpickle(path, allow_pickle)
-        entries = {name: _describe(tensor) for name, tensor in state.items()}
-        check(path, entries, expected)
-        tensors = ((name, state.pop(name)) for name in names)
-    return _counted(tensors, sum(entries[name].bytes for name in names), on_bytes)
+        headers = read_headers(path, unet, {name: _describe(tensor) for name, tensor in state.items()})
+    else:
+        state, headers = None, read_headers(path, unet)
+    found = headers.locate(expected)
+    check(headers, found, expected)
+    stored = {name: found[name] for name in expected if wanted is None or name in wanted}
+    tensors = read_stored(stored, state, keep_packed)
+    return _counted(tensors, stored, on_bytes)
+
+
+def is_pickled(checkpoint: Path) -> bool:
+    """Return True for a file other than `.safetensors`."""
+    return checkpoint.suffix != ".safetensors" and not checkpoint.is_dir()
+
+
+def value_range(tensor: Tensor) -> Tensor:
+    """Return the difference of the largest and the smallest value, a scalar on the tensor's device.
+
+    It is not finite if a value is NaN or infinite. Unlike `isfinite`, this needs no memory and reads the tensor once.
+    """
+    if not tensor.numel():
+        return torch.zeros((), device=tensor.device)
+    # Not all versions of torch have aminmax for Apple's GPUs.
+    tensor = tensor.float() if is_packed(tensor) else tensor
+    low, high = (tensor.amin(), tensor.amax()) if tensor.device.type == "mps" else tensor.aminmax()
+    return high.float() - low.float()
+
+
+def require_finite(source: ModelSource, expected: Mapping[str, Tensor], ranges: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError if the `value_range` of a loaded tensor is not finite because of the file.
+
+    The conversion to a smaller format can make infinity too.
+    """
+    finite = torch.stack(list(ranges.values())).isfinite() if ranges else torch.ones(0, dtype=torch.bool)
+    names = list(ranges)
+    suspects = [names[int(place)] for place in (~finite).nonzero()]
+    path, allow_pickle = source.checkpoint, source.options.allow_pickle
+    if suspects:
+        for name, tensor in read_tensors(path, expected, allow_pickle, wanted=suspects, unet=source.unet):
+            if not tensor.isfinite().all():
+                file = source.unet if source.unet is not None and name.startswith(UNET) else path
+                raise CheckpointError(f"{file} is damaged: {shown(name)} contains NaN or infinity; download it again")
 
 
 def _counted(
-    tensors: Iterator[tuple[str, Tensor]], total: int, on_bytes: Callable[[int, int], None] | None
+    tensors: Iterator[tuple[str, Tensor]], stored: Entries, on_bytes: OnBytes | None
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the same tensors; after each, call `on_bytes` with the bytes read from the file so far and the total."""
-    done = 0
+    done, total = 0, sum(entry.bytes for entry in stored.values())
     for name, tensor in tensors:
-        size = tensor.numel() * tensor.element_size()
         yield name, tensor
-        done += size
+        done += stored[name].bytes
         if on_bytes is not None:
             on_bytes(done, total)
-
-
-def _mapped(path: Path, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the named tensors, memory-mapped if the platform supports it."""
-    try:
-        open_file: Any = safe_open  # untyped in safetensors
-        with open_file(str(path), framework="pt") as file:
-            for name in names:
-                yield name, file.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}; download it again") from error
 
 
 def assign(model: nn.Module, name: str, tensor: Tensor) -> None:
@@ -151,13 +136,17 @@ def assign(model: nn.Module, name: str, tensor: Tensor) -> None:
     owner, _, attribute = name.rpartition(".")
     module = model.get_submodule(owner)
     if attribute in module._parameters:  # pyright: ignore[reportPrivateUsage] - no public API
-        module.register_parameter(attribute, nn.Parameter(tensor, requires_grad=False))
+        parameter = nn.Parameter(tensor, requires_grad=False)
+        if is_packed(tensor):
+            with_scale(parameter, scale_of(tensor))
+        module.register_parameter(attribute, parameter)
     else:
         module.register_buffer(attribute, tensor)
 
 
 def _describe(tensor: Tensor) -> TensorEntry:
     names = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+    names |= {dtype: name for name, dtype in PACKED.items()}
     format_name = names.get(tensor.dtype, str(tensor.dtype))
     return TensorEntry(tuple(tensor.shape), format_name, tensor.numel() * tensor.element_size())
 
@@ -174,6 +163,8 @@ def _unpickle(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # damaged pickles raise arbitrary exceptions
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:200]
         message = f"{path} cannot be read as weights only: {reason}; use the .safetensors file"
         raise CheckpointError(message) from error

@@ -11,7 +11,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from img2vid.checkpoints.header import NAMES, TensorEntry, foreign_kind, read_header
+from img2vid.checkpoints.header import NAMES, TensorEntry, read_header
+from img2vid.engine.config import load_config
+from img2vid.engine.model import build_meta
+from img2vid.engine.weights.packed import PACKED
+from img2vid.engine.weights.stored import Entries, StoredTensor, entries_of, find_tensors, read_stored
 from img2vid.errors import BadInput, CheckpointError
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -34,29 +38,34 @@ class Converted:
 class _Plan:
     """Tensors of the copy in the order they are written, and its header."""
 
-    sizes: Mapping[str, int]
-    """Bytes of each tensor in the source, by name."""
+    stored: Entries
     header: bytes
     changed: frozenset[str]
     total: int
 
 
-def size_of_copy(source: Path, precision: str) -> int:
+def size_of_copy(source: Path, precision: str, config: Path | None = None, unet: Path | None = None) -> int:
     """Return the bytes of the copy. Raise the same errors as `convert` for an unsuitable file or precision."""
-    plan = _plan(source, precision)
+    plan = _plan(source, precision, config, unet)
     return len(plan.header) + plan.total
 
 
 def convert(
-    source: Path, file: BinaryIO, precision: str, on_bytes: Callable[[int, int], None] | None = None
+    source: Path,
+    file: BinaryIO,
+    precision: str,
+    on_bytes: Callable[[int, int], None] | None = None,
+    config: Path | None = None,
+    unet: Path | None = None,
 ) -> Converted:
-    """Write a copy of a `.safetensors` checkpoint with float32 and float64 tensors as "fp16" or "bf16" to `file`.
+    """Write a copy of a checkpoint with its tensors of 64, 32 and 8 bits as "fp16" or "bf16" to `file`.
 
-    Names, shapes and metadata are kept. on_bytes: called with the bytes written so far and the total; an exception from
-    it stops the conversion. Raise BadInput if there is nothing to convert, CheckpointError if the file is not a valid
-    checkpoint or has values too large for the format, and OSError from `file`.
+    Names, shapes and metadata of a `.safetensors` file are kept. A diffusers folder, or a file with another UNet, is
+    written as a single file with the tensors that sampling with `config` needs. on_bytes: called with the bytes written
+    so far and the total; an exception from it stops the conversion. Raise BadInput if there is nothing to convert,
+    CheckpointError if the checkpoint is invalid or has values too large for the format, and OSError from `file`.
     """
-    plan = _plan(source, precision)
+    plan = _plan(source, precision, config, unet)
     size = len(plan.header) + plan.total
     digest = hashlib.sha256()
     done = 0
@@ -66,24 +75,28 @@ def convert(
         done += len(data)
         if on_bytes is not None:
             on_bytes(done, size)
-    return Converted(size, digest.hexdigest(), len(plan.sizes), len(plan.changed))
+    return Converted(size, digest.hexdigest(), len(plan.stored), len(plan.changed))
 
 
-def _plan(source: Path, precision: str) -> _Plan:
+def _plan(source: Path, precision: str, config: Path | None, unet: Path | None) -> _Plan:
     if precision not in DTYPES:
         raise BadInput(f"cannot convert to precision {precision!r}; choose one of {', '.join(DTYPES)}")
-    entries = read_header(source)
-    kind = foreign_kind(entries)
-    if kind is not None:
-        raise CheckpointError(f"{source} is {kind}; choose an SVD checkpoint")
-    changed = frozenset(name for name, entry in entries.items() if entry.format in ("F32", "F64"))
-    if not changed:
-        raise BadInput(f"{source} has no values that {precision} would shorten; it needs no conversion")
+    single = unet is None and not source.is_dir()
+    if single or config is None:
+        entries = entries_of({source: read_header(source)})
+    else:
+        model = build_meta(load_config(config), config.parent)
+        model.drop_unused()
+        entries = find_tensors(source, model.weights(), unet)
+    changed = frozenset(name for name, entry in entries.items() if entry.format in ("F32", "F64", *PACKED))
+    if single and not changed:
+        raise BadInput(f"{source} has only values of 16 bits; it needs no conversion")
     rows, total = _rows(entries, changed, precision)
-    text = json.dumps({"__metadata__": _metadata(source) | {"format": "pt"}, **rows}, separators=(",", ":")).encode()
+    metadata = _metadata(source) if single else {}
+    text = json.dumps({"__metadata__": metadata | {"format": "pt"}, **rows}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # safetensors aligns the data to 8 bytes
     header = len(text).to_bytes(8, "little") + text
-    return _Plan({name: entries[name].bytes for name in rows}, header, changed, total)
+    return _Plan({name: entries[name] for name in rows}, header, changed, total)
 
 
 def _rows(
@@ -121,27 +134,22 @@ def _metadata(source: Path) -> dict[str, str]:
 def _pieces(source: Path, plan: _Plan, precision: str) -> Iterator[bytes | memoryview]:
     """Yield the bytes of the copy, one tensor at a time."""
     yield plan.header
-    open_file: Any = safe_open  # untyped in safetensors
-    try:
-        for names in _batches(plan):
-            with open_file(str(source), framework="pt") as tensors:
-                for name in names:
-                    yield _data(source, name, tensors.get_tensor(name), precision if name in plan.changed else None)
-    except SafetensorError as error:
-        raise CheckpointError(f"{source} cannot be read: {error}; download it again") from error
+    for batch in _batches(plan):
+        for name, tensor in read_stored(batch):
+            yield _data(source, name, tensor, precision if name in plan.changed else None)
 
 
-def _batches(plan: _Plan) -> Iterator[list[str]]:
-    """Yield groups of names of about `MAPPED` bytes; mapped data counts as memory until the file is closed."""
-    names: list[str] = []
+def _batches(plan: _Plan) -> Iterator[Entries]:
+    """Yield groups of about `MAPPED` bytes; mapped data counts as memory until its file is closed."""
+    batch: dict[str, StoredTensor] = {}
     taken = 0
-    for name, size in plan.sizes.items():
-        names.append(name)
-        taken += size
+    for name, entry in plan.stored.items():
+        batch[name] = entry
+        taken += entry.bytes
         if taken > MAPPED:
-            yield names
-            names, taken = [], 0
-    yield names
+            yield batch
+            batch, taken = {}, 0
+    yield batch
 
 
 def _data(source: Path, name: str, tensor: Tensor, precision: str | None) -> memoryview:

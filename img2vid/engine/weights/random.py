@@ -8,8 +8,9 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor
 
 from img2vid.engine.config import load_config
-from img2vid.engine.interface import DTYPES, Precision
+from img2vid.engine.interface import DTYPES
 from img2vid.engine.model import build_meta
+from img2vid.options import Precision
 
 
 def write_random_checkpoint(config: Path, path: Path, seed: int, precision: Precision = "fp32") -> Path:

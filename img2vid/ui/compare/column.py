@@ -1,22 +1,24 @@
 """Column of the Compare page: version and settings, with differences from the first column marked."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from img2vid.errors import BadInput
-from img2vid.inference import PRECISIONS, PROVIDERS
-from img2vid.settings import check_provider, label_of
+from img2vid.gallery.sweep_axes import FEWEST_COLUMNS, MOST_COLUMNS
+from img2vid.options import CHOICES, OPTIONS
+from img2vid.settings import label_of
+from img2vid.settings_validation import check_provider
 from img2vid.ui import formatting
 from img2vid.ui.compare import state
-from img2vid.ui.compare.state import FEWEST, MOST, Column, Comparison
+from img2vid.ui.compare.state import Column, Comparison
 from img2vid.ui.sample.model import missing_checkpoint
 from img2vid.ui.shared.controls import mark, select, setting
 from img2vid.ui.state import PageState, callback, widget_value
+from img2vid.ui.studies import differences
+from img2vid.ui.studies.differences import ENGINE_LABELS
 
-_OPTIONS = {"provider": PROVIDERS, "precision": PRECISIONS, "decoder_precision": PRECISIONS}
 _ENGINE_HELP = {
     "provider": "Inference engine of this column. Device, memory and threads come from the Sample page.",
     "precision": "Number format of the network in this column.",
@@ -27,24 +29,32 @@ _ENGINE_HELP = {
 def column_box(page: PageState, comparison: Comparison, index: int) -> None:
     """Draw a column."""
     column = comparison.columns[index]
-    first = state.facts_of(comparison.columns[0])
-    differing = state.differing(first, state.facts_of(column))
+    first = comparison.columns[0]
+    differing = differences.differing(first, column)
     _head(comparison, index)
     choose, length = st.columns([5, 3], gap="small", vertical_alignment="bottom")
     with choose:
         _version(page, column, index, marked="version" in differing)
     with length:
         _setting(page, column, index, "num_frames", differing)
-    abreast = 2 if len(comparison.columns) < MOST else 1  # four columns are too narrow for two labels side by side
-    _settings(page, column, index, state.visible(column.controls), differing, abreast)
-    hidden = state.hidden(column.controls)
-    hidden_differing = [name for name in differing if name in (*hidden, *state.ENGINE)]
-    named = ", ".join(state.ENGINE_LABELS.get(name) or label_of(name) for name in hidden_differing)
+    # Four columns are too narrow for two labels side by side.
+    abreast = 2 if len(comparison.columns) < MOST_COLUMNS else 1
+    uses = page.versions[column["version"]].uses
+    _settings(page, column, index, [*filter(uses, state.visible(column))], differing, abreast)
+    hidden = [*filter(uses, state.hidden(column))]
+    hidden_differing = [name for name in differing if name in (*hidden, *ENGINE_LABELS)]
+    named = ", ".join(ENGINE_LABELS.get(name) or label_of(name) for name in hidden_differing)
     with st.expander(f"More: {named}" if named else "More", key=f"more_{index}"):
         _settings(page, column, index, hidden, differing, abreast)
-        for name in state.ENGINE:
+        for name in ENGINE_LABELS:
             _engine_setting(column, index, name, marked=name in differing)
-    _differences(column, index, differing)
+    with st.container(key=f"differences_{index}"):
+        if index == 0:
+            st.caption("The other columns are compared with this one.")
+        elif text := differences.badges(first, column):
+            st.markdown(text)
+        else:
+            st.caption("Same as column 1.")
     if problem := column_problem(page, column):
         st.caption(f":orange[:material/info:] {formatting.plain(problem)}")
 
@@ -52,10 +62,10 @@ def column_box(page: PageState, comparison: Comparison, index: int) -> None:
 def column_problem(page: PageState, column: Column) -> str:
     """Return the reason why a column cannot run, or ""."""
     try:
-        check_provider(state.settings_of(page, column), column.provider)
+        check_provider(state.settings_of(page, column), column["provider"])
     except BadInput as error:
         return formatting.sentence(error)
-    return missing_checkpoint(page.versions[column.version])
+    return missing_checkpoint(page.versions[column["version"]])
 
 
 def _head(comparison: Comparison, index: int) -> None:
@@ -63,8 +73,8 @@ def _head(comparison: Comparison, index: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(f"**Column {index + 1}**")
         with st.container(horizontal=True, gap="xsmall", width="content"):
-            full, few = count >= MOST, count <= FEWEST
-            _small("Copy", f"copy_{index}", "Duplicate this column", full, _copy, index)
+            full, few = count >= MOST_COLUMNS, count <= FEWEST_COLUMNS
+            _small("Copy", f"copy_{index}", "Duplicate this column", full, copy_column, index)
             _small("Remove", f"remove_column_{index}", "Remove this column", few, _remove, index)
 
 
@@ -76,7 +86,7 @@ def _version(page: PageState, column: Column, index: int, *, marked: bool) -> No
     key = _key(index, "version")
     label = mark("Model Version", marked)
     help_text = "Model for this column's video. Settings whose default differs change with it; the others stay."
-    select(label, list(page.versions), column.version, key, help_text, _switch, index)
+    select(label, list(page.versions), column["version"], key, help_text, _switch, index)
 
 
 def _settings(
@@ -90,27 +100,14 @@ def _settings(
 
 
 def _setting(page: PageState, column: Column, index: int, name: str, differing: Sequence[str]) -> None:
-    key, version = _key(index, name), page.versions[column.version]
-    value, marked = column.controls[name], name in differing
+    key, version = _key(index, name), page.versions[column["version"]]
+    value, marked = column[name], name in differing
     setting(name, value, version, key=key, on_change=_keep, args=(index, name), marked=marked)
 
 
 def _engine_setting(column: Column, index: int, name: str, *, marked: bool) -> None:
-    key, value, options = _key(index, name), getattr(column, name), _OPTIONS[name]
-    label = state.ENGINE_LABELS[name].capitalize()
-    select(mark(label, marked), options, value, key, _ENGINE_HELP[name], _keep_engine, index, name)
-
-
-def _differences(column: Column, index: int, differing: Sequence[str]) -> None:
-    with st.container(key=f"differences_{index}"):
-        if index == 0:
-            st.caption("The other columns are compared with this one.")
-        elif not differing:
-            st.caption("Same as column 1.")
-        else:
-            facts = state.facts_of(column)
-            texts = [formatting.plain(state.fact_text(name, facts[name])) for name in differing]
-            st.markdown(f"Differs from column 1: {' '.join(f':primary-badge[{text}]' for text in texts)}")
+    key, label = _key(index, name), mark(OPTIONS[name]["label"], marked)
+    select(label, CHOICES[name], column[name], key, _ENGINE_HELP[name], _keep, index, name)
 
 
 def _key(index: int, name: str) -> str:
@@ -125,14 +122,6 @@ def _keep(page: PageState, index: int, name: str) -> None:
 
 
 @callback("compare")
-def _keep_engine(page: PageState, index: int, name: str) -> None:
-    comparison = state.comparison(page)
-    changed = [*comparison.columns]
-    changed[index] = replace(changed[index], **{name: widget_value(_key(index, name))})
-    state.set_columns(page, comparison, changed)
-
-
-@callback("compare")
 def _switch(page: PageState, index: int) -> None:
     comparison = state.comparison(page)
     version = widget_value(_key(index, "version"))
@@ -140,7 +129,8 @@ def _switch(page: PageState, index: int) -> None:
 
 
 @callback("compare")
-def _copy(page: PageState, index: int) -> None:
+def copy_column(page: PageState, index: int) -> None:
+    """Duplicate a column."""
     comparison = state.comparison(page)
     state.set_columns(page, comparison, state.copied(comparison.columns, index))
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import streamlit as st
 
-from img2vid.errors import BadInput
-from img2vid.gallery.entries import Entries, Entry
+from img2vid.errors import BadInput, shown
+from img2vid.gallery.entries import MOST_STARS, Entries, Entry
 from img2vid.gallery.trash import Trash
 from img2vid.jobs.job import Job
-from img2vid.settings import SampleSettings, label_of
+from img2vid.settings import SampleSettings, label_of, value_text
 from img2vid.ui import formatting, navigation, resources
 from img2vid.ui.compare import state as compare_state
 from img2vid.ui.gallery import grid, state
-from img2vid.ui.sample.result import download_buttons
-from img2vid.ui.shared import measuring
-from img2vid.ui.shared.looping_video import looping_video
-from img2vid.ui.state import Note, PageState, callback, report_drawing_errors, set_widget, widget_value
+from img2vid.ui.sample.result import downloads
+from img2vid.ui.shared import extended, measuring
+from img2vid.ui.shared.open_folder import file_buttons
+from img2vid.ui.state import Note, PageState, callback, poll, report_drawing_errors, set_widget, widget_value
 from img2vid.ui.tabs import Picture
 from img2vid.versions import ModelVersion
 
@@ -43,6 +43,8 @@ def entry_box(page: PageState, entries: Entries, entry: Entry) -> None:
             _settings(page, entry)
         with st.container(key="entry_log"), report_drawing_errors("The log"):
             _log(entry.job)
+    with st.container(key="entry_extended"), report_drawing_errors("The extended clip"):
+        extended.joined_box(entry, "gallery", _open_part)
     with st.container(key="entry_measured"), report_drawing_errors("The measurements"):
         _measurements(entry)
 
@@ -50,15 +52,16 @@ def entry_box(page: PageState, entries: Entries, entry: Entry) -> None:
 def _turn(page: PageState, entries: Entries, entry: Entry) -> None:
     now = state.read(page)
     wanted = now.filter()
-    at, count = state.place_of(entries, wanted, entry), entries.count(wanted)
+    at, count = entries.place(wanted, entry, now.order), entries.count(wanted)
+    before, after = grid.step_labels(now.order)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("All videos", key="close_entry", icon=":material/grid_view:", on_click=_open, args=(0, at))
-        for label, icon, step in (("Newer", "chevron_left", -1), ("Older", "chevron_right", 1)):
+        for key, label, icon, step in (("newer", before, "chevron_left", -1), ("older", after, "chevron_right", 1)):
             exists = 0 <= at + step < count
-            beside = entries.find(wanted, 1, at + step) if exists else []
+            beside = entries.find(wanted, 1, at + step, now.order) if exists else []
             st.button(
                 label,
-                key=f"{label.lower()}_entry",
+                key=f"{key}_entry",
                 icon=f":material/{icon}:",
                 type="tertiary",
                 disabled=not beside,
@@ -71,14 +74,14 @@ def _turn(page: PageState, entries: Entries, entry: Entry) -> None:
 def _video(entry: Entry) -> None:
     settings, video = entry.settings, entry.result.video
     if video.is_file():
-        looping_video(video, f"The video made of {entry.job.picture_name}", "entry")
+        st.video(video, loop=True, autoplay=True, muted=True, alt=f"Video made from {entry.job.picture_name}")
     else:
         st.warning(f"{formatting.plain(str(video))} no longer exists. **Delete** removes it from the gallery.")
     facts = [
         formatting.plain(entry.job.picture_name),
         formatting.plain(settings.version),
         f"seed {settings.seed}",
-        f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps",
+        formatting.dimensions(settings),
         grid.made_on(entry.created),
     ]
     if entry.result.seconds:
@@ -95,7 +98,7 @@ def _annotations(entries: Entries, entry: Entry) -> None:
     stars = set_widget(rate, entry.rating - 1 if entry.rating else None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.feedback("stars", key=rate, default=stars, on_change=_rate, args=(number,))
-        st.caption("Your rating" if entry.rating else "Not rated", width="content")
+        st.caption(f"Your rating: {entry.rating} of {MOST_STARS}" if entry.rating else "Not rated", width="content")
     st.multiselect(
         "Tags",
         sorted({*entries.tags(), *entry.tags}, key=str.casefold),
@@ -112,6 +115,10 @@ def _annotations(entries: Entries, entry: Entry) -> None:
 def _next_steps(entry: Entry) -> None:
     exists = entry.result.video.is_file()
     with st.container(horizontal=True, gap="xsmall"):
+        if exists and entry.deleted is None:
+            extended.extend_buttons(entry, "gallery")
+        if exists:
+            file_buttons(entry.result.video, "gallery")
         _button("Use these settings", "use_entry", ":material/tune:", _use, entry)
         _button("Send to Compare", "compare_entry", ":material/compare:", _compare, entry)
         if entry.deleted is None:
@@ -119,7 +126,7 @@ def _next_steps(entry: Entry) -> None:
         else:
             _button("Restore", "restore_entry", ":material/restore_from_trash:", _restore, entry)
     if exists:
-        download_buttons(entry.job, entry.result, "entry_downloads")
+        downloads(entry.job, entry.result, "entry_downloads")
 
 
 def _button(label: str, key: str, icon: str, act: Any, entry: Entry) -> None:
@@ -158,11 +165,7 @@ def _row(name: str, values: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
 
 
 def _facts(value: object) -> str:
-    if value is None:
-        return "same as fps"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return formatting.plain(f"{value:g}" if isinstance(value, float) else str(value))
+    return "same as fps" if value is None else formatting.plain(value_text(value))
 
 
 # Measurements and log
@@ -174,13 +177,14 @@ def _measurements(entry: Entry) -> None:
     pending = entry.measurement is None and measuring.ask([entry])
     number = entry.number
 
-    def poll() -> None:
+    def unmeasured() -> bool:
         fresh = Entries(resources.open_service().store).entry(number)
-        if pending and (fresh.measurement is not None or not measuring.ask([fresh])):
-            st.rerun()
-        _measured(fresh, pending)
+        return fresh.measurement is None and measuring.ask([fresh])
 
-    st.fragment(poll, run_every=POLL_INTERVAL if pending else None)()
+    def draw() -> None:
+        _measured(Entries(resources.open_service().store).entry(number), pending)
+
+    poll("The measurements", draw, pending, unmeasured, POLL_INTERVAL if pending else None)
 
 
 def _measured(entry: Entry, pending: bool) -> None:
@@ -224,6 +228,11 @@ def _moment(when: float) -> str:
 @callback("gallery")
 def _open(page: PageState, number: int, at: int) -> None:
     state.change(page, open=number, page=at // state.PER_PAGE + 1)
+
+
+@callback("gallery")
+def _open_part(page: PageState, part: Entry) -> None:
+    state.change(page, open=part.number)
 
 
 @callback("gallery")
@@ -275,5 +284,7 @@ def _compare(page: PageState, number: int) -> None:
 def _with_known_version(page: PageState, number: int) -> Entry:
     entry = Entries(resources.open_service().store).entry(number)
     if entry.settings.version not in page.versions:
-        raise BadInput(f"there is no model version {entry.settings.version!r} here; add it or choose another video")
+        raise BadInput(
+            f"there is no model version {shown(repr(entry.settings.version))} here; add it or choose another video"
+        )
     return entry

@@ -5,12 +5,16 @@ from typing import Any, cast
 
 import streamlit as st
 
-from img2vid.gallery.entries import Entries, Filter
+from img2vid.gallery.entries import ORDERS, Entries, Filter
+from img2vid.ui import formatting
 from img2vid.ui.gallery import state
+from img2vid.ui.gallery.grid import CARD_WIDTHS
 from img2vid.ui.gallery.state import GalleryState
 from img2vid.ui.state import PageState, callback, set_widget, widget_value
 
-STARS = {0: "Any", 1: "★ or more", 2: "★★ or more", 3: "★★★ or more", 4: "★★★★ or more", 5: "★★★★★"}
+STARS = {0: "Any", **{rating: f"{formatting.stars(rating)} or more" for rating in range(1, 5)}, 5: formatting.stars(5)}
+UNSET: dict[str, Any] = {name: value for name, value in vars(Filter()).items() if name != "deleted"}
+"""Filters with a widget that `Clear filters` resets, by name."""
 _TEXT_HELP = "Searches image name, version, note and tags for videos that contain every word."
 
 
@@ -19,7 +23,7 @@ def filter_box(page: PageState, entries: Entries) -> None:
     now = state.read(page)
     set_widget(_key("text", now), now.text)
     st.text_input("Search", key=_key("text", now), help=_TEXT_HELP, icon=":material/search:", on_change=_keep)
-    set_widget(_key("versions", now), now.versions)
+    set_widget(_key("versions", now), list(now.versions))
     versions = sorted({*entries.versions(), *now.versions})
     st.multiselect("Model Version", versions, key=_key("versions", now), placeholder="Any", on_change=_keep)
     first, last = st.columns(2, gap="small")
@@ -27,10 +31,10 @@ def filter_box(page: PageState, entries: Entries) -> None:
         _date("From", _key("since", now), now.since)
     with last:
         _date("To", _key("until", now), now.until)
-    set_widget(_key("rating", now), now.least_rating)
+    set_widget(_key("least_rating", now), now.least_rating)
     # Cast: Streamlit's option types are unknown if its optional dependencies are not installed.
-    cast(Any, st).selectbox("Rating", list(STARS), key=_key("rating", now), format_func=_stars, on_change=_keep)
-    set_widget(_key("tags", now), now.tags)
+    cast(Any, st).selectbox("Rating", list(STARS), key=_key("least_rating", now), format_func=_stars, on_change=_keep)
+    set_widget(_key("tags", now), list(now.tags))
     tags = sorted({*entries.tags(), *now.tags}, key=str.casefold)
     st.multiselect("Tags", tags, key=_key("tags", now), placeholder="Any", on_change=_keep)
     st.button(
@@ -41,6 +45,7 @@ def filter_box(page: PageState, entries: Entries) -> None:
         disabled=not now.filtered,
         on_click=_clear,
     )
+    _order_and_size(now)
     _trash(now, entries)
 
 
@@ -52,10 +57,18 @@ def _stars(rating: int) -> str:
     return STARS[rating]
 
 
-def _date(label: str, key: str, value: str) -> None:
-    set_widget(key, state.day(value))
+def _date(label: str, key: str, value: datetime.date | None) -> None:
+    set_widget(key, value)
     oldest = datetime.date(2020, 1, 1)
     st.date_input(label, None, min_value=oldest, key=key, format="YYYY-MM-DD", on_change=_keep)
+
+
+def _order_and_size(now: GalleryState) -> None:
+    """Draw the choice of order and card size."""
+    for label, name, options in (("Sort by", "order", ORDERS), ("Card size", "size", CARD_WIDTHS)):
+        key = _key(name, now)
+        set_widget(key, getattr(now, name))
+        cast(Any, st).selectbox(label, list(options), key=key, on_change=_arrange, args=(name, key))
 
 
 def _trash(now: GalleryState, entries: Entries) -> None:
@@ -73,33 +86,22 @@ def _trash(now: GalleryState, entries: Entries) -> None:
 @callback("gallery")
 def _keep(page: PageState) -> None:
     now = state.read(page)
-    since, until = widget_value(_key("since", now)), widget_value(_key("until", now))
-    state.change(
-        page,
-        text=widget_value(_key("text", now)) or "",
-        versions=list(widget_value(_key("versions", now)) or []),
-        tags=list(widget_value(_key("tags", now)) or []),
-        least_rating=widget_value(_key("rating", now)) or 0,
-        since=since.isoformat() if since else "",
-        until=until.isoformat() if until else "",
-        open=0,
-    )
+    state.change(page, **{name: _value(name, now) for name in UNSET}, open=0)
+
+
+def _value(name: str, now: GalleryState) -> Any:
+    value: Any = widget_value(_key(name, now)) or UNSET[name]
+    return tuple(value) if isinstance(UNSET[name], tuple) else value
+
+
+@callback("gallery")
+def _arrange(page: PageState, name: str, key: str) -> None:
+    state.change(page, **{name: widget_value(key)})
 
 
 @callback("gallery")
 def _clear(page: PageState) -> None:
-    unset = GalleryState()
-    state.change(
-        page,
-        text=unset.text,
-        versions=unset.versions,
-        tags=unset.tags,
-        least_rating=unset.least_rating,
-        since=unset.since,
-        until=unset.until,
-        open=0,
-        filters=state.read(page).filters + 1,
-    )
+    state.change(page, **UNSET, open=0, filters=state.read(page).filters + 1)
 
 
 @callback("gallery")

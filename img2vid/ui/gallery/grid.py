@@ -10,7 +10,7 @@ import streamlit as st
 
 from img2vid import paths
 from img2vid.errors import BadInput
-from img2vid.gallery.entries import Entries, Entry
+from img2vid.gallery.entries import NEWEST, Entries, Entry
 from img2vid.gallery.exporting import export
 from img2vid.gallery.trash import KEPT_SECONDS, Trash
 from img2vid.ui import formatting, resources
@@ -19,8 +19,8 @@ from img2vid.ui.gallery.state import PER_PAGE, GalleryState
 from img2vid.ui.shared import pictures
 from img2vid.ui.state import Note, PageState, callback, widget_value
 
-CARD_WIDTH = 204
-"""Width of a card in pixels; cards wrap to the window."""
+CARD_WIDTHS = {"Small": 140, "Medium": 204, "Large": 320}
+"""Widths of a card in pixels by size; cards wrap to the window."""
 EXPORT = "export"
 DAY = 24 * 3600
 
@@ -32,25 +32,25 @@ def grid_box(page: PageState, entries: Entries) -> None:
     count = entries.count(wanted)
     last = state.pages_of(count)
     at = min(max(now.page, 1), last)
-    found = entries.find(wanted, PER_PAGE, (at - 1) * PER_PAGE)
+    found = entries.find(wanted, PER_PAGE, (at - 1) * PER_PAGE, now.order)
     with st.container(key="shelf_bar"):
         _bar(now, found, count)
     _undo(now)
     with st.container(key="shelf_pager_top"):
-        _pager(at, last, "top")
+        _pager(at, last, "top", now)
     if not found:
         _nothing(now)
     with st.container(horizontal=True, gap="small", key="shelf"):
         for entry in found:
-            with st.container(width=CARD_WIDTH, gap="xsmall", key=f"card_{entry.number}"):
+            with st.container(width=CARD_WIDTHS[now.size], gap="xsmall", key=f"card_{entry.number}"):
                 _card(entry, now)
     with st.container(key="shelf_pager"):
-        _pager(at, last, "bottom")
+        _pager(at, last, "bottom", now)
 
 
-def stars(rating: int) -> str:
-    """Return a rating as star characters."""
-    return "★" * rating
+def step_labels(order: str) -> tuple[str, str]:
+    """Return the labels of a step back and a step forward through videos in this order."""
+    return ("Newer", "Older") if order == NEWEST else ("Previous", "Next")
 
 
 def made_on(moment: float) -> str:
@@ -69,21 +69,22 @@ def _nothing(now: GalleryState) -> None:
         st.caption(message, text_alignment="center")
 
 
-def _pager(at: int, last: int, where: str) -> None:
+def _pager(at: int, last: int, where: str, now: GalleryState) -> None:
     if last < 2:
         return
+    before, after = step_labels(now.order)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for label, icon, to in (("First", "first_page", 1), ("Newer", "chevron_left", at - 1)):
-            _turn(label, icon, to, at, last, where)
+        for key, label, icon, to in (("first", "First", "first_page", 1), ("newer", before, "chevron_left", at - 1)):
+            _turn(f"{key}_{where}", label, icon, to, at, last)
         st.markdown(f"Page **{at}** of {last}", width="content")
-        for label, icon, to in (("Older", "chevron_right", at + 1), ("Last", "last_page", last)):
-            _turn(label, icon, to, at, last, where)
+        for key, label, icon, to in (("older", after, "chevron_right", at + 1), ("last", "Last", "last_page", last)):
+            _turn(f"{key}_{where}", label, icon, to, at, last)
 
 
-def _turn(label: str, icon: str, to: int, at: int, last: int, where: str) -> None:
+def _turn(key: str, label: str, icon: str, to: int, at: int, last: int) -> None:
     st.button(
         label,
-        key=f"{label.lower()}_{where}",
+        key=key,
         icon=f":material/{icon}:",
         type="tertiary",
         disabled=to == at or not 1 <= to <= last,
@@ -133,9 +134,9 @@ def _thumbnail(still: Path) -> bytes:
 
 
 def _about(entry: Entry) -> str:
-    parts = [f"{entry.settings.num_frames} frames"]
+    parts = [formatting.plain(entry.job.picture_name), *formatting.unusual(entry.settings)]
     if entry.rating:
-        parts.append(stars(entry.rating))
+        parts.append(formatting.stars(entry.rating))
     if entry.imported:
         parts.append("imported")
     if entry.deleted is not None:

@@ -7,12 +7,13 @@ from img2vid.errors import BadInput
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.gallery.trash import Trash
 from img2vid.ui import navigation, resources
+from img2vid.ui.frame import draw_page
 from img2vid.ui.gallery import state
 from img2vid.ui.gallery.entry import entry_box
 from img2vid.ui.gallery.filters import filter_box
 from img2vid.ui.gallery.grid import grid_box
 from img2vid.ui.gallery.task_list import active, import_box, task_list
-from img2vid.ui.state import PageState, current, report_drawing_errors, show_note
+from img2vid.ui.state import PageState, current, poll, report_drawing_errors, show_note
 
 BUSY, IDLE = 1.0, 3.0
 """Poll intervals in seconds, with and without a running task."""
@@ -20,23 +21,22 @@ BUSY, IDLE = 1.0, 3.0
 
 def gallery() -> None:
     """Draw the page. Exports and imports run in background threads."""
-    with report_drawing_errors("The page"):
-        page = current()
-        navigation.follow_request(page)
-        tidy()
-        entries = Entries(resources.open_service().store)
-        with st.sidebar, report_drawing_errors("The sidebar"):
-            filter_box(page, entries)
-            import_box()
-        with st.container(key="gallery_chores"):
-            page.seen = _snapshot(page)
-            st.fragment(_poll, run_every=BUSY if active() else IDLE)()
-        with st.container(key="gallery_note"):
-            if page.note is not None and page.note.place == "gallery":
-                show_note(page.note)
-        _shown(page, entries)
-        with report_drawing_errors("The worker status"):
-            resources.start()
+    draw_page(_parts)
+
+
+def _parts(page: PageState) -> None:
+    navigation.follow_request(page)
+    tidy()
+    entries = Entries(resources.open_service().store)
+    with st.sidebar, report_drawing_errors("The sidebar"):
+        filter_box(page, entries)
+        import_box()
+    with st.container(key="gallery_chores"):
+        interval = BUSY if active() else IDLE
+        poll("The tasks", task_list, _snapshot(page), lambda: _snapshot(current()), interval)
+    with st.container(key="gallery_note"):
+        show_note(page, "gallery")
+    _shown(page, entries)
 
 
 def tidy() -> None:
@@ -74,11 +74,3 @@ def _snapshot(page: PageState) -> object:
     now = state.read(page)
     found = entries.find(now.filter(), 1)
     return entries.count(now.filter()), found[0].number if found else 0, active()
-
-
-def _poll() -> None:
-    with report_drawing_errors("The tasks"):
-        page = current()
-        if _snapshot(page) != page.seen:
-            st.rerun()
-        task_list()

@@ -39,17 +39,18 @@ def task_list() -> None:
         task = resources.open_gallery_tasks().get(name)
         with st.container(key=f"chore_{name}"):
             if task is not None:
-                _task(name, task)
+                task_box(name, DOING[name], task)
 
 
-def _task(name: str, task: BackgroundTask[Count]) -> None:
+def task_box(name: str, doing: str, task: BackgroundTask[Count]) -> None:
+    """Draw a running task with its progress, or the result of one that has ended."""
     outcome = task.outcome
     if task.active:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             done, total = task.progress or (0, 0)
             share = min(done / total, 1.0) if total else 0.0
             count = f", {done} of {total}" if total else ""
-            st.progress(share, text=f"{DOING[name]}{count}")
+            st.progress(share, text=f"{doing}{count}")
             st.button("Cancel", key=f"cancel_{name}", disabled=task.state == "stopping", on_click=_cancel, args=(name,))
         return
     text = formatting.plain(formatting.sentence(outcome.text))

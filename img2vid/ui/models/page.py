@@ -5,15 +5,21 @@ import shutil
 import streamlit as st
 
 from img2vid import paths
+from img2vid.text_to_image.versions import load_image_versions
 from img2vid.ui import formatting, resources
-from img2vid.ui.models.version import version_box
-from img2vid.ui.state import PageState, current, report_drawing_errors, show_note
+from img2vid.ui.frame import draw_page
+from img2vid.ui.shared.checkpoint import FOLDER, SINGLE, checkpoint_box
+from img2vid.ui.state import PageState, current, poll, report_drawing_errors, show_note
 
 BUSY, IDLE = 1.0, 3.0
 """Poll intervals in seconds, with and without a running task."""
 _TOKEN_HELP = (
-    "Access token of type Read from huggingface.co/settings/tokens, for models with conditions to accept, such as "
-    "svd_xt_1_1. Not saved; default: HF_TOKEN, or the token stored by `hf auth login`."
+    "Hugging Face access token of type Read, for gated models such as svd_xt_1_1. Create one at "
+    "huggingface.co/settings/tokens. Not saved; default: HF_TOKEN, or the token stored by `hf auth login`."
+)
+_FORM_HELP = (
+    "Single file: everything, as Stability published it. Diffusers folder: only what sampling needs, in half "
+    "precision, 4.5 instead of 9.6 GB; for svd, svd_xt and svd_xt_1_1."
 )
 _MIRROR_HELP = (
     "Web address used instead of https://huggingface.co. It receives the token above, if set; default: HF_ENDPOINT."
@@ -22,18 +28,18 @@ _MIRROR_HELP = (
 
 def models() -> None:
     """Draw the page. Downloads run in background threads."""
-    with report_drawing_errors("The page"):
-        page = current()
-        with st.sidebar, report_drawing_errors("The sidebar"):
-            _sidebar()
-        active = resources.open_checkpoint_tasks().active()
-        page.seen = active
-        st.fragment(_versions, run_every=BUSY if active else IDLE)()
-        with report_drawing_errors("The worker status"):
-            resources.start()
+    draw_page(_parts)
+
+
+def _parts(page: PageState) -> None:
+    with st.sidebar, report_drawing_errors("The sidebar"):
+        _sidebar()
+    active = resources.open_checkpoint_tasks().active()
+    poll("The models", _versions, active, lambda: resources.open_checkpoint_tasks().active(), BUSY if active else IDLE)
 
 
 def _sidebar() -> None:
+    st.segmented_control("Download", (SINGLE, FOLDER), default=SINGLE, key="models_form", help=_FORM_HELP)
     st.text_input("Token", type="password", key="models_token", placeholder="hf_...", help=_TOKEN_HELP)
     st.text_input("Mirror", key="models_mirror", placeholder="https://huggingface.co", help=_MIRROR_HELP)
     for folder in paths.checkpoint_folders():
@@ -43,17 +49,9 @@ def _sidebar() -> None:
 
 
 def _versions() -> None:
-    with report_drawing_errors("The models"):
-        page = current()
-        if resources.open_checkpoint_tasks().active() != page.seen:
-            st.rerun()
-        _note(page)
-        for version in page.versions.values():
-            with st.container(border=True, key=f"model_{version.name}"), report_drawing_errors(version.name):
-                version_box(version)
-
-
-def _note(page: PageState) -> None:
+    page = current()
     with st.container(key="models_note"):
-        if page.note is not None and page.note.place == "models":
-            show_note(page.note)
+        show_note(page, "models")
+    for version in (*page.versions.values(), *load_image_versions().values()):
+        with st.container(border=True, key=f"model_{version.name}"), report_drawing_errors(version.name):
+            checkpoint_box(version)

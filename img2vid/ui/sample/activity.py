@@ -3,14 +3,14 @@
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import replace
 
 import streamlit as st
 
-from img2vid.jobs.job import Job, JobProgress, State
+from img2vid.jobs.job import Job, State
 from img2vid.jobs.store import Store
+from img2vid.progress import Event
 from img2vid.ui import formatting, resources
-from img2vid.ui.state import PageState, callback, current, report_drawing_errors
+from img2vid.ui.state import PageState, callback, current, poll
 
 BUSY, IDLE = 1.0, 3.0
 """Polling intervals in seconds, with and without active jobs or model loads."""
@@ -30,48 +30,45 @@ def snapshot(page: PageState) -> object:
     """Return the data that the rest of the page depends on; when it changes, the whole page reruns."""
     service = resources.open_service()
     store = service.store
-    jobs = [(job.id, job.state, len(job.results)) for job in store.jobs(limit=30)]
+    jobs = [(job.id, job.state, job.done, len(job.results)) for job in store.jobs(limit=30)]
     return jobs, page.version.checkpoint_path, store.model().state, service.is_remote()
 
 
 def activity_box(page: PageState) -> None:
     """Draw the fragment."""
-    page.seen = snapshot(page)
-    st.fragment(_activity, run_every=pace(page))()
+    poll("Activity", _activity, snapshot(page), lambda: snapshot(current()), pace(page))
 
 
 def _activity() -> None:
-    with report_drawing_errors("Activity"):
-        page = current()
-        if snapshot(page) != page.seen:
-            st.rerun()
-        service = resources.open_service()
-        running = list(reversed(service.store.jobs(states=[State.RUNNING])))
-        queue = service.store.queue()
-        status = service.status() if running or queue else None
-        if status:
-            st.caption(f":material/info: {formatting.plain(formatting.sentence(status))}")
-        for job in running:
-            running_box(service.store, job, several=len(running) > 1)
-        if queue:
-            _queue(queue)
-        if running or queue:
-            st.space("small")
+    service = resources.open_service()
+    running = list(reversed(service.store.jobs(states=[State.RUNNING])))
+    queue = service.store.queue()
+    status = service.status() if running or queue else None
+    if status:
+        st.caption(f":material/info: {formatting.plain(formatting.sentence(status))}")
+    for job in running:
+        running_box(service.store, job, several=len(running) > 1)
+    if queue:
+        _queue(queue)
+    if running or queue:
+        st.space("small")
 
 
 def running_box(store: Store, job: Job, *, several: bool) -> None:
     """Draw the progress of a running job, with its own cancel button if there are several."""
-    event = by_now(job, store.progress(job.id), time.time())
+    event = store.progress(job.id)
     with st.container(border=True, key=f"running_{job.id}"):
-        st.markdown(f"**{formatting.title(job)}**")
+        st.markdown(formatting.about(job, bold=True))
         if event is None:
             st.progress(0.0, text="Starting")
             st.skeleton(height=120)
         else:
+            event = event.by(time.time())
             share = min(event.step / event.total, 1.0) if event.total else 0.0
-            st.progress(share, text=formatting.progress(event))
+            st.progress(share, text=formatting.progress(event, job.kind))
             if event.preview:
-                st.image(_data_url(event.preview), width="stretch", alt="Preview of the video in progress")
+                noun = "video" if job.kind == "video" else "picture"
+                st.image(_data_url(event.preview), width="stretch", alt=f"Preview of the {noun} in progress")
             st.caption(_figures(event))
         if job.id in store.to_cancel():
             st.caption("Cancelling after this step...")
@@ -84,16 +81,7 @@ def _data_url(preview: bytes) -> str:
     return f"data:image/gif;base64,{b64encode(preview).decode()}"
 
 
-def by_now(job: Job, event: JobProgress | None, now: float) -> JobProgress | None:
-    """Return an event with its times advanced to `now`, as steps of large models take long."""
-    if event is None or job.started is None:
-        return event
-    since = max(now - job.started - event.elapsed, 0.0)
-    left = None if event.seconds_left is None else max(event.seconds_left - since, 0.0)
-    return replace(event, elapsed=event.elapsed + since, seconds_left=left)
-
-
-def _figures(event: JobProgress) -> str:
+def _figures(event: Event) -> str:
     parts = [f"{formatting.span(event.elapsed)} elapsed"]
     if event.sigma is not None:
         parts.append(f"noise level {event.sigma:.3g}")
@@ -107,7 +95,7 @@ def _queue(queue: list[Job]) -> None:
         for place, job in enumerate(queue[:LISTED]):
             last = place + 1 == len(queue)
             with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"waiting_{job.id}"):
-                st.markdown(f"{place + 1}\\. {formatting.title(job)}", width="stretch")
+                st.markdown(f"{place + 1}\\. {formatting.about(job)}", width="stretch")
                 _small("Up", f"up_{job.id}", place == 0, _move, job.id, place - 1)
                 _small("Down", f"down_{job.id}", last, _move, job.id, place + 1)
                 _small("Remove", f"remove_{job.id}", False, _stop, job.id)

@@ -1,13 +1,20 @@
 """Model Version and Load Model: model selection and the model in memory."""
 
+import shutil
+from functools import partial
+
 import streamlit as st
 
+from img2vid import paths
+from img2vid.checkpoints.sources import can_be_downloaded
 from img2vid.errors import CheckpointError
 from img2vid.jobs.job import ModelStatus
+from img2vid.presets import switched
 from img2vid.ui import formatting, resources
+from img2vid.ui.sample.activity import BUSY
+from img2vid.ui.shared.checkpoint import checkpoint_box
 from img2vid.ui.shared.controls import select
-from img2vid.ui.state import PageState, callback, current, report_drawing_errors, widget_value
-from img2vid.version_defaults import switched
+from img2vid.ui.state import PageState, callback, current, poll, report_drawing_errors, widget_value
 from img2vid.versions import ModelVersion
 
 LOAD_HELP = (
@@ -21,9 +28,39 @@ def model_row(page: PageState, *, every: float) -> None:
     with choose:
         about = formatting.sentence(f"{page.version.name}: {page.version.note}") if page.version.note else ""
         help_text = f"{page.version.help_text('version')} {about}"
-        select("Model Version", list(page.versions), page.version.name, "version", help_text, _switch)
+        labels = {name: _label(version) for name, version in page.versions.items()}
+        key = page.version_key
+        select("Model Version", list(labels), page.version.name, key, help_text, _switch, key, labels=labels)
     with load:
         st.fragment(_in_memory, run_every=every)()
+
+
+def _label(version: ModelVersion) -> str:
+    """Return the version's name, and the size of its checkpoint if it is not installed."""
+    if not missing_checkpoint(version):
+        return version.name
+    size = f", {formatting.size(version.bytes)}" if version.bytes else ""
+    return f"{version.name}, not installed{size}"
+
+
+def missing_box(version: ModelVersion) -> None:
+    """Draw the download of a missing checkpoint, or where to get it; draw nothing if it is present."""
+    missing = missing_checkpoint(version)
+    if missing and version.own_path is None and can_be_downloaded(version):
+        with st.container(border=True, key="missing_checkpoint"):
+            active = _is_downloading(version)
+            draw = partial(checkpoint_box, version)
+            file, folder = version.own_file, paths.checkpoint_folders()[0]
+            poll("The checkpoint", draw, active, partial(_is_downloading, version), BUSY if active else None)
+            free = f" {formatting.size(shutil.disk_usage(folder).free)} are free there." if folder.is_dir() else ""
+            st.caption(f"Or place {formatting.plain(file)} in {formatting.plain(str(folder))}.{free}")
+    elif missing:
+        st.info(formatting.plain(missing), icon=":material/download:")
+
+
+def _is_downloading(version: ModelVersion) -> bool:
+    task = resources.open_checkpoint_tasks().get(version.name)
+    return task is not None and task.active
 
 
 def _in_memory() -> None:
@@ -34,9 +71,11 @@ def _in_memory() -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
             page.unloading = page.unloading and status.state == "ready"
             ticked = is_requested(status, version) and not page.unloading
+            place = st
             if ticked != page.ticked:
                 page.ticked, page.widget_generation = ticked, page.widget_generation + 1
-            st.checkbox(
+                place = st.empty()  # clears the old checkbox, which would stay beside the new one for a moment
+            place.checkbox(
                 "Load Model",
                 ticked,
                 key=page.load_model_key,
@@ -59,8 +98,8 @@ def is_requested(status: ModelStatus, version: ModelVersion) -> bool:
 def _state(status: ModelStatus, version: ModelVersion) -> None:
     here = status.version == version.name
     if missing_checkpoint(version):
-        st.caption("Not installed. This page updates when the file is added.")
-    elif status.state == "loading":
+        return
+    if status.state == "loading":
         share = min(status.done / status.total, 1.0) if status.total else 0.0
         amount = f", {formatting.size(status.done)} of {formatting.size(status.total)}" if status.total > 1 else ""
         st.progress(share, text=f"Loading {formatting.plain(status.version)}{amount}")
@@ -92,8 +131,12 @@ def missing_checkpoint(version: ModelVersion) -> str:
 
 
 @callback("sample")
-def _switch(page: PageState) -> None:
-    old, new = page.version, page.versions[widget_value("version")]
+def _switch(page: PageState, key: str) -> None:
+    # A browser that shows an old label, as before an installation, sends that label instead of the version.
+    name = str(widget_value(key)).partition(",")[0]
+    if key != page.version_key or name not in page.versions or name == page.version.name:
+        return
+    old, new = page.version, page.versions[name]
     page.set(**switched(page.tab.controls, old, new))
     service = resources.open_service()
     status = service.store.model()

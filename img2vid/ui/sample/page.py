@@ -2,16 +2,18 @@
 
 import streamlit as st
 
-from img2vid.settings import PARAMS
-from img2vid.ui import formatting, resources
+from img2vid.settings import CONDITIONING, GROUPS, PARAMS
+from img2vid.ui.frame import draw_page
 from img2vid.ui.sample.activity import activity_box, pace
-from img2vid.ui.sample.model import missing_checkpoint, model_row
+from img2vid.ui.sample.camera_path import camera_path
+from img2vid.ui.sample.model import missing_box, model_row
 from img2vid.ui.sample.result import result_box
 from img2vid.ui.sample.start import start_box
 from img2vid.ui.shared.controls import control, row
+from img2vid.ui.shared.describe import describe_box
 from img2vid.ui.shared.input_picture import input_box
 from img2vid.ui.shared.sidebar import ON_THE_PAGE, sidebar
-from img2vid.ui.state import PageState, callback, current, report_drawing_errors, set_widget, widget_value
+from img2vid.ui.state import PageState, callback, report_drawing_errors, set_widget, widget_value
 
 WIDTHS = (5, 6, 8)
 """Column widths of three controls in a row; "Conditioning augmentation" has the longest label."""
@@ -19,12 +21,7 @@ WIDTHS = (5, 6, 8)
 
 def sample() -> None:
     """Draw the page. Nothing here is slow: all work is done by the job service."""
-    with report_drawing_errors("The page"):
-        page = current()
-        errors = st.container(key="trouble")
-        _parts(page)
-        with errors, report_drawing_errors("The worker status"):
-            resources.start()
+    draw_page(_parts)
 
 
 def _parts(page: PageState) -> None:
@@ -37,12 +34,12 @@ def _parts(page: PageState) -> None:
         sidebar(page)
     with st.container(key="model_row"), report_drawing_errors("Model Version"):
         model_row(page, every=pace(page))
-        if missing := missing_checkpoint(page.version):
-            st.info(formatting.plain(missing), icon=":material/download:")
+        missing_box(page.version)
     left, right = st.columns([11, 10], gap="medium")
     with left:
         with st.container(key="input"), report_drawing_errors("Input"):
             input_box(page)
+            describe_box(page)
         with st.container(key="controls"), report_drawing_errors("The controls"):
             _controls(page)
         with st.container(key="start"), report_drawing_errors("Sample"):
@@ -56,7 +53,11 @@ def _parts(page: PageState) -> None:
 
 
 def _controls(page: PageState) -> None:
-    row(page, ("fps", "motion_bucket_id", "cond_aug"), WIDTHS)
+    used = [name for name in (*CONDITIONING, *GROUPS["orbit"]) if page.version.uses(name)]
+    for start in range(0, len(used), len(WIDTHS)):
+        names = used[start : start + len(WIDTHS)]
+        row(page, names, WIDTHS[: len(names)])
+    camera_path(page)
     guidance = [name for name in PARAMS[page.tab.controls["guider"]] if name in ON_THE_PAGE]
     row(page, ("num_samples", "num_steps", *guidance), WIDTHS[: 2 + len(guidance)])
     _decoding(page)

@@ -1,21 +1,28 @@
 """Result: the video with downloads, actions and frames, unfinished jobs and earlier results."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
 import streamlit as st
 
-from img2vid.jobs.job import Job, State, StoredResult
+from img2vid.comfyui.export import can_export, export_workflow
+from img2vid.gallery.entries import Entries, Entry
+from img2vid.jobs.job import Job, State, one_video
 from img2vid.jobs.latent_cache import LatentCache, latents_key
-from img2vid.media.exports import animation_of, frames_as_zip, last_frame
+from img2vid.media.exports import POSES, Playback, animation_of, frames_as_zip, last_frame, video_of
+from img2vid.orbit import path_of
+from img2vid.progress import Result
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.start import submit
-from img2vid.ui.shared import pictures
-from img2vid.ui.shared.looping_video import looping_video
+from img2vid.ui.shared import extended, pictures
+from img2vid.ui.shared.describe import follow_job, restore_prompt
+from img2vid.ui.shared.downloads import Offer, download_buttons
+from img2vid.ui.shared.open_folder import file_buttons
 from img2vid.ui.shared.sidebar import random_seed
-from img2vid.ui.state import Note, PageState, callback, report_drawing_errors
+from img2vid.ui.state import Note, PageState, callback, details_box, report_drawing_errors
 from img2vid.ui.tabs import Picture
 from img2vid.ui.uploads import keep_picture
 
@@ -48,11 +55,17 @@ def result_box(page: PageState) -> None:
 
 
 def unfinished(jobs: Sequence[Job], dismissed: Collection[str]) -> list[Job]:
-    """Return the unfinished jobs that were neither run again nor dismissed; `jobs` is sorted newest first."""
+    """Return the unfinished jobs that were neither run again nor dismissed; `jobs` is sorted newest first.
+
+    Jobs that continue an unfinished one are left out.
+    """
     found: list[Job] = []
     since: list[tuple[object, ...]] = []
+    ended = {job.id for job in jobs if job.state.ended and not (job.made or (job.image and job.state is State.DONE))}
     for job in jobs:
-        request = (job.settings, job.picture, job.picture_name, job.folder)
+        if job.continues in ended:
+            continue  # shown and run again with the job that it continues
+        request = (job.settings, job.image, job.picture, job.picture_name, job.folder)
         if job.state in UNFINISHED and job.id not in dismissed and request not in since:
             found.append(job)
         since.append(request)
@@ -73,9 +86,7 @@ def _unfinished(job: Job) -> None:
             st.button("Dismiss", key=f"dismiss_{job.id}", type="tertiary", on_click=_dismiss, args=(job.id,))
         if LatentCache(resources.open_service().store.home).has(latents_key(job, job.made)):
             st.caption("Sampling is finished and saved. Run again only decodes the video.")
-        if job.details:
-            with st.expander("Details"):
-                st.code(job.details, language=None, wrap_lines=True)
+        details_box(job.details)
 
 
 def _result(job: Job) -> None:
@@ -83,12 +94,16 @@ def _result(job: Job) -> None:
     if not result.video.is_file():
         st.warning(f"{formatting.plain(str(result.video))} no longer exists.")
         return
-    looping_video(result.video, f"Video made from {job.picture_name}", "result")
+    st.video(result.video, loop=True, autoplay=True, muted=True, alt=f"Video made from {job.picture_name}")
     st.caption(_about(job, result))
     if job.notice:
         st.info(formatting.plain(formatting.sentence(job.notice)))
-    download_buttons(job, result, "downloads")
-    _next_steps(job, result)
+    downloads(job, result, "downloads")
+    entry = _entry_of(job, result)
+    _next_steps(job, result, entry)
+    if entry is not None:
+        with st.container(key="extended"):
+            extended.joined_box(entry, "sample", _show_part)
     st.image(
         pictures.sheet(result.video, result.video.stat().st_mtime),
         width="stretch",
@@ -96,7 +111,12 @@ def _result(job: Job) -> None:
     )
 
 
-def _chosen(job: Job) -> StoredResult:
+def _entry_of(job: Job, result: Result) -> Entry | None:
+    found = Entries(resources.open_service().store).find_by_job(job.id)
+    return next((entry for entry in found if entry.result == result), None)
+
+
+def _chosen(job: Job) -> Result:
     if len(job.results) == 1:
         return job.results[0]
     by_seed = {result.seed: result for result in job.results}
@@ -106,63 +126,66 @@ def _chosen(job: Job) -> StoredResult:
     return by_seed[seed] if seed in by_seed else job.results[0]
 
 
-def _about(job: Job, result: StoredResult) -> str:
+def _about(job: Job, result: Result) -> str:
     settings = job.settings
     facts = [
         f"seed {result.seed}",
         formatting.plain(job.picture_name),
         formatting.plain(settings.version),
-        f"{settings.num_frames} frames of {settings.width} x {settings.height} at {settings.file_fps:g} fps",
+        formatting.dimensions(settings),
         f"made in {formatting.span(result.seconds)}",
     ]
     return " · ".join(facts) + f"  \n{formatting.plain(str(result.video))}"
 
 
-@dataclass(frozen=True)
-class Offer:
-    """Downloadable file; `make` is called only when the button is pressed."""
+def downloads(job: Job, result: Result, key: str) -> None:
+    """Draw the choice of playback and the downloads; `key` is unique on the page."""
+    chosen = st.segmented_control(
+        "Playback of downloads",
+        get_args(Playback),
+        default="once",
+        required=True,
+        key=f"{key}_playback",
+        format_func=str.capitalize,
+        help="MP4, GIF and WebP: once as made, boomerang forward and back, loop with the end faded into the start.",
+    )
+    download_buttons(offers(job, result, cast(Playback, chosen)), result.video.stem, key)
 
-    suffix: str
-    mime: str
-    make: Callable[[], bytes]
-    help_text: str
 
-
-def offers(job: Job, result: StoredResult) -> dict[str, Offer]:
+def offers(job: Job, result: Result, playback: Playback = "once") -> dict[str, Offer]:
     """Return the downloads of a result by button label."""
     video, fps = result.video, job.settings.file_fps
-    gif, webp = (partial(animation_of, video, kind, fps=fps) for kind in ("gif", "webp"))
-    frames = partial(frames_as_zip, video)
+    gif, webp = (partial(animation_of, video, kind, fps=fps, playback=playback) for kind in ("gif", "webp"))
+    path = path_of(result.metadata)
+    frames, poses = partial(frames_as_zip, video, path), f", with camera poses in {POSES}" if path else ""
+    mp4 = partial(video_of, video, fps=fps, playback=playback)
+    order = "" if playback == "once" else f"_{playback}"
     found = {
-        "MP4": Offer(".mp4", "video/mp4", video.read_bytes, "Video with its settings as metadata"),
-        "GIF": Offer(".gif", "image/gif", gif, "Animation with 256 colors per frame"),
-        "WebP": Offer(".webp", "image/webp", webp, "Animation with full color"),
-        "PNG": Offer(".zip", "application/zip", frames, "All frames as PNG files in a zip"),
+        "MP4": Offer(f"{order}.mp4", "video/mp4", mp4, "Video with its settings as metadata"),
+        "GIF": Offer(f"{order}.gif", "image/gif", gif, "Animation with 256 colors per frame"),
+        "WebP": Offer(f"{order}.webp", "image/webp", webp, "Animation with full color"),
+        "PNG": Offer(".zip", "application/zip", frames, f"All frames as PNG files in a zip{poses}"),
     }
     if result.sidecar.is_file():  # imported videos may have none
         settings = "Settings; add the file to Input to restore them"
         found["JSON"] = Offer(".json", "application/json", result.sidecar.read_bytes, settings)
+    one = one_video(job.settings, result.seed)
+    if can_export(one):
+        export = export_workflow(one, f"{job.picture_name}{job.picture.suffix}")
+        about = ". ".join(filter(None, ("Export as ComfyUI workflow", export.notice)))
+        found["ComfyUI"] = Offer("_comfyui.json", "application/json", partial(_json, export.page), about)
     return found
 
 
-def download_buttons(job: Job, result: StoredResult, key: str) -> None:
-    """Draw a button for each download; `key` is unique on the page."""
-    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key=key):
-        for label, offer in offers(job, result).items():
-            st.download_button(
-                label,
-                offer.make,
-                file_name=f"{result.video.stem}{offer.suffix}",
-                mime=offer.mime,
-                key=f"{key}_{label}_{job.id}_{result.seed}",
-                icon=":material/download:",
-                help=offer.help_text,
-                on_click="ignore",
-            )
+def _json(tree: object) -> bytes:
+    return json.dumps(tree, indent=1).encode()
 
 
-def _next_steps(job: Job, result: StoredResult) -> None:
+def _next_steps(job: Job, result: Result, entry: Entry | None) -> None:
     with st.container(horizontal=True, gap="xsmall", key="next_steps"):
+        if entry is not None:
+            extended.extend_buttons(entry, "sample")
+        file_buttons(result.video, "sample")
         st.button(
             "Same settings, new seed",
             key="new_seed",
@@ -203,10 +226,12 @@ def _earlier(made: list[Job], shown: Job) -> None:
                 type="tertiary",
                 width="stretch",
                 disabled=job.id == shown.id,
-                help=formatting.title(job),
+                help=formatting.about(job),
                 on_click=_show,
                 args=(job.id,),
             )
+            named = (formatting.plain(job.picture_name), job.settings.version, *formatting.unusual(job.settings))
+            st.caption(" · ".join(named))
 
 
 @callback("sample")
@@ -215,8 +240,13 @@ def _show(page: PageState, job_id: str) -> None:
 
 
 @callback("sample")
-def _again(_: PageState, job_id: str) -> None:
-    resources.open_service().resubmit(job_id)
+def _show_part(page: PageState, entry: Entry) -> None:
+    page.show(entry.job.id)
+
+
+@callback("sample")
+def _again(page: PageState, job_id: str) -> None:
+    follow_job(page, job_id, resources.open_service().resubmit(job_id).id)
 
 
 @callback("sample")
@@ -241,7 +271,10 @@ def _continue(page: PageState, job_id: str, video: Path) -> None:
 @callback("sample")
 def _take_over(page: PageState, job_id: str, seed: int) -> None:
     job = resources.open_service().store.job(job_id)
-    page.set(**{**job.settings.model_dump(), "seed": seed, "num_samples": 1})
+    page.restore({**job.settings.model_dump(), "seed": seed, "num_samples": 1})
     page.set_picture(Picture(job.picture.name, job.picture_name))
+    for result in job.results:
+        if result.seed == seed:
+            restore_prompt(page, result.metadata)
     text = f"Restored settings and image from {job.picture_name}, seed {seed}."
     page.note = Note("done", text, place="input")

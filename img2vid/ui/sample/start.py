@@ -6,11 +6,12 @@ import streamlit as st
 
 from img2vid import paths
 from img2vid.errors import BadInput
-from img2vid.inference import EngineChoice
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.peaks import expected_peak
 from img2vid.jobs.store import Store
-from img2vid.settings import SampleSettings, check_provider
+from img2vid.options import LoadOptions
+from img2vid.settings import SampleSettings
+from img2vid.settings_validation import check_provider
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.model import missing_checkpoint
 from img2vid.ui.state import Note, PageState, after_entry, callback, show_note
@@ -40,8 +41,7 @@ def start_box(page: PageState) -> None:
             on_click=_cancel,
         )
         st.caption(problem or (estimate(store, page.version, settings, page.tab.choice) if settings else ""))
-    if page.note is not None and page.note.place == "sample":
-        show_note(page.note)
+    show_note(page, "sample")
     for warning in page.version.warnings(settings) if settings else []:
         st.caption(f":orange[:material/info:] {formatting.plain(warning)}")
 
@@ -52,7 +52,7 @@ def cancellable_job(store: Store) -> Job | None:
     return running[-1] if running else next(iter(store.queue(1)), None)
 
 
-def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice: EngineChoice) -> str:
+def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice: LoadOptions) -> str:
     """Return the peak memory of similar runs; before the first one, the loaded model's memory or its file size."""
     peak = expected_peak(store, settings, choice)
     if peak is not None:
@@ -60,15 +60,14 @@ def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice
     status = store.model()
     if status.state == "ready" and status.version == version.name and status.memory:
         return f"about {formatting.size(status.memory)} of memory"
-    path = version.checkpoint_path
-    return "" if path is None else f"{formatting.size(path.stat().st_size)} model"
+    size = version.size_on_disk
+    return f"{formatting.size(size)} model" if size else ""
 
 
-def estimate(store: Store, version: ModelVersion, settings: SampleSettings, choice: EngineChoice) -> str:
+def estimate(store: Store, version: ModelVersion, settings: SampleSettings, choice: LoadOptions) -> str:
     """Return the clip's length, and time and memory estimated from past runs on this machine."""
     seconds = store.expected_seconds(settings, choice)
-    time = "estimate available after the first run" if seconds is None else f"about {formatting.span(seconds)} to make"
-    parts = (formatting.length(settings), time)
+    parts = (formatting.length(settings), formatting.estimate(seconds, "to make"))
     return ", ".join(filter(None, (*parts, memory(store, version, settings, choice))))
 
 
@@ -80,13 +79,13 @@ def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
     except BadInput as error:
         return None, formatting.plain(formatting.sentence(error))
     if missing_checkpoint(page.version):
-        return settings, f"{formatting.plain(page.version.name)} is not installed."
+        return settings, "Install the model first."
     if page.tab.picture is None:
         return settings, "Add an image first."
     return settings, ""
 
 
-def submit(page: PageState, settings: SampleSettings, choice: EngineChoice, picture: Path, name: str) -> None:
+def submit(page: PageState, settings: SampleSettings, choice: LoadOptions, picture: Path, name: str) -> None:
     """Queue a job, unless an identical one is queued or running, and show the newest result from now on."""
     service = resources.open_service()
     folder = (page.tab.folder or paths.home() / settings.version).absolute()
@@ -94,7 +93,7 @@ def submit(page: PageState, settings: SampleSettings, choice: EngineChoice, pict
     if any((job.settings, job.choice, job.picture, job.folder) == request for job in service.store.jobs(states=ACTIVE)):
         page.note = Note("info", "Already in the queue. Change the seed for a new video.")
         return
-    service.submit(settings, choice, picture.read_bytes(), name, picture.suffix, folder=folder)
+    service.submit([(settings, choice)], picture.read_bytes(), name, picture.suffix, folder=folder)
     page.show("")
 
 
@@ -111,4 +110,4 @@ def _cancel(page: PageState) -> None:
     job = cancellable_job(service.store)
     if job is not None:
         service.cancel(job.id)
-        page.note = Note("info", f"{job.picture_name}, seed {job.settings.seed}: cancelled.")
+        page.note = Note("info", f"{job.picture_name}, seed {job.seed}: cancelled.")

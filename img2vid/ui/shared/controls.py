@@ -1,33 +1,13 @@
 """Widgets for fields of SampleSettings; label, help, range and choices come from settings.py."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
 import streamlit as st
 
-from img2vid.settings import SampleSettings, label_of, limits_of
+from img2vid.settings import ABOUT, SampleSettings, label_of
 from img2vid.ui.state import PageState, callback, set_widget, widget_value
 from img2vid.versions import ModelVersion
-
-STEPS = {
-    "cond_aug": 0.01,
-    "s_churn": 0.1,
-    "s_tmin": 0.1,
-    "s_tmax": 1.0,
-    "s_noise": 0.01,
-    "eta": 0.1,
-    "sigma_min": 0.001,
-    "sigma_max": 10.0,
-    "rho": 0.5,
-    "max_scale": 0.1,
-    "min_scale": 0.1,
-    "scale": 0.1,
-    "period": 0.1,
-    "guidance_sigma_min": 0.1,
-    "guidance_sigma_max": 10.0,
-    "saving_fps": 1.0,
-}
-"""Steps of number inputs; integers have step 1."""
 
 
 def control(page: PageState, name: str) -> None:
@@ -53,6 +33,9 @@ def setting(
         st.checkbox(label, default, key=key, help=version.help_text(name), on_change=on_change, args=args)
     elif choices := [choice for choice in get_args(annotation) if isinstance(choice, str)]:
         select(label, choices, value, key, version.help_text(name), on_change, *args)
+    elif annotation is str:
+        default = set_widget(key, value, "")
+        st.text_input(label, default, key=key, help=version.help_text(name), on_change=on_change, args=args)
     else:
         _number(name, value, version, label, key, on_change, args)
 
@@ -87,17 +70,17 @@ def _number(
     on_change: Callable[..., None],
     args: tuple[object, ...],
 ) -> None:
-    limits = limits_of(name)
+    about = ABOUT[name]
     annotation = SampleSettings.model_fields[name].annotation
     whole = annotation is int
     kind: Callable[[float], Any] = int if whole else float
-    step: Any = version.size_step if name in ("height", "width") else 1 if whole else STEPS[name]
+    step: Any = version.size_step if name in ("height", "width") else 1 if whole else float(about.step)
     shown = None if value is None else kind(value)
     unset = None if type(None) in get_args(annotation) else "min"  # only optional numbers can be empty
     st.number_input(
         label,
-        min_value=kind(limits["ge"]),
-        max_value=kind(limits["le"]),
+        min_value=kind(about.lowest),
+        max_value=kind(about.highest),
         value=set_widget(key, shown, unset),
         step=step,
         format="%d" if whole else "%g",
@@ -116,8 +99,22 @@ def select(
     help_text: str,
     on_change: Callable[..., None],
     *args: object,
+    labels: Mapping[str, str] | None = None,
 ) -> None:
-    """Draw a selectbox; `value` is one of the options."""
+    """Draw a selectbox; `value` is one of the options. labels: the options' labels, if they differ from the options."""
+
+    def label_of_option(option: str) -> str:
+        return (labels or {}).get(option, option)
+
     default = options.index(set_widget(key, value, options[0]))
     # Streamlit's option types come from optional packages and are unknown without them.
-    cast(Any, st).selectbox(label, options, default, key=key, help=help_text, on_change=on_change, args=args)
+    cast(Any, st).selectbox(
+        label,
+        options,
+        default,
+        key=key,
+        help=help_text,
+        on_change=on_change,
+        args=args,
+        format_func=label_of_option,
+    )

@@ -4,11 +4,11 @@ from typing import Any, cast
 
 import streamlit as st
 
-HTML = """<button type="button"></button>"""
+HTML = """<button type="button">Copy</button>"""
 CSS = """
 button {
     font: inherit;
-    font-size: var(--st-base-font-size);
+    font-size: calc(0.875 * var(--st-base-font-size)); /* as the labels of Streamlit's buttons */
     min-height: 2.5rem;
     padding: 0.25rem 0.75rem;
     cursor: pointer;
@@ -17,6 +17,7 @@ button {
     border: 1px solid var(--st-primary-color);
     border-radius: var(--st-button-radius);
 }
+button.quiet { color: var(--st-text-color); background: transparent; border-color: var(--st-border-color); }
 button:hover { filter: brightness(1.1); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
 """
@@ -35,6 +36,7 @@ export default function ({ data, parentElement }) {
         if (!done) throw new Error('refused')
     }
     say(data.label)
+    button.className = data.quiet ? 'quiet' : ''
     button.onclick = async () => {
         try {
             if (navigator.clipboard) await navigator.clipboard.writeText(data.text).catch(select)
@@ -49,8 +51,8 @@ export default function ({ data, parentElement }) {
 """
 
 
-def copy_button(label: str, text: str, key: str) -> None:
-    """Draw a button that copies `text`."""
+def copy_button(label: str, text: str, key: str, *, quiet: bool = False) -> None:
+    """Draw a button that copies `text`; quiet: without the primary color."""
     # Streamlit registers components by name; registering the same one again is free.
     component = cast(Any, st).components.v2.component("img2vid_copy", html=HTML, css=CSS, js=JS)
-    component(data={"label": label, "text": text}, key=key, width="content")
+    component(data={"label": label, "text": text, "quiet": quiet}, key=key, width="content")

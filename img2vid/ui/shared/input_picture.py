@@ -5,19 +5,26 @@ from pathlib import Path
 import streamlit as st
 
 from img2vid import paths
-from img2vid.media.pictures import list_pictures
+from img2vid.media.cutouts import outline_source
+from img2vid.media.picture_files import list_pictures
 from img2vid.ui import formatting, resources, uploads
 from img2vid.ui.shared import pictures
 from img2vid.ui.shared.controls import control
+from img2vid.ui.shared.describe import restore_prompt
 from img2vid.ui.state import Note, PageState, callback, report_drawing_errors, set_widget, show_note, widget_value
 from img2vid.ui.uploads import keep_picture, take_upload
 
 EXAMPLES = paths.PROJECT / "assets"
 OFFERED, EXAMPLE_WIDTH = 4, 100
 """Number of examples, and their width in pixels."""
+OUTLINES = {
+    "transparency": "The object's outline is the picture's transparency.",
+    "rembg": "rembg found the object's outline.",
+    "grabCut": "OpenCV's grabCut found the object's outline; the package rembg finds it better.",
+}
 HELP = (
-    "An image of any size: JPEG, PNG, WebP and others. A video or settings file made by img2vid restores its settings "
-    "and image."
+    "An image of any size: JPEG, PNG, WebP, HEIC and others. A video or settings file made by img2vid restores its "
+    "settings and image, a ComfyUI workflow its settings."
 )
 
 
@@ -34,8 +41,7 @@ def input_box(page: PageState) -> None:
             _examples()
         else:
             _preview(page)
-    if page.note is not None and page.note.place == "input":
-        show_note(page.note)
+    show_note(page, "input")
 
 
 @callback("input")
@@ -50,9 +56,11 @@ def _dropped(page: PageState, key: str) -> None:
 
 def _use(page: PageState, found: uploads.Dropped) -> None:
     if found.controls is not None:
-        page.set(**found.controls)
+        page.restore(found.controls)
     if found.picture is not None:
         page.set_picture(found.picture)
+    if found.metadata is not None:
+        restore_prompt(page, found.metadata)
     if found.text:
         page.note = Note("done" if found.picture is not None else "info", found.text, place="input")
 
@@ -60,6 +68,9 @@ def _use(page: PageState, found: uploads.Dropped) -> None:
 def _fitting(page: PageState, path: Path) -> None:
     control(page, "fitting")
     controls = page.tab.controls
+    if controls["fitting"] == "object":
+        control(page, "object_share")
+        return
     with report_drawing_errors("The crop"):
         if pictures.cut(path, controls["width"], controls["height"]):
             _offset(page)
@@ -88,8 +99,11 @@ def _preview(page: PageState) -> None:
     assert picture is not None
     width, height = controls["width"], controls["height"]
     with report_drawing_errors("The input"):
-        frame = pictures.framed(picture.path, width, height, controls["fitting"], controls["crop_offset"])
+        fitting, offset, share = (controls[name] for name in ("fitting", "crop_offset", "object_share"))
+        frame = pictures.framed(picture.path, width, height, fitting, offset, share)
         st.image(frame, width="stretch", alt=f"The input, {picture.name}, as the model sees it")
+        if fitting == "object":
+            st.caption(OUTLINES[outline_source(pictures.loaded(picture.path))])
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.caption(f"{formatting.plain(picture.name)}, as the model sees it")
         st.button("Remove", key="remove_input", type="tertiary", on_click=_remove)

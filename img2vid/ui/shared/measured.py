@@ -51,43 +51,44 @@ def _of(get: Callable[["Measurement"], float | None], factor: float = 1.0) -> Ca
 QUANTITIES = (
     Quantity(
         "Time (s)",
-        "Time to make the video on this machine, without loading the model. Less is better.",
+        "Time to make the video on this machine, without loading the model. Lower is better.",
         lambda entry: entry.result.seconds or None,
     ),
     Quantity(
         "Memory (GB)",
-        "Peak memory while the video was made, on the GPU if there is one. Less is better.",
+        "Peak memory while the video was made, on the GPU if there is one. Lower is better.",
         lambda entry: entry.result.memory / 1e9 if entry.result.memory else None,
         "%.2f",
     ),
     Quantity(
         "Motion (px)",
-        "Mean optical flow from each frame to the next, in pixels. Neither more nor less is better: 0 is a still "
+        "Mean optical flow from each frame to the next, in pixels. Neither higher nor lower is better: 0 is a still "
         "image, and far more than expected may mean that the video loses coherence.",
         _of(lambda found: found.mean_motion),
         "%.2f",
     ),
     Quantity(
         "PSNR 1st (dB)",
-        "Similarity of the first frame to the input, pixel by pixel. More is closer; above 30 is hard to tell apart.",
+        "Similarity of the first frame to the input, pixel by pixel. Higher is closer; above 30, differences are hard "
+        "to see.",
         _of(lambda found: found.psnr),
     ),
     Quantity(
         "SSIM 1st",
-        "Structural similarity of the first frame to the input; 1 is identical. More is closer.",
+        "Structural similarity of the first frame to the input; 1 is identical. Higher is closer.",
         _of(lambda found: found.ssim),
         "%.3f",
     ),
     Quantity(
         "Flicker (of 255)",
-        "Uneven change of brightness from frame to frame; steady change counts as none. Less is better, but more "
-        "motion causes more of it.",
+        "Uneven change of brightness from frame to frame; steady change counts as none. Lower is better, but "
+        "motion adds to it.",
         _of(lambda found: found.mean_flicker),
         "%.2f",
     ),
     Quantity(
         "Sharpness",
-        "Fine detail of the frames: the variance of the Laplacian. More is sharper, but noise counts too.",
+        "Fine detail of the frames: the variance of the Laplacian. Higher is sharper, but noise counts too.",
         _of(lambda found: found.mean_sharpness),
         "%.0f",
     ),
@@ -194,7 +195,7 @@ def chart(course: Course, labels: Sequence[str], entries: Sequence["Entry | None
         "at:Q", title=axis if axis == "seconds" else "frame", axis=alt.Axis(tickMinStep=0.1 if axis == "seconds" else 1)
     )
     value = alt.Y("number:Q", title=course.unit, scale=alt.Scale(zero=False))
-    colour = alt.Color(
+    color = alt.Color(
         "video:N",
         title=None,
         sort=[*labels],
@@ -208,6 +209,6 @@ def chart(course: Course, labels: Sequence[str], entries: Sequence["Entry | None
     ]
     base = alt.Chart(alt.Data(values=points(course, labels, entries, axis)))
     lines = base.mark_line(point=alt.OverlayMarkDef(size=40)).encode(
-        at, value, colour, opacity=alt.condition(named, alt.value(1.0), alt.value(0.15)), tooltip=tips
+        at, value, color, opacity=alt.condition(named, alt.value(1.0), alt.value(0.15)), tooltip=tips
     )
     return lines.add_params(named).properties(height=_HEIGHT + _NAME_HEIGHT * math.ceil(len(labels) / abreast))

@@ -23,10 +23,11 @@ def loaded(path: Path) -> Image.Image:
 
 
 @lru_cache(maxsize=64)
-def framed(path: Path, width: int, height: int, fitting: FrameMode, offset: float) -> bytes:
+def framed(path: Path, width: int, height: int, fitting: FrameMode, offset: float, share: float = 0.9) -> bytes:
     """Return exactly the frame that the model sees, as a PNG file."""
     packed = io.BytesIO()
-    frame_picture(loaded(path), width, height, mode=fitting, offset=offset).save(packed, format="PNG")
+    frame = frame_picture(loaded(path), width, height, mode=fitting, offset=offset, share=share)
+    frame.save(packed, format="PNG")
     return packed.getvalue()
 
 

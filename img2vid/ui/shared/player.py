@@ -4,43 +4,31 @@ It is a Streamlit v2 component: its three files are sent to the browser unchange
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import streamlit as st
 
+from img2vid.gallery.entries import Entry
 from img2vid.media.composites import Align
-from img2vid.ui.state import PageState, callback, widget_value
+from img2vid.ui.state import MessageArea, PageState, callback, widget_value
 
 _FILES = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class Playing:
-    """Clip of the player; `fps` is the frame rate of its file."""
-
-    label: str
-    fps: float
-
-
 def controls(
-    scope: str,
-    *,
-    difference: bool = False,
-    clips: Sequence[Playing] = (),
-    align: Align = "time",
-    on_align: Callable[[PageState, Align], None] | None = None,
+    scope: str, clips: Sequence[tuple[str, Entry]], page: MessageArea, align: Align, *, difference: bool
 ) -> None:
     """Draw the controls of all videos inside the container with the key `scope` (letters, digits and `_`).
 
-    clips: in drawing order; without them the frame duration is measured during playback, and the difference map has
-    no clips to select. difference: offer that map. on_align: callback for the user's choice of alignment.
+    clips: label and video of each, in drawing order. page: its stored state has the alignment. difference: offer a map
+    of the difference between two clips.
     """
+    known = [{"label": label, "fps": entry.settings.file_fps} for label, entry in clips]
+    data = {"scope": scope, "difference": difference, "clips": known, "align": align}
     key = f"player_of_{scope}"
-    data = {"scope": scope, "difference": difference, "clips": [asdict(clip) for clip in clips], "align": align}
-    _component()(key=key, data=data, on_align_change=lambda: _aligned(key, on_align))
+    _component()(key=key, data=data, on_align_change=partial(callback(page)(_align), key, page))
 
 
 @lru_cache(maxsize=1)
@@ -51,9 +39,7 @@ def _component() -> Callable[..., Any]:
     return cast(Any, st).components.v2.component("img2vid_player", html=html, css=css, js=js)
 
 
-@callback("compare")
-def _aligned(page: PageState, key: str, on_align: Callable[[PageState, Align], None] | None) -> None:
+def _align(page: PageState, key: str, name: MessageArea) -> None:
     chosen = cast("dict[str, Any] | None", widget_value(key)) or {}
-    align = chosen.get("align")
-    if on_align is not None and align in ("time", "stretch"):
-        on_align(page, align)
+    if chosen.get("align") in get_args(Align):
+        page.keep(name, align=chosen["align"])

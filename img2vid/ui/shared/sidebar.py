@@ -1,17 +1,19 @@
 """Sidebar: size, seed and output folder; sampler, discretization, guider, approximations and engine in expanders."""
 
 import secrets
+from typing import Any
 
 import streamlit as st
 
 from img2vid import paths
-from img2vid.inference import MEMORY_PLANS, MOST_THREADS, PRECISIONS, PROVIDERS
+from img2vid.options import CHOICES, MOST_THREADS, OPTIONS
+from img2vid.presets import reset
 from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
 from img2vid.ui import resources
 from img2vid.ui.sample.model import is_requested
 from img2vid.ui.shared.controls import control, row, select
+from img2vid.ui.shared.presets import preset_box
 from img2vid.ui.state import PageState, after_entry, callback, set_widget, widget_value
-from img2vid.version_defaults import reset
 
 DICE = 1_000_000
 """Exclusive upper limit of random seeds, low enough to be easy to read and share."""
@@ -30,6 +32,7 @@ def sidebar(page: PageState) -> None:
     _group(page, "Guider", "guider")
     _approximations(page)
     _engine(page)
+    preset_box(page)
     st.button(
         f"Reset to {page.version.name} defaults",
         key="defaults",
@@ -81,8 +84,10 @@ def _keep_saving(page: PageState) -> None:
     page.tab.save_locally = widget_value("save_locally")
     path = widget_value("save_path")
     if path is not None:
-        page.tab.save_path = path.strip()
+        page.tab.save_path = paths.without_quotes(path)
     page.save()
+    if page.tab.folder is not None:  # raise BadInput at once instead of when Sample is pressed
+        paths.require_writable(page.tab.folder)
 
 
 def _group(page: PageState, title: str, choice: str) -> None:
@@ -105,58 +110,34 @@ def _approximations(page: PageState) -> None:
 
 
 def _engine(page: PageState) -> None:
-    choice = page.tab.choice
     with st.expander("Engine, precision, memory", key="engine_group"):
-        _engine_select("Engine", "provider", PROVIDERS, choice.provider, _ENGINE_HELP)
-        _engine_select("Device", "device", DEVICES, choice.device, _DEVICE_HELP)
-        _engine_select("Precision", "precision", PRECISIONS, choice.precision, _PRECISION_HELP)
-        _engine_select("Decoder precision", "decoder_precision", PRECISIONS, choice.decoder_precision, _DECODER_HELP)
-        _engine_select("Memory", "memory", MEMORY_PLANS, choice.memory, _MEMORY_HELP)
-        st.number_input(
-            "CPU threads",
-            min_value=0,
-            max_value=MOST_THREADS,
-            value=set_widget("threads", choice.threads, "min"),
-            key="threads",
-            help=_THREADS_HELP,
-            on_change=_keep_choice,
-            args=("threads",),
-        )
-        _engine_checkbox("Compile", "compile", choice.compile, _COMPILE_HELP)
-        _engine_checkbox("Allow .ckpt files", "allow_pickle", choice.allow_pickle, _PICKLE_HELP)
+        for name, value in sorted(vars(page.tab.choice).items(), key=lambda item: isinstance(item[1], bool)):
+            _engine_option(name, value)
         control(page, "watermark")
         for name, host, device in resources.open_service().workers():
             st.caption(f"{name} on {host}, {device}")
 
 
-_ENGINE_HELP = (
-    "Inference engine: native is img2vid's own, sgm is the reference package, if installed. auto selects native."
-)
-_DEVICE_HELP = "Device to run on. auto selects the GPU if PyTorch detects one, otherwise the CPU."
-_PRECISION_HELP = "Number format of the network. auto selects fp32 on a CPU, otherwise fp16 (half the memory)."
-_DECODER_HELP = "Number format of the decoder, which turns latents into frames. auto selects fp32, the most exact."
-_MEMORY_HELP = (
-    "Parts of the model in GPU memory: resident is all of it (fastest), stages the part in use, blocks one piece of "
-    "the network at a time (for small GPUs). The result is the same; auto selects the first that fits into free memory."
-)
-_THREADS_HELP = (
-    "Number of CPU threads; 0 is PyTorch's default, one per core. Fewer can be faster when other programs keep cores "
-    "busy; has little effect on GPU runs."
-)
-_COMPILE_HELP = (
-    "Compiles the network for this machine: the first video takes minutes longer, later ones are faster. Default: off."
-)
-_PICKLE_HELP = "Also loads checkpoints in the older .ckpt format, weights only. Default: off."
-
-
-def _engine_select(label: str, name: str, options: tuple[str, ...], value: str, help_text: str) -> None:
-    known = options if value in options else (*options, value)
-    select(label, known, value, name, help_text, _keep_choice, name)
-
-
-def _engine_checkbox(label: str, name: str, value: bool, help_text: str) -> None:
-    default = set_widget(name, value, False)
-    st.checkbox(label, default, key=name, help=help_text, on_change=_keep_choice, args=(name,))
+def _engine_option(name: str, value: Any) -> None:
+    label, help_text = OPTIONS[name]["label"], OPTIONS[name]["help"]
+    if isinstance(value, str):
+        options = DEVICES if name == "device" else CHOICES[name]
+        known = options if value in options else (*options, value)
+        select(label, known, value, name, help_text, _keep_choice, name)
+    elif isinstance(value, bool):
+        default = set_widget(name, value, False)
+        st.checkbox(label, default, key=name, help=help_text, on_change=_keep_choice, args=(name,))
+    else:
+        st.number_input(
+            label,
+            min_value=0,
+            max_value=MOST_THREADS,
+            value=set_widget(name, value, "min"),
+            key=name,
+            help=help_text,
+            on_change=_keep_choice,
+            args=(name,),
+        )
 
 
 @callback("sample")

@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import streamlit as st
 
-from img2vid.settings import label_of, requirement
+from img2vid.settings import label_of
+from img2vid.settings_validation import requirement
 from img2vid.ui.state import PageState, callback, set_widget, widget_value
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.state import NAMES, NOTHING, Sweep
@@ -66,15 +67,14 @@ def _values(page: PageState, sweep: Sweep, index: int) -> None:
 @callback("sweeps")
 def _name(page: PageState, index: int) -> None:
     label = widget_value(f"axis_{index}")
-    name = NOTHING if label == NONE else NAMES[label]
-    state.keep(page, state.named(page, state.sweep(page), index, name))
+    state.name_axis(page, index, NOTHING if label == NONE else NAMES[label])
 
 
 @callback("sweeps")
 def _type(page: PageState, index: int, key: str) -> None:
-    state.keep(page, state.typed(state.sweep(page), index, str(widget_value(key) or "")))
+    state.set_values(page, index, str(widget_value(key) or ""))
 
 
 @callback("sweeps")
 def _choose(page: PageState, index: int, key: str) -> None:
-    state.keep(page, state.typed(state.sweep(page), index, ", ".join(widget_value(key) or [])))
+    state.set_values(page, index, ", ".join(widget_value(key) or []))

@@ -13,8 +13,10 @@ from img2vid.jobs.cluster import LOG
 from img2vid.jobs.job import Job
 from img2vid.jobs.job import State as JobState
 from img2vid.ui import formatting, resources
+from img2vid.ui.frame import draw_page
+from img2vid.ui.gallery.recovery_box import rebuild_button
 from img2vid.ui.shared.copy_button import copy_button
-from img2vid.ui.state import PageState, callback, current, report_drawing_errors, show_note
+from img2vid.ui.state import PageState, callback, current, poll, report_drawing_errors, show_note
 from img2vid.ui.system import computer, pollers
 
 LIVE, PENDING = 2.0, 1.0
@@ -28,20 +30,20 @@ _COPY_HELP = "Folders, names, addresses, tokens and passwords are redacted. Read
 
 def system() -> None:
     """Draw the page. Slow checks run in background threads."""
-    with report_drawing_errors("The page"):
-        page = current()
-        watch = pollers.open_pollers()
-        if watch.doctor.last() is None and not watch.doctor.is_polling and not _busy():
-            watch.doctor.poll()
-        watch.sizes.latest()
-        page.seen = _pending()
-        st.fragment(_live, run_every=LIVE)()
-        st.fragment(_report, run_every=PENDING if any(_pending()) else None)()
-        with st.container(key="system_versions"), report_drawing_errors("The versions"):
-            st.markdown("#### Versions")
-            computer.versions_box()
-        with report_drawing_errors("The worker status"):
-            resources.start()
+    draw_page(_parts)
+
+
+def _parts(page: PageState) -> None:
+    watch = pollers.open_pollers()
+    if watch.doctor.last() is None and not watch.doctor.is_polling and not _busy():
+        watch.doctor.poll()
+    watch.sizes.latest()
+    st.fragment(_live, run_every=LIVE)()
+    pending = _pending()
+    poll("The report", _report, pending, _pending, PENDING if any(pending) else None)
+    with st.container(key="system_versions"), report_drawing_errors("The versions"):
+        st.markdown("#### Versions")
+        computer.versions_box()
 
 
 def _busy() -> bool:
@@ -75,21 +77,17 @@ def _live() -> None:
 
 
 def _report() -> None:
-    with report_drawing_errors("The report"):
-        page = current()
-        if _pending() != page.seen:
-            st.rerun()
-        if page.note is not None and page.note.place == "system":
-            show_note(page.note)
-        watch = pollers.open_pollers()
-        findings = watch.doctor.last()
-        st.markdown("#### System checks")
-        _copying(findings)
-        with st.container(key="system_doctor"):
-            _findings(findings)
-        st.markdown("#### Storage")
-        with st.container(key="system_places"), report_drawing_errors("The folders"):
-            computer.places_box(watch.sizes.last() or pollers.places())
+    show_note(current(), "system")
+    watch = pollers.open_pollers()
+    findings = watch.doctor.last()
+    st.markdown("#### System checks")
+    _copying(findings)
+    with st.container(key="system_doctor"):
+        _findings(findings)
+    st.markdown("#### Storage")
+    with st.container(key="system_places"), report_drawing_errors("The folders"):
+        computer.places_box(watch.sizes.last() or pollers.places())
+        rebuild_button("rebuild")
 
 
 def _copying(findings: Sequence[Finding] | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from golden_models import golden_model, relative_error
+from golden_models import CPU, golden_model, relative_error
 from torch import Tensor
 
 from img2vid import paths
@@ -39,7 +39,7 @@ def test_without_sgm_the_error_has_the_install_command(monkeypatch: pytest.Monke
     unload_sgm(monkeypatch)
     monkeypatch.setitem(sys.modules, "sgm", None)
     with pytest.raises(EngineUnavailable) as caught:
-        load_engine(GOLDEN.config, GOLDEN.checkpoint, provider="sgm")
+        load_engine(GOLDEN.config, GOLDEN.checkpoint, replace(CPU, provider="sgm"))
     message = str(caught.value)
     assert message.startswith("the sgm engine cannot run here: importing sgm failed with ModuleNotFoundError: ")
     assert message.endswith(REMEDY)
@@ -67,22 +67,15 @@ def test_a_broken_sgm_is_an_error_and_never_a_silent_switch(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (
-            {"memory": "stages"},
-            "the sgm engine does not support memory stages; choose memory resident or the native engine",
-        ),
-        ({"compile": True}, "the sgm engine does not support compile; leave it out or choose the native engine"),
-        (
-            {"decoder_precision": "fp16"},
-            "the sgm engine does not support decoder_precision fp16; choose decoder_precision fp32 "
-            "or the native engine",
-        ),
+        ({"memory": "stages"}, "memory stages; leave it at resident or choose the native engine"),
+        ({"compile": True}, "compile True; leave it at False or choose the native engine"),
+        ({"decoder_precision": "fp16"}, "decoder_precision fp16; leave it at fp32 or choose the native engine"),
     ],
 )
 def test_options_of_the_native_engine_are_rejected(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BadInput) as caught:
-        load_engine(GOLDEN.config, GOLDEN.checkpoint, provider="sgm", **options)
-    assert str(caught.value) == sentence
+        load_engine(GOLDEN.config, GOLDEN.checkpoint, replace(CPU, provider="sgm", **options))
+    assert str(caught.value) == f"the sgm engine does not support {sentence}"
 
 
 def test_configurations_are_changed_only_where_no_result_changes() -> None:
@@ -115,7 +108,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, Engine]:
     """Return the native and the sgm engine."""
     pytest.importorskip("sgm")
     checkpoint = write_random_checkpoint(GOLDEN.config, tmp_path_factory.mktemp("random") / "mine.safetensors", seed=7)
-    native, sgm = (load_engine(GOLDEN.config, checkpoint, provider=provider) for provider in ("native", "sgm"))
+    native, sgm = (
+        load_engine(GOLDEN.config, checkpoint, replace(CPU, provider=provider)) for provider in ("native", "sgm")
+    )
     return native, sgm
 
 
@@ -126,9 +121,8 @@ def draw(*shape: int, seed: int) -> Tensor:
 def condition(engine: Engine, height: int = 64, width: int = 64) -> Pair:
     return engine.condition(
         draw(1, 3, height, width, seed=1).clamp(-1, 1),
-        ConditioningSettings(9, 90, 0.1),
+        ConditioningSettings(0.1, FRAMES, fps=9, motion_bucket_id=90),
         cond_noise=draw(1, 3, height, width, seed=2),
-        num_frames=FRAMES,
     )
 
 
@@ -245,6 +239,14 @@ def test_raising_from_on_step_stops_both(sampler: str, both: tuple[Engine, Engin
 
 
 @pytest.mark.sgm
+@pytest.mark.parametrize("lacks", [{"sampler": "ConsistencySampler"}, {"discretization": "AYSDiscretization"}])
+def test_what_sgm_lacks_is_refused(lacks: dict[str, str], both: tuple[Engine, Engine], pair: Pair) -> None:
+    settings = replace(SamplerSettings(num_steps=2, discretization_params={}), **lacks)
+    with pytest.raises(BadInput, match=f"^sgm has no {next(iter(lacks.values()))}; choose another one or the native"):
+        both[1].sample(NOISE, *pair, settings)
+
+
+@pytest.mark.sgm
 def test_noise_levels_agree_for_every_number_of_steps(both: tuple[Engine, Engine]) -> None:
     discretizer = importlib.import_module("sgm.modules.diffusionmodules.discretizer")
     for name in ("EDMDiscretization", "LegacyDDPMDiscretization"):
@@ -293,7 +295,9 @@ def test_loading_and_running_print_nothing_on_standard_output(
     both: tuple[Engine, Engine], pair: Pair, capfd: pytest.CaptureFixture[str]
 ) -> None:
     progress: list[tuple[int, int]] = []
-    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, provider="sgm", on_bytes=lambda *now: progress.append(now))
+    engine = load_engine(
+        GOLDEN.config, GOLDEN.checkpoint, replace(CPU, provider="sgm"), on_bytes=lambda *now: progress.append(now)
+    )
     condition(engine)
     run(engine, pair, RUNS["2m"])
     engine.decode(NOISE, 3)
@@ -308,7 +312,7 @@ def test_wrong_files_and_settings_are_refused_as_by_the_native_engine(
 ) -> None:
     other = golden_model("tiny_svd_image_decoder")
     with pytest.raises(CheckpointError, match="has a decoder without temporal layers"):
-        load_engine(GOLDEN.config, other.checkpoint, provider="sgm")
+        load_engine(GOLDEN.config, other.checkpoint, replace(CPU, provider="sgm"))
     wrong: list[dict[str, Any]] = [
         {"sampler": "Euler"},
         {"guider": "TrianglePredictionGuider", "guider_params": {**LINEAR, "period": 0}},
@@ -328,7 +332,7 @@ def test_the_small_checkpoints_agree(name: str) -> None:
     pytest.importorskip("sgm")
     version = find_version(name)
     native, sgm = (
-        load_engine(version.config_path, version.require_checkpoint(), provider=provider)
+        load_engine(version.config_path, version.require_checkpoint(), replace(CPU, provider=provider))
         for provider in ("native", "sgm")
     )
     pairs = [condition(engine, 48, 80) for engine in (native, sgm)]

@@ -2,10 +2,12 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from golden_models import CPU
 
 from img2vid import paths
 from img2vid.engine.bench.backends import Model, Shape, load_backend
@@ -52,7 +54,7 @@ def test_the_error_says_how_to_install_missing_packages(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_clip_has_the_requested_size(tmp_path: Path, precision: str) -> None:
     config = write_middle(SVD, tmp_path)
-    backend = load_backend("diffusers", Model(str(config), "", "cpu", precision))
+    backend = load_backend("diffusers", Model(str(config), "", replace(CPU, precision=precision)))
     shape = Shape(64, 64, 2, 2, steps=2)
     embedding, latents = backend.prepare("condition", shape)()
     assert (embedding.shape, latents.shape) == ((1, 64), (1, 4, 8, 8))

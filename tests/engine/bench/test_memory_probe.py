@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_models import golden_model
+from golden_models import CPU, golden_model
 from torch import Tensor
 
 from img2vid.engine.bench import memory_probe
@@ -26,9 +26,10 @@ from img2vid.engine.bench.memory_probe import (
     run_probe,
 )
 from img2vid.errors import Img2VidError
+from img2vid.options import LoadOptions
 
 GOLDEN = golden_model("tiny_svd")
-MODEL = Model(str(GOLDEN.config), str(GOLDEN.checkpoint), "cpu", "fp32")
+MODEL = Model(str(GOLDEN.config), str(GOLDEN.checkpoint), CPU)
 REQUEST = ProbeRequest("native", MODEL, Shape(64, 64, 2, 2), ("decode",))
 MEGABYTE = 1 << 20
 
@@ -79,7 +80,7 @@ def test_the_polling_meter_keeps_the_largest() -> None:
     assert meter.stop() == 90
 
 
-def test_unmeasurable_memory_is_none() -> None:
+def test_unmeasurable_memory_has_no_value() -> None:
     meter = make_meter("mps")
     assert isinstance(meter, NoMeter)
     assert Cost(meter.start(), meter.stop(), 0.0, 0.0, {}).growth is None
@@ -143,19 +144,18 @@ def test_repetitions_give_the_seconds_of_each_stage(monkeypatch: pytest.MonkeyPa
 def test_the_number_of_threads_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", requested.append)
-    run_recorded(monkeypatch, replace(REQUEST, threads=3))
-    run_recorded(monkeypatch, REQUEST)
+    run_recorded(monkeypatch, replace(REQUEST, model=replace(MODEL, options=replace(CPU, threads=3))))
     assert requested == [3]
 
 
 def test_a_request_is_parsed_as_it_was_sent() -> None:
-    request = replace(REQUEST, model=replace(MODEL, options={"memory": "blocks"}), threads=2)
+    request = replace(REQUEST, model=replace(MODEL, options=LoadOptions(memory="blocks", threads=2)))
     assert read_request(json.dumps(asdict(request))) == replace(request, stages=["decode"])
 
 
 def test_a_new_process_measures_a_real_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # the new process must find the project from any folder
-    cost = measure(replace(REQUEST, threads=1, repetitions=1))
+    cost = measure(replace(REQUEST, model=replace(MODEL, options=replace(CPU, threads=1)), repetitions=1))
     assert cost.peak is not None
     assert cost.before is not None
     assert cost.peak >= cost.before > 10 * MEGABYTE

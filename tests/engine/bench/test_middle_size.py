@@ -4,7 +4,8 @@ from pathlib import Path
 
 from img2vid import paths
 from img2vid.engine.bench.middle_size import middle_tree, write_middle
-from img2vid.engine.config import AutoencodingEngineConfig, load_config, load_tree
+from img2vid.engine.config import AutoencodingEngineConfig, load_config
+from img2vid.engine.config_tree import load_tree
 
 SVD = paths.CONFIGS / "svd.yaml"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from golden_models import golden_model
+from golden_models import CPU, golden_model
 
 from img2vid import paths
 from img2vid.engine.bench.backends import Model, Shape, load_backend
@@ -62,7 +62,7 @@ def test_work_grows_with_steps_and_with_chunks() -> None:
 def test_the_reference_computes_at_least_as_much(stage: str) -> None:
     """It computes the conditioning twice and full cross-attention to its one token; decoding is the same."""
     pytest.importorskip("sgm")
-    backend = load_backend("sgm", Model(str(GOLDEN.config), str(GOLDEN.checkpoint), "cpu", "fp32"))
+    backend = load_backend("sgm", Model(str(GOLDEN.config), str(GOLDEN.checkpoint), CPU))
     operations = count(backend.prepare(stage, SHAPE))
     planned = total(count_stages(GOLDEN.config, SHAPE, "fp32")[stage])
     assert planned <= operations * 1.001

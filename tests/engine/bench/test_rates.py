@@ -49,3 +49,13 @@ def test_the_setting_for_products_is_restored() -> None:
 
 def test_the_sides_grow() -> None:
     assert list(SIDES) == sorted(SIDES)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_rough_speed_is_that_of_all_threads_and_16_bits_are_never_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(rates, "_best", lambda *arguments, **more: 2.0)
+    monkeypatch.setattr(rates, "slowdown", lambda name: {"fp16": 4.0, "bf16": 0.5}[name])
+    one = threads * 2 * 16**3 / 2.0
+    assert rates.measure_speed("cpu") == {"fp32": one, "fp16": one / 4, "bf16": one}
+    assert torch.get_num_threads() == threads

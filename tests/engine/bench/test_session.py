@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from golden_models import golden_model
+from golden_models import CPU, golden_model
 from torch import Tensor
 
 from img2vid.engine.bench import session as session_module
@@ -14,7 +14,7 @@ from img2vid.engine.bench.session import Session, describe_machine, relative_dif
 from img2vid.errors import EngineUnavailable
 
 GOLDEN = golden_model("tiny_svd")
-MODEL = Model(str(GOLDEN.config), str(GOLDEN.checkpoint), "cpu", "fp32")
+MODEL = Model(str(GOLDEN.config), str(GOLDEN.checkpoint), CPU)
 SHAPE = Shape(64, 64, 2, 2)
 A, B = torch.ones(4, 4), torch.full((4, 4), 2.0)
 

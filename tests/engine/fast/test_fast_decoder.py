@@ -55,17 +55,17 @@ def test_clips_in_less_memory(name: str, frames: int, budget: int) -> None:
     net = plain(name)
     expected = net.decode(latents(frames))
     decoder = FastDecoder(net, TilePlan(budget))
-    decoder.lean = True
+    decoder.low_memory = True
     assert relative_error(decoder(latents(frames)), expected) <= TOLERANCE
 
 
-@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("low_memory", [False, True])
 @torch.inference_mode()
-def test_kernels_over_space_and_time(lean: bool) -> None:
+def test_kernels_over_space_and_time(low_memory: bool) -> None:
     net = plain("tiny_svd", video_kernel_size=[3, 3, 3])
     expected = net.decode(latents(3))
     decoder = FastDecoder(net, TilePlan(50_000))
-    decoder.lean = lean
+    decoder.low_memory = low_memory
     assert relative_error(decoder(latents(3)), expected) <= TOLERANCE
 
 

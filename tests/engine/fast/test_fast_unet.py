@@ -39,22 +39,25 @@ def plain(**changes: Any) -> VideoUNet:
 
 
 def run_plain(net: VideoUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
-    """Run clips (b, t, c, h, w) with crossattn (b, d) and vector (b, adm) and return (b, t, c, h, w)."""
-    rows = [part.repeat_interleave(FRAMES, 0) for part in (crossattn[:, None], vector)]
+    """Run clips (b, t, c, h, w) with crossattn (b, d), vector (b, adm) or (b, t, adm) and return (b, t, c, h, w)."""
+    context = crossattn[:, None].repeat_interleave(FRAMES, 0)
+    rows = vector.flatten(0, 1) if vector.ndim == 3 else vector.repeat_interleave(FRAMES, 0)
     noise = c_noise.expand(len(clips) * FRAMES)
-    result = net(clips.flatten(0, 1), noise, context=rows[0], vector=rows[1], num_frames=FRAMES)
+    result = net(clips.flatten(0, 1), noise, context=context, vector=rows, num_frames=FRAMES)
     return result.unflatten(0, (len(clips), FRAMES))
 
 
 def run_fast(net: FastUNet, clips: Tensor, crossattn: Tensor, vector: Tensor, c_noise: Tensor) -> Tensor:
-    constants = [net.precompute(crossattn[i : i + 1], vector[i : i + 1], FRAMES) for i in range(len(clips))]
+    vectors = vector if vector.ndim == 3 else vector[:, None]
+    constants = [net.precompute(crossattn[i : i + 1], vectors[i], FRAMES) for i in range(len(clips))]
     return torch.stack(net(list(clips), c_noise, constants))
 
 
-def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def inputs(*, per_frame: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return two clips, their conditioning, and a noise level."""
     clips = draw(2, FRAMES, CONFIG.in_channels, HEIGHT, WIDTH)
-    return clips, draw(2, CONFIG.context_dim, seed=1), draw(2, CONFIG.adm_in_channels, seed=2), torch.tensor([0.4])
+    rows = (2, FRAMES) if per_frame else (2,)
+    return clips, draw(2, CONFIG.context_dim, seed=1), draw(*rows, CONFIG.adm_in_channels, seed=2), torch.tensor([0.4])
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
@@ -67,11 +70,24 @@ def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     ],
     ids=["svd", "two blocks", "kernels over space and time"],
 )
+@pytest.mark.parametrize("per_frame", [False, True], ids=["one vector", "a vector for each frame"])
 @torch.inference_mode()
-def test_two_clips(budget: int, changes: dict[str, Any]) -> None:
-    net = plain(**changes)
-    expected = run_plain(net, *inputs())
-    assert relative_error(run_fast(FastUNet(net, TilePlan(budget)), *inputs()), expected) <= TOLERANCE
+def test_two_clips(budget: int, changes: dict[str, Any], per_frame: bool) -> None:
+    net, given = plain(**changes), inputs(per_frame=per_frame)
+    expected = run_plain(net, *given)
+    assert relative_error(run_fast(FastUNet(net, TilePlan(budget)), *given), expected) <= TOLERANCE
+
+
+@torch.inference_mode()
+def test_a_vector_for_each_frame_changes_only_the_shifts_of_its_frame() -> None:
+    """Equal rows give the result of one vector; a row that differs changes the result."""
+    net = FastUNet(plain(), TilePlan(BUDGETS[1]))
+    clips, crossattn, vector, c_noise = inputs()
+    rows = vector[:, None].repeat(1, FRAMES, 1)
+    one = run_fast(net, clips, crossattn, vector, c_noise)
+    assert relative_error(run_fast(net, clips, crossattn, rows, c_noise), one) <= TOLERANCE
+    rows[:, -1] += 1
+    assert relative_error(run_fast(net, clips, crossattn, rows, c_noise), one) > 100 * TOLERANCE
 
 
 @given(st.integers(1, 300_000))

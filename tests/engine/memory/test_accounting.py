@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_models import golden_model
+from golden_models import CPU, golden_model
 from torch import Tensor
 
 from img2vid import paths
@@ -14,10 +14,11 @@ from img2vid.engine import load_engine
 from img2vid.engine.backends.native import NativeEngine, needs_of
 from img2vid.engine.config import load_config
 from img2vid.engine.fast import norms, ops, transformer
-from img2vid.engine.interface import LoadOptions, MemoryPlan, Precision
+from img2vid.engine.interface import ModelSource
 from img2vid.engine.memory.accounting import ClipSize, LiveBytes, Needs
 from img2vid.engine.memory.plans import CONTEXT, GB, Plan, bytes_of, candidates, choose
 from img2vid.errors import OutOfMemory
+from img2vid.options import LoadOptions, MemoryPlan, Precision
 
 SVD = paths.CONFIGS / "svd.yaml"
 GOLDEN = golden_model("tiny_svd")
@@ -28,10 +29,8 @@ pytestmark = pytest.mark.takes_long("counts full-size models operation by operat
 
 
 def needs(config: Path, precision: Precision, decoder_precision: Precision = "fp32") -> Needs:
-    options = LoadOptions(
-        config, load_config(config), Path("none"), torch.device("cpu"), precision, decoder_precision=decoder_precision
-    )
-    return needs_of(options)
+    options = LoadOptions(precision=precision, decoder_precision=decoder_precision)
+    return needs_of(ModelSource(config, Path("none"), load_config(config), options))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,7 @@ def test_accounting_matches_a_real_run(budget: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(norms, "_by_native_group_norm", lambda x: False)
     for module in (ops, transformer):
         monkeypatch.setattr(module, "by_onednn", lambda x: False)
-    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint)
+    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, CPU)
     assert isinstance(engine, NativeEngine)
     counted = engine.needs
     for part in (engine, engine.decoder, counted.network, counted.decoder):
@@ -92,14 +91,16 @@ def test_accounting_matches_a_real_run(budget: int, monkeypatch: pytest.MonkeyPa
         )
         del runs
 
-    def decode(lean: bool) -> Tensor:
-        engine.decoder.lean = lean
+    def decode(low_memory: bool) -> Tensor:
+        engine.decoder.low_memory = low_memory
         return engine.decoder(latents)
 
     for together in (False, True):
         assert counted.sample(SMALL, together=together) == pytest.approx(peak(partial(step, together)), rel=0.03)
-    for lean in (False, True):
-        assert counted.decode(SMALL, lean=lean) == pytest.approx(peak(partial(decode, lean)), rel=0.03)
+    for low_memory in (False, True):
+        assert counted.decode(SMALL, low_memory=low_memory) == pytest.approx(
+            peak(partial(decode, low_memory)), rel=0.03
+        )
     conditioner = engine.model.conditioner
     assert counted.encode(SMALL) == pytest.approx(peak(lambda: conditioner.encode_frame(image)), rel=0.03)
     assert counted.embed_image(SMALL) == pytest.approx(peak(lambda: conditioner.embed_image(image)), rel=0.03)
@@ -108,15 +109,15 @@ def test_accounting_matches_a_real_run(budget: int, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", FULL)
 def test_8_gb_of_gpu_memory_are_enough_with_a_desktop(full: Needs, name: str) -> None:
     for memory in ("stages", "blocks"):
-        needed = bytes_of(full, FULL[name], Plan(memory, lean=True))
+        needed = bytes_of(full, FULL[name], Plan(memory, low_memory=True))
         assert max(needed.values()) + CONTEXT <= 7 * GB
-    assert choose(full, FULL[name], 7 * GB - CONTEXT) == Plan("stages", lean=True)
+    assert choose(full, FULL[name], 7 * GB - CONTEXT) == Plan("stages", low_memory=True)
 
 
 @pytest.mark.parametrize("name", FULL)
 def test_a_model_stays_resident_in_12_gb(full: Needs, name: str) -> None:
-    assert max(bytes_of(full, FULL[name], Plan("resident", lean=True)).values()) + CONTEXT <= 11 * GB
-    assert choose(full, FULL[name], 11 * GB - CONTEXT) == Plan("resident", lean=True)
+    assert max(bytes_of(full, FULL[name], Plan("resident", low_memory=True)).values()) + CONTEXT <= 11 * GB
+    assert choose(full, FULL[name], 11 * GB - CONTEXT) == Plan("resident", low_memory=True)
 
 
 def test_5_gb_are_enough_for_sampling(full: Needs) -> None:
@@ -125,10 +126,10 @@ def test_5_gb_are_enough_for_sampling(full: Needs) -> None:
 
 @pytest.mark.parametrize("decode_t", [1, 14])
 def test_decoding_a_frame_in_float32_takes_half_of_the_reference(full: Needs, decode_t: int) -> None:
-    """A single frame fits only in lean mode; the plain mode takes 1.5 GB for it."""
+    """A single frame fits only with the low-memory decoder; the plain one takes 1.5 GB for it."""
     size = ClipSize(25, 576, 1024, decode_t)
-    assert full.decode(size, lean=True) / decode_t <= 1.2e9
-    assert full.decode(size, lean=False) / decode_t <= (1.2e9 if decode_t > 1 else 1.6e9)
+    assert full.decode(size, low_memory=True) / decode_t <= 1.2e9
+    assert full.decode(size, low_memory=False) / decode_t <= (1.2e9 if decode_t > 1 else 1.6e9)
 
 
 def test_more_free_memory_gets_a_faster_plan(full: Needs) -> None:
@@ -162,16 +163,18 @@ def test_a_requested_plan_uses_the_best_variant_that_fits(full: Needs, memory: M
 
 def test_shorter_formats_need_less(full: Needs) -> None:
     half = needs(SVD, "fp16", "fp16")
-    assert half.decode(FULL["svd"], lean=True) == pytest.approx(full.decode(FULL["svd"], lean=True) / 2, rel=0.1)
+    assert half.decode(FULL["svd"], low_memory=True) == pytest.approx(
+        full.decode(FULL["svd"], low_memory=True) / 2, rel=0.1
+    )
     assert half.weights["decoder"] == full.weights["decoder"] / 2
     assert half.weights["encoder"] == full.weights["encoder"]
 
 
 def test_an_engine_uses_the_plan_that_fits() -> None:
-    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint)
+    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, CPU)
     assert isinstance(engine, NativeEngine)
     assert engine.plan_memory(SMALL) == Plan()  # no GPU
-    assert engine.plan_memory(SMALL, free=0).lean
-    assert engine.decoder.lean
+    assert engine.plan_memory(SMALL, free=0).low_memory
+    assert engine.decoder.low_memory
     assert engine.plan_memory(SMALL, free=10 * GB) == Plan()
-    assert not engine.decoder.lean
+    assert not engine.decoder.low_memory

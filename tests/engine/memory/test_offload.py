@@ -10,18 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from img2vid.engine import Conditioning, SamplerSettings, load_engine
+from img2vid.engine import Conditioning, Parts, SamplerSettings, load_engine
 from img2vid.engine.backends.native import NativeEngine
-from img2vid.engine.interface import DTYPES, ConditioningSettings, MemoryPlan
+from img2vid.engine.interface import DTYPES, ConditioningSettings
 from img2vid.engine.memory.accounting import LiveBytes
 from img2vid.engine.memory.offload import ALIGNMENT, CHUNK, NETWORK, Group, PinnedPool, Prefetcher, SynchronousCopies
 from img2vid.engine.memory.plans import Plan
 from img2vid.errors import Cancelled
+from img2vid.options import LoadOptions, MemoryPlan
 
 GOLDEN = golden_model("tiny_svd")
 CPU = torch.device("cpu")
 SETTINGS = SamplerSettings(num_steps=2)
-PLANS = [Plan("stages"), Plan("stages", lean=True), Plan("blocks", together=True), Plan("blocks")]
+PLANS = [Plan("stages"), Plan("stages", low_memory=True), Plan("blocks", together=True), Plan("blocks")]
 Pair = tuple[Conditioning, Conditioning]
 
 
@@ -29,8 +30,8 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def load(plan: Plan, **options: Any) -> NativeEngine:
-    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, **options)
+def load(plan: Plan, spare: Parts | None = None, **options: Any) -> NativeEngine:
+    engine = load_engine(GOLDEN.config, GOLDEN.checkpoint, LoadOptions(device="cpu", **options), spare=spare)
     assert isinstance(engine, NativeEngine)
     engine.apply(plan)
     return engine
@@ -38,9 +39,8 @@ def load(plan: Plan, **options: Any) -> NativeEngine:
 
 def condition(engine: NativeEngine) -> Pair:
     image = draw(1, 3, 64, 64).clamp(-1, 1)
-    return engine.condition(
-        image, ConditioningSettings(7, 90, 0.02), cond_noise=draw(1, 3, 64, 64, seed=1), num_frames=3
-    )
+    settings = ConditioningSettings(0.02, 3, fps=7, motion_bucket_id=90)
+    return engine.condition(image, settings, cond_noise=draw(1, 3, 64, 64, seed=1))
 
 
 def sample(engine: NativeEngine, pair: Pair, **more: Any) -> Tensor:
@@ -64,7 +64,7 @@ def addresses(engine: NativeEngine) -> list[int]:
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_clip_is_the_same_to_the_last_bit_under_every_plan(plan: Plan) -> None:
-    expected = run(load(Plan(lean=plan.lean)))
+    expected = run(load(Plan(low_memory=plan.low_memory)))
     engine = load(plan)
     for _ in range(2):
         assert all(map(torch.equal, run(engine), expected))
@@ -72,7 +72,7 @@ def test_a_clip_is_the_same_to_the_last_bit_under_every_plan(plan: Plan) -> None
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_short_formats_can_be_offloaded_and_decoded_again_in_float32(precision: str) -> None:
-    options = {"precision": precision, "decoder_precision": precision}
+    options: dict[str, Any] = {"precision": precision, "decoder_precision": precision}
     resident, moving = load(Plan(), **options), load(Plan("blocks"), **options)
     pairs = [condition(engine) for engine in (resident, moving)]
     assert torch.equal(sample(resident, pairs[0]), sample(moving, pairs[1]))

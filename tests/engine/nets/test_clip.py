@@ -145,12 +145,29 @@ def test_unknown_architectures_are_rejected_with_the_path_searched(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "\x00", "[]", "5", '{"embed_dim": 16, "vision_cfg": {}}', '{"vision_cfg": 5}']
+    "content",
+    [
+        "{",
+        "\x00",
+        "[]",
+        "5",
+        '{"embed_dim": 16, "vision_cfg": {}}',
+        '{"vision_cfg": 5}',
+        '{"a":' * 5000,
+        '{"embed_dim": 16, "vision_cfg": {"layers": 1000000000}, "text_cfg": {}}',
+    ],
 )
 def test_damaged_architectures_are_refused(tmp_path: Path, content: str) -> None:
     write_architecture(tmp_path, content)
-    with pytest.raises(ConfigError, match=r"small\.json is not a CLIP architecture in JSON"):
+    with pytest.raises(ConfigError, match=r"small\.json is not (a CLIP architecture|valid JSON)"):
         architecture("small", tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"width": "wide"}, {"patch_size": 0}, {"width": None}, {"head_width": 1000}])
+def test_architectures_that_cannot_be_built_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    write_architecture(tmp_path, json.dumps({**SMALL, "vision_cfg": {**SMALL["vision_cfg"], **change}}))
+    with pytest.raises(ConfigError, match="CLIP architecture 'small' cannot be built: "):
+        OpenCLIPImageEmbedder(OpenCLIPImageConfig(arch="small"), tmp_path)
 
 
 def test_other_picture_sizes_are_refused(tmp_path: Path) -> None:
@@ -177,7 +194,8 @@ def test_a_model_is_loaded_without_importing_open_clip(random_checkpoint: Path) 
     program = f"""
 import sys
 from img2vid.engine import load_engine
-load_engine({str(paths.CONFIGS / "svd_tiny.yaml")!r}, {str(random_checkpoint)!r})
+from img2vid.options import LoadOptions
+load_engine({str(paths.CONFIGS / "svd_tiny.yaml")!r}, {str(random_checkpoint)!r}, LoadOptions(device="cpu"))
 print([name for name in ("open_clip", "torchvision", "timm", "torch._inductor") if name in sys.modules])
 """
     done = subprocess.run(

@@ -108,10 +108,17 @@ def test_constants_are_precomputed_once_per_clip() -> None:
     assert len(network.precomputed) == 3
 
 
-def test_frames_with_different_conditioning_are_rejected() -> None:
+def test_frames_may_differ_in_their_vectors() -> None:
+    network, one, vector = Network(lambda x: x[:, :2]), conditioning(1), torch.randn(FRAMES, 8)
+    mixed = Conditioning(one.crossattn, one.concat, vector)
+    denoiser(network)(torch.randn(FRAMES, 2, 4, 4), torch.tensor(1.0), [mixed])
+    assert torch.equal(network.precomputed[0][1], vector)
+
+
+def test_frames_with_different_pictures_are_rejected() -> None:
     one = conditioning(1)
-    mixed = Conditioning(one.crossattn, one.concat, torch.randn(FRAMES, 8))
-    with pytest.raises(BadInput, match="all frames of a clip must have the same crossattn and vector"):
+    mixed = Conditioning(torch.randn(FRAMES, 1, 6), one.concat, one.vector)
+    with pytest.raises(BadInput, match="all frames of a clip must have the same crossattn, got rows that differ"):
         denoiser(Network(lambda x: x))(torch.randn(FRAMES, 2, 4, 4), torch.tensor(1.0), [mixed])
 
 

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2vid.engine.sampling.discretization import edm_sigmas, legacy_ddpm_sigmas, make_sigmas
+from img2vid.engine.sampling.discretization import (
+    align_your_steps_sigmas,
+    consistency_sigmas,
+    edm_sigmas,
+    legacy_ddpm_sigmas,
+    listed_sigmas,
+    make_sigmas,
+)
 from img2vid.errors import BadInput
 
 
@@ -83,6 +90,63 @@ def test_more_steps_than_there_are_levels_are_refused() -> None:
         legacy_ddpm_sigmas(1001)
 
 
+PUBLISHED = [700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.0]
+"""Align Your Steps for Stable Video Diffusion, 10 steps."""
+
+
+def test_aligned_levels_of_10_steps_are_the_published_ones() -> None:
+    np.testing.assert_allclose(align_your_steps_sigmas(10), PUBLISHED, rtol=1e-6)
+
+
+def test_aligned_levels_of_other_counts_are_log_linear_between_the_published_ones() -> None:
+    np.testing.assert_allclose(align_your_steps_sigmas(20)[::2], PUBLISHED, rtol=1e-6)
+    between = np.sqrt(np.multiply(PUBLISHED[:-2], PUBLISHED[1:-1]))
+    np.testing.assert_allclose(align_your_steps_sigmas(20)[1:-2:2], between, rtol=1e-6)
+    np.testing.assert_allclose(align_your_steps_sigmas(5), [*PUBLISHED[:-1:2], 0.0], rtol=1e-6)
+
+
+@given(st.integers(1, 300))
+def test_aligned_levels_fall_from_700_to_zero(num_steps: int) -> None:
+    sigmas = align_your_steps_sigmas(num_steps)
+    assert sigmas.shape == (num_steps + 1,)
+    assert (float(sigmas[0]), float(sigmas[-1])) == (700.0, 0.0)
+    assert (sigmas.diff() < 0).all()
+
+
+@given(st.integers(1, 40))
+def test_consistency_levels_are_every_nth_of_40(num_steps: int) -> None:
+    levels = edm_sigmas(40, sigma_max=700.0)
+    expected = [float(levels[k * (40 // num_steps)]) for k in range(num_steps)]
+    assert consistency_sigmas(num_steps).tolist() == [*expected, 0.0]
+
+
+def test_consistency_levels_of_4_steps() -> None:
+    root_max, root_min = 700 ** (1 / 7), 0.002 ** (1 / 7)
+    expected = [(root_max + k / 39 * (root_min - root_max)) ** 7 for k in (0, 10, 20, 30)]
+    np.testing.assert_allclose(consistency_sigmas(4)[:-1], expected, rtol=1e-5)
+
+
+def test_more_steps_than_a_consistency_model_knows_are_refused() -> None:
+    with pytest.raises(BadInput, match="has 40 noise levels, got 41 steps; choose fewer, such as 4"):
+        consistency_sigmas(41)
+
+
 def test_discretizations_are_found_by_the_references_names() -> None:
     assert torch.equal(make_sigmas("EDMDiscretization", 4, {"rho": 5.0}), edm_sigmas(4, rho=5.0))
     assert torch.equal(make_sigmas("LegacyDDPMDiscretization", 4, {}), legacy_ddpm_sigmas(4))
+
+
+def test_listed_levels_are_followed_by_zero_and_interpolated_for_other_counts() -> None:
+    assert listed_sigmas(3, sigmas="700 5.5 0.25").tolist() == [700.0, 5.5, 0.25, 0.0]
+    assert listed_sigmas(3, sigmas="100 0.01").tolist() == pytest.approx([100.0, 1.0, 0.01, 0.0])
+    assert listed_sigmas(1, sigmas="100 0.01").tolist() == [100.0, 0.0]
+    published = " ".join(map(str, PUBLISHED[:-1]))
+    assert torch.equal(listed_sigmas(10, sigmas=published), align_your_steps_sigmas(10))
+
+
+@pytest.mark.parametrize("sigmas", ["", "700", "700 5 5", "1 2 3", "3 2 0", "3 2 -1"])
+def test_impossible_lists_are_refused(sigmas: str) -> None:
+    with pytest.raises(
+        BadInput, match=f"^sigmas must be at least two falling numbers above 0, got {sigmas or 'none'}$"
+    ):
+        listed_sigmas(3, sigmas=sigmas)

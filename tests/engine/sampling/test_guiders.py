@@ -22,8 +22,10 @@ def test_vanilla_scales_are_all_the_same() -> None:
     assert make_scales("VanillaCFG", 3, {"scale": 7}) == pytest.approx([7.0, 7.0, 7.0])
 
 
-def test_identity_has_no_scale() -> None:
+def test_no_guidance_has_no_scales() -> None:
     assert make_scales("IdentityGuider", 3, {}) is None
+    assert make_scales("VanillaCFG", 3, {"scale": 1.0}) is None
+    assert make_scales("LinearPredictionGuider", 3, {"max_scale": 1.0, "min_scale": 1.0}) is None
 
 
 def test_linear_scales_rise_evenly_from_the_first_frame_to_the_last() -> None:

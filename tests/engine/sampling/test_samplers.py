@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,12 +17,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from img2vid.engine.sampling.discretization import edm_sigmas
-from img2vid.engine.sampling.samplers import MAX_GAMMA, SAMPLERS, Churn, adams_weights, ancestral_split
+from img2vid.engine.sampling.samplers import MAX_GAMMA, SAMPLERS, Churn, adams_weights, ancestral_split, uni_pc_weights
 from img2vid.errors import BadInput
 
 S = 0.5
-DETERMINISTIC = ["EulerEDMSampler", "HeunEDMSampler", "DPMPP2MSampler", "LinearMultistepSampler"]
-ANCESTRAL = ["EulerAncestralSampler", "DPMPP2SAncestralSampler"]
+DETERMINISTIC = ["EulerEDMSampler", "HeunEDMSampler", "DPMPP2MSampler", "LinearMultistepSampler", "UniPCSampler"]
+ANCESTRAL = ["EulerAncestralSampler", "DPMPP2SAncestralSampler", "DPMPP2MSDESampler"]
 SIGMAS = edm_sigmas(6, sigma_max=80.0).double()
 LEVELS = st.floats(1e-3, 1e3)
 
@@ -82,6 +83,8 @@ def error_after(sampler: str, num_steps: int, **params: Any) -> float:
         ("LinearMultistepSampler", {"order": 2}, 2),
         ("LinearMultistepSampler", {"order": 3}, 3),
         ("LinearMultistepSampler", {"order": 4}, 4),
+        ("DPMPP2MSDESampler", {"eta": 0.0}, 2),
+        ("UniPCSampler", {}, 3),
     ],
 )
 def test_order_of_convergence(sampler: str, params: dict[str, Any], order: int) -> None:
@@ -129,6 +132,69 @@ def test_multistep_of_order_1_and_ancestral_without_noise_are_euler() -> None:
     euler = run("EulerEDMSampler")
     torch.testing.assert_close(run("LinearMultistepSampler", order=1), euler)
     torch.testing.assert_close(run("EulerAncestralSampler", eta=0.0), euler)
+
+
+def test_the_sde_solver_without_noise_is_dpmpp_2m() -> None:
+    torch.testing.assert_close(run("DPMPP2MSDESampler", eta=0.0), run("DPMPP2MSampler"))
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_sde_steps_follow_the_exact_solution_of_a_linear_estimate(eta: float) -> None:
+    """The mean obeys x' = k (D - x) with k = 1 + eta, so x = D - D' / k + c e**(-k t) if D is linear in t."""
+
+    def mean_error(num_steps: int) -> float:
+        t = torch.linspace(-2, 1, num_steps + 1, dtype=torch.float64)
+        end = run(
+            "DPMPP2MSDESampler",
+            (-t).exp(),
+            denoise=lambda x, sigma: 1 - sigma.log().reshape(1),
+            x=torch.tensor([3.0], dtype=torch.float64),
+            draw=lambda: torch.zeros(1, dtype=torch.float64),
+            eta=eta,
+        )
+        k = 1 + eta
+        particular = [1 + float(at) - 1 / k for at in (t[0], t[-1])]
+        exact = particular[1] + (3.0 - particular[0]) * math.exp(-k * 3)
+        return abs(end.item() - exact)
+
+    coarse, fine = mean_error(40), mean_error(80)
+    assert math.log2(coarse / fine) == pytest.approx(2, abs=0.3)
+
+
+def test_uni_pc_is_exact_for_an_estimate_linear_in_t() -> None:
+    """With x' = D - x and D = a + b t, x = D - b + c e**-t; the corrector integrates it exactly, the predictor not."""
+    t = torch.linspace(-2, 1, 7, dtype=torch.float64)
+    states: list[float] = []
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        states.append(float(x))
+        return 1 - 2 * sigma.log().reshape(1)
+
+    start = torch.tensor([3.0], dtype=torch.float64)
+    end = run("UniPCSampler", torch.cat([(-t).exp(), torch.zeros(1)]), denoise=denoise, x=start)
+    assert end.item() == pytest.approx(1 + 2 * 1)  # the step to zero returns the estimate
+
+    # The last predicted state starts from a corrected one, whose only error is that of the first, single-slope step.
+    def exact(at: float, since: float, x: float) -> float:
+        return 1 + 2 * at - 2 + (x - (1 + 2 * since - 2)) * math.exp(-(at - since))
+
+    h = 0.5
+    decay = math.exp(-h)
+    single = 3.0 * decay + (1 - 4) * (1 - decay) + (1 - decay) / 2 * 2 * h  # half of the slope's step
+    corrected = exact(0.5, -1.5, single)
+    predicted = corrected * decay + (1 + 2 * 0.5) * (1 - decay) + (1 - decay) / 2 * 2 * h
+    assert states[-1] == pytest.approx(predicted)
+
+
+@given(st.floats(0.01, 5), st.floats(-3, -0.1))
+def test_uni_pc_weights_integrate_parabolas_exactly(h: float, older: float) -> None:
+    weights = uni_pc_weights([older, 1.0], h)
+    points, quadrature = np.polynomial.legendre.leggauss(20)
+    s = (points + 1) / 2
+    for degree in (1, 2):
+        integral = float((quadrature / 2 * h * np.exp(-h * (1 - s)) * s**degree).sum())
+        found = sum(weight * place**degree for weight, place in zip(weights, (older, 1.0), strict=True))
+        assert found == pytest.approx(integral, rel=1e-6)
 
 
 def test_order_below_1_is_refused() -> None:
@@ -222,8 +288,22 @@ def test_churn_noise_has_the_missing_variance() -> None:
     assert seen[0] == pytest.approx(s_noise * float(SIGMAS[-2]) * math.sqrt(1.1**2 - 1))
 
 
-@pytest.mark.parametrize("sampler", ANCESTRAL)
-def test_ancestral_samplers_draw_once_a_step_but_not_in_the_last(sampler: str) -> None:
+def test_consistency_steps_renew_all_noise() -> None:
+    """For a point of data, the estimate is exact: each state is the point with noise of the next level."""
+    states: list[float] = []
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        states.append(float(x))
+        return torch.full_like(x, 3.0)
+
+    noise = torch.ones(1, dtype=torch.float64)
+    end = run("ConsistencySampler", denoise=denoise, x=100 * noise, draw=lambda: noise)
+    assert states == pytest.approx([100.0, *(3 + level for level in SIGMAS.tolist()[1:-1])])
+    assert end.item() == 3.0
+
+
+@pytest.mark.parametrize("sampler", [*ANCESTRAL, "ConsistencySampler"])
+def test_samplers_with_new_noise_draw_once_a_step_but_not_in_the_last(sampler: str) -> None:
     drawer = Drawer()
     run(sampler, draw=drawer)
     assert drawer.count == 5
@@ -241,6 +321,9 @@ def test_ancestral_samplers_draw_once_a_step_but_not_in_the_last(sampler: str) -
         ("DPMPP2SAncestralSampler", 11),
         ("DPMPP2MSampler", 6),
         ("LinearMultistepSampler", 6),
+        ("DPMPP2MSDESampler", 6),
+        ("UniPCSampler", 6),
+        ("ConsistencySampler", 6),
     ],
 )
 def test_evaluations_are_not_wasted(sampler: str, calls: int) -> None:

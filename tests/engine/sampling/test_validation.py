@@ -25,6 +25,9 @@ def test_the_defaults_are_valid() -> None:
         ("DPMPP2SAncestralSampler", {"eta": 0.5, "s_noise": 1.0}),
         ("DPMPP2MSampler", {}),
         ("LinearMultistepSampler", {"order": 3}),
+        ("DPMPP2MSDESampler", {"eta": 0.5, "s_noise": 1.0}),
+        ("UniPCSampler", {}),
+        ("ConsistencySampler", {}),
     ],
 )
 def test_every_sampler_takes_the_references_parameters_or_none(sampler: str, params: dict[str, Any]) -> None:
@@ -46,6 +49,9 @@ def test_every_sampler_takes_the_references_parameters_or_none(sampler: str, par
     [
         ("EDMDiscretization", {"sigma_min": 0.01, "sigma_max": 80.0, "rho": 5.0}),
         ("LegacyDDPMDiscretization", {"linear_start": 0.001, "linear_end": 0.02, "num_timesteps": 500}),
+        ("AYSDiscretization", {}),
+        ("ConsistencyDiscretization", {"sigma_min": 0.01, "sigma_max": 80.0, "rho": 5.0}),
+        ("ListDiscretization", {"sigmas": " ".join(str(n) for n in range(25, 0, -1))}),
     ],
 )
 def test_every_guider_and_discretization_takes_the_references_parameters(

@@ -1,11 +1,13 @@
 """Copies in fp16 and bf16: same names and shapes, values rounded as in torch, written completely or not at all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from golden_models import CPU
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -82,7 +84,9 @@ def test_a_copy_loads_and_is_the_model_in_fp16(random_checkpoint: Path, tmp_path
     convert(wide, target, "fp16")
     from img2vid.engine.backends.native import NativeEngine
 
-    engines = [load_engine(paths.CONFIGS / "svd_tiny.yaml", path, precision="fp16") for path in (wide, target)]
+    engines = [
+        load_engine(paths.CONFIGS / "svd_tiny.yaml", path, replace(CPU, precision="fp16")) for path in (wide, target)
+    ]
     nets = [engine.denoiser.network.state_dict() for engine in engines if isinstance(engine, NativeEngine)]
     assert len(nets) == 2
     assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
@@ -112,7 +116,7 @@ def test_values_above_the_fp16_limit_are_reported_and_nothing_is_written(tmp_pat
 
 def test_unsuitable_files_and_precisions_are_rejected(random_checkpoint: Path, wide: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.safetensors"
-    with pytest.raises(BadInput, match="no values that fp16 would shorten"):
+    with pytest.raises(BadInput, match="has only values of 16 bits; it needs no conversion"):
         convert(random_checkpoint, target, "fp16")
     with pytest.raises(BadInput, match="cannot convert to precision 'int8'; choose one of fp16, bf16"):
         convert(wide, target, "int8")

@@ -2,25 +2,33 @@
 
 import io
 import json
+import math
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from golden_models import golden_model
+from golden_models import CPU, golden_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
+from img2vid.checkpoints.adding import propose
 from img2vid.checkpoints.header import MAX_HEADER, read_header
+from img2vid.checkpoints.verify import verify
 from img2vid.engine import load_engine
 from img2vid.engine.weights.checkpoint import read_tensors
+from img2vid.engine.weights.detect_config import fitting_config
 from img2vid.errors import CheckpointError
+from img2vid.versions import find_version
 
 SMALL = {"model.diffusion_model.time_stack.weight": torch.arange(12.0).reshape(3, 4), "model.bias": torch.zeros(2)}
 SMALL["model.diffusion_model.a.time_stack.0.bias"] = torch.ones(5).half()
@@ -118,17 +126,100 @@ def test_impossible_header_lengths_are_refused_without_reading_that_much(length:
         attempt(length.to_bytes(8, "little") + WHOLE[8:])
 
 
-def test_tensors_that_overlap_or_have_another_size_are_refused(tmp_path: Path) -> None:
-    header = json.loads(WHOLE[8:HEADER])
-    name = "model.diffusion_model.time_stack.weight"
-    start, end = header[name]["data_offsets"]
+NAMES = ("model.diffusion_model.time_stack.weight", "model.bias", "model.diffusion_model.a.time_stack.0.bias")
+
+
+def laid_out(*offsets: tuple[int, int], data: int = 66) -> bytes:
+    """Return the small file with other offsets of its tensors, which have 48, 8 and 10 bytes."""
+    rows = json.loads(WHOLE[8:HEADER])
+    for name, place in zip(NAMES, offsets, strict=True):
+        rows[name]["data_offsets"] = place
+    return framed(json.dumps(rows).encode(), bytes(data))
+
+
+def with_row(name: str, row: object) -> bytes:
+    """Return the small file with another row in its header."""
+    return framed(json.dumps({**json.loads(WHOLE[8:HEADER]), name: row}).encode(), WHOLE[HEADER:])
+
+
+UNREADABLE = "not a valid .safetensors file: its header is unreadable"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (laid_out((0, 44), (48, 56), (56, 66)), f"damaged: {NAMES[0]} has 44 bytes for 3 x 4"),
+        (laid_out((48, 0), (48, 56), (56, 66)), f"damaged: {NAMES[0]} has -48 bytes for 3 x 4"),
+        (laid_out((0, 48), (40, 48), (48, 58), data=58), f"damaged: {NAMES[1]} overlaps another tensor"),
+        (laid_out((0, 48), (48, 56), (48, 58), data=58), f"damaged: {NAMES[2]} overlaps another tensor"),
+        (laid_out((4, 52), (52, 60), (60, 70), data=70), f"damaged: {NAMES[0]} follows a gap"),
+        (laid_out((0, 48), (50, 58), (58, 68), data=68), f"damaged: {NAMES[1]} follows a gap"),
+        (laid_out((0, 48), (48, 56), (1056, 1066)), f"damaged: {NAMES[2]} follows a gap"),
+        (laid_out((0, 48), (48, 56), (56, 66), data=65), "incomplete: "),
+        (laid_out((0, 48), (48, 56), (56, 66), data=67), "damaged: it has 1 bytes too many"),
+        (WHOLE + bytes(5000), "damaged: it has 5,000 bytes too many"),
+        (framed(b"\xef\xbb\xbf" + WHOLE[8:HEADER], WHOLE[HEADER:]), UNREADABLE),
+        (with_row("__metadata__", {"a": 1}), UNREADABLE),
+        (with_row("__metadata__", ["a"]), UNREADABLE),
+        (with_row("b", {"dtype": "Q4", "shape": [0], "data_offsets": [66, 66]}), UNREADABLE),
+        (with_row("\ud800", {"dtype": "F16", "shape": [0], "data_offsets": [66, 66]}), UNREADABLE),
+    ],
+)
+def test_malformed_files_are_refused_in_the_same_words(content: bytes, sentence: str, tmp_path: Path) -> None:
+    """Sampling, verifying and adding read the same header; the reference's own reader refuses such files too."""
     path = tmp_path / "mine.safetensors"
-    for offsets, sentence in (([start, end - 4], "has 44 bytes for 3 x 4"), ([end, start], "has -48 bytes")):
-        header[name]["data_offsets"] = offsets
-        path.write_bytes(framed(json.dumps(header).encode(), WHOLE[HEADER:]))
-        assert len(read_header(path)) == 3
-        with pytest.raises(CheckpointError, match=f"is damaged: {name} {sentence}.*download it again"):
-            dict(read_tensors(path, SMALL, allow_pickle=False))
+    path.write_bytes(content)
+    version = find_version("svd_tiny").model_copy(update={"checkpoint": str(path), "sha256": None})
+    readers = (
+        lambda: dict(read_tensors(path, SMALL, allow_pickle=False)),
+        lambda: verify(version),
+        lambda: propose(path, fitting_config, name="mine"),
+    )
+    for read in readers:
+        with pytest.raises(CheckpointError, match=f"is {re.escape(sentence)}.*download it again"):
+            read()
+    with pytest.raises(SafetensorError):
+        load_file(path)
+
+
+def test_entries_of_unused_tensors_are_checked_too(tmp_path: Path) -> None:
+    rows = json.loads(WHOLE[8:HEADER])
+    rows["extra\x1b"] = {"dtype": "I64", "shape": [2], "data_offsets": [66, 81]}
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(framed(json.dumps(rows).encode(), bytes(81)))
+    with pytest.raises(CheckpointError, match=r"extra\\x1b has 15 bytes for 2"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
+def test_nan_and_infinity_are_found_when_the_weights_are_loaded(suffix: str, precision: str, tmp_path: Path) -> None:
+    """Mapped and converted weights, wherever the value is."""
+    version = find_version("svd_tiny")
+    tensors = load_file(version.require_checkpoint())
+    options = replace(CPU, allow_pickle=True, precision=precision)
+    path = tmp_path / f"mine{suffix}"
+    for name, value in (
+        ("first_stage_model.decoder.conv_in.weight", math.nan),
+        ("model.diffusion_model.out.2.weight", math.inf),
+        ("conditioner.embedders.3.encoder.quant_conv.bias", -math.inf),
+        (max(tensors, key=lambda name: tensors[name].numel()), math.nan),
+    ):
+        values = tensors[name].view(-1)
+        place = len(values) // 2
+        kept, values[place] = values[place].clone(), value
+        save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+        with pytest.raises(CheckpointError, match=f"is damaged: {name} contains NaN or infinity; download it again"):
+            load_engine(version.config_path, path, options)
+        values[place] = kept
+
+
+def test_a_weight_that_is_too_large_for_float16_is_not_damage(tmp_path: Path) -> None:
+    version = find_version("svd_tiny")
+    tensors = {name: tensor.float() for name, tensor in load_file(version.require_checkpoint()).items()}
+    tensors["model.diffusion_model.out.2.weight"].view(-1)[5] = 1e5
+    save_file(tensors, tmp_path / "mine.safetensors")
+    load_engine(version.config_path, tmp_path / "mine.safetensors", replace(CPU, precision="fp16"))
 
 
 # Pickled checkpoints
@@ -166,7 +257,7 @@ def test_a_whole_pickled_model_gives_the_same_latents_as_its_safetensors(tmp_pat
     torch.save({"state_dict": load_file(golden.checkpoint)}, tmp_path / "mine.ckpt")
     latents = golden.recorded["decode.latents"][:1]
     frames = [
-        load_engine(golden.config, path, allow_pickle=True).decode(latents, 1)
+        load_engine(golden.config, path, replace(CPU, allow_pickle=True)).decode(latents, 1)
         for path in (tmp_path / "mine.ckpt", golden.checkpoint)
     ]
     assert torch.equal(*frames)

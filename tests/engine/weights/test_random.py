@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_models import golden_model
+from golden_models import CPU, golden_model
 from safetensors.torch import load_file
 
 from img2vid.engine import ConditioningSettings, SamplerSettings, load_engine
@@ -14,11 +14,10 @@ CONFIG = golden_model("tiny_svd").config
 
 
 def test_an_engine_loads_them_and_its_results_are_of_a_sensible_size(tmp_path: Path) -> None:
-    engine = load_engine(CONFIG, write_random_checkpoint(CONFIG, tmp_path / "random.safetensors", 0))
+    engine = load_engine(CONFIG, write_random_checkpoint(CONFIG, tmp_path / "random.safetensors", 0), CPU)
     image = torch.rand(1, 3, 64, 64) * 2 - 1
-    cond, uncond = engine.condition(
-        image, ConditioningSettings(7, 127, 0.02), cond_noise=torch.zeros_like(image), num_frames=2
-    )
+    settings = ConditioningSettings(0.02, 2, fps=7, motion_bucket_id=127)
+    cond, uncond = engine.condition(image, settings, cond_noise=torch.zeros_like(image))
     noise = torch.randn(2, engine.latent_channels, 64 // engine.downsampling, 64 // engine.downsampling)
     latents = engine.sample(noise, cond, uncond, SamplerSettings(num_steps=1))
     frames = engine.decode(noise * engine.scale_factor, 2)

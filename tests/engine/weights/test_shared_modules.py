@@ -3,18 +3,20 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from golden_models import golden_model
+from golden_models import CPU, golden_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from img2vid.engine import ConditioningSettings, load_engine
 from img2vid.engine.backends.native import NativeEngine
 from img2vid.engine.config import load_config
+from img2vid.engine.interface import OnBytes
 from img2vid.engine.model import build_meta
 from img2vid.engine.weights import shared_modules
 from img2vid.engine.weights.shared_modules import SHARED
@@ -45,8 +47,11 @@ def make(tmp_path: Path) -> Make:
     return write
 
 
-def load(path: Path, before: NativeEngine | None = None, **options: Any) -> NativeEngine:
-    engine = load_engine(GOLDEN.config, path, spare=None if before is None else before.parts, **options)
+def load(
+    path: Path, before: NativeEngine | None = None, on_bytes: OnBytes | None = None, **options: Any
+) -> NativeEngine:
+    spare = None if before is None else before.parts
+    engine = load_engine(GOLDEN.config, path, replace(CPU, **options), spare=spare, on_bytes=on_bytes)
     assert isinstance(engine, NativeEngine)
     return engine
 
@@ -61,7 +66,8 @@ def kept(engine: NativeEngine, before: NativeEngine) -> set[str]:
 
 def outputs(engine: NativeEngine) -> list[Tensor]:
     image = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
-    pair = engine.condition(image, ConditioningSettings(7, 90, 0.1), cond_noise=torch.ones_like(image), num_frames=2)
+    settings = ConditioningSettings(0.1, 2, fps=7, motion_bucket_id=90)
+    pair = engine.condition(image, settings, cond_noise=torch.ones_like(image))
     with torch.inference_mode():
         denoised = engine.denoiser(torch.ones(2, 4, 8, 8), torch.tensor(3.0), [pair[0]])
     return [*vars(pair[0]).values(), *denoised]
@@ -153,7 +159,7 @@ def test_another_architecture_with_weights_of_the_same_shapes_shares_nothing(mak
     text = architecture.read_text(encoding="utf-8")
     architecture.write_text(text.replace('"head_width": 32', '"head_width": 16'), encoding="utf-8")
     config = folder / GOLDEN.config.name
-    other = load_engine(config, tmp_path / "first.safetensors", spare=first.parts)
+    other = load_engine(config, tmp_path / "first.safetensors", CPU, spare=first.parts)
     assert isinstance(other, NativeEngine)
     assert kept(other, first) == {ENCODER}
 

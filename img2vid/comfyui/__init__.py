@@ -1,0 +1,1 @@
+"""Exchange of settings with ComfyUI's workflows."""

@@ -1,0 +1,178 @@
+"""ComfyUI's workflows as graphs of nodes, read from the page's JSON or from the API form."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from img2vid.comfyui.nodes import CONTROL, WIDGETS
+from img2vid.errors import BadInput
+
+CONTROLS = ("fixed", "increment", "decrement", "randomize")
+"""Values of the widget that changes a seed."""
+MUTED, BYPASSED = 2, 4
+"""Modes of nodes that do not run, and that pass their inputs on."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Output `slot` of a node."""
+
+    node: str
+    slot: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """Node with its inputs: values of widgets, and links to other nodes."""
+
+    kind: str
+    inputs: Mapping[str, Any]
+
+
+Graph = Mapping[str, Node]
+
+
+def read_graph(tree: object, name: str) -> Graph:
+    """Return the nodes of a parsed workflow in either form by id. Raise BadInput for other JSON.
+
+    name: the file in error messages.
+    """
+    fields = fields_of(tree)
+    if isinstance(fields.get("nodes"), list):
+        return _Page(fields).graph()
+    rows = fields_of(fields.get("prompt")) or fields
+    if rows and all(_is_api_node(row) for row in rows.values()):
+        return {str(key): Node(row["class_type"], _api_inputs(row["inputs"])) for key, row in rows.items()}
+    raise BadInput(f"{name} is not a ComfyUI workflow; save it with ComfyUI's Save or Export (API)")
+
+
+def fields_of(value: object) -> dict[str, Any]:
+    """Return a JSON object, or an empty one for any other value."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def is_workflow(tree: object) -> bool:
+    """Return whether parsed JSON has the form of a ComfyUI workflow."""
+    try:
+        return bool(read_graph(tree, ""))
+    except BadInput:
+        return False
+
+
+def upstream(graph: Graph, start: object) -> Iterator[tuple[str, Node]]:
+    """Yield the nodes that a link depends on, nearest first, each once."""
+    waiting, seen = [start], set[str]()
+    while waiting:
+        link = waiting.pop(0)
+        if not isinstance(link, Link) or link.node in seen or link.node not in graph:
+            continue
+        seen.add(link.node)
+        node = graph[link.node]
+        yield link.node, node
+        waiting += node.inputs.values()
+
+
+def value_of(graph: Graph, node: Node, name: str) -> tuple[Any, set[str]]:
+    """Return the value of an input, None if it comes from a node that is not a primitive, and the primitives' ids."""
+    value, primitives = node.inputs.get(name), set[str]()
+    while isinstance(value, Link) and value.node in graph and value.node not in primitives:
+        origin = graph[value.node]
+        if not origin.kind.startswith("Primitive"):
+            break
+        primitives.add(value.node)
+        value = origin.inputs.get("value")
+    return (None if isinstance(value, Link) else value), primitives
+
+
+def _is_api_node(row: object) -> bool:
+    fields = fields_of(row)
+    return isinstance(fields.get("class_type"), str) and isinstance(fields.get("inputs"), dict)
+
+
+def _api_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _api_link(value) for name, value in inputs.items()}
+
+
+def _api_link(value: Any) -> Any:
+    if len(_list(value)) == 2:
+        node, slot = _list(value)
+        if isinstance(node, (str, int)) and type(slot) is int:
+            return Link(str(node), slot)
+    return value
+
+
+class _Page:
+    """Workflow as ComfyUI's page saves it: widgets by position, links by number."""
+
+    def __init__(self, tree: Mapping[str, Any]) -> None:
+        self._rows = {str(row.get("id")): row for row in _dicts(tree["nodes"]) if isinstance(row.get("type"), str)}
+        read = [_page_link(row) for row in _list(tree.get("links"))]
+        self._links: dict[Any, tuple[Link, Any]] = {one[0]: one[1:] for one in read if one is not None}
+
+    def graph(self) -> Graph:
+        """Return the nodes that run, with the links through the others."""
+        return {
+            key: Node(row["type"], self._inputs(row))
+            for key, row in self._rows.items()
+            if row.get("mode") not in (MUTED, BYPASSED) and row["type"] not in ("Reroute", "PrimitiveNode")
+        }
+
+    def _inputs(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        found = _widget_values(row)
+        for one in _dicts(row.get("inputs")):
+            link = one.get("link")
+            if isinstance(one.get("name"), str) and type(link) is int:
+                value = self._origin(link)
+                # A removed link leaves the widget's value.
+                if value is not None or one["name"] not in found:
+                    found[one["name"]] = value
+        return found
+
+    def _origin(self, number: Any) -> Any:
+        """Return where a link starts, beyond bypassed nodes, or the value if that is a primitive; else None."""
+        seen = set[Any]()
+        while type(number) is int and number in self._links and number not in seen:
+            seen.add(number)
+            link, kind = self._links[number]
+            row = self._rows.get(link.node, {})
+            if row.get("mode") == MUTED or not row:
+                return None
+            if row["type"] == "PrimitiveNode":
+                return _widget_values(row).get("value")
+            if row["type"] != "Reroute" and row.get("mode") != BYPASSED:
+                return link
+            same = [one for one in _dicts(row.get("inputs")) if row["type"] == "Reroute" or one.get("type") == kind]
+            number = same[0].get("link") if same else None
+        return None
+
+
+def _dicts(rows: object) -> list[dict[str, Any]]:
+    return [fields for row in _list(rows) if (fields := fields_of(row))]
+
+
+def _list(value: object) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _page_link(row: Any) -> tuple[Any, Link, Any] | None:
+    """Return number, origin and type of a link, a list or, in newer files, an object."""
+    if fields := fields_of(row):
+        row = [fields.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")]
+    if len(_list(row)) >= 6:
+        number, node, slot, _, _, kind = _list(row)[:6]
+        if type(number) is int and isinstance(node, (str, int)) and type(slot) is int:
+            return number, Link(str(node), slot), kind
+    return None
+
+
+def _widget_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    values = row.get("widgets_values")
+    if isinstance(values, dict):
+        return dict(fields_of(cast(Any, values)))
+    names = WIDGETS.get(row["type"], ())
+    given = [*_list(values)]
+    if CONTROL in names:
+        at = names.index(CONTROL)
+        if len(given) <= at or given[at] not in CONTROLS:  # ComfyUI before 2023-04
+            given.insert(at, CONTROLS[0])
+    return {name: value for name, value in zip(names, given, strict=False) if name != CONTROL}

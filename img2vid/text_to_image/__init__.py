@@ -1,0 +1,1 @@
+"""Pictures from prompts: settings, models and pipeline."""

@@ -1,0 +1,117 @@
+"""Script of all pages: starts videos, requests failed videos and images again, plays cards, and handles keys.
+
+Streamlit autoplays a video only when it is first added to the page. If the page is drawn twice in quick succession, as
+after a reload on a busy computer, the video is added again and would never start; a script starts it. A video or image
+that is requested while Streamlit has dropped it, in the middle of a script run, would stay empty; it is reloaded.
+Cards (`card_NUMBER`) play their video while the pointer or the keyboard's focus is on them.
+
+Tab skips the help icons; F1 shows the help of the focused control, and Escape returns to it. Ctrl+Enter starts a run.
+"""
+
+from typing import Any, cast
+
+import streamlit as st
+
+JS = """
+const FIRST = 500 // milliseconds until a failed file is requested again; doubles with each attempt
+const LONGEST = 30000
+
+const retry = (element, request) => {
+    const now = performance.now()
+    element.retryAt ??= now + (element.delay ??= FIRST)
+    if (now < element.retryAt) return
+    element.delay = Math.min(2 * element.delay, LONGEST)
+    element.retryAt = undefined
+    request()
+}
+
+const look = () => {
+    for (const video of document.querySelectorAll('video')) {
+        if (video.error) retry(video, () => video.load())
+        if (!video.autoplay || video.begun || video.played.length || !video.paused || video.readyState < 2) continue
+        video.begun = true
+        video.play().catch(() => {})
+    }
+    for (const icon of document.querySelectorAll('[data-testid=stTooltipIcon] button')) icon.tabIndex = -1
+    for (const image of document.querySelectorAll('img')) {
+        if (image.src && image.complete && !image.naturalWidth) retry(image, () => { image.src = image.src })
+    }
+}
+
+const stop = () => document.querySelectorAll('video[data-hover]').forEach((video) => video.remove())
+
+const play = (event) => {
+    const card = event.target.closest?.('[class*="st-key-card_"]')
+    if (!card) return event.type === 'focusin' ? undefined : stop()
+    const image = card.querySelector('img')
+    if (!image || card.querySelector('video[data-hover]')) return
+    stop()
+    if (matchMedia('(prefers-reduced-motion: reduce)').matches) return
+    const number = card.className.match(/st-key-card_(\\d+)/)?.[1]
+    const video = document.createElement('video')
+    Object.assign(video, { muted: true, loop: true, autoplay: true, playsInline: true })
+    video.dataset.hover = ''
+    video.setAttribute('aria-hidden', 'true')
+    video.src = new URL(`clip/${number}`, document.baseURI)
+    video.style.cssText = 'position:absolute;inset:0;width:100%;height:100%;object-fit:cover;pointer-events:none'
+    image.parentElement.style.position = 'relative'
+    image.parentElement.append(video)
+}
+
+const controlWithHelp = (element) => {
+    for (let part = element; part && part !== document.body; part = part.parentElement) {
+        const icon = part.querySelector('[data-testid=stTooltipIcon] button')
+        if (icon) return icon
+        if (part.dataset?.testid === 'stElementContainer') return null
+    }
+    return null
+}
+
+let helped = null // the control whose help is shown
+const key = (event) => {
+    if (event.key === 'F1') {
+        const icon = controlWithHelp(document.activeElement)
+        if (!icon) return
+        event.preventDefault()
+        helped = document.activeElement
+        icon.focus()
+        icon.dispatchEvent(new MouseEvent('mouseover', { bubbles: true }))
+    } else if (event.key === 'Escape' && helped) {
+        document.activeElement.dispatchEvent(new MouseEvent('mouseout', { bubbles: true }))
+        helped.focus()
+        helped = null
+    } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+        const run = document.querySelector(':is(.st-key-sample, .st-key-compare_start, .st-key-sweep_start) button')
+        if (!run) return
+        document.activeElement.blur() // sends what was typed
+        setTimeout(() => run.click(), 100)
+    }
+}
+
+export default function () {
+    look()
+    const timer = setInterval(look, 500)
+    document.addEventListener('mouseover', play)
+    document.addEventListener('focusin', play)
+    document.addEventListener('keydown', key)
+    return () => {
+        clearInterval(timer)
+        document.removeEventListener('mouseover', play)
+        document.removeEventListener('focusin', play)
+        document.removeEventListener('keydown', key)
+    }
+}
+"""
+
+
+STYLE = """<style>
+[data-testid=stCaptionContainer] { opacity: 1; color: color-mix(in srgb, currentColor 78%, transparent) }
+[data-testid=stSliderThumbValue], [data-testid=stButtonGroup] :is(button, label, p) { color: inherit !important }
+</style>"""
+"""Contrasts above 4.5: Streamlit's captions have 4.1, and texts in the primary color 3.6 in dark."""
+
+
+def watch_media() -> None:
+    """Add script and style to the page."""
+    st.html(STYLE)
+    cast(Any, st).components.v2.component("img2vid_media", js=JS)(key="media")

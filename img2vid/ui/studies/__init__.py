@@ -1,0 +1,1 @@
+"""Parts that the Compare and Sweeps pages share: run, show, measure and reopen a study."""

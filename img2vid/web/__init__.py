@@ -1,0 +1,1 @@
+"""HTTP: access control, listening, and the API."""

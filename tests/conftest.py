@@ -1,6 +1,7 @@
 """Shared fixtures: a model with the shapes of svd_tiny and random weights, and the marking of slow tests."""
 
 import math
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -132,11 +133,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Return a function that writes the two version files to a temporary folder and points the program to it."""
+    """Return a function that points the program to a copy of configs/ with other versions."""
 
     def write(versions: str = "", local: str | None = None) -> Path:
         folder = tmp_path / "configs"
-        folder.mkdir(exist_ok=True)
+        if not folder.exists():
+            shutil.copytree(paths.CONFIGS, folder, ignore=shutil.ignore_patterns("*.local.yaml"))
         (folder / "versions.yaml").write_text(versions, encoding="utf-8")
         if local is not None:
             (folder / "versions.local.yaml").write_text(local, encoding="utf-8")

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser, expect
 from sv3d_model import object_picture, small_rows
 from visitor import Visit, Visitor
 
+from img2vid import paths
 from img2vid.media.videos import read_frames
 from img2vid.orbit import dynamic
 
@@ -24,7 +26,7 @@ PICTURE = "[data-testid=stVegaLiteChart]"
 @pytest.fixture(scope="module")
 def dashboard(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """Server whose versions are sv3d_u and sv3d_p with small networks."""
-    configs = tmp_path_factory.mktemp("configs")
+    configs = shutil.copytree(paths.CONFIGS, tmp_path_factory.mktemp("configs"), dirs_exist_ok=True)
     (configs / "versions.yaml").write_text(small_rows(), encoding="utf-8")
     home, checkpoints = (tmp_path_factory.mktemp(name) for name in ("outputs", "checkpoints"))
     dashboard = Dashboard(home, checkpoints, configs=configs)

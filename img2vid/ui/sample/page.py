@@ -35,7 +35,8 @@ def _parts(page: PageState) -> None:
     with st.container(key="model_row"), report_drawing_errors("Model Version"):
         model_row(page, every=pace(page))
         missing_box(page.version)
-    left, right = st.columns([11, 10], gap="medium")
+    with st.container(key="panes"):
+        left, right = st.columns([11, 10], gap="medium")
     with left:
         with st.container(key="input"), report_drawing_errors("Input"):
             input_box(page)

@@ -40,10 +40,18 @@ def start_box(page: PageState) -> None:
             disabled=active is None,
             on_click=_cancel,
         )
-        st.caption(problem or (estimate(store, page.version, settings, page.tab.choice) if settings else ""))
-    show_note(page, "sample")
-    for warning in page.version.warnings(settings) if settings else []:
-        st.caption(f":orange[:material/info:] {formatting.plain(warning)}")
+        with st.container(gap="xxsmall"):
+            _notes(page, problem or (estimate(store, page.version, settings, page.tab.choice) if settings else ""))
+            for warning in page.version.warnings(settings) if settings else []:
+                st.caption(f":orange[:material/info:] {formatting.plain(warning)}")
+
+
+def _notes(page: PageState, text: str) -> None:
+    """Draw a note, or else the text: one line in either case, so that notes do not move the buttons."""
+    if page.note is not None and page.note.place == "sample":
+        show_note(page, "sample")
+    else:
+        st.caption(text)
 
 
 def cancellable_job(store: Store) -> Job | None:

@@ -8,6 +8,7 @@ Cards (`card_NUMBER`) play their video while the pointer or the keyboard's focus
 Tab skips the help icons; F1 shows the help of the focused control, and Escape returns to it. Ctrl+Enter starts a run.
 """
 
+from pathlib import Path
 from typing import Any, cast
 
 import streamlit as st
@@ -104,14 +105,7 @@ export default function () {
 """
 
 
-STYLE = """<style>
-[data-testid=stCaptionContainer] { opacity: 1; color: color-mix(in srgb, currentColor 78%, transparent) }
-[data-testid=stSliderThumbValue], [data-testid=stButtonGroup] :is(button, label, p) { color: inherit !important }
-</style>"""
-"""Contrasts above 4.5: Streamlit's captions have 4.1, and texts in the primary color 3.6 in dark."""
-
-
 def watch_media() -> None:
     """Add script and style to the page."""
-    st.html(STYLE)
+    st.html(Path(__file__).with_name("page.css"))
     cast(Any, st).components.v2.component("img2vid_media", js=JS)(key="media")

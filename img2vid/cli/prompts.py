@@ -10,29 +10,21 @@ from img2vid.options import LoadOptions
 from img2vid.progress import OnEvent, Result
 from img2vid.settings import SampleSettings
 from img2vid.settings_validation import requirement
-from img2vid.text_to_image.settings import ImageSettings, make_image_settings
-from img2vid.text_to_image.versions import find_image_version
-
-OPTIONS = {
-    "negative_prompt": "--negative-prompt",
-    "model": "--image-model",
-    "seed": "--image-seed",
-    "steps": "--image-steps",
-    "guidance": "--image-guidance",
-    "candidates": "--candidates",
-}
-"""Options by the field of ImageSettings. Size and watermark are those of the video."""
+from img2vid.text_to_image.settings import PARAMETERS, ImageSettings
+from img2vid.text_to_image.versions import image_settings_for
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
     """Add the options. Unset ones use the image model's defaults."""
     group = parser.add_argument_group("picture from a prompt")
-    for name, option in OPTIONS.items():
+    for name, parameter in PARAMETERS.items():
         field = ImageSettings.model_fields[name]
         takes = "" if field.annotation is str else f" {requirement(name, ImageSettings).capitalize()}"
         default = "the model's" if name in ("steps", "guidance") else field.default
         text = f"{field.description}{takes}{f'; default: {default}' if default else ''}{'.' if takes else ''}"
-        group.add_argument(option, dest=f"image_{name}", metavar=option[2:].replace("-", "_").upper(), help=text)
+        group.add_argument(
+            f"--{parameter.replace('_', '-')}", dest=f"image_{name}", metavar=parameter.upper(), help=text
+        )
 
 
 def image_given(
@@ -42,15 +34,9 @@ def image_given(
 
     usual: settings of a workflow, or empty for the image model's defaults and the video's size.
     """
-    given = {name: getattr(arguments, f"image_{name}") for name in OPTIONS}
-    default = ImageSettings.model_fields["model"].default
-    version = find_image_version(given["model"] or usual.get("model", default))
-    width, height = version.size_for(video.width, video.height)
+    given = {name: getattr(arguments, f"image_{name}") for name in PARAMETERS}
     known = {name: value for name, value in given.items() if value is not None}
-    base = {"model": version.name, "steps": version.steps, "guidance": version.guidance}
-    return make_image_settings(
-        {**base, "width": width, "height": height, "watermark": video.watermark, **usual, **known, "prompt": prompt}
-    )
+    return image_settings_for(video, {**usual, **known, "prompt": prompt})
 
 
 def run_prompt(

@@ -17,6 +17,16 @@ MOST_CANDIDATES = 8
 MULTIPLE = 8
 """Pixels that the sides of a picture are multiples of."""
 
+PARAMETERS = {
+    "negative_prompt": "negative_prompt",
+    "model": "image_model",
+    "seed": "image_seed",
+    "steps": "image_steps",
+    "guidance": "image_guidance",
+    "candidates": "candidates",
+}
+"""Names of fields on the command line and in the HTTP API. Size and watermark are those of the video."""
+
 _image = partial(control, "picture from a prompt")
 
 

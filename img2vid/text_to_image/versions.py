@@ -4,6 +4,7 @@ Every SDXL checkpoint in the checkpoint folders is a model, named after its file
 """
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,7 +14,8 @@ from pydantic import Field
 from img2vid import paths
 from img2vid.checkpoints.header import is_sdxl, read_header
 from img2vid.errors import BadInput, CheckpointError, shown
-from img2vid.text_to_image.settings import MULTIPLE
+from img2vid.settings import SampleSettings
+from img2vid.text_to_image.settings import MULTIPLE, ImageSettings, make_image_settings
 from img2vid.versions import CheckpointRow, ModelVersion, find_version, load_versions, read_rows
 
 OWN_FILE = "your file"
@@ -77,6 +79,17 @@ def find_image_version(name: str) -> ImageVersion:
     if name not in versions:
         raise BadInput(f"there is no image model {shown(repr(name))}; choose one of {', '.join(versions)}")
     return versions[name]
+
+
+def image_settings_for(video: SampleSettings, values: Mapping[str, Any]) -> ImageSettings:
+    """Return settings for the first frame of a video, by default the image model's and with the video's size.
+
+    Raise BadInput for an unknown model or an invalid value.
+    """
+    version = find_image_version(values.get("model", ImageSettings.model_fields["model"].default))
+    width, height = version.size_for(video.width, video.height)
+    usual = {"steps": version.steps, "guidance": version.guidance, "width": width, "height": height}
+    return make_image_settings({**usual, "watermark": video.watermark, **values})
 
 
 def modified_at(name: str) -> float:

@@ -11,16 +11,18 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from starlette.concurrency import run_in_threadpool
 
 import img2vid
-from img2vid.errors import BadInput, Img2VidError, UnreadableRow, shown
+from img2vid.errors import BadInput, EngineUnavailable, Img2VidError, UnreadableRow, shown
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.service import JobService
 from img2vid.media.picture_kinds import picture_kind
 from img2vid.options import OPTIONS, LoadOptions
 from img2vid.settings import SampleSettings
 from img2vid.settings_validation import requirement
+from img2vid.text_to_image.settings import PARAMETERS, ImageSettings
+from img2vid.text_to_image.versions import image_settings_for
 from img2vid.versions import find_version
 from img2vid.web.events import progress_events
-from img2vid.web.messages import JOB_ID, JobView, NewJob, Problem
+from img2vid.web.messages import JOB_ID, JobView, NewJob, NewPrompt, Problem
 
 MOST_BYTES = 200_000_000
 """Largest picture file."""
@@ -40,6 +42,7 @@ FAILED: dict[int | str, dict[str, Any]] = {
     500: {"model": Problem, "description": "The disk or the database failed"},
 }
 UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such job or file"}}
+_PICTURE = {parameter: name for name, parameter in PARAMETERS.items()}
 
 router = APIRouter(responses=FAILED)
 
@@ -61,7 +64,7 @@ def create_app(service: JobService) -> FastAPI:
 
     @app.exception_handler(Img2VidError)
     def _failed(_: Request, error: Exception) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        refused = isinstance(error, BadInput) and not isinstance(error, UnreadableRow)
+        refused = isinstance(error, (BadInput, EngineUnavailable)) and not isinstance(error, UnreadableRow)
         return _problem(400 if refused else 500, str(error))
 
     @app.exception_handler(RequestValidationError)
@@ -87,12 +90,37 @@ async def submit(request: Request, service: Service, wanted: Annotated[NewJob, Q
 
 def _submit(service: JobService, picture: bytes, values: dict[str, Any]) -> Job:
     name = values.pop("name")
-    choice = LoadOptions(**{key: values.pop(key) for key in OPTIONS if key in values})
-    version = find_version(values.get("version", SampleSettings.model_fields["version"].default))
-    settings = version.settings(values)
+    settings, choice = _settings(values)
     suffix = f".{picture_kind(picture).lower()}" if picture else ""
     (job,) = service.submit([(settings, choice)], picture, PurePath(name).stem or "picture", suffix)
     return job
+
+
+@router.post(
+    "/prompts",
+    status_code=201,
+    response_model=list[JobView],
+    summary="Submit a prompt",
+    responses={400: {"model": Problem, "description": "The settings cannot be used, or something is not installed"}},
+)
+def submit_prompt(service: Service, wanted: Annotated[NewPrompt, Query()]) -> Response:
+    """Add a job that makes pictures of a prompt, and with `animate` one that makes a video of the first; return them.
+
+    The settings of the video, which also give the pictures their size, and the options are query parameters too.
+    """
+    values = wanted.model_dump(exclude_none=True)
+    animate = values.pop("animate")
+    names = {"prompt": "prompt", **PARAMETERS}
+    image = {name: values.pop(parameter) for name, parameter in names.items() if parameter in values}
+    settings, choice = _settings(values)
+    return _json(service.submit_image(image_settings_for(settings, image), settings, choice, animate=animate), 201)
+
+
+def _settings(values: dict[str, Any]) -> tuple[SampleSettings, LoadOptions]:
+    """Return the settings of a video and the options, given by name."""
+    choice = LoadOptions(**{key: values.pop(key) for key in OPTIONS if key in values})
+    version = find_version(values.get("version", SampleSettings.model_fields["version"].default))
+    return version.settings(values), choice
 
 
 @router.get("/jobs", summary="List jobs", response_model=list[JobView])
@@ -202,6 +230,11 @@ def _sentence(error: RequestValidationError) -> str:
     name = str(first["loc"][-1])
     if first["type"] == "extra_forbidden":
         return f"there is no parameter {shown(repr(name))}"
-    if name in SampleSettings.model_fields:
-        return f"{name} must be {requirement(name)}, got {shown(repr(first['input']))}"
+    if first["type"] == "missing":
+        return f"the parameter {name} is missing"
+    fields = {**dict.fromkeys(SampleSettings.model_fields, SampleSettings), **dict.fromkeys(_PICTURE, ImageSettings)}
+    if name in fields:
+        return (
+            f"{name} must be {requirement(_PICTURE.get(name, name), fields[name])}, got {shown(repr(first['input']))}"
+        )
     return f"{shown(name)}: {first['msg']}, got {shown(repr(first['input']))}"

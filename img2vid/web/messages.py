@@ -1,15 +1,18 @@
 """Requests and responses of the API."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from img2vid.control import about_of
 from img2vid.jobs.job import Job, Kind, State
 from img2vid.options import OPTIONS, LoadOptions
 from img2vid.progress import Event
-from img2vid.settings import ABOUT, SampleSettings
+from img2vid.settings import SampleSettings
+from img2vid.text_to_image.settings import LONGEST_PROMPT, PARAMETERS, ImageSettings
 
 JOB_ID = "^[0-9a-f]{16}$"
 
@@ -100,17 +103,22 @@ class Progress(BaseModel):
         return cls(state=job.state, **{name: getattr(event, name) for name in names})
 
 
-def _parameters() -> dict[str, Any]:
-    """Return a query parameter for each setting and engine option; one that is not given has its usual value."""
+def _parameters(model: type[BaseModel], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a query parameter for each field; one that is not given has its usual value. names: by field."""
     found: dict[str, Any] = {}
-    for name, field in SampleSettings.model_fields.items():
-        about = ABOUT[name]
+    for name, parameter in names.items():
+        field = model.model_fields[name]
+        about = about_of(field)
         limits: dict[str, Any] = {} if about.highest == math.inf else {"ge": about.lowest, "le": about.highest}
-        found[name] = (cast(Any, field.annotation) | None, Field(None, description=field.description, **limits))
-    kinds = get_type_hints(LoadOptions)
-    for name, about in OPTIONS.items():
-        found[name] = (kinds[name] | None, Field(None, description=about["help"]))
+        found[parameter] = (cast(Any, field.annotation) | None, Field(None, description=field.description, **limits))
     return found
+
+
+def _settings() -> dict[str, Any]:
+    """Return a query parameter for each setting of a video and each engine option."""
+    kinds = get_type_hints(LoadOptions)
+    options = {name: (kinds[name] | None, Field(None, description=about["help"])) for name, about in OPTIONS.items()}
+    return {**_parameters(SampleSettings, {name: name for name in SampleSettings.model_fields}), **options}
 
 
 class _NewJob(BaseModel):
@@ -121,7 +129,18 @@ class _NewJob(BaseModel):
     name: str = Field("picture", max_length=200, description="Name of the picture; the videos' names start with it.")
 
 
+class _NewPrompt(BaseModel):
+    """Query of a new prompt, without the settings of picture and video and without options."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str = Field(min_length=1, max_length=LONGEST_PROMPT, description="What the picture shows.")
+    animate: bool = Field(False, description="Also make a video of the first picture.")
+
+
 if TYPE_CHECKING:
     NewJob = _NewJob
+    NewPrompt = _NewPrompt
 else:  # built from the settings, so that a new one is a parameter too
-    NewJob = create_model("NewJob", __base__=_NewJob, **_parameters())
+    NewJob = create_model("NewJob", __base__=_NewJob, **_settings())
+    NewPrompt = create_model("NewPrompt", __base__=_NewPrompt, **_parameters(ImageSettings, PARAMETERS), **_settings())

@@ -16,7 +16,8 @@ from img2vid.jobs.store import Store
 from img2vid.options import LoadOptions
 from img2vid.progress import Event
 from img2vid.settings import SampleSettings
-from img2vid.text_to_image.settings import ImageSettings
+from img2vid.text_to_image.settings import PARAMETERS, ImageSettings
+from img2vid.text_to_image.versions import find_image_version
 from img2vid.web import api, events
 from img2vid.web.events import progress_events
 
@@ -39,6 +40,54 @@ def test_a_picture_becomes_a_job_with_the_given_settings(client: TestClient, sto
     view = response.json()
     assert (view["id"], view["state"], view["videos"]) == (made.id, "waiting", [])
     assert view["settings"] == made.settings.model_dump()
+
+
+@pytest.mark.parametrize("animate", [False, True])
+def test_a_prompt_becomes_pictures_and_a_video(
+    client: TestClient, store: Store, sdxl: Path, monkeypatch: pytest.MonkeyPatch, animate: bool
+) -> None:
+    monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(sdxl))
+    words = {"prompt": "a  lighthouse", "negative_prompt": "text", "image_model": "tiny_sdxl", "candidates": 2}
+    numbers = {"image_seed": 9, "image_steps": 2, "image_guidance": 1.5}
+    video = {"seed": 7, "height": 64, "width": 128, "watermark": "false", "threads": 2, "animate": animate}
+    response = client.post("/prompts", params={**words, **numbers, **video})
+    assert response.status_code == 201
+    first, *others = store.queue()
+    width, height = find_image_version("tiny_sdxl").size_for(128, 64)
+    expected = {"prompt": "a lighthouse", "negative_prompt": "text", "model": "tiny_sdxl", "seed": 9, "steps": 2}
+    size = {"width": width, "height": height, "guidance": 1.5, "candidates": 2, "watermark": False}
+    assert (first.image, first.choice) == (ImageSettings(**expected, **size), LoadOptions(threads=2))
+    assert [(job.continues, job.image) for job in others] == [(first.id, None)] * animate
+    assert all(job.settings == SampleSettings(seed=7, height=64, width=128, watermark=False) for job in others)
+    assert [row["id"] for row in response.json()] == [job.id for job in (first, *others)]
+    assert [row["kind"] for row in response.json()] == ["image", "video"][: 1 + animate]
+
+
+NOT_MADE: dict[str, tuple[dict[str, Any], int, str]] = {
+    "no prompt": ({}, 422, "the parameter prompt is missing"),
+    "empty": ({"prompt": " "}, 400, "there is no prompt"),
+    "long": ({"prompt": "x" * 2001}, 422, "prompt: String should have at most 2000 characters"),
+    "limit": ({"prompt": "x", "image_steps": 500}, 422, "image_steps must be a whole number from 1 to 150, got '500'"),
+    "model": ({"prompt": "x", "image_model": "sd15"}, 400, "there is no image model 'sd15'"),
+    "video": ({"prompt": "x", "width": 100}, 400, "width must be a multiple of 16"),
+    "parameter": ({"prompt": "x", "name": "a"}, 422, "there is no parameter 'name'"),
+    "missing file": ({"prompt": "x"}, 400, "sd_xl_base_1.0"),
+}
+
+
+@pytest.mark.parametrize("case", list(NOT_MADE))
+@pytest.mark.usefixtures("sdxl")
+def test_an_invalid_prompt_is_refused_in_a_sentence(client: TestClient, store: Store, case: str) -> None:
+    query, status, text = NOT_MADE[case]
+    response = client.post("/prompts", params=query)
+    assert (response.status_code, text in response.json()["detail"]) == (status, True)
+    assert not store.queue()
+
+
+def test_missing_packages_are_named_with_the_command(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("img2vid.remedies.find_spec", lambda name: None)
+    response = client.post("/prompts", params={"prompt": "a dog"})
+    assert (response.status_code, "--with text" in response.json()["detail"]) == (400, True)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -194,6 +243,8 @@ def test_the_events_of_an_ended_job_end_at_once(client: TestClient, done: Job) -
 def test_every_setting_and_option_is_a_parameter_with_its_limits(app: FastAPI) -> None:
     parameters = {row["name"]: row for row in app.openapi()["paths"]["/jobs"]["post"]["parameters"]}
     assert parameters.keys() == {"name", *SampleSettings.model_fields, *vars(LoadOptions())}
+    of_prompt = {row["name"] for row in app.openapi()["paths"]["/prompts"]["post"]["parameters"]}
+    assert of_prompt == {*parameters, "prompt", "animate", *PARAMETERS.values()} - {"name"}
     seed = next(kind for kind in parameters["seed"]["schema"]["anyOf"] if kind["type"] == "integer")
     assert (seed["minimum"], seed["maximum"]) == (0, 2**32 - 1)
 

@@ -10,13 +10,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import IN_OWN_GROUP
 
 from img2vid import paths
 from img2vid.cli import main
+from img2vid.media.videos import read_metadata
+from img2vid.remedies import has_text
+from img2vid.text_to_image.settings import image_settings_of
 
+SMALL = "num_frames=2&num_steps=2&height=64&width=64&device=cpu"
 PHOTO = (paths.PROJECT / "assets" / "dandelion.jpg").read_bytes()
 
 
@@ -49,14 +54,30 @@ class Server:
         link.close()
         return answer.status, text
 
+    def follow(self, job_id: str) -> tuple[dict[str, Any], list[str]]:
+        """Return a job at its end, which must be good, and the events before it."""
+        status, text = self.ask(f"/jobs/{job_id}/events")
+        *progress, last = text.strip().split("\n\n")
+        ended = json.loads(last.partition("data: ")[2])
+        assert (status, ended["state"], ended["error"]) == (200, "done", "")
+        return ended, progress
 
-def running(home: Path, *arguments: str) -> Iterator[Server]:
+    def file(self, path: str) -> bytes:
+        """Return the body of a file."""
+        link = http.client.HTTPConnection("localhost", self.port, timeout=60)
+        link.request("GET", path)
+        body = link.getresponse().read()
+        link.close()
+        return body
+
+
+def running(home: Path, *arguments: str, **environment: str) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     own = {name: value for name, value in os.environ.items() if not name.startswith("IMG2VID_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "img2vid", "serve", "--port", str(port), *arguments],
-        env=own | {"IMG2VID_HOME": str(home)},
+        env=own | environment | {"IMG2VID_HOME": str(home)},
         cwd=paths.PROJECT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -73,8 +94,9 @@ def running(home: Path, *arguments: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    yield from running(tmp_path_factory.mktemp("own"))
+def own(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    models = {"IMG2VID_CHECKPOINTS": str(request.getfixturevalue("sdxl"))} if has_text() else {}
+    yield from running(tmp_path_factory.mktemp("own"), **models)
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +107,30 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.takes_long("starts a cluster and makes a video")
 def test_a_picture_becomes_a_video(own: Server) -> None:
     assert re.fullmatch(r"the API of img2vid is at http://localhost:\d+ \(Ctrl-C stops it\)\n", own.line)
-    query = "name=dandelion&num_frames=2&num_steps=2&height=64&width=64&device=cpu"
-    status, text = own.ask(f"/jobs?{query}", "POST", PHOTO)
+    status, text = own.ask(f"/jobs?name=dandelion&{SMALL}", "POST", PHOTO)
     assert status == 201
     job_id = json.loads(text)["id"]
-    status, text = own.ask(f"/jobs/{job_id}/events")
-    *progress, last = text.strip().split("\n\n")
-    ended = json.loads(last.partition("data: ")[2])
-    assert (status, ended["state"], ended["error"], len(ended["videos"])) == (200, "done", "", 1)
+    ended, progress = own.follow(job_id)
     assert any('"stage":"sample"' in event for event in progress)
-    link = http.client.HTTPConnection("localhost", own.port, timeout=60)
-    link.request("GET", f"/jobs/{job_id}/videos/1")
-    assert link.getresponse().read() == Path(ended["videos"][0]["path"]).read_bytes()
-    link.close()
+    assert len(ended["videos"]) == 1
+    assert own.file(f"/jobs/{job_id}/videos/1") == Path(ended["videos"][0]["path"]).read_bytes()
+
+
+@pytest.mark.takes_long("makes a picture with diffusers, and a video")
+@pytest.mark.usefixtures("sdxl")
+def test_a_prompt_becomes_a_picture_and_a_video(own: Server) -> None:
+    query = f"prompt=a%20lighthouse&image_model=tiny_sdxl&image_steps=1&image_seed=5&animate=true&{SMALL}"
+    status, text = own.ask(f"/prompts?{query}", "POST")
+    assert status == 201
+    image, video = (row["id"] for row in json.loads(text))
+    (drawn, progress), (made, _) = own.follow(image), own.follow(video)
+    assert any('"state":"running"' in event for event in progress)
+    picture = own.file(f"/jobs/{image}/pictures/1")
+    assert picture == Path(drawn["pictures"][0]).read_bytes()
+    assert made["continues"] == image
+    clip = own.file(f"/jobs/{video}/videos/1")
+    found = image_settings_of(read_metadata(Path(made["videos"][0]["path"])))
+    assert (found and found.prompt, clip) == ("a lighthouse", Path(made["videos"][0]["path"]).read_bytes())
 
 
 def test_other_names_and_websites_are_refused(own: Server) -> None:

@@ -7,6 +7,8 @@ from driving import PHOTO, Open, caption, drop, markdown, open_at, press, said
 from fake_service import FakeService
 from streamlit.testing.v1 import AppTest
 
+from img2vid.errors import BadInput
+from img2vid.gallery import chain
 from img2vid.gallery.entries import Entries
 from img2vid.jobs.job import Job, State
 from img2vid.media.videos import read_metadata
@@ -82,6 +84,25 @@ def test_the_joined_clip_is_beside_its_parts(page: AppTest, service: FakeService
     assert len([*(service.store.home / "joined").glob("*.mp4")]) == 2
     parts[0].click().run()
     assert "seed 23 · dogs" in caption(page) and "Extended clip" not in markdown(page)
+
+
+def test_parts_that_could_not_be_joined_are_joined_again(
+    page: AppTest, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_full(*args: object, **kwargs: object) -> None:
+        raise BadInput("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(chain, "write_joined", disk_full)
+        press(page, "sample_extend")
+        finish_links(service)
+        page.run()
+        while not page.error:
+            page.run()
+        assert said(page.error) == "The disk is full."
+    press(page, "join_again")
+    joined(page)
+    assert [*(service.store.home / "joined").glob("*.mp4")]
 
 
 def test_a_failed_link_is_named_once_and_runs_again_with_those_after_it(page: AppTest, service: FakeService) -> None:

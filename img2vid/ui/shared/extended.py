@@ -8,7 +8,6 @@ from typing import Any
 import streamlit as st
 
 from img2vid.background import BackgroundTasks, TaskResult
-from img2vid.errors import BadInput
 from img2vid.gallery import chain
 from img2vid.gallery.entries import Entries, Entry
 from img2vid.media.exports import animation_of
@@ -148,10 +147,12 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _write(path: Path, parts: Sequence[Entry], match: bool) -> None:
-    """Start joining, or show why it failed."""
+    """Start joining, or show why it failed, with a button that starts it again."""
     task = _tasks().get(path.name)
     if task is not None and task.state == "failed":
-        raise BadInput(task.outcome.text)
+        st.error(formatting.plain(formatting.sentence(task.outcome.text)))
+        st.button("Join again", key="join_again", on_click=_tasks().dismiss, args=(path.name,))
+        return
 
     def work(_: object) -> TaskResult:
         chain.write_joined(path, parts, match=match)

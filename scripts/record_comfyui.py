@@ -64,12 +64,16 @@ def main() -> None:
 
     from img2vid.comfyui.export import export_workflow
     from img2vid.settings import SampleSettings
+    from img2vid.text_to_image.settings import ImageSettings
+    from img2vid.text_to_image.workflow import prompt_of_image
 
     settings = {name: SampleSettings(**{**SIZE, "cond_aug": 0, **run}) for name, run in RUNS.items()}
     exports = {name: export_workflow(one, "x.png") for name, one in settings.items()}
     if arguments.check:
+        prompt = prompt_of_image(ImageSettings(prompt="a lighthouse"))
         for name, export in exports.items():
             print(name, check(export.api, arguments.comfyui))
+        print("text to video", check(export_workflow(settings["euler"], prompt).api, arguments.comfyui))
     workflows = {name: plain(export.api) for name, export in exports.items()}
     workflows["ddim"] = json.loads(json.dumps(workflows["euler"]).replace('"euler"', '"ddim"'))
     import torch
@@ -94,7 +98,8 @@ def check(workflow: dict[str, Any], folder: Path) -> Any:
     execution, nodes = (importlib.import_module(name) for name in ("execution", "nodes"))
     if "SVD_img2vid_Conditioning" not in nodes.NODE_CLASS_MAPPINGS:
         asyncio.run(nodes.init_extra_nodes(init_api_nodes=False))
-    for kind, name in (("models/checkpoints", "svd.safetensors"), ("input", "x.png")):
+    models = (("models/checkpoints", f"{name}.safetensors") for name in ("svd", "sd_xl_base_1.0"))
+    for kind, name in (*models, ("input", "x.png")):
         (folder / kind / name).touch()
     return asyncio.run(execution.validate_prompt("1", workflow, None))[:2]
 

@@ -32,14 +32,16 @@ def export(arguments: argparse.Namespace) -> int:
     from img2vid.comfyui.export import export_workflow
     from img2vid.media.videos import not_written, read_metadata
     from img2vid.settings_validation import make_settings, read_settings
+    from img2vid.text_to_image.settings import image_settings_of
+    from img2vid.text_to_image.workflow import prompt_of_image
 
     video: Path = arguments.video
     if not video.is_file():
         raise BadInput(f"there is no video '{video}'; check its name")
     metadata = read_metadata(video)
     settings = make_settings({**read_settings(metadata, f"'{video.name}'", newer=True), "num_samples": 1})
-    picture = _picture_name(metadata)
-    exported = export_workflow(settings, picture)
+    image = image_settings_of(metadata)
+    exported = export_workflow(settings, _picture_name(metadata) if image is None else prompt_of_image(image))
     folder = video.parent if arguments.out is None else arguments.out
     files = {"_comfyui.json": exported.page, "_comfyui_api.json": exported.api}
     try:
@@ -53,8 +55,13 @@ def export(arguments: argparse.Namespace) -> int:
         raise not_written(folder, error) from error
     if exported.notice:
         say(exported.notice)
-    checkpoint = next(row["inputs"]["ckpt_name"] for row in exported.api.values() if "ckpt_name" in row["inputs"])
-    say(f"ComfyUI needs {checkpoint} in models/checkpoints and {picture} in input")
+    rows = exported.api.values()
+    needed = {name: [row["inputs"][name] for row in rows if name in row["inputs"]] for name in ("ckpt_name", "image")}
+    places = [
+        f"{' and '.join(needed['ckpt_name'])} in models/checkpoints",
+        *(f"{one} in input" for one in needed["image"]),
+    ]
+    say(f"ComfyUI needs {' and '.join(places)}")
     for path in written.values():
         print_line(str(path))
     return 0

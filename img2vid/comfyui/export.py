@@ -15,6 +15,7 @@ from img2vid.comfyui.nodes import (
     SAMPLERS,
     WIDGETS,
 )
+from img2vid.comfyui.prompt import Prompt
 from img2vid.errors import BadInput
 from img2vid.settings import PARAMS, SampleSettings, approximated, value_text
 from img2vid.versions import find_version, load_versions
@@ -23,6 +24,8 @@ OWN = "img2vid"
 """Key of the settings that an export carries, for those that ComfyUI has no counterpart for."""
 MOST_SIGMA = 5000.0
 """Highest noise level of KarrasScheduler."""
+TIMESTEPS = 1000
+"""Noise levels that SDXL was trained on."""
 DOWNSAMPLING = 8
 """Pixels along one side of a latent in ComfyUI's autoencoder of SVD."""
 _USUAL = ("sigma_min", "sigma_max", "rho")
@@ -30,15 +33,6 @@ _TITLES = {
     "ImageOnlyCheckpointLoader": "Image Only Checkpoint Loader (img2vid model)",
     "SaveAnimatedWEBP": "Save animated WebP",
 }
-_COLUMNS = {
-    "ImageOnlyCheckpointLoader": 0,
-    "LoadImage": 0,
-    "KSampler": 2,
-    "SamplerCustom": 2,
-    "VAEDecode": 3,
-    "SaveAnimatedWEBP": 4,
-}
-"""Columns of nodes on ComfyUI's page; the others are in column 1."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +67,11 @@ def can_export(settings: SampleSettings) -> bool:
     return version is not None and version.orbit is None
 
 
-def export_workflow(settings: SampleSettings, picture: str) -> Export:
+def export_workflow(settings: SampleSettings, picture: str | Prompt) -> Export:
     """Return the workflow that makes the video of the settings. Raise BadInput for models of views around an object.
 
-    picture: name of the input in ComfyUI's input folder. Its loader finds the checkpoint under the version's file name.
+    picture: name of the input in ComfyUI's input folder, or the prompt that it is made from. Its loader finds the
+    checkpoint under the version's file name.
     """
     version = find_version(settings.version)
     if version.orbit is not None:
@@ -87,7 +82,10 @@ def export_workflow(settings: SampleSettings, picture: str) -> Export:
     left_out: list[str] = []
     nodes = _Nodes()
     loader = nodes.add("ImageOnlyCheckpointLoader", ckpt_name=PureWindowsPath(version.checkpoint).name)
-    image = nodes.add("LoadImage", image=picture)
+    if isinstance(picture, Prompt):
+        image = _add_prompt(nodes, picture, left_out)
+    else:
+        image = nodes.add("LoadImage", image=picture)
     video = nodes.add(
         CONDITIONING,
         clip_vision=Link(loader, 1),
@@ -117,6 +115,29 @@ def export_workflow(settings: SampleSettings, picture: str) -> Export:
         left_out.append(f"the model {version.name}, as ComfyUI loads full-size ones only")
     own = {"settings": settings.model_dump()}
     return Export(_api_form(nodes, own), _page_form(nodes, own), (*left_out, *_other_settings(settings)))
+
+
+def _add_prompt(nodes: _Nodes, prompt: Prompt, left_out: list[str]) -> str:
+    """Add the nodes that make the picture of a prompt with SDXL. Return the id of the last one."""
+    loader = nodes.add("CheckpointLoaderSimple", ckpt_name=prompt.model)
+    texts = [nodes.add("CLIPTextEncode", text=text, clip=Link(loader, 1)) for text in (prompt.prompt, prompt.negative)]
+    latents = nodes.add(
+        "KSampler",
+        model=Link(loader, 0),
+        seed=prompt.seed,
+        steps=prompt.steps,
+        cfg=prompt.cfg,
+        sampler_name=prompt.sampler,
+        scheduler=prompt.scheduler,
+        denoise=1.0,
+        positive=Link(texts[0], 0),
+        negative=Link(texts[1], 0),
+        latent_image=Link(nodes.add("EmptyLatentImage", width=prompt.width, height=prompt.height, batch_size=1), 0),
+    )
+    taken = len(range(1, TIMESTEPS, TIMESTEPS // prompt.steps))
+    if prompt.scheduler == "ddim_uniform" and taken != prompt.steps:
+        left_out.append(f"{prompt.steps} steps of the image (ComfyUI takes {taken})")
+    return nodes.add("VAEDecode", samples=Link(latents, 0), vae=Link(loader, 2))
 
 
 def _add_sampler(
@@ -188,9 +209,11 @@ def _page_form(nodes: _Nodes, own: Mapping[str, Any]) -> dict[str, Any]:
                 links.append([len(links) + 1, int(value.node), value.slot, number, len(ends[number]), type_of])
                 ends[number].append({"name": name, "type": type_of, "link": len(links)})
     rows = [_page_node(number, *row, ends[number], links) for number, row in enumerate(nodes.rows, start=1)]
-    below = dict.fromkeys(range(5), 100)
-    for row in rows:
-        column = _COLUMNS.get(row["type"], 1)
+    columns: dict[int, int] = {}
+    below: dict[int, int] = {}
+    for row in rows:  # links come from earlier nodes
+        column = columns[row["id"]] = max((columns[link[1]] + 1 for link in links if link[3] == row["id"]), default=0)
+        below.setdefault(column, 100)
         row["pos"] = [100 + 400 * column, below[column]]
         below[column] += row["size"][1] + 60
     numbers = {"last_node_id": len(rows), "last_link_id": len(links)}

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from img2vid.comfyui.graph import fields_of, is_workflow
+from img2vid.comfyui.graph import is_workflow
 from img2vid.comfyui.read import Workflow, read_workflow
+from img2vid.comfyui.subgraphs import fields_of
 from img2vid.documents import parse_json
 from img2vid.errors import BadInput
 from img2vid.media.carried_text import carried_texts

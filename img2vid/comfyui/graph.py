@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from img2vid.comfyui.nodes import CONTROL, WIDGETS
+from img2vid.comfyui.subgraphs import BYPASSED, MUTED, Page, as_list, dicts, fields_of
 from img2vid.errors import BadInput
 
 CONTROLS = ("fixed", "increment", "decrement", "randomize")
 """Values of the widget that changes a seed."""
-MUTED, BYPASSED = 2, 4
-"""Modes of nodes that do not run, and that pass their inputs on."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,6 @@ def read_graph(tree: object, name: str) -> Graph:
     if rows and all(_is_api_node(row) for row in rows.values()):
         return {str(key): Node(row["class_type"], _api_inputs(row["inputs"])) for key, row in rows.items()}
     raise BadInput(f"{name} is not a ComfyUI workflow; save it with ComfyUI's Save or Export (API)")
-
-
-def fields_of(value: object) -> dict[str, Any]:
-    """Return a JSON object, or an empty one for any other value."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def is_workflow(tree: object) -> bool:
@@ -94,32 +88,27 @@ def _api_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _api_link(value: Any) -> Any:
-    if len(_list(value)) == 2:
-        node, slot = _list(value)
+    if len(as_list(value)) == 2:
+        node, slot = as_list(value)
         if isinstance(node, (str, int)) and type(slot) is int:
             return Link(str(node), slot)
     return value
 
 
-class _Page:
-    """Workflow as ComfyUI's page saves it: widgets by position, links by number."""
-
-    def __init__(self, tree: Mapping[str, Any]) -> None:
-        self._rows = {str(row.get("id")): row for row in _dicts(tree["nodes"]) if isinstance(row.get("type"), str)}
-        read = [_page_link(row) for row in _list(tree.get("links"))]
-        self._links: dict[Any, tuple[Link, Any]] = {one[0]: one[1:] for one in read if one is not None}
+class _Page(Page):
+    """Workflow as ComfyUI's page saves it, as a graph: widgets by position, links by number."""
 
     def graph(self) -> Graph:
         """Return the nodes that run, with the links through the others."""
         return {
-            key: Node(row["type"], self._inputs(row))
-            for key, row in self._rows.items()
+            key: Node(row["type"], self._inputs(key, row))
+            for key, row in self.rows.items()
             if row.get("mode") not in (MUTED, BYPASSED) and row["type"] not in ("Reroute", "PrimitiveNode")
         }
 
-    def _inputs(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        found = _widget_values(row)
-        for one in _dicts(row.get("inputs")):
+    def _inputs(self, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        found = _widget_values(row) | self.values.get(key, {})
+        for one in dicts(row.get("inputs")):
             link = one.get("link")
             if isinstance(one.get("name"), str) and type(link) is int:
                 value = self._origin(link)
@@ -131,38 +120,19 @@ class _Page:
     def _origin(self, number: Any) -> Any:
         """Return where a link starts, beyond bypassed nodes, or the value if that is a primitive; else None."""
         seen = set[Any]()
-        while type(number) is int and number in self._links and number not in seen:
+        while type(number) is int and number in self.links and number not in seen:
             seen.add(number)
-            link, kind = self._links[number]
-            row = self._rows.get(link.node, {})
+            link, kind = Link(self.links[number].node, self.links[number].slot), self.links[number].kind
+            row = self.rows.get(link.node, {})
             if row.get("mode") == MUTED or not row:
                 return None
             if row["type"] == "PrimitiveNode":
-                return _widget_values(row).get("value")
+                return (_widget_values(row) | self.values.get(link.node, {})).get("value")
             if row["type"] != "Reroute" and row.get("mode") != BYPASSED:
                 return link
-            same = [one for one in _dicts(row.get("inputs")) if row["type"] == "Reroute" or one.get("type") == kind]
+            same = [one for one in dicts(row.get("inputs")) if row["type"] == "Reroute" or one.get("type") == kind]
             number = same[0].get("link") if same else None
         return None
-
-
-def _dicts(rows: object) -> list[dict[str, Any]]:
-    return [fields for row in _list(rows) if (fields := fields_of(row))]
-
-
-def _list(value: object) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []
-
-
-def _page_link(row: Any) -> tuple[Any, Link, Any] | None:
-    """Return number, origin and type of a link, a list or, in newer files, an object."""
-    if fields := fields_of(row):
-        row = [fields.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")]
-    if len(_list(row)) >= 6:
-        number, node, slot, _, _, kind = _list(row)[:6]
-        if type(number) is int and isinstance(node, (str, int)) and type(slot) is int:
-            return number, Link(str(node), slot), kind
-    return None
 
 
 def _widget_values(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +140,7 @@ def _widget_values(row: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(values, dict):
         return dict(fields_of(cast(Any, values)))
     names = WIDGETS.get(row["type"], ())
-    given = [*_list(values)]
+    given = [*as_list(values)]
     if CONTROL in names:
         at = names.index(CONTROL)
         if len(given) <= at or given[at] not in CONTROLS:  # ComfyUI before 2023-04

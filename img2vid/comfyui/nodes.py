@@ -70,6 +70,9 @@ WIDGETS: Mapping[str, tuple[str, ...]] = {
 
 OUTPUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "ImageOnlyCheckpointLoader": (("MODEL", "MODEL"), ("CLIP_VISION", "CLIP_VISION"), ("VAE", "VAE")),
+    "CheckpointLoaderSimple": (("MODEL", "MODEL"), ("CLIP", "CLIP"), ("VAE", "VAE")),
+    "CLIPTextEncode": (("CONDITIONING", "CONDITIONING"),),
+    "EmptyLatentImage": (("LATENT", "LATENT"),),
     "LoadImage": (("IMAGE", "IMAGE"), ("MASK", "MASK")),
     "SVD_img2vid_Conditioning": (
         ("positive", "CONDITIONING"),

@@ -7,9 +7,10 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from img2vid.comfyui.export import OWN, export_workflow
-from img2vid.comfyui.graph import Graph, Link, Node, fields_of, read_graph, upstream, value_of
+from img2vid.comfyui.graph import Graph, Link, Node, read_graph, upstream, value_of
 from img2vid.comfyui.nodes import CONDITIONING, GUIDANCE_NODES, SAMPLER_NODES, SAMPLERS
 from img2vid.comfyui.prompt import HARMLESS, Prompt, read_prompt
+from img2vid.comfyui.subgraphs import MOST_NODES, fields_of
 from img2vid.errors import BadInput, shown
 from img2vid.settings import ABOUT, MAX_SEED, SampleSettings
 from img2vid.settings_validation import read_settings
@@ -31,8 +32,6 @@ _LONG = 14
 """Frames of the shorter model."""
 MOST_NUMBER = 2**64
 """Larger numbers, which ComfyUI does not allow either, are left out."""
-MOST_NODES = 1000
-"""Maximum number of nodes; the time to find the sampler grows with the square of it."""
 MOST_NAMED = 8
 """Maximum number of things that the sentence about what was left out names."""
 

@@ -1,4 +1,4 @@
-"""Settings of the picture that a ComfyUI workflow makes from words."""
+"""Settings of the picture that a ComfyUI workflow makes from words, and the other way round."""
 
 from pathlib import Path
 
@@ -9,8 +9,31 @@ from img2vid.settings import MAX_SEED
 from img2vid.text_to_image.settings import MULTIPLE, ImageSettings, make_image_settings
 from img2vid.text_to_image.versions import ImageVersion, find_image_version, load_image_versions
 
-SCHEDULES = {"trailing": "sgm_uniform"}
-"""ComfyUI's schedules with the same noise levels, by the spacing of an image model."""
+SCHEDULES = {"trailing": "sgm_uniform", "leading": "ddim_uniform"}
+"""ComfyUI's schedules with the same noise levels, by the spacing of an image model.
+
+ddim_uniform has more levels if the number of steps does not divide 1000.
+"""
+
+
+def prompt_of_image(image: ImageSettings) -> Prompt:
+    """Return the part of a workflow that makes a picture."""
+    versions = load_image_versions()
+    # Without its row, a fine-tune has the default model's sampler. Its name is its file's.
+    version = versions.get(image.model) or versions[ImageSettings.model_fields["model"].default]
+    file = Path(version.checkpoint).name if image.model in versions else f"{image.model}.safetensors"
+    return Prompt(
+        image.prompt,
+        image.negative_prompt,
+        image.seed,
+        image.steps,
+        image.guidance,
+        image.width,
+        image.height,
+        file,
+        version.sampler,
+        SCHEDULES[version.spacing],
+    )
 
 
 def image_of_workflow(prompt: Prompt) -> tuple[ImageSettings | None, list[str]]:
@@ -28,7 +51,7 @@ def image_of_workflow(prompt: Prompt) -> tuple[ImageSettings | None, list[str]]:
     values = {name: _fitting(name, value, left_out) for name, value in given.items()}
     if prompt.sampler not in ("", version.sampler):
         left_out.append(f"image sampler {prompt.sampler}")
-    if prompt.scheduler not in ("", SCHEDULES.get(version.spacing, "")):
+    if prompt.scheduler not in ("", SCHEDULES[version.spacing]):
         left_out.append(f"image scheduler {prompt.scheduler}")
     texts = {"prompt": prompt.prompt, "negative_prompt": prompt.negative}
     try:

@@ -10,6 +10,8 @@ import pytest
 from img2vid.cli import main
 from img2vid.comfyui.files import workflow_of_file
 from img2vid.media.videos import write_video
+from img2vid.text_to_image.settings import ImageSettings
+from img2vid.text_to_image.workflow import image_of_workflow
 from img2vid.versions import find_version
 
 SETTINGS = find_version("svd").settings({"num_steps": 12, "seed": 4, "block_cache": 2})
@@ -45,6 +47,19 @@ def test_the_picture_has_the_suffix_of_the_stored_one(made: Path, tmp_path: Path
     assert main.run(["export-workflow", str(made), "--out", str(tmp_path / "flows")]) == 0
     nodes = json.loads((tmp_path / "flows" / "a_comfyui_api.json").read_text(encoding="utf-8")).values()
     assert [row["inputs"]["image"] for row in nodes if row["class_type"] == "LoadImage"] == ["dogs.jpg"]
+
+
+def test_a_video_from_words_has_the_nodes_of_its_picture(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = ImageSettings(prompt="a lighthouse", negative_prompt="text", seed=5, steps=25)
+    metadata = {"picture": "a", "settings": SETTINGS.model_dump(), "image": image.model_dump()}
+    path = write_video(made.with_name("b.mp4"), [np.zeros((16, 16, 3), np.uint8)], fps=6, metadata=metadata)
+    assert main.run(["export-workflow", str(path)]) == 0
+    out, err = capsys.readouterr()
+    for written in map(Path, out.splitlines()):
+        found = workflow_of_file(written.read_bytes(), written.name)
+        assert found.prompt is not None
+        assert (found.settings, image_of_workflow(found.prompt)) == (SETTINGS.model_dump(), (image, []))
+    assert "ComfyUI needs svd.safetensors and sd_xl_base_1.0.safetensors in models/checkpoints\n" in err
 
 
 def test_an_unusable_video_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

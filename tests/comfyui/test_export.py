@@ -1,6 +1,7 @@
 """Exported workflows: both forms say the same, and reading them gives the settings back."""
 
 import json
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +12,7 @@ from workflows import plain
 from img2vid.comfyui.export import OWN, can_export, export_workflow
 from img2vid.comfyui.graph import read_graph
 from img2vid.comfyui.nodes import GUIDANCE_NODES, SAMPLERS
+from img2vid.comfyui.prompt import Prompt
 from img2vid.comfyui.read import read_workflow
 from img2vid.errors import BadInput
 from img2vid.settings import PARAMS, SCALES, Discretization, Guider, Sampler, SampleSettings, used_settings
@@ -93,6 +95,52 @@ def test_comfyuis_values_alone_give_the_settings_that_are_used(values: dict[str,
     names = [name for name in used_settings(expected) if name not in unused]
     assert {name: workflow.settings[name] for name in names} == {name: expected[name] for name in names}
     assert read.file_fps == given.file_fps
+
+
+WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=60)
+PROMPTS = st.builds(
+    Prompt,
+    prompt=WORDS,
+    negative=st.just("") | WORDS,
+    seed=st.integers(0, 2**32 - 1),
+    steps=st.integers(1, 150),
+    cfg=number(1, 30),
+    width=st.integers(8, 256).map(lambda value: value * 8),
+    height=st.integers(8, 256).map(lambda value: value * 8),
+    model=st.just("sd_xl_base_1.0.safetensors"),
+    sampler=st.sampled_from(["euler", "euler_ancestral"]),
+    scheduler=st.sampled_from(["ddim_uniform", "sgm_uniform"]),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(PROMPTS, st.fixed_dictionaries(SHARED))
+def test_a_prompt_comes_back_with_the_settings_of_its_video(prompt: Prompt, values: dict[str, Any]) -> None:
+    given = find_version(values["version"]).settings(values)
+    export = export_workflow(given, prompt)
+    for tree in (export.api, export.page, {"prompt": plain(export.api), "extra": export.page["extra"]}):
+        workflow = read_workflow(json.loads(json.dumps(tree)), "a.json")
+        assert (workflow.settings, workflow.prompt, workflow.left_out) == (given.model_dump(), prompt, ())
+    api, page = read_graph(export.api, "api"), read_graph(export.page, "page")
+    assert {key: (node.kind, node.inputs) for key, node in api.items()} == {
+        key: (node.kind, node.inputs) for key, node in page.items()
+    }
+
+
+def test_the_pages_nodes_follow_their_inputs() -> None:
+    export = export_workflow(find_version("svd").settings({}), Prompt("a dog", steps=30, width=64, height=64))
+    left = {row["id"]: row["pos"][0] for row in export.page["nodes"]}
+    assert all(left[origin] < left[target] for _, origin, _, target, *_ in export.page["links"])
+    places = [tuple(row["pos"]) for row in export.page["nodes"]]
+    assert len({*places}) == len(places)
+
+
+def test_steps_that_comfyui_rounds_are_named() -> None:
+    prompt = Prompt("a dog", steps=30, cfg=5.0, width=64, height=64, sampler="euler", scheduler="ddim_uniform")
+    given = find_version("svd").settings({})
+    assert export_workflow(given, prompt).left_out == ("30 steps of the image (ComfyUI takes 31)",)
+    for other in (replace(prompt, steps=25), replace(prompt, scheduler="sgm_uniform")):
+        assert not export_workflow(given, other).left_out
 
 
 @settings(max_examples=100, deadline=None)

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from workflows import text_to_video
 
+from img2vid.comfyui.export import TIMESTEPS
 from img2vid.comfyui.prompt import Prompt
 from img2vid.comfyui.read import read_workflow
 from img2vid.text_to_image.settings import ImageSettings
-from img2vid.text_to_image.workflow import image_of_workflow
+from img2vid.text_to_image.workflow import image_of_workflow, prompt_of_image
 
 
 def test_the_public_example() -> None:
@@ -40,6 +41,27 @@ def test_a_distilled_model_has_its_own_schedule() -> None:
     image, left_out = image_of_workflow(LIGHTNING)
     assert image is not None
     assert (image.model, image.steps, image.guidance, left_out) == ("sdxl_lightning_4step", 4, 1, [])
+
+
+@pytest.mark.parametrize("model", ["sd_xl_base_1.0", "sdxl_lightning_4step", "sd_xl_turbo_1.0"])
+def test_an_exported_picture_comes_back(model: str) -> None:
+    values = {"prompt": "a dog", "negative_prompt": "text", "seed": 7, "steps": 25, "guidance": 2.5}
+    image = ImageSettings(model=model, width=64, height=128, **values)
+    assert image_of_workflow(prompt_of_image(image)) == (image, [])
+
+
+def test_a_model_that_is_gone_keeps_its_files_name() -> None:
+    prompt = prompt_of_image(ImageSettings(model="mine", prompt="a dog"))
+    assert (prompt.model, prompt.sampler) == ("mine.safetensors", "euler")
+
+
+@pytest.mark.parametrize("steps", [4, 20, 25, 50])
+def test_comfyuis_schedule_has_the_noise_levels_of_leading_steps(steps: int) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    config = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    scheduler = diffusers.EulerDiscreteScheduler(**config, timestep_spacing="leading")
+    scheduler.set_timesteps(steps)
+    assert scheduler.timesteps.tolist() == [*range(1, TIMESTEPS, TIMESTEPS // steps)][::-1]
 
 
 def test_values_outside_the_limits_are_moved_into_them() -> None:

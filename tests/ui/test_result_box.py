@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 from driving import PHOTO, Open, bars, caption, drop, said, tab_of
@@ -13,6 +14,8 @@ from streamlit.testing.v1 import AppTest
 from img2vid.comfyui.read import read_workflow
 from img2vid.jobs.job import Job, State, one_video
 from img2vid.media.videos import read_frames
+from img2vid.text_to_image.settings import ImageSettings
+from img2vid.text_to_image.workflow import prompt_of_image
 from img2vid.ui.sample import result
 
 
@@ -57,6 +60,10 @@ def test_every_kind_of_file_can_be_downloaded(page: AppTest, service: FakeServic
     assert offers["JSON"].make() == job.results[0].sidecar.read_bytes()
     workflow = read_workflow(json.loads(offers["ComfyUI"].make()), "a.json")
     assert workflow.settings == one_video(job.settings, job.results[0].seed).model_dump()
+    image = ImageSettings(prompt="a dog", seed=3, steps=20)
+    from_words = replace(job.results[0], metadata=job.results[0].metadata | {"image": image.model_dump()})
+    prompt = read_workflow(json.loads(result.offers(job, from_words)["ComfyUI"].make()), "a.json").prompt
+    assert (workflow.prompt, prompt) == (None, prompt_of_image(image))
     for kind in ("GIF", "WebP"):
         with Image.open(io.BytesIO(offers[kind].make())) as image:
             assert (image.format, getattr(image, "n_frames")) == (kind.upper(), len(frames))  # noqa: B009

@@ -15,6 +15,8 @@ from img2vid.jobs.latent_cache import LatentCache, latents_key
 from img2vid.media.exports import POSES, Playback, animation_of, frames_as_zip, last_frame, video_of
 from img2vid.orbit import path_of
 from img2vid.progress import Result
+from img2vid.text_to_image.settings import image_settings_of
+from img2vid.text_to_image.workflow import prompt_of_image
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.start import submit
 from img2vid.ui.shared import extended, pictures
@@ -171,7 +173,9 @@ def offers(job: Job, result: Result, playback: Playback = "once") -> dict[str, O
         found["JSON"] = Offer(".json", "application/json", result.sidecar.read_bytes, settings)
     one = one_video(job.settings, result.seed)
     if can_export(one):
-        export = export_workflow(one, f"{job.picture_name}{job.picture.suffix}")
+        image = image_settings_of(result.metadata)
+        picture = f"{job.picture_name}{job.picture.suffix}" if image is None else prompt_of_image(image)
+        export = export_workflow(one, picture)
         about = ". ".join(filter(None, ("Export as ComfyUI workflow", export.notice)))
         found["ComfyUI"] = Offer("_comfyui.json", "application/json", partial(_json, export.page), about)
     return found

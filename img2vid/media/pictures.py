@@ -30,6 +30,8 @@ MAX_PIXELS = {"JPEG": 200_000_000, "WEBP": 64_000_000}
 """Pixel limits of formats, checked before decoding. The largest phone cameras stay just below JPEG's."""
 MOST_PIXELS = 100_000_000
 """Pixel limit of formats that are not listed; like WebP, they can only be decoded whole, which takes up to 1 GB."""
+MOST_BYTES = 200 * 2**20
+"""Largest picture file that the HTTP API accepts; the page's is `maxUploadSize` in .streamlit/config.toml."""
 MOST_SIDE = 500_000
 """Limit of each side; a decoder takes memory for each row, also if it has few pixels."""
 

@@ -7,7 +7,7 @@ depends on which widgets are drawn. Every change is written to disk at once.
 import logging
 import os
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial, wraps
@@ -115,8 +115,17 @@ class PageState:
 
     def set_picture(self, picture: Picture | None) -> None:
         """Set the input and save the tab."""
-        self.tab.picture = picture
+        self.set_pictures([] if picture is None else [picture])
+
+    def set_pictures(self, pictures: Sequence[Picture]) -> None:
+        """Set the input, a batch if there are several pictures, and save the tab."""
+        self.tab.picture, self.tab.more_pictures = next(iter(pictures), None), tuple(pictures[1:])
         self.save()
+
+    def begin_pictures(self, pictures: Sequence[Picture]) -> None:
+        """Set the input to new pictures, whose crop begins at the default, and save the tab."""
+        self.tab.controls["crop_offset"] = tabs.defaults_of(self.version)["crop_offset"]
+        self.set_pictures(pictures)
 
     def reuse_picture(self, path: Path, name: str) -> None:
         """Make a stored input the tab's input, unless the file no longer exists."""

@@ -49,12 +49,19 @@ class Tab:
     save_path: str = ""
     """Empty means the version's folder in the home."""
     picture: Picture | None = None
+    more_pictures: tuple[Picture, ...] = ()
+    """The other pictures of a batch; empty without `picture`."""
     shown: str = ""
     """Job whose result is shown; empty for the newest."""
     dismissed: tuple[str, ...] = ()
     """Unfinished jobs whose message the user dismissed."""
     pages: dict[str, Any] = field(default_factory=dict[str, Any])
     """State of the other pages as JSON, by page name; each page validates its own."""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All input images; Sample makes videos of each."""
+        return () if self.picture is None else (self.picture, *self.more_pictures)
 
     @property
     def folder(self) -> Path | None:
@@ -130,13 +137,14 @@ def _read(path: Path, versions: Mapping[str, ModelVersion]) -> Tab | None:
     values = cast("dict[str, Any]", kept)
     controls = mapping(values.get("controls"))
     version = versions.get(str(controls.get("version"))) or _first(versions)
-    picture = mapping(values.get("picture"))
+    pictures = _pictures([values.get("picture"), *_list(values.get("more_pictures"))])
     return Tab(
         controls=usable(controls, version),
         choice=LoadOptions.of_stored(mapping(values.get("choice"))),
         save_locally=values.get("save_locally") is not False,
         save_path=_text(values.get("save_path")),
-        picture=_picture(picture),
+        picture=next(iter(pictures), None),
+        more_pictures=tuple(pictures[1:]),
         shown=_text(values.get("shown")),
         dismissed=_texts(values.get("dismissed")),
         pages=mapping(values.get("pages")),
@@ -153,13 +161,12 @@ def usable(kept: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
     return controls
 
 
-def _picture(kept: dict[str, Any]) -> Picture | None:
-    file, name = _text(kept.get("file")), _text(kept.get("name"))
-    # The name is untrusted: it must not lead out of the inputs folder.
-    if not re.fullmatch(r"[0-9a-f]{64}\.[a-z0-9]{1,8}", file):
-        return None
-    picture = Picture(file, name or "picture")
-    return picture if picture.path.is_file() else None
+def _pictures(kept: list[object]) -> list[Picture]:
+    """Return the stored pictures whose files exist."""
+    pairs = [(_text(one.get("file")), _text(one.get("name"))) for one in map(mapping, kept)]
+    # File names are untrusted: they must not lead out of the inputs folder.
+    valid = [(file, name) for file, name in pairs if re.fullmatch(r"[0-9a-f]{64}\.[a-z0-9]{1,8}", file)]
+    return [picture for file, name in valid if (picture := Picture(file, name or "picture")).path.is_file()]
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -171,10 +178,12 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
 def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        return ()
-    return tuple(text for text in cast("list[object]", value) if isinstance(text, str))
+    return tuple(text for text in _list(value) if isinstance(text, str))
 
 
 def _first(versions: Mapping[str, ModelVersion]) -> ModelVersion:

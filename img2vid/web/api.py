@@ -15,6 +15,7 @@ from img2vid.errors import BadInput, EngineUnavailable, Img2VidError, Unreadable
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.service import JobService
 from img2vid.media.picture_kinds import picture_kind
+from img2vid.media.pictures import MOST_BYTES
 from img2vid.options import OPTIONS, LoadOptions
 from img2vid.settings import SampleSettings
 from img2vid.settings_validation import requirement
@@ -24,8 +25,6 @@ from img2vid.versions import find_version
 from img2vid.web.events import progress_events
 from img2vid.web.messages import JOB_ID, JobView, NewJob, NewPrompt, Problem
 
-MOST_BYTES = 200_000_000
-"""Largest picture file."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 EVENT: dict[str, Any] = {
     "schema": {
@@ -206,7 +205,7 @@ async def _body(request: Request) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > MOST_BYTES:
-            raise BadInput(f"the picture must have at most {MOST_BYTES // 1_000_000} MB; send a smaller one")
+            raise BadInput(f"the picture must have at most {MOST_BYTES // 2**20} MB; send a smaller one")
         parts.append(part)
     return b"".join(parts)
 

@@ -96,8 +96,8 @@ class Visitor:
 
     @property
     def input(self) -> Locator:
-        """Preview of the input."""
-        return self.page.get_by_role("img", name=re.compile("^The input, .+, as the model sees it$"))
+        """Preview of the input: as the model sees it, or whole with the crop in a frame."""
+        return self.page.get_by_role("img", name=re.compile("^The (input, .+, as the model sees it|whole input, .+)$"))
 
     @property
     def video(self) -> Locator:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,16 @@ def drop(page: AppTest, path: Path, name: str | None = None) -> AppTest:
 
 
 def drop_bytes(page: AppTest, data: bytes, name: str) -> AppTest:
-    kind = KINDS.get(Path(name).suffix, "application/octet-stream")
-    page.file_uploader[0].upload(name, data, kind)
+    return drop_all(page, {name: data})
+
+
+def kind_of(name: str) -> str:
+    return KINDS.get(Path(name).suffix, "application/octet-stream")
+
+
+def drop_all(page: AppTest, files: Mapping[str, bytes]) -> AppTest:
+    """Upload several files to Input at once."""
+    page.file_uploader[0].set_value([(name, data, kind_of(name)) for name, data in files.items()])
     page.run()
     assert not page.exception
     return page

@@ -1,8 +1,10 @@
 """Input: images, examples, the crop, invalid files, and videos that restore their settings."""
 
+import base64
 import io
 import json
 
+import numpy as np
 import pytest
 from driving import PHOTO, Open, caption, drop, drop_bytes, said, selectbox
 from fake_service import FakeService
@@ -36,6 +38,46 @@ def test_the_crop_offset_is_offered_only_when_the_crop_trims_the_image(open_page
     drop_bytes(page, square.getvalue(), "same shape.png")
     assert not page.slider
     page.number_input(key="height").set_value(128).run()
+    assert page.slider(key="crop_offset").value == 0.5
+
+
+@pytest.mark.parametrize(("size", "offset"), [((160, 96), 0.25), ((160, 96), 1.0), ((64, 160), 0.6)])
+def test_the_movable_frame_is_the_crop_that_the_model_sees(size: tuple[int, int], offset: float) -> None:
+    side, share = pictures.trimmed(PHOTO, *size)
+    image = load_picture(PHOTO)
+    left, top, right, bottom = 0.0, 0.0, float(image.width), float(image.height)
+    if side == "width":
+        left = offset * (1 - share) * image.width
+        right = left + share * image.width
+    else:
+        top = offset * (1 - share) * image.height
+        bottom = top + share * image.height
+    expected = image.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom))
+    shown = Image.open(io.BytesIO(pictures.framed(PHOTO, *size, "crop", offset)))
+    difference = np.abs(np.asarray(expected, np.int16) - np.asarray(shown.convert("RGB"), np.int16))
+    assert side == ("height" if size == (160, 96) else "width")
+    assert difference.max() <= 2
+    packed = base64.b64decode(pictures.whole(PHOTO).removeprefix("data:image/jpeg;base64,"))
+    with Image.open(io.BytesIO(packed)) as whole:
+        assert whole.width / whole.height == pytest.approx(image.width / image.height, rel=0.01)
+
+
+def test_only_a_crop_has_an_offset_and_a_new_picture_begins_in_the_middle(open_page: Open) -> None:
+    page = drop(open_page(), PHOTO)
+    page.selectbox(key="fitting").set_value("fit").run()
+    assert not page.slider
+    page.selectbox(key="fitting").set_value("crop").run()
+    page.slider(key="crop_offset").set_value(0.2).run()
+    page.selectbox(key="fitting").set_value("fit").run()
+    assert page.slider(key="crop_offset").value == 0.2  # it moves the whole picture, so it is not hidden
+    page.selectbox(key="fitting").set_value("object").run()
+    assert not page.slider
+    page.selectbox(key="fitting").set_value("crop").run()
+    drop(page, PHOTO, "another.jpg")
+    assert page.slider(key="crop_offset").value == 0.5
+    page.slider(key="crop_offset").set_value(0.3).run()
+    page.button(key="remove_input").click().run()
+    page.button(key="example_dogs").click().run()
     assert page.slider(key="crop_offset").value == 0.5
 
 
@@ -90,6 +132,7 @@ def test_a_windows_path_as_a_name_is_only_a_name(open_page: Open) -> None:
 def test_an_uploaded_video_restores_settings_and_the_stored_input(open_page: Open, service: FakeService) -> None:
     page = drop(open_page(), PHOTO)
     page.number_input(key="motion_bucket_id").set_value(80).run()
+    page.slider(key="crop_offset").set_value(0.7).run()
     page.selectbox(key="sampler").set_value("DPMPP2MSampler").run()
     page.button(key="sample").click().run()
     made = service.finishes(service.store.jobs()[0])
@@ -100,6 +143,7 @@ def test_an_uploaded_video_restores_settings_and_the_stored_input(open_page: Ope
         drop(page, path)
         assert f"Restored settings and image from {path.name}." in caption(page)
         assert page.number_input(key="motion_bucket_id").value == 80
+        assert page.slider(key="crop_offset").value == 0.7
         assert page.selectbox(key="sampler").value == "DPMPP2MSampler"
         assert "dogs, as the model sees it" in caption(page)
 

@@ -17,18 +17,20 @@ from img2vid.versions import find_version, load_versions
 
 VERSIONS = load_versions()
 PICTURE = Picture("a" * 64 + ".jpg", "dogs")
+MORE = (Picture("c" * 64 + ".png", "cat"), Picture("d" * 64 + ".webp", "door"))
 
 
 @pytest.fixture(autouse=True)
 def _home(home: Path) -> None:
     (home / "inputs").mkdir(parents=True)
-    (home / "inputs" / PICTURE.file).write_bytes(b"a picture")
+    for picture in (PICTURE, *MORE):
+        (home / "inputs" / picture.file).write_bytes(b"a picture")
 
 
 def full() -> Tab:
     """Return a tab in which every value differs from its default."""
     choice = LoadOptions("sgm", "cuda:1", "bf16", "fp16", "stages", True, 3, True)
-    return Tab(dict(OTHER_VALUES), choice, False, "/videos", PICTURE, "job", ("one", "two"))
+    return Tab(dict(OTHER_VALUES), choice, False, "/videos", PICTURE, MORE, "job", ("one", "two"))
 
 
 def test_all_values_are_read_back() -> None:
@@ -124,11 +126,22 @@ def test_an_input_outside_the_inputs_folder_is_dropped(home: Path, file: Any) ->
     tabs.write("1" * 12, full())
     path = home / "tabs" / f"{'1' * 12}.json"
     kept = json.loads(path.read_text())
-    kept["picture"]["file"] = file
+    kept["picture"]["file"] = kept["more_pictures"][1]["file"] = file
     path.write_text(json.dumps(kept))
     tab = tabs.read("1" * 12, VERSIONS)
     assert tab is not None
-    assert tab.picture is None
+    assert tab.pictures == (MORE[0],)
+
+
+@pytest.mark.parametrize("more", [None, 3, "x", [3, None, {}], {}])
+def test_a_file_without_a_valid_batch_keeps_its_picture(home: Path, more: Any) -> None:
+    tabs.write("1" * 12, full())
+    path = home / "tabs" / f"{'1' * 12}.json"
+    kept = json.loads(path.read_text())
+    del kept["more_pictures"]  # as in files of earlier releases
+    path.write_text(json.dumps(kept if more is None else {**kept, "more_pictures": more}))
+    tab = tabs.read("1" * 12, VERSIONS)
+    assert tab is not None and tab.pictures == (PICTURE,)
 
 
 @pytest.mark.parametrize("name", ["", "../secret", "ABCDEF012345", "0123456789ab\n", "0123456789a", None, ["0" * 12]])

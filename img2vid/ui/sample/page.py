@@ -39,7 +39,7 @@ def _parts(page: PageState) -> None:
         left, right = st.columns([11, 10], gap="medium")
     with left:
         with st.container(key="input"), report_drawing_errors("Input"):
-            input_box(page)
+            input_box(page, uses_all=True)
             describe_box(page)
         with st.container(key="controls"), report_drawing_errors("The controls"):
             _controls(page)

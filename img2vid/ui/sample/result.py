@@ -268,7 +268,7 @@ def _new_seed(page: PageState, job_id: str) -> None:
 @callback("sample")
 def _continue(page: PageState, job_id: str, video: Path) -> None:
     job = resources.open_service().store.job(job_id)
-    page.set_picture(keep_picture(last_frame(video), f"{job.picture_name}_last.png"))
+    page.begin_pictures([keep_picture(last_frame(video), f"{job.picture_name}_last.png")])
     page.note = Note("done", "The last frame is now the input.", place="input")
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import streamlit as st
 
 from img2vid import paths
-from img2vid.errors import BadInput
+from img2vid.errors import BadInput, Img2VidError
+from img2vid.files import reason
 from img2vid.jobs.job import Job, State
 from img2vid.jobs.peaks import expected_peak
 from img2vid.jobs.store import Store
@@ -41,7 +42,7 @@ def start_box(page: PageState) -> None:
             on_click=_cancel,
         )
         with st.container(gap="xxsmall"):
-            _notes(page, problem or (estimate(store, page.version, settings, page.tab.choice) if settings else ""))
+            _notes(page, problem or (estimate(store, page, settings) if settings else ""))
             for warning in page.version.warnings(settings) if settings else []:
                 st.caption(f":orange[:material/info:] {formatting.plain(warning)}")
 
@@ -72,11 +73,16 @@ def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice
     return f"{formatting.size(size)} model" if size else ""
 
 
-def estimate(store: Store, version: ModelVersion, settings: SampleSettings, choice: LoadOptions) -> str:
+def estimate(store: Store, page: PageState, settings: SampleSettings) -> str:
     """Return the clip's length, and time and memory estimated from past runs on this machine."""
-    seconds = store.expected_seconds(settings, choice)
-    parts = (formatting.length(settings), formatting.estimate(seconds, "to make"))
-    return ", ".join(filter(None, (*parts, memory(store, version, settings, choice))))
+    choice, count = page.tab.choice, max(len(page.tab.pictures), 1)
+    seconds, length = store.expected_seconds(settings, choice), formatting.length(settings)
+    parts = (
+        length if count == 1 else f"{count} images, {length} each",
+        formatting.estimate(None if seconds is None else count * seconds, "to make"),
+        memory(store, page.version, settings, choice),
+    )
+    return ", ".join(filter(None, parts))
 
 
 def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
@@ -93,23 +99,38 @@ def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
     return settings, ""
 
 
-def submit(page: PageState, settings: SampleSettings, choice: LoadOptions, picture: Path, name: str) -> None:
-    """Queue a job, unless an identical one is queued or running, and show the newest result from now on."""
+def submit(page: PageState, settings: SampleSettings, choice: LoadOptions, picture: Path, name: str) -> bool:
+    """Queue a job, and show the newest result from now on. Return False, with a note, if an identical one is active."""
     service = resources.open_service()
     folder = (page.tab.folder or paths.home() / settings.version).absolute()
     request = (settings, choice, picture, folder)
     if any((job.settings, job.choice, job.picture, job.folder) == request for job in service.store.jobs(states=ACTIVE)):
         page.note = Note("info", "Already in the queue. Change the seed for a new video.")
-        return
+        return False
     service.submit([(settings, choice)], picture.read_bytes(), name, picture.suffix, folder=folder)
     page.show("")
+    return True
 
 
 @callback("sample")
 def _sample(page: PageState) -> None:
-    if page.tab.picture is None:
+    pictures = page.tab.pictures
+    if not pictures:
         raise BadInput("there is no input; add an image first")
-    submit(page, page.settings(), page.tab.choice, page.tab.picture.path, page.tab.picture.name)
+    settings, queued, problems = page.settings(), 0, list[str]()
+    for picture in pictures:
+        try:
+            queued += submit(page, settings, page.tab.choice, picture.path, picture.name)
+        except (Img2VidError, OSError) as error:  # the others of a batch are queued
+            if len(pictures) == 1:
+                raise
+            cause = f"cannot be read ({reason(error)})" if isinstance(error, OSError) else f"was left out: {error}"
+            problems.append(f"'{picture.name}' {cause}")
+    if problems:
+        text = f"{queued} of {len(pictures)} queued. {formatting.sentence(problems[0])}"
+        page.note = Note("error", text, "\n".join(problems) if len(problems) > 1 else "")
+    elif 0 < queued < len(pictures):
+        page.note = Note("info", f"{queued} of {len(pictures)} queued; the others are in the queue already.")
 
 
 @callback("sample")

@@ -264,7 +264,7 @@ def _image(page: PageState) -> ImageSettings:
 @callback("input")
 def _use(page: PageState, job_id: str, index: int) -> None:
     job = resources.open_service().store.job(job_id)
-    page.set_picture(Picture(job.pictures[index].name, job.picture_name))
+    page.begin_pictures([Picture(job.pictures[index].name, job.picture_name)])
 
 
 @callback("input")

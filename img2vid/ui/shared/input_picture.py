@@ -1,22 +1,30 @@
-"""Input: file uploader, preview of the frame as the model sees it, and example images."""
+"""Input: file uploader, preview of the pictures as the model sees them, and example images."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import streamlit as st
 
 from img2vid import paths
 from img2vid.media.cutouts import outline_source
 from img2vid.media.picture_files import list_pictures
-from img2vid.ui import formatting, resources, uploads
+from img2vid.ui import formatting, resources
 from img2vid.ui.shared import pictures
 from img2vid.ui.shared.controls import control
+from img2vid.ui.shared.crop_frame import crop_frame
 from img2vid.ui.shared.describe import restore_prompt
+from img2vid.ui.shared.drop_zone import drop_zone
 from img2vid.ui.state import Note, PageState, callback, report_drawing_errors, set_widget, show_note, widget_value
-from img2vid.ui.uploads import keep_picture, take_upload
+from img2vid.ui.tabs import Picture, defaults_of
+from img2vid.ui.uploads import Dropped, keep_picture, take_uploads
 
 EXAMPLES = paths.PROJECT / "assets"
 OFFERED, EXAMPLE_WIDTH = 4, 100
 """Number of examples, and their width in pixels."""
+NAMED = 3
+"""Number of further files that a note names."""
 OUTLINES = {
     "transparency": "The object's outline is the picture's transparency.",
     "rembg": "rembg found the object's outline.",
@@ -28,52 +36,73 @@ HELP = (
 )
 
 
-def input_box(page: PageState) -> None:
-    """Draw the uploader, and beside it the input's preview, or examples if no input is set."""
+def input_box(page: PageState, *, uses_all: bool = False) -> None:
+    """Draw the uploader, and beside it the input's preview, or examples if no input is set.
+
+    uses_all: the page makes videos of all pictures of a batch, not only of the first.
+    """
     drop, show = st.columns([1, 1], gap="small")
     with drop:
-        key = f"input_{page.uploads}"
-        st.file_uploader("Input", key=key, help=HELP, on_change=_dropped, args=(key,))
+        key, limit = f"input_{page.uploads}", drop_zone()
+        st.file_uploader("Input", accept_multiple_files=True, key=key, help=HELP, on_change=_dropped, args=(key, limit))
         if page.tab.picture is not None:
-            _fitting(page, page.tab.picture.path)
+            _fitting(page, page.tab.pictures)
     with show:
         if page.tab.picture is None:
             _examples()
+        elif page.tab.more_pictures:
+            _batch(page, uses_all=uses_all)
         else:
-            _preview(page)
+            _preview(page, page.tab.picture)
     show_note(page, "input")
 
 
 @callback("input")
-def _dropped(page: PageState, key: str) -> None:
+def _dropped(page: PageState, key: str, limit: int) -> None:
     given = widget_value(key)
-    if given is None:
+    if not given:
         return
     page.uploads += 1  # clears the uploader; the input is shown beside it
-    found = take_upload(given.getvalue(), given.name, resources.open_service().store.jobs(limit=500))
-    _use(page, found)
+    files = [(file.name, file.type, file.getvalue()) for file in given]
+    _use(page, take_uploads(files, limit, resources.open_service().store.jobs(limit=500)))
 
 
-def _use(page: PageState, found: uploads.Dropped) -> None:
+def _use(page: PageState, found: Dropped) -> None:
     if found.controls is not None:
         page.restore(found.controls)
     if found.picture is not None:
-        page.set_picture(found.picture)
+        begin = page.set_pictures if "crop_offset" in (found.controls or {}) else page.begin_pictures
+        begin([found.picture, *found.more_pictures])
     if found.metadata is not None:
         restore_prompt(page, found.metadata)
-    if found.text:
+    if found.problems:
+        page.note = _left_out(found.problems, found.text)
+    elif found.text:
         page.note = Note("done" if found.picture is not None else "info", found.text, place="input")
 
 
-def _fitting(page: PageState, path: Path) -> None:
+def _left_out(problems: Sequence[tuple[str, str]], restored: str) -> Note:
+    """Return the note about files that could not be used: the first reason, other names, and all reasons as details."""
+    reasons = [formatting.sentence(reason) for _, reason in problems]
+    names = [f"'{name}'" for name, _ in problems[1 : NAMED + 1]]
+    if len(problems) > NAMED + 1:
+        names.append(f"{len(problems) - NAMED - 1} more")
+    others = f"Also left out: {', '.join(names)}." if names else ""
+    text = " ".join(filter(None, (reasons[0], others, restored)))
+    return Note("error", text, "\n".join(reasons) if names else "", "input")
+
+
+def _fitting(page: PageState, inputs: Sequence[Picture]) -> None:
     control(page, "fitting")
     controls = page.tab.controls
-    if controls["fitting"] == "object":
+    fitting, offset = controls["fitting"], controls["crop_offset"]
+    if fitting == "object":
         control(page, "object_share")
-        return
-    with report_drawing_errors("The crop"):
-        if pictures.cut(path, controls["width"], controls["height"]):
-            _offset(page)
+    # Pictures that are shown whole are in the middle, unless a crop was moved before.
+    elif fitting == "crop" or offset != defaults_of(page.version)["crop_offset"]:
+        with report_drawing_errors("The crop"):
+            if len(inputs) > 1 or pictures.trimmed(inputs[0].path, controls["width"], controls["height"])[0]:
+                _offset(page)
 
 
 def _offset(page: PageState) -> None:
@@ -94,14 +123,17 @@ def _keep_offset(page: PageState) -> None:
     page.set(crop_offset=widget_value("crop_offset"))
 
 
-def _preview(page: PageState) -> None:
-    picture, controls = page.tab.picture, page.tab.controls
-    assert picture is not None
-    width, height = controls["width"], controls["height"]
+def _preview(page: PageState, picture: Picture) -> None:
+    controls = page.tab.controls
+    width, height, fitting = (controls[name] for name in ("width", "height", "fitting"))
     with report_drawing_errors("The input"):
-        fitting, offset, share = (controls[name] for name in ("fitting", "crop_offset", "object_share"))
-        frame = pictures.framed(picture.path, width, height, fitting, offset, share)
-        st.image(frame, width="stretch", alt=f"The input, {picture.name}, as the model sees it")
+        side, share = pictures.trimmed(picture.path, width, height)
+        if fitting == "crop" and side:
+            _movable_crop(page, picture, side, share)
+        else:
+            offset, object_share = controls["crop_offset"], controls["object_share"]
+            frame = pictures.framed(picture.path, width, height, fitting, offset, object_share)
+            st.image(frame, width="stretch", alt=f"The input, {picture.name}, as the model sees it")
         if fitting == "object":
             st.caption(OUTLINES[outline_source(pictures.loaded(picture.path))])
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -109,9 +141,58 @@ def _preview(page: PageState) -> None:
         st.button("Remove", key="remove_input", type="tertiary", on_click=_remove)
 
 
+def _movable_crop(page: PageState, picture: Picture, side: str, share: float) -> None:
+    key, image = f"crop_of_{picture.file[:12]}", pictures.loaded(picture.path)
+    data = {
+        "image": pictures.whole(picture.path),
+        "alt": f"The whole input, {picture.name}",
+        "ratio": image.width / image.height,
+        "side": side,
+        "share": share,
+        "offset": page.tab.controls["crop_offset"],
+    }
+    crop_frame(key, data, partial(_move_crop, key))
+
+
+@callback("sample")
+def _move_crop(page: PageState, key: str) -> None:
+    offset = cast("dict[str, Any]", widget_value(key) or {}).get("offset")
+    if isinstance(offset, int | float) and 0 <= offset <= 1:
+        page.set(crop_offset=round(float(offset), 2))
+
+
+def _batch(page: PageState, *, uses_all: bool) -> None:
+    """Draw a thumbnail of each picture as the model sees it, with its name and a button that removes it."""
+    inputs, controls = page.tab.pictures, page.tab.controls
+    use = "Sample makes a video of each" if uses_all else "this page uses the first"
+    st.caption(f"{len(inputs)} images: {use}.")
+    frame = [controls[name] for name in ("width", "height", "fitting", "crop_offset", "object_share")]
+    with st.container(horizontal=True, gap="small", key="batch"):
+        for picture in inputs:
+            name = formatting.plain(picture.name)
+            with st.container(width=EXAMPLE_WIDTH, gap="xsmall"):
+                with report_drawing_errors(name):
+                    st.image(pictures.small(picture.path, *frame), width="stretch", alt=picture.name)
+                st.button(
+                    name,
+                    key=f"remove_{picture.file}",
+                    icon=":material/close:",
+                    help=f"Remove {name}",
+                    width="stretch",
+                    on_click=_remove_one,
+                    args=(picture,),
+                )
+    st.button("Remove all", key="remove_input", type="tertiary", on_click=_remove)
+
+
 @callback("sample")
 def _remove(page: PageState) -> None:
-    page.set_picture(None)
+    page.set_pictures([])
+
+
+@callback("sample")
+def _remove_one(page: PageState, removed: Picture) -> None:
+    page.set_pictures([picture for picture in page.tab.pictures if picture != removed])
 
 
 def _examples() -> None:
@@ -128,4 +209,4 @@ def _examples() -> None:
 
 @callback("input")
 def _take_example(page: PageState, path: Path) -> None:
-    page.set_picture(keep_picture(path.read_bytes(), path.name))
+    page.begin_pictures([keep_picture(path.read_bytes(), path.name)])

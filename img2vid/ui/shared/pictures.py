@@ -3,6 +3,7 @@
 Plain lru_caches are used because Streamlit's caches log warnings if the module is imported outside a page.
 """
 
+import base64
 import io
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from img2vid.media.pictures import FrameMode, frame_picture, load_picture
 
 THUMBNAIL = (240, 144)
 """Width and height; the excess is cropped."""
+WHOLE = 720
+"""Longest side of a whole input in pixels."""
 
 
 @lru_cache(maxsize=4)
@@ -31,13 +34,34 @@ def framed(path: Path, width: int, height: int, fitting: FrameMode, offset: floa
     return packed.getvalue()
 
 
-def cut(path: Path, width: int, height: int) -> str:
-    """Return the dimension of an input that a crop to this size trims: "width", "height" or ""."""
+def trimmed(path: Path, width: int, height: int) -> tuple[str, float]:
+    """Return the dimension of an input that a crop to this size trims, "width", "height" or "", and the share kept."""
     image = loaded(path)
     scale = max(width / image.width, height / image.height)
     if image.width * scale - width >= 1:
-        return "width"
-    return "height" if image.height * scale - height >= 1 else ""
+        return "width", width / (image.width * scale)
+    return ("height", height / (image.height * scale)) if image.height * scale - height >= 1 else ("", 1.0)
+
+
+@lru_cache(maxsize=16)
+def whole(path: Path) -> str:
+    """Return a whole input, reduced, as a data URL."""
+    image = loaded(path).copy()
+    image.thumbnail((WHOLE, WHOLE))
+    packed = io.BytesIO()
+    image.save(packed, format="JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(packed.getvalue()).decode()}"
+
+
+@lru_cache(maxsize=480)
+def small(path: Path, width: int, height: int, fitting: FrameMode, offset: float, share: float) -> bytes:
+    """Return a small JPEG of the frame that the model sees."""
+    scale = min(THUMBNAIL[0] / max(width, height), 1.0)
+    size = (max(round(side * scale), 1) for side in (width, height))
+    image = frame_picture(load_picture(path, enough=THUMBNAIL[0]), *size, mode=fitting, offset=offset, share=share)
+    packed = io.BytesIO()
+    image.save(packed, format="JPEG", quality=88)
+    return packed.getvalue()
 
 
 @lru_cache(maxsize=480)

@@ -95,7 +95,7 @@ def test_another_version_is_loaded_when_the_running_job_is_done(visit: Visit, da
     visitor.press("Sample")
     visitor.wait_for_step(1, STEPS)
     visitor.choose("Model Version", "svd_tiny_xt")
-    visitor.wait_for("svd_tiny_xt loads when the worker is ready.")
+    visitor.wait_for("svd_tiny_xt loads when the current job ends.")
     expect(visitor.number("T")).to_have_value("25")
     expect(visitor.text(re.compile("Sampling, step"))).to_be_visible()
     visitor.picture("switch_while_running")

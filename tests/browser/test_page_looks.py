@@ -1,11 +1,52 @@
 """The page at several window sizes, in light and dark mode, and without a mouse."""
 
 import pytest
+from dashboard import Dashboard
 from playwright.sync_api import expect
-from visitor import OVERHANG, PHOTO, Visit
+from visitor import OVERHANG, PHOTO, SMALL, Visit
 
 SHIFT_MAX = 60
 """Number of Tab presses after which a control counts as unreachable."""
+
+SHIFTS = """
+() => {
+    window.shifts = []
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) {
+            if (entry.hadRecentInput) continue
+            const names = entry.sources.map(({ node }) => node?.outerHTML?.slice(0, 120) ?? node?.textContent)
+            window.shifts.push([entry.value, names.join(' ; ')])
+        }
+    }).observe({ type: 'layout-shift' })
+}
+"""
+"""JavaScript: records what moves without the user's doing, as Chromium's score of each shift and the elements."""
+MOST_SHIFT = 0.1
+"""Cumulative layout shift that web.dev calls good."""
+
+
+def test_nothing_moves_from_sample_to_the_second_result(visit: Visit, dashboard: Dashboard) -> None:
+    visitor = visit().ready_with({**SMALL, "seed": 801, "steps": 4})
+    visitor.page.set_viewport_size({"width": 1280, "height": 720})
+    visitor.page.evaluate(SHIFTS)
+    stage = visitor.page.locator(".st-key-stage")
+    size = stage.bounding_box()
+    for seed in (801, 802):
+        visitor.set({"seed": seed})
+        dashboard.hold("sample", 2)
+        visitor.press("Sample")
+        visitor.wait_for_step(2, 4)
+        expect(stage.get_by_role("img", name="Preview of the video in progress")).to_be_visible()
+        assert stage.bounding_box() == size
+        visitor.picture(f"stage_running_{seed}")
+        dashboard.release()
+        visitor.wait_for_result(seed)
+        expect(stage.locator("video")).to_be_visible()
+        expect(stage.get_by_role("progressbar")).to_have_count(0)
+        assert stage.bounding_box() == size
+    visitor.picture("stage_result")
+    shifts = visitor.page.evaluate("window.shifts")
+    assert sum(score for score, _ in shifts) < MOST_SHIFT, shifts
 
 
 def test_sample_and_cancel_are_in_every_window(visit: Visit) -> None:
@@ -18,7 +59,7 @@ def test_sample_and_cancel_are_in_every_window(visit: Visit) -> None:
             for label in ("Sample", "Cancel"):
                 expect(visitor.button(label)).to_be_in_viewport(ratio=1)
         # The bar hides nothing at the end of the page.
-        last = visitor.text("The video appears here.")
+        last = visitor.page.locator(".st-key-outcome")
         if width > 1000:
             last = visitor.number("Decode t frames at a time")
         bar, above = visitor.page.locator(".st-key-start").bounding_box(), last.bounding_box()

@@ -8,6 +8,7 @@ from fake_service import FakeService, moving_picture
 from streamlit.testing.v1 import AppTest
 
 from img2vid.jobs.job import Job, State
+from img2vid.progress import Event
 from img2vid.ui.sample import activity
 
 
@@ -40,6 +41,28 @@ def test_a_running_job_shows_stage_step_time_and_a_preview(page: AppTest, servic
     assert "dogs, svd_tiny, seed 1" in markdown(page)
     (preview,) = [image for image in page.image if "in progress" in image.proto.imgs[0].alt]
     assert b64decode(preview.value[0].removeprefix("data:image/gif;base64,")) == moving_picture()
+
+
+def test_one_bar_grows_over_all_stages_and_is_full_only_at_the_end() -> None:
+    stages = [("load", 1), ("condition", 1), ("sample", 4), ("decode", 2), ("write", 1)]
+    events = [
+        Event(stage, step, total, video=video, videos=2)
+        for video in (1, 2)
+        for stage, total in stages[video - 1 :]  # the model is loaded once
+        for step in range(total + 1)
+    ]
+    shares = [round(activity.share(event), 9) for event in events]
+    assert shares == sorted(shares)
+    assert shares[0] == 0 and 0.9 < shares[-1] < 1
+    assert activity.share(Event("sample", 2, 4)) > 0.4
+
+
+def test_a_job_that_waits_alone_is_in_the_result_area_only(page: AppTest, service: FakeService) -> None:
+    sample(page, 1)
+    assert bars(page) == [(0, "Queued")]
+    assert not [box for box in page.expander if box.label.startswith("Queue")]
+    sample(page, 2)
+    assert "Queue: 2 waiting" in [box.label for box in page.expander]
 
 
 def test_cancel_stops_the_running_job_and_then_queued_ones(page: AppTest, service: FakeService) -> None:

@@ -25,7 +25,7 @@ def test_ticking_loads_the_version_and_unticking_unloads_it(open_page: Open, ser
     load_model(page).check().run()
     assert service.calls == [("load", "svd_tiny", LoadOptions())]
     assert load_model(page).value
-    assert "loads when the worker is ready" in caption(page)
+    assert "svd_tiny is about to load." in caption(page)
     load_model(page).uncheck().run()
     assert service.calls[1:] == [("unload",)]
     assert not load_model(page).value
@@ -48,6 +48,21 @@ def test_events_from_a_stale_load_model_widget_are_ignored(open_page: Open, serv
     load_model(page).check().run()
     assert service.calls[1:] == [("load", "svd_tiny", LoadOptions())]
     assert load_model(page).value
+
+
+def test_a_model_that_must_wait_for_a_job_says_so(open_page: Open, service: FakeService) -> None:
+    page = drop(open_page(), PHOTO)
+    page.button(key="sample").click().run()
+    service.begins(service.store.jobs()[0])
+    load_model(page).check().run()
+    assert "svd_tiny loads when the current job ends." in caption(page)
+
+
+def test_the_bar_is_full_only_when_the_model_is_ready(open_page: Open, service: FakeService) -> None:
+    service.load("svd_tiny", LoadOptions())
+    service.is_loading("svd_tiny", 9_600_000_000, 9_600_000_000)
+    ((share, _),) = bars(open_page())
+    assert share == 97
 
 
 def test_loading_is_counted_in_bytes(open_page: Open, service: FakeService) -> None:

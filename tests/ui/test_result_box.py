@@ -138,15 +138,29 @@ def test_the_selected_result_survives_a_reload(page: AppTest, service: FakeServi
     assert "seed 2 · dogs" in caption(open_page())
 
 
-def test_a_result_stays_while_the_next_one_is_made(page: AppTest, service: FakeService) -> None:
-    made(page, service, 1)
+def test_progress_replaces_the_video_until_a_result_is_chosen(page: AppTest, service: FakeService) -> None:
+    first = made(page, service, 1)
     job = sample(page, service, 2)
     service.begins(job)
     service.is_at(job, "sample", 1, 20)
     page.run()
-    assert "seed 1 · dogs" in caption(page)
-    assert page.get("video")
-    assert bars(page)
+    assert not page.get("video")
+    assert "Last result: seed 1 · dogs" in caption(page)
+    assert len(bars(page)) == 1
+    page.button(key=f"show_{first.id}").click().run()
+    assert page.get("video") and len(bars(page)) == 1  # progress is listed below the video
+    assert "Last result" not in caption(page)
+    page.button(key=f"follow_{job.id}").click().run()
+    assert not page.get("video") and len(bars(page)) == 1
+    service.finishes(job)
+    page.run()
+    assert page.get("video") and not bars(page)
+    assert "seed 2 · dogs" in caption(page)
+
+
+def test_the_result_area_has_the_proportions_of_the_chosen_size(page: AppTest) -> None:
+    page.number_input(key="height").set_value(192).run()
+    assert "--ratio: 160 / 192" in "".join(html.proto.body for html in page.get("html"))
 
 
 def test_a_missing_video_is_reported_and_the_page_stays_usable(page: AppTest, service: FakeService) -> None:

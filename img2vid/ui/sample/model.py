@@ -8,7 +8,7 @@ import streamlit as st
 from img2vid import paths
 from img2vid.checkpoints.sources import can_be_downloaded
 from img2vid.errors import CheckpointError
-from img2vid.jobs.job import ModelStatus
+from img2vid.jobs.job import ModelStatus, State
 from img2vid.presets import switched
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.activity import BUSY
@@ -20,6 +20,9 @@ from img2vid.versions import ModelVersion
 LOAD_HELP = (
     "Loads the model now, so that the first video starts sooner; untick to unload. Sample also loads it when needed."
 )
+
+MOST_LOADED = 0.97
+"""Greatest share of a bar while the model is loading: preparations follow the last byte."""
 
 
 def model_row(page: PageState, *, every: float) -> None:
@@ -100,11 +103,13 @@ def _state(status: ModelStatus, version: ModelVersion) -> None:
     if missing_checkpoint(version):
         return
     if status.state == "loading":
-        share = min(status.done / status.total, 1.0) if status.total else 0.0
+        share = min(status.done / status.total, MOST_LOADED) if status.total else 0.0
         amount = f", {formatting.size(status.done)} of {formatting.size(status.total)}" if status.total > 1 else ""
         st.progress(share, text=f"Loading {formatting.plain(status.version)}{amount}")
     elif is_requested(status, version) and not here:
-        st.caption(f":material/hourglass_empty: {formatting.plain(version.name)} loads when the worker is ready.")
+        busy = resources.open_service().store.jobs(limit=1, states=[State.RUNNING])
+        when = "loads when the current job ends." if busy else "is about to load."
+        st.caption(f":material/hourglass_empty: {formatting.plain(version.name)} {when}")
     elif status.state == "ready":
         where = f"{formatting.device(status.device)}, {formatting.size(status.memory)}"
         st.caption(f":green[:material/check_circle:] {formatting.plain(status.version)} on {where}, ready")

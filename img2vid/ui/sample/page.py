@@ -46,11 +46,12 @@ def _parts(page: PageState) -> None:
         with st.container(key="start"), report_drawing_errors("Sample"):
             start_box(page)
     # No gap: empty containers would add space.
-    with right, st.container(gap=None):
+    with right, st.container(gap=None, key="outcome"):
+        stage = st.container(key="stage")
         with st.container(key="activity"), report_drawing_errors("Activity"):
             activity_box(page)
         with report_drawing_errors("The result"):
-            result_box(page)
+            result_box(page, stage)
 
 
 def _controls(page: PageState) -> None:

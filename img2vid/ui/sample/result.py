@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from img2vid.comfyui.export import can_export, export_workflow
 from img2vid.gallery.entries import Entries, Entry
@@ -18,6 +19,7 @@ from img2vid.progress import Result
 from img2vid.text_to_image.settings import image_settings_of
 from img2vid.text_to_image.workflow import prompt_of_image
 from img2vid.ui import formatting, resources
+from img2vid.ui.sample.activity import followed_job, progress_box
 from img2vid.ui.sample.start import submit
 from img2vid.ui.shared import extended, pictures
 from img2vid.ui.shared.describe import follow_job, restore_prompt
@@ -35,25 +37,33 @@ UNFINISHED_LISTED = 4
 UNFINISHED = (State.FAILED, State.INTERRUPTED)
 
 
-def result_box(page: PageState) -> None:
-    """Draw the unfinished jobs, the selected result and the earlier ones."""
-    jobs = resources.open_service().store.jobs(limit=60)
+def result_box(page: PageState, stage: DeltaGenerator) -> None:
+    """Draw the followed job or the selected result in `stage`, then the unfinished jobs, the result and earlier ones.
+
+    The stage has the proportions of the chosen size, so that a preview, a video and their place are equally large.
+    """
+    store = resources.open_service().store
+    jobs, followed = store.jobs(limit=60), followed_job(page, store)
+    st.html(f"<style>.st-key-stage {{ --ratio: {page.tab.controls['width']} / {page.tab.controls['height']} }}</style>")
+    if followed is not None:
+        with stage:
+            progress_box(followed)
     with st.container(key="unfinished"):
         for job in unfinished(jobs, page.tab.dismissed)[:UNFINISHED_LISTED]:
             _unfinished(job)
             st.space("small")
     made = [job for job in jobs if job.results]
     shown = next((job for job in made if job.id == page.tab.shown), made[0] if made else None)
-    with st.container(key="result"):
+    with st.container(key="result"), report_drawing_errors("The result"):
         if shown is not None:
-            with report_drawing_errors("The result"):
-                _result(shown)
-        elif not any(job.state in (State.RUNNING, State.WAITING) for job in jobs):
-            _nothing_yet()
-    if len(made) > 1 and shown is not None:
+            _result(shown, None if followed else stage)
+        elif followed is None:
+            with stage, st.container():
+                st.caption("The video appears here.", text_alignment="center")
+    if shown is not None and (followed or len(made) > 1):
         st.space("small")
         with st.container(key="earlier"), report_drawing_errors("Earlier results"):
-            _earlier(made[:LISTED], shown)
+            _earlier(made[:LISTED], "" if followed else shown.id)
 
 
 def unfinished(jobs: Sequence[Job], dismissed: Collection[str]) -> list[Job]:
@@ -74,11 +84,6 @@ def unfinished(jobs: Sequence[Job], dismissed: Collection[str]) -> list[Job]:
     return found
 
 
-def _nothing_yet() -> None:
-    with st.container(border=True, height=260, vertical_alignment="center", horizontal_alignment="center"):
-        st.caption("The video appears here.", text_alignment="center")
-
-
 def _unfinished(job: Job) -> None:
     text = f"{formatting.title(job)}: {formatting.plain(formatting.sentence(job.error))}"
     with st.container(key=f"unfinished_{job.id}"):
@@ -91,13 +96,16 @@ def _unfinished(job: Job) -> None:
         details_box(job.details)
 
 
-def _result(job: Job) -> None:
+def _result(job: Job, stage: DeltaGenerator | None) -> None:
+    """Draw a result, and its video in `stage`; None: the stage shows the progress of another one."""
     result = _chosen(job)
     if not result.video.is_file():
         st.warning(f"{formatting.plain(str(result.video))} no longer exists.")
         return
-    st.video(result.video, loop=True, autoplay=True, muted=True, alt=f"Video made from {job.picture_name}")
-    st.caption(_about(job, result))
+    if stage is not None:
+        with stage, st.container():  # like the fragment that draws progress, so that one replaces the other
+            st.video(result.video, loop=True, autoplay=True, muted=True, alt=f"Video made from {job.picture_name}")
+    st.caption(("" if stage is not None else "Last result: ") + _about(job, result))
     if job.notice:
         st.info(formatting.plain(formatting.sentence(job.notice)))
     downloads(job, result, "downloads")
@@ -216,7 +224,7 @@ def _next_steps(job: Job, result: Result, entry: Entry | None) -> None:
         )
 
 
-def _earlier(made: list[Job], shown: Job) -> None:
+def _earlier(made: list[Job], in_stage: str) -> None:
     st.markdown("**Earlier results**")
     columns = st.columns(4, gap="small")
     for index, job in enumerate(made):
@@ -229,7 +237,7 @@ def _earlier(made: list[Job], shown: Job) -> None:
                 key=f"show_{job.id}",
                 type="tertiary",
                 width="stretch",
-                disabled=job.id == shown.id,
+                disabled=job.id == in_stage,
                 help=formatting.about(job),
                 on_click=_show,
                 args=(job.id,),

@@ -7,13 +7,14 @@ import streamlit as st
 from img2vid import paths
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.files import reason
-from img2vid.jobs.job import Job, State
+from img2vid.jobs.job import State
 from img2vid.jobs.peaks import expected_peak
 from img2vid.jobs.store import Store
 from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 from img2vid.settings_validation import check_provider
 from img2vid.ui import formatting, resources
+from img2vid.ui.sample.activity import cancellable_job
 from img2vid.ui.sample.model import missing_checkpoint
 from img2vid.ui.state import Note, PageState, after_entry, callback, show_note
 from img2vid.versions import ModelVersion
@@ -53,12 +54,6 @@ def _notes(page: PageState, text: str) -> None:
         show_note(page, "sample")
     else:
         st.caption(text)
-
-
-def cancellable_job(store: Store) -> Job | None:
-    """Return the job that Cancel applies to: the longest-running one, else the next in the queue."""
-    running = store.jobs(states=[State.RUNNING])
-    return running[-1] if running else next(iter(store.queue(1)), None)
 
 
 def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice: LoadOptions) -> str:

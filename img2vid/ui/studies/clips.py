@@ -13,7 +13,8 @@ from img2vid.jobs.eta import seconds_left
 from img2vid.jobs.job import Job, State
 from img2vid.media.composites import Align
 from img2vid.ui import formatting, resources
-from img2vid.ui.sample.activity import BUSY, running_box
+from img2vid.ui.sample import activity
+from img2vid.ui.sample.activity import BUSY
 from img2vid.ui.shared import measured, measuring, player
 from img2vid.ui.shared.downloads import Offer, download_buttons
 from img2vid.ui.state import PageState, callback, current, poll, report_drawing_errors
@@ -62,7 +63,11 @@ def _job(job_id: str) -> None:
         store = resources.open_service().store
         job = store.job(job_id)
         if job.state is State.RUNNING:
-            running_box(store, job, several=False)
+            event = store.progress(job.id)
+            with st.container(border=True, key=f"running_{job.id}"):
+                st.markdown(formatting.about(job, bold=True))
+                activity.bar(job, event)
+                activity.preview(job, event)
         elif job.state is State.WAITING:
             queue = [other.id for other in store.queue()]
             ahead = queue.index(job_id) if job_id in queue else 0

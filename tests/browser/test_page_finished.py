@@ -1,4 +1,4 @@
-"""Finished jobs in a tab that nobody looks at: its title, and the browser's notification."""
+"""Finished jobs while the tab is in the background: its title, and the notification of the browser."""
 
 import re
 
@@ -23,7 +23,7 @@ window.Notification = class {
 """JavaScript: the browser's interface for notifications, without its question, which no test can answer."""
 
 
-def test_the_title_names_what_ended_until_the_tab_is_looked_at(visit: Visit, dashboard: Dashboard) -> None:
+def test_the_title_announces_what_ended_until_the_user_returns(visit: Visit, dashboard: Dashboard) -> None:
     visitor = visit()
     page = visitor.page
     page.add_init_script(NOTIFICATIONS)

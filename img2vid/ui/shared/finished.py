@@ -1,4 +1,4 @@
-"""Finished jobs: the title of a tab that nobody looks at says so, and the browser notifies if the user allowed it."""
+"""Announces finished jobs in the title of a tab in the background, and with a notification if the user allowed it."""
 
 from typing import Any, cast
 
@@ -9,9 +9,9 @@ from img2vid.ui import formatting, resources
 from img2vid.ui.state import report_drawing_errors
 
 POLL_INTERVAL = 2.0
-"""Seconds between two looks at the jobs while some are active."""
+"""Seconds between two queries for finished jobs while some are active."""
 KNOWN = 30
-"""Number of newest jobs that are looked at."""
+"""Number of newest jobs that are queried."""
 ENDED = {State.DONE: "ready", State.FAILED: "failed", State.INTERRUPTED: "failed"}
 
 TITLE_JS = """

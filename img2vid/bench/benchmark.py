@@ -109,7 +109,8 @@ def model_of(request: Request, say: Say) -> Generator[Model, None, None]:
     with tempfile.TemporaryDirectory(prefix="img2vid_bench_") as temporary:
         folder = Path(temporary) if request.keep is None else request.keep
         config, checkpoint = _files(request, folder, say)
-        yield Model(str(config), str(checkpoint), options)
+        comfyui = "" if request.comfyui is None else str(request.comfyui.absolute())
+        yield Model(str(config), str(checkpoint), options, comfyui)
 
 
 def _files(request: Request, folder: Path, say: Say) -> tuple[Path, Path]:

@@ -10,7 +10,8 @@ from img2vid.options import CHOICES, NATIVE_ONLY, LoadOptions
 from img2vid.settings import SampleSettings
 from img2vid.versions import ModelVersion, find_version
 
-ENGINES = (*CHOICES["provider"][1:], "diffusers")
+COMFYUI = "comfyui"
+ENGINES = (*CHOICES["provider"][1:], "diffusers", COMFYUI)
 PLAIN = LoadOptions(**NATIVE_ONLY)
 STAGES = ("condition", "step", "decode")
 AXES = ("frames", "area", "steps", "jobs")
@@ -28,7 +29,7 @@ class Request:
 
     settings: only width, height, num_frames and decode_t are used. peaks: number of processes that measure the memory
     of each engine in each stage. options: engine options; provider is not used. keep: folder to keep random checkpoints
-    in.
+    in. comfyui: folder of ComfyUI.
     """
 
     size: str
@@ -42,6 +43,7 @@ class Request:
     peaks: int = 1
     keep: Path | None = None
     options: LoadOptions = PLAIN
+    comfyui: Path | None = None
 
 
 def choose_size(size: str, version: str | None, overrides: Mapping[str, Any]) -> tuple[ModelVersion, SampleSettings]:
@@ -61,4 +63,19 @@ def split_list(option: str, text: str, known: tuple[str, ...]) -> tuple[str, ...
             raise BadInput(f"{option} must be a comma-separated list of {', '.join(known)}; got {name!r}")
     if len(set(names)) < len(names):
         raise BadInput(f"{option} contains a name twice: {text}; list each name once")
+    return names
+
+
+def choose_engines(text: str | None, comfyui: Path | None) -> tuple[str, ...]:
+    """Return the engines to compare, by default all that are available.
+
+    text: their names, separated by commas. comfyui: folder of ComfyUI. Raise BadInput for unknown names, and for a
+    folder that is missing or another program's.
+    """
+    default = ",".join(name for name in ENGINES if name != COMFYUI or comfyui is not None)
+    names = split_list("--engines", default if text is None else text, ENGINES)
+    if COMFYUI in names and comfyui is None:
+        raise BadInput("the engine comfyui needs ComfyUI's folder; add --comfyui FOLDER")
+    if comfyui is not None and not (comfyui / "comfy" / "supported_models.py").is_file():
+        raise BadInput(f"{comfyui} is not ComfyUI's folder, which has comfy/supported_models.py; check --comfyui")
     return names

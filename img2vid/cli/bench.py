@@ -9,10 +9,12 @@ from typing import Any
 from img2vid import paths
 from img2vid.bench.request import (
     AXES,
+    COMFYUI,
     ENGINES,
     SIZES,
     STAGES,
     Request,
+    choose_engines,
     choose_size,
     split_list,
 )
@@ -36,9 +38,11 @@ def add_bench(commands: Any) -> None:
     workload = parser.add_argument_group("workload")
     workload.add_argument("--size", choices=tuple(SIZES), default="tiny", help="model and clip size (default: tiny)")
     workload.add_argument("--version", metavar="NAME", help="model version, only with --size full (default: svd)")
+    usual = ",".join(name for name in ENGINES if name != COMFYUI)
     workload.add_argument(
-        "--engines", default=",".join(ENGINES), metavar="NAMES", help="comma-separated (default: %(default)s)"
+        "--engines", metavar="NAMES", help=f"comma-separated (default: {usual}, and {COMFYUI} with its folder)"
     )
+    workload.add_argument("--comfyui", type=path_given, metavar="FOLDER", help="ComfyUI's folder, to compare it too")
     workload.add_argument(
         "--stages", default=",".join(STAGES), metavar="NAMES", help="comma-separated (default: %(default)s)"
     )
@@ -147,7 +151,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
         size=arguments.size,
         version=version,
         settings=settings,
-        engines=split_list("--engines", arguments.engines, ENGINES),
+        engines=choose_engines(arguments.engines, arguments.comfyui),
         stages=split_list("--stages", arguments.stages, STAGES),
         repetitions=whole_number("--repetitions", arguments.repetitions, 1, 1000),
         warm_up=whole_number("--warm-up", arguments.warm_up, 1, 100),
@@ -155,6 +159,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
         peaks=whole_number("--peaks", arguments.peaks, 0, 100),
         keep=arguments.keep,
         options=options,
+        comfyui=arguments.comfyui,
     )
 
 

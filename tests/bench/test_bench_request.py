@@ -1,10 +1,12 @@
 """Benchmark requests: sizes, lists of names, numbers."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2vid.bench.request import ENGINES, SIZES, choose_size, split_list
+from img2vid.bench.request import ENGINES, SIZES, choose_engines, choose_size, split_list
 from img2vid.errors import BadInput
 
 
@@ -50,8 +52,22 @@ def test_a_list_keeps_its_order(names: list[str], count: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "native,", "native,comfy", "native sgm"])
 def test_unknown_names_are_rejected_with_the_valid_ones(text: str) -> None:
-    with pytest.raises(BadInput, match="--engines must be a comma-separated list of native, sgm, diffusers; got"):
+    with pytest.raises(
+        BadInput, match="--engines must be a comma-separated list of native, sgm, diffusers, comfyui; got"
+    ):
         split_list("--engines", text, ENGINES)
+
+
+def test_comfyui_takes_part_if_its_folder_is_given(tmp_path: Path) -> None:
+    (tmp_path / "comfy").mkdir()
+    (tmp_path / "comfy" / "supported_models.py").touch()
+    assert choose_engines(None, None) == ("native", "sgm", "diffusers")
+    assert choose_engines(None, tmp_path) == ENGINES
+    assert choose_engines("comfyui,native", tmp_path) == ("comfyui", "native")
+    with pytest.raises(BadInput, match="the engine comfyui needs ComfyUI's folder; add --comfyui FOLDER"):
+        choose_engines("native,comfyui", None)
+    with pytest.raises(BadInput, match="is not ComfyUI's folder"):
+        choose_engines(None, tmp_path / "comfy")
 
 
 def test_a_repeated_name_is_rejected() -> None:

@@ -124,8 +124,9 @@ def test_growth_names_its_plots(
         (("--size", "huge"), "argument --size: invalid choice: 'huge'"),
         (
             ("--engines", "native,comfy"),
-            "--engines must be a comma-separated list of native, sgm, diffusers; got 'comfy'",
+            "--engines must be a comma-separated list of native, sgm, diffusers, comfyui; got 'comfy'",
         ),
+        (("--comfyui", "none"), "none is not ComfyUI's folder, which has comfy/supported_models.py; check --comfyui"),
         (("--stages", "step,step"), "--stages contains a name twice: step,step"),
         (("--repetitions", "0"), "--repetitions must be a whole number from 1 to 1000, got '0'"),
         (("--warm-up", "0"), "--warm-up must be a whole number from 1 to 100, got '0'"),

@@ -44,11 +44,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class Model:
-    """Model to measure, with options without `auto`; engines other than native ignore those in `NATIVE_ONLY`."""
+    """Model to measure, with options without `auto`; engines other than native ignore those in `NATIVE_ONLY`.
+
+    comfyui: folder of ComfyUI, or empty.
+    """
 
     config: str
     checkpoint: str
     options: LoadOptions
+    comfyui: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Backend(Protocol):
     """Engine with a loaded model."""
 
     size_step: int
+    lacks: Mapping[str, str]
+    """Stages that it cannot run, with the reason."""
 
     def prepare(self, stage: str, shape: Shape, seed: int = 0) -> Run:
         """Prepare the inputs of a stage and return its run.
@@ -112,6 +118,8 @@ def draw_inputs(config: DiffusionConfig, shape: Shape, seed: int) -> Inputs:
 class EngineBackend:
     """Backend for the project's own engines, native and sgm, using only the public interface."""
 
+    lacks: Mapping[str, str] = {}
+
     def __init__(self, engine: Engine, config: DiffusionConfig, device: str) -> None:
         self.engine = engine
         self.config = config
@@ -146,13 +154,15 @@ class EngineBackend:
 
 
 def load_backend(name: str, model: Model) -> Backend:
-    """Load a model with an engine: native, sgm, or diffusers with random weights of the same widths.
+    """Load a model with an engine: native, sgm, ComfyUI, or diffusers with random weights of the same widths.
 
     Raise EngineUnavailable with the reason if the engine cannot run here or does not support the model.
     """
     config = load_config(Path(model.config))
+    # Imported on demand because they need packages that are usually not installed.
+    if name == "comfyui":
+        return importlib.import_module("img2vid.engine.bench.comfyui_backend").load(config, model)
     if name == "diffusers":
-        # Imported on demand because it needs packages that are usually not installed.
         backend: Any = importlib.import_module("img2vid.engine.bench.diffusers_backend")
         return backend.load(config, Path(model.config).parent, model.options.device, model.options.precision)
     own: Mapping[str, Any] = {} if name == "native" else NATIVE_ONLY

@@ -5,6 +5,7 @@ the encoder in fp32. Weights are random, so time and memory are comparable with 
 """
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def vision_arguments(config: DiffusionConfig, folder: Path) -> dict[str, Any]:
 
 class DiffusersBackend:
     """Diffusers implementation of `img2vid.engine.bench.backends.Backend`."""
+
+    lacks: Mapping[str, str] = {}
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ STAGE_NAMES = {"condition": "condition", "step": "sample", "decode": "decode"}
 class Session:
     """Engines of a comparison with their loaded models.
 
-    left_out: the engines that cannot run, with the reason.
+    left_out: the engines that cannot run, or not in a stage, with the reason.
     """
 
     def __init__(self, names: Sequence[str], model: Model, shape: Shape) -> None:
@@ -60,6 +60,9 @@ class Session:
         outputs: dict[str, list[Tensor]] = {}
         operations: float | None = None
         for name, backend in list(self.backends.items()):
+            if stage in backend.lacks:
+                self.left_out[f"{name} ({stage})"] = backend.lacks[stage]
+                continue
             try:
                 with out_of_memory_explained(STAGE_NAMES[stage]):
                     run = backend.prepare(stage, self.shape)

@@ -1,7 +1,7 @@
 """Benchmark session: available engines, differences, and the description of the machine."""
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -23,6 +23,7 @@ class FakeBackend:
     """Backend whose every stage is one matrix product."""
 
     size_step = 64
+    lacks: Mapping[str, str] = {}
 
     def __init__(self, scale: float = 1.0, fails: BaseException | None = None) -> None:
         self.scale = scale
@@ -58,6 +59,15 @@ def test_an_engine_that_cannot_run_is_left_out(fakes: dict[str, FakeBackend]) ->
     session = Session(("native", "sgm", "diffusers"), MODEL, SHAPE)
     assert list(session.backends) == ["native"]
     assert session.left_out == {"sgm": "sgm is not installed", "diffusers": "diffusers is not installed"}
+
+
+def test_an_engine_takes_part_in_the_stages_that_it_has(fakes: dict[str, FakeBackend]) -> None:
+    fakes.update(native=FakeBackend(), comfyui=FakeBackend())
+    fakes["comfyui"].lacks = {"condition": "it has no CLIP"}
+    session = Session(("native", "comfyui"), MODEL, SHAPE)
+    assert [*session.warm_up("condition", 1).runs] == ["native"]
+    assert [*session.warm_up("step", 1).runs] == ["native", "comfyui"]
+    assert session.left_out == {"comfyui (condition)": "it has no CLIP"}
 
 
 def test_native_is_compared_only_with_the_reference(fakes: dict[str, FakeBackend]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from img2vid import paths
 from img2vid.bench.request import (
     AXES,
-    COMFYUI,
     ENGINES,
     SIZES,
     STAGES,
@@ -38,10 +37,8 @@ def add_bench(commands: Any) -> None:
     workload = parser.add_argument_group("workload")
     workload.add_argument("--size", choices=tuple(SIZES), default="tiny", help="model and clip size (default: tiny)")
     workload.add_argument("--version", metavar="NAME", help="model version, only with --size full (default: svd)")
-    usual = ",".join(name for name in ENGINES if name != COMFYUI)
-    workload.add_argument(
-        "--engines", metavar="NAMES", help=f"comma-separated (default: {usual}, and {COMFYUI} with its folder)"
-    )
+    text = f"comma-separated (default: all of {', '.join(ENGINES)}; the last one needs its folder)"
+    workload.add_argument("--engines", metavar="NAMES", help=text)
     workload.add_argument("--comfyui", type=path_given, metavar="FOLDER", help="ComfyUI's folder, to compare it too")
     workload.add_argument(
         "--stages", default=",".join(STAGES), metavar="NAMES", help="comma-separated (default: %(default)s)"

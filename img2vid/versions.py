@@ -186,10 +186,16 @@ class ModelVersion(CheckpointRow):
         for name in ("height", "width"):
             side: int = getattr(settings, name)
             if side % self.size_step:
-                about = ABOUT[name]
-                lowest, highest = math.ceil(about.lowest / self.size_step), int(about.highest) // self.size_step
-                near = min(max(round(side / self.size_step), lowest), highest) * self.size_step
+                near = self.nearest(name, side)
                 raise BadInput(f"{name} must be a multiple of {self.size_step} for {self.name}, got {side}; try {near}")
+
+    def nearest(self, name: str, value: float) -> float:
+        """Return the valid value of a number setting that is closest to another value."""
+        step = self.size_step if name in ("height", "width") else 0
+        lowest, highest = ABOUT[name].lowest, ABOUT[name].highest
+        if not step:
+            return min(max(value, lowest), highest)
+        return min(max(round(value / step), math.ceil(lowest / step)), int(highest) // step) * step
 
     def help_text(self, name: str) -> str:
         """Return a setting's description with its trained or default value for this model."""

@@ -60,7 +60,12 @@ def device(name: str) -> str:
 
 def seeds(job: Job) -> str:
     """Return the seed of a job, or its first and last seed if it makes several videos or pictures."""
-    return f"seed {job.seed}" if job.count == 1 else f"seeds {job.seed} to {job.seed + job.count - 1}"
+    return seed_range(job.seed, job.count)
+
+
+def seed_range(first: int, count: int) -> str:
+    """Return the first and last of a number of seeds as text: "seed 5", "seeds 5 to 7"."""
+    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
 
 
 def title(job: Job) -> str:

@@ -7,7 +7,7 @@ depends on which widgets are drawn. Every change is written to disk at once.
 import logging
 import os
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial, wraps
@@ -18,9 +18,9 @@ import streamlit as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from img2vid.errors import DamagedStore, Img2VidError
+from img2vid.errors import BadInput, DamagedStore, Img2VidError
 from img2vid.files import reason
-from img2vid.settings import SampleSettings
+from img2vid.settings import SampleSettings, used_settings
 from img2vid.ui import formatting, tabs
 from img2vid.ui.tabs import Picture, Tab
 from img2vid.versions import ModelVersion, load_versions
@@ -50,6 +50,16 @@ class Note:
     place: MessageArea = "sample"
 
 
+@dataclass(frozen=True)
+class Rejected:
+    """Typed value that is not valid. Its field shows it until it is corrected; the tab keeps the last valid one."""
+
+    value: Any
+    """None for an empty field; a text for a number that the field cannot hold."""
+    problem: str
+    """Reason, as the text of an error."""
+
+
 @dataclass
 class PageState:
     """State of one open tab."""
@@ -68,6 +78,12 @@ class PageState:
     """Number of changes to that value by the program; part of `load_model_key`."""
     unloading: bool = False
     """True from unticking until the model is unloaded."""
+    rejected: dict[str, Rejected] = field(default_factory=dict[str, Rejected])
+    """Rejected values by widget key, which is the setting's name for controls of the tab. A reload drops them."""
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Drawn number fields (`shared.fields.Field`) by widget key."""
+    size_key: str = ""
+    """Widget key of the size, which names the size that was drawn."""
     preset_key: str = ""
     """Widget key of the preset, which names the preset that was drawn."""
     version_key: str = "version"
@@ -91,8 +107,28 @@ class PageState:
         return f"load_model_{self.widget_generation}"
 
     def settings(self) -> SampleSettings:
-        """Return the controls as settings. Raise BadInput if they are incompatible."""
+        """Return the controls as settings. Raise BadInput if they are incompatible or a field has a rejected value."""
+        self.require_accepted(used_settings(self.tab.controls), self.tab.controls)
         return self.version.settings(self.tab.controls)
+
+    def require_accepted(self, names: Iterable[str], controls: Mapping[str, Any], prefix: str = "") -> None:
+        """Raise BadInput if a setting's field has a rejected value and the setting is used.
+
+        prefix: start of the fields' widget keys.
+        """
+        uses = self.versions[controls["version"]].uses
+        for name in names:
+            found = self.rejected.get(prefix + name)
+            if (
+                found is not None
+                and uses(name)
+                and (name != "object_share" or self.tab.controls["fitting"] == "object")
+            ):
+                raise BadInput(found.problem)
+
+    def drop_rejected(self, prefix: str) -> None:
+        """Forget the rejected values of widgets whose keys begin with a prefix."""
+        self.rejected = {key: value for key, value in self.rejected.items() if not key.startswith(prefix)}
 
     def save(self) -> None:
         """Write the tab to disk; a disk error becomes the page's note."""
@@ -104,6 +140,8 @@ class PageState:
 
     def set(self, **values: Any) -> None:
         """Set controls and save the tab."""
+        for name in values:
+            self.rejected.pop(name, None)
         self.tab.controls.update(values)
         self.save()
 

@@ -114,7 +114,7 @@ def test_several_videos_of_one_run_are_chosen_by_seed(page: AppTest, service: Fa
     page.number_input(key="num_samples").set_value(3).run()
     job = made(page, service, 10)
     assert "seed 10 · dogs" in caption(page)
-    choice = page.button_group[0]
+    choice = page.button_group(key=f"seed_of_{job.id}")
     assert choice.options == ["10", "11", "12"]
     choice.set_value(12).run()
     assert "seed 12 · dogs" in caption(page)

@@ -1,6 +1,7 @@
 """Column of the Compare page: version and settings, with differences from the first column marked."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -14,7 +15,8 @@ from img2vid.ui import formatting
 from img2vid.ui.compare import state
 from img2vid.ui.compare.state import Column, Comparison
 from img2vid.ui.sample.model import missing_checkpoint
-from img2vid.ui.shared.controls import mark, select, setting
+from img2vid.ui.shared.controls import draw_field, fields, mark, select
+from img2vid.ui.shared.fields import Field, problem_box
 from img2vid.ui.state import PageState, callback, widget_value
 from img2vid.ui.studies import differences
 from img2vid.ui.studies.differences import ENGINE_LABELS
@@ -36,7 +38,8 @@ def column_box(page: PageState, comparison: Comparison, index: int) -> None:
     with choose:
         _version(page, column, index, marked="version" in differing)
     with length:
-        _setting(page, column, index, "num_frames", differing)
+        draw_field(page, length_field := _field(page, column, index, "num_frames", differing))
+    problem_box(page, length_field)
     # Four columns are too narrow for two labels side by side.
     abreast = 2 if len(comparison.columns) < MOST_COLUMNS else 1
     uses = page.versions[column["version"]].uses
@@ -55,13 +58,14 @@ def column_box(page: PageState, comparison: Comparison, index: int) -> None:
             st.markdown(text)
         else:
             st.caption("Same as column 1.")
-    if problem := column_problem(page, column):
+    if problem := column_problem(page, column, index):
         st.caption(f":orange[:material/info:] {formatting.plain(problem)}")
 
 
-def column_problem(page: PageState, column: Column) -> str:
+def column_problem(page: PageState, column: Column, index: int) -> str:
     """Return the reason why a column cannot run, or ""."""
     try:
+        state.require_accepted(page, column, index)
         check_provider(state.settings_of(page, column), column["provider"])
     except BadInput as error:
         return formatting.sentence(error)
@@ -93,16 +97,14 @@ def _settings(
     page: PageState, column: Column, index: int, names: Sequence[str], differing: Sequence[str], abreast: int
 ) -> None:
     for start in range(0, len(names), abreast):
-        places = st.columns(abreast, gap="small", vertical_alignment="bottom")
-        for place, name in zip(places, names[start : start + abreast], strict=False):
-            with place:
-                _setting(page, column, index, name, differing)
+        drawn = [_field(page, column, index, name, differing) for name in names[start : start + abreast]]
+        fields(page, drawn, [1] * abreast)
 
 
-def _setting(page: PageState, column: Column, index: int, name: str, differing: Sequence[str]) -> None:
-    key, version = _key(index, name), page.versions[column["version"]]
-    value, marked = column[name], name in differing
-    setting(name, value, version, key=key, on_change=_keep, args=(index, name), marked=marked)
+def _field(page: PageState, column: Column, index: int, name: str, differing: Sequence[str]) -> Field:
+    version, store, marked = page.versions[column["version"]], partial(_store, index, name), name in differing
+    optional = name == "saving_fps"
+    return Field(name, _key(index, name), column[name], version, store, "compare", optional, marked)
 
 
 def _engine_setting(column: Column, index: int, name: str, *, marked: bool) -> None:
@@ -111,14 +113,18 @@ def _engine_setting(column: Column, index: int, name: str, *, marked: bool) -> N
 
 
 def _key(index: int, name: str) -> str:
-    return f"column_{index}_{name}"
+    return f"{state.KEY}{index}_{name}"
+
+
+def _store(index: int, name: str, page: PageState, value: Any) -> None:
+    comparison = state.comparison(page)
+    if index < len(comparison.columns):
+        state.set_columns(page, comparison, state.change(comparison, index, **{name: value}), keep_rejected=True)
 
 
 @callback("compare")
 def _keep(page: PageState, index: int, name: str) -> None:
-    comparison, value = state.comparison(page), widget_value(_key(index, name))
-    if index < len(comparison.columns) and (value is not None or name == "saving_fps"):
-        state.set_columns(page, comparison, state.change(comparison, index, **{name: value}))
+    _store(index, name, page, widget_value(_key(index, name)))
 
 
 @callback("compare")

@@ -11,7 +11,7 @@ from img2vid.ui.compare.column import column_box, column_problem, copy_column
 from img2vid.ui.compare.state import PAGE, Comparison
 from img2vid.ui.frame import draw_page
 from img2vid.ui.shared.input_picture import input_box
-from img2vid.ui.shared.sidebar import random_seed
+from img2vid.ui.shared.seed import random_seed
 from img2vid.ui.state import PageState, callback, report_drawing_errors, set_widget, widget_value
 from img2vid.ui.studies.run_box import Plan, begin, run_box
 from img2vid.ui.studies.study import sheet_of
@@ -41,7 +41,7 @@ def _parts(page: PageState) -> None:
 def _plan(page: PageState, comparison: Comparison) -> Plan:
     columns = comparison.columns
     label = f"Run all {len(columns)}" if len(columns) > 2 else "Run both"
-    problems = {index: column_problem(page, column) for index, column in enumerate(columns, start=1)}
+    problems = {index + 1: column_problem(page, column, index) for index, column in enumerate(columns)}
     found = next((f"Column {index}: {problem}" for index, problem in problems.items() if problem), "")
     problem = found or ("" if page.tab.picture is not None else "Add an image first.")
     return Plan("compare", label, [] if problem else state.wanted(page, columns), problem, outlook_text)

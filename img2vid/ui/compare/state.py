@@ -24,6 +24,8 @@ from img2vid.ui.studies.differences import ENGINE, facts
 from img2vid.versions import ModelVersion
 
 PAGE = "compare"
+KEY = "column_"
+"""Start of the widget keys of the columns."""
 PAIRS = (("svd", "svd_xt"), ("svd_tiny", "svd_tiny_xt"))
 """Initial versions: the first pair whose checkpoints are installed."""
 OF_THE_PICTURE = ("fitting", "crop_offset", "object_share")
@@ -64,12 +66,15 @@ def comparison(page: PageState) -> Comparison:
     return replace(found, columns=first_columns(page), touched=False, ran=False, sent=0)
 
 
-def set_columns(page: PageState, stored: Comparison, columns: Sequence[Column]) -> None:
+def set_columns(page: PageState, stored: Comparison, columns: Sequence[Column], *, keep_rejected: bool = False) -> None:
     """Save other columns; the shown clips stay until Run is pressed.
 
-    Setting the same columns again has no effect, because Streamlit may report a change twice.
+    Setting the same columns again has no effect, because Streamlit may report a change twice. keep_rejected: rejected
+    values stay in the other fields, as after a change of one field.
     """
     if not stored.touched or tuple(columns) != stored.columns:
+        if not keep_rejected:
+            page.drop_rejected(KEY)
         page.keep(PAGE, columns=columns, touched=True, ran=False, sent=0)
 
 
@@ -129,8 +134,16 @@ def settings_of(page: PageState, column: Column) -> SampleSettings:
     return page.versions[column["version"]].settings({**_controls(column), **shared})
 
 
+def require_accepted(page: PageState, column: Column, index: int) -> None:
+    """Raise BadInput if a field of a column, or of the input, has a rejected value."""
+    page.require_accepted(used_settings(column), column, f"{KEY}{index}_")
+    page.require_accepted(OF_THE_PICTURE, page.tab.controls)
+
+
 def wanted(page: PageState, columns: Sequence[Column]) -> list[Wanted]:
     """Return the settings and engine options of all columns on this machine. Raise BadInput if one is incompatible."""
+    for index, column in enumerate(columns):
+        require_accepted(page, column, index)
     return [
         (settings_of(page, column), replace(page.tab.choice, **{name: column[name] for name in ENGINE}))
         for column in columns
@@ -168,6 +181,7 @@ def opened(page: PageState, study: Study) -> None:
 
 def _replace(page: PageState, columns: Sequence[Column], **values: Any) -> None:
     """Replace all columns."""
+    page.drop_rejected(KEY)
     same = len({column["seed"] for column in columns}) == 1
     page.keep(PAGE, columns=columns, touched=True, same_seed=same, **values)
 

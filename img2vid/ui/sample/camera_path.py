@@ -1,11 +1,13 @@
 """Picture of a camera path: the views around the object on a sphere, seen from above and aside."""
 
+from contextlib import suppress
 from typing import Any, cast
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from img2vid.errors import BadInput
 from img2vid.orbit import Orbit, level
 from img2vid.ui.state import PageState, report_drawing_errors
 
@@ -20,7 +22,7 @@ def camera_path(page: PageState) -> None:
     """Draw the path of the tab's controls, if the model moves a camera around an object."""
     if page.version.orbit is None:
         return
-    with report_drawing_errors("The camera path"):
+    with report_drawing_errors("The camera path"), suppress(BadInput):  # the fields and Sample say what is wrong
         path = page.version.camera_path(page.settings())
         assert path is not None
         cast(Any, st).altair_chart(chart(path), width="content", key="camera_path")

@@ -8,11 +8,12 @@ from img2vid.ui.sample.activity import activity_box, pace
 from img2vid.ui.sample.camera_path import camera_path
 from img2vid.ui.sample.model import missing_box, model_row
 from img2vid.ui.sample.result import result_box
+from img2vid.ui.sample.sidebar import ON_THE_PAGE, sidebar
 from img2vid.ui.sample.start import start_box
+from img2vid.ui.sample.view import basic_controls, is_basic, view_box
 from img2vid.ui.shared.controls import control, row
 from img2vid.ui.shared.describe import describe_box
 from img2vid.ui.shared.input_picture import input_box
-from img2vid.ui.shared.sidebar import ON_THE_PAGE, sidebar
 from img2vid.ui.state import PageState, callback, report_drawing_errors, set_widget, widget_value
 
 WIDTHS = (5, 6, 8)
@@ -30,8 +31,11 @@ def _parts(page: PageState) -> None:
     Optional elements have their own containers: if a video's position among its siblings changed, the browser would
     reload it and stop playback.
     """
+    basic = is_basic(page)
     with st.sidebar, report_drawing_errors("The sidebar"):
-        sidebar(page)
+        sidebar(page, basic=basic)
+    with st.container(key="view_row"):
+        view_box(page)
     with st.container(key="model_row"), report_drawing_errors("Model Version"):
         model_row(page, every=pace(page))
         missing_box(page.version)
@@ -42,7 +46,7 @@ def _parts(page: PageState) -> None:
             input_box(page, uses_all=True)
             describe_box(page)
         with st.container(key="controls"), report_drawing_errors("The controls"):
-            _controls(page)
+            (basic_controls if basic else _controls)(page)
         with st.container(key="start"), report_drawing_errors("Sample"):
             start_box(page)
     # No gap: empty containers would add space.

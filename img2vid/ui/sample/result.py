@@ -25,7 +25,7 @@ from img2vid.ui.shared import extended, pictures
 from img2vid.ui.shared.describe import follow_job, restore_prompt
 from img2vid.ui.shared.downloads import Offer, download_buttons
 from img2vid.ui.shared.open_folder import file_buttons
-from img2vid.ui.shared.sidebar import random_seed
+from img2vid.ui.shared.seed import random_seed
 from img2vid.ui.state import Note, PageState, callback, details_box, report_drawing_errors
 from img2vid.ui.tabs import Picture
 from img2vid.ui.uploads import keep_picture

@@ -16,6 +16,8 @@ from img2vid.settings_validation import check_provider
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.activity import cancellable_job
 from img2vid.ui.sample.model import missing_checkpoint
+from img2vid.ui.sample.size import size_text
+from img2vid.ui.shared.seed import random_seed, randomizes
 from img2vid.ui.state import Note, PageState, after_entry, callback, show_note
 from img2vid.versions import ModelVersion
 
@@ -43,7 +45,7 @@ def start_box(page: PageState) -> None:
             on_click=_cancel,
         )
         with st.container(gap="xxsmall"):
-            _notes(page, problem or (estimate(store, page, settings) if settings else ""))
+            _notes(page, _about(page, settings, problem))
             for warning in page.version.warnings(settings) if settings else []:
                 st.caption(f":orange[:material/info:] {formatting.plain(warning)}")
 
@@ -54,6 +56,15 @@ def _notes(page: PageState, text: str) -> None:
         show_note(page, "sample")
     else:
         st.caption(text)
+
+
+def _about(page: PageState, settings: SampleSettings | None, problem: str) -> str:
+    """Return the problem, and what Sample makes: size, length and seed also if the sidebar is closed."""
+    if settings is None:
+        return problem
+    seed = "random seed" if randomizes(page) else formatting.seed_range(settings.seed, settings.num_samples)
+    made = f"{size_text((settings.width, settings.height))}, {settings.num_frames} frames, {seed}"
+    return f"{problem} {made}." if problem else f"{made}, {estimate(resources.open_service().store, page, settings)}"
 
 
 def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice: LoadOptions) -> str:
@@ -112,6 +123,8 @@ def _sample(page: PageState) -> None:
     pictures = page.tab.pictures
     if not pictures:
         raise BadInput("there is no input; add an image first")
+    if randomizes(page):
+        page.set(seed=random_seed())
     settings, queued, problems = page.settings(), 0, list[str]()
     for picture in pictures:
         try:

@@ -1,43 +1,60 @@
 """Widgets for fields of SampleSettings; label, help, range and choices come from settings.py."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast, get_args
 
 import streamlit as st
 
-from img2vid.settings import ABOUT, SampleSettings, label_of
-from img2vid.ui.state import PageState, callback, set_widget, widget_value
-from img2vid.versions import ModelVersion
+from img2vid.settings import ABOUT, SampleSettings
+from img2vid.ui.shared.fields import Field, on_change, problem_box, shown_value
+from img2vid.ui.state import PageState, set_widget
 
 
 def control(page: PageState, name: str) -> None:
-    """Draw the widget of a setting of the tab; its key is the setting's name."""
-    setting(name, page.tab.controls[name], page.version, key=name, on_change=store_control, args=(name,))
+    """Draw the field of a setting of the tab; its key is the setting's name."""
+    row(page, [name])
 
 
-def setting(
-    name: str,
-    value: Any,
-    version: ModelVersion,
-    *,
-    key: str,
-    on_change: Callable[..., None],
-    args: tuple[object, ...],
-    marked: bool = False,
-) -> None:
-    """Draw the widget of a setting with a value from anywhere; `marked` marks it as different."""
+def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = None) -> None:
+    """Draw settings of the tab side by side, or stacked in a narrow window."""
+    fields(page, [tab_field(page, name) for name in names], widths)
+
+
+def tab_field(page: PageState, name: str) -> Field:
+    """Return the field of a setting of the tab."""
+    return Field(name, name, page.tab.controls[name], page.version, partial(_store, name))
+
+
+def _store(name: str, page: PageState, value: Any) -> None:
+    page.set(**{name: value})
+
+
+def fields(page: PageState, drawn: Sequence[Field], widths: Sequence[float] | None = None) -> None:
+    """Draw fields side by side, and below them what is wrong with their values."""
+    spec = widths or len(drawn)
+    places = [st.container()] if spec == 1 else st.columns(spec, gap="small", vertical_alignment="bottom")
+    for place, field in zip(places, drawn, strict=False):
+        with place:
+            draw_field(page, field)
+    for field in drawn:
+        problem_box(page, field)
+
+
+def draw_field(page: PageState, field: Field) -> None:
+    """Draw the widget of a setting."""
+    name, key, changed = field.name, field.key, on_change(field)
+    help_text, label = field.version.help_text(name), mark(field.label, field.marked)
     annotation = SampleSettings.model_fields[name].annotation
-    label = mark(label_of(name), marked)
     if annotation is bool:
-        default = set_widget(key, value, False)
-        st.checkbox(label, default, key=key, help=version.help_text(name), on_change=on_change, args=args)
+        st.checkbox(label, set_widget(key, field.value, False), key=key, help=help_text, on_change=changed)
     elif choices := [choice for choice in get_args(annotation) if isinstance(choice, str)]:
-        select(label, choices, value, key, version.help_text(name), on_change, *args)
+        select(label, choices, field.value, key, help_text, changed)
     elif annotation is str:
-        default = set_widget(key, value, "")
-        st.text_input(label, default, key=key, help=version.help_text(name), on_change=on_change, args=args)
+        default = set_widget(key, shown_value(page, field), "")
+        st.text_input(label, default, key=key, help=help_text, on_change=changed)
     else:
-        _number(name, value, version, label, key, on_change, args)
+        _number(page, field, label, help_text, changed)
 
 
 def mark(label: str, marked: bool) -> str:
@@ -45,49 +62,21 @@ def mark(label: str, marked: bool) -> str:
     return f"\u2260 {label}" if marked else label
 
 
-def row(page: PageState, names: Sequence[str], widths: Sequence[float] | None = None) -> None:
-    """Draw settings side by side, or stacked in a narrow window."""
-    places = st.columns(widths or len(names), gap="small", vertical_alignment="bottom")
-    for place, name in zip(places, names, strict=True):
-        with place:
-            control(page, name)
-
-
-@callback("sample")
-def store_control(page: PageState, name: str) -> None:
-    """Store the value of a changed widget."""
-    value = widget_value(name)
-    if value is not None:
-        page.set(**{name: value})
-
-
-def _number(
-    name: str,
-    value: Any,
-    version: ModelVersion,
-    label: str,
-    key: str,
-    on_change: Callable[..., None],
-    args: tuple[object, ...],
-) -> None:
-    about = ABOUT[name]
-    annotation = SampleSettings.model_fields[name].annotation
-    whole = annotation is int
-    kind: Callable[[float], Any] = int if whole else float
-    step: Any = version.size_step if name in ("height", "width") else 1 if whole else float(about.step)
-    shown = None if value is None else kind(value)
-    unset = None if type(None) in get_args(annotation) else "min"  # only optional numbers can be empty
+def _number(page: PageState, field: Field, label: str, help_text: str, changed: Callable[[], None]) -> None:
+    """Draw a number input without limits: with them, the browser would keep the last valid value without a word."""
+    page.fields[field.key] = field
+    value = shown_value(page, field)
+    shown: Any = None if value is None or isinstance(value, str) else field.number(value)
+    whole = isinstance(field.number(0), int)
+    step: Any = 1 if whole else float(ABOUT[field.name].step)
     st.number_input(
         label,
-        min_value=kind(about.lowest),
-        max_value=kind(about.highest),
-        value=set_widget(key, shown, unset),
-        step=step,
+        value=set_widget(field.key, shown, None if shown is None else "min"),
+        step=field.version.size_step if field.name in ("height", "width") else step,
         format="%d" if whole else "%g",
-        key=key,
-        help=version.help_text(name),
-        on_change=on_change,
-        args=args,
+        key=field.key,
+        help=help_text,
+        on_change=changed,
     )
 
 

@@ -6,6 +6,9 @@ that is requested while Streamlit has dropped it, in the middle of a script run,
 Cards (`card_NUMBER`) play their video while the pointer or the keyboard's focus is on them.
 
 Tab skips the help icons; F1 shows the help of the focused control, and Escape returns to it. Ctrl+Enter starts a run.
+
+A number field that is left empty, or with a number beyond JavaScript's integers, is reported: Streamlit would restore
+the last number without an event.
 """
 
 from pathlib import Path
@@ -13,9 +16,12 @@ from typing import Any, cast
 
 import streamlit as st
 
+from img2vid.ui.shared.fields import SCRIPT_KEY, left_empty
+
 JS = """
 const FIRST = 500 // milliseconds until a failed file is requested again; doubles with each attempt
 const LONGEST = 30000
+const COMMITS = ['input', 'focusout', 'keydown'] // capturing, because Streamlit restores the old number
 
 const retry = (element, request) => {
     const now = performance.now()
@@ -89,7 +95,26 @@ const key = (event) => {
     }
 }
 
-export default function () {
+const emptied = (event, send) => {
+    const field = event.target
+    if (field.dataset?.testid !== 'stNumberInputField') return
+    if (event.type === 'input') return void (field.edited = true)
+    if (!field.edited || (event.type === 'keydown' && event.key !== 'Enter')) return
+    field.edited = false
+    const text = field.value
+    if (text !== '' && Math.abs(Number(text)) <= Number.MAX_SAFE_INTEGER) return
+    if (text !== '') { // Streamlit would keep this number in the field
+        Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, '')
+        field.dispatchEvent(new Event('input', { bubbles: true }))
+        field.edited = false
+    }
+    const key = field.closest('[class*="st-key-"]')?.className.match(/st-key-(\\S+)/)?.[1]
+    if (key) send('emptied', { key, text })
+}
+
+export default function ({ setTriggerValue }) {
+    const left = (event) => emptied(event, setTriggerValue)
+    for (const type of COMMITS) document.addEventListener(type, left, true)
     look()
     const timer = setInterval(look, 500)
     document.addEventListener('mouseover', play)
@@ -100,6 +125,7 @@ export default function () {
         document.removeEventListener('mouseover', play)
         document.removeEventListener('focusin', play)
         document.removeEventListener('keydown', key)
+        for (const type of COMMITS) document.removeEventListener(type, left, true)
     }
 }
 """
@@ -108,4 +134,4 @@ export default function () {
 def watch_media() -> None:
     """Add script and style to the page."""
     st.html(Path(__file__).with_name("page.css"))
-    cast(Any, st).components.v2.component("img2vid_media", js=JS)(key="media")
+    cast(Any, st).components.v2.component("img2vid_media", js=JS)(key=SCRIPT_KEY, on_emptied_change=left_empty)

@@ -5,8 +5,11 @@ from typing import Any, cast
 
 import streamlit as st
 
+from img2vid.errors import BadInput
+from img2vid.gallery.sweep_axes import axis_of
 from img2vid.settings import label_of
 from img2vid.settings_validation import requirement
+from img2vid.ui import formatting
 from img2vid.ui.state import PageState, callback, set_widget, widget_value
 from img2vid.ui.sweeps import state
 from img2vid.ui.sweeps.state import NAMES, NOTHING, Sweep
@@ -62,6 +65,10 @@ def _values(page: PageState, sweep: Sweep, index: int) -> None:
         help=f"Separate values with commas; each is {requirement(name)}. Whole numbers can be a range such as 1..5.",
         on_change=partial(_type, index, key),
     )
+    try:
+        axis_of(name, sweep.texts[index])
+    except BadInput as error:
+        st.caption(f":red[:material/error: {formatting.plain(formatting.sentence(error))}]")
 
 
 @callback("sweeps")

@@ -8,7 +8,7 @@ from img2vid.errors import BadInput
 from img2vid.gallery.studies import Study
 from img2vid.gallery.sweep_axes import AXIS_NAMES, MOST_AXES, Axis, axis_of, cells_from_controls
 from img2vid.media.composites import Align
-from img2vid.settings import SampleSettings, label_of
+from img2vid.settings import SampleSettings, label_of, used_settings
 from img2vid.ui.state import Note, PageState
 from img2vid.versions import ModelVersion
 
@@ -62,7 +62,9 @@ def axes(given: Sweep) -> list[Axis]:
 
 def cells(page: PageState, given: Sweep) -> list[SampleSettings]:
     """Return the settings of all cells, based on the tab's controls; raise BadInput if a combination is invalid."""
-    return cells_from_controls(page.tab.controls, page.versions, axes(given))
+    controls = page.tab.controls
+    page.require_accepted([name for name in used_settings(controls) if name not in given.names], controls)
+    return cells_from_controls(controls, page.versions, axes(given))
 
 
 def name_axis(page: PageState, index: int, name: str) -> None:

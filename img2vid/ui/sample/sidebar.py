@@ -1,6 +1,5 @@
 """Sidebar: size, seed and output folder; sampler, discretization, guider, approximations and engine in expanders."""
 
-import secrets
 from typing import Any
 
 import streamlit as st
@@ -11,28 +10,31 @@ from img2vid.presets import reset
 from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
 from img2vid.ui import resources
 from img2vid.ui.sample.model import is_requested
+from img2vid.ui.sample.size import size_box
 from img2vid.ui.shared.controls import control, row, select
 from img2vid.ui.shared.presets import preset_box
+from img2vid.ui.shared.seed import seed_box
 from img2vid.ui.state import PageState, after_entry, callback, set_widget, widget_value
 
-DICE = 1_000_000
-"""Exclusive upper limit of random seeds, low enough to be easy to read and share."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ON_THE_PAGE = ("max_scale", "scale")
 """Guider parameters on the main page, as in the reference demo."""
 
 
-def sidebar(page: PageState) -> None:
-    """Draw the sidebar."""
-    row(page, ("height", "width", "num_frames"))
-    _seed(page)
+def sidebar(page: PageState, *, basic: bool) -> None:
+    """Draw the sidebar. basic: only what the Basic view leaves out and is no setting."""
+    if not basic:
+        row(page, ("height", "width", "num_frames"))
+        size_box(page)
+        seed_box(page)
     _saving(page)
-    _group(page, "Sampler", "sampler")
-    _group(page, "Discretization", "discretization")
-    _group(page, "Guider", "guider")
-    _approximations(page)
-    _engine(page)
-    preset_box(page)
+    if not basic:
+        _group(page, "Sampler", "sampler")
+        _group(page, "Discretization", "discretization")
+        _group(page, "Guider", "guider")
+        _approximations(page)
+        _engine(page)
+        preset_box(page)
     st.button(
         f"Reset to {page.version.name} defaults",
         key="defaults",
@@ -41,22 +43,6 @@ def sidebar(page: PageState) -> None:
         help="Resets all controls except image, seed and folder.",
         on_click=after_entry(_reset),
     )
-
-
-def random_seed() -> int:
-    """Return a random seed below DICE."""
-    return secrets.randbelow(DICE)
-
-
-def _seed(page: PageState) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        control(page, "seed")
-        st.button("Dice", key="dice", icon=":material/casino:", help="Random seed", on_click=_roll_dice)
-
-
-@callback("sample")
-def _roll_dice(page: PageState) -> None:
-    page.set(seed=random_seed())
 
 
 def _saving(page: PageState) -> None:

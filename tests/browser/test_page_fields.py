@@ -64,6 +64,7 @@ def test_a_first_video_in_the_basic_view_on_a_phone(visit: Visit, dashboard: Das
     assert visitor.page.evaluate(OVERHANG) == 0
     visitor.wait_for(re.compile(r"Also set: T 3, .*steps 2\."))
 
+    expect(visitor.input).to_be_visible()
     visitor.choose("Size", re.compile("^Match picture"))
     until(lambda: visitor.kept()["height"] > visitor.kept()["width"], "an upright size")
     visitor.press("Swap")

@@ -138,6 +138,8 @@ class Visitor:
         self.page.locator("label").filter(has_text=re.compile(f"^{re.escape(label)}$")).click()
 
     def choose(self, label: str, option: str | re.Pattern[str]) -> None:
+        self.choice(label).hover()  # scrolls; the scroll event would close an open list
+        self.page.evaluate("() => new Promise(requestAnimationFrame)")
         self.choice(label).click()
         self.page.get_by_role("option", name=option, exact=True).click()
 

@@ -108,22 +108,20 @@ class PageState:
 
     def settings(self) -> SampleSettings:
         """Return the controls as settings. Raise BadInput if they are incompatible or a field has a rejected value."""
-        self.require_accepted(used_settings(self.tab.controls), self.tab.controls)
+        self.require_accepted(self.used(self.tab.controls))
         return self.version.settings(self.tab.controls)
 
-    def require_accepted(self, names: Iterable[str], controls: Mapping[str, Any], prefix: str = "") -> None:
-        """Raise BadInput if a setting's field has a rejected value and the setting is used.
+    def used(self, controls: Mapping[str, Any]) -> list[str]:
+        """Return the settings that change the video, for controls of the tab or of a column."""
+        version, by_object = self.versions[controls["version"]], self.tab.controls["fitting"] == "object"
+        return [
+            name for name in used_settings(controls) if version.uses(name) and (by_object or name != "object_share")
+        ]
 
-        prefix: start of the fields' widget keys.
-        """
-        uses = self.versions[controls["version"]].uses
-        for name in names:
-            found = self.rejected.get(prefix + name)
-            if (
-                found is not None
-                and uses(name)
-                and (name != "object_share" or self.tab.controls["fitting"] == "object")
-            ):
+    def require_accepted(self, keys: Iterable[str]) -> None:
+        """Raise BadInput if one of the fields with these widget keys has a rejected value."""
+        for key in keys:
+            if found := self.rejected.get(key):
                 raise BadInput(found.problem)
 
     def drop_rejected(self, prefix: str) -> None:

@@ -115,6 +115,23 @@ def test_the_job_has_the_settings_of_the_box_and_the_size_of_the_video(open_page
 
 
 @pytest.mark.usefixtures("with_model")
+def test_a_rejected_number_is_explained_and_makes_no_picture(open_page: Open, service: FakeService) -> None:
+    page = describe(open_page(), candidates=9)
+    page.number_input(key="describe_steps").set_value(0).run()
+    assert "Candidates must be a whole number from 1 to 8, got 9." in caption(page)
+    press(page, "use_describe_candidates")
+    assert page.number_input(key="describe_candidates").value == 8
+    press(page, "create", refused=True)
+    assert said(page.error) == "Image steps must be a whole number from 1 to 150, got 0."
+    assert service.store.queue() == []
+    press(page, "use_describe_steps")
+    press(page, "create")
+    (job,) = service.store.queue()
+    assert job.image is not None
+    assert (job.image.steps, job.image.candidates) == (1, 8)
+
+
+@pytest.mark.usefixtures("with_model")
 def test_one_click_makes_a_candidate_the_input(open_page: Open, service: FakeService) -> None:
     page = press(describe(open_page(), candidates=2), "create")
     (job,) = service.store.queue()

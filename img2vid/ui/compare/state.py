@@ -136,8 +136,8 @@ def settings_of(page: PageState, column: Column) -> SampleSettings:
 
 def require_accepted(page: PageState, column: Column, index: int) -> None:
     """Raise BadInput if a field of a column, or of the input, has a rejected value."""
-    page.require_accepted(used_settings(column), column, f"{KEY}{index}_")
-    page.require_accepted(OF_THE_PICTURE, page.tab.controls)
+    page.require_accepted(f"{KEY}{index}_{name}" for name in page.used(column))
+    page.require_accepted(name for name in page.used(page.tab.controls) if name in OF_THE_PICTURE)
 
 
 def wanted(page: PageState, columns: Sequence[Column]) -> list[Wanted]:

@@ -6,7 +6,7 @@ from typing import Any, cast, get_args
 
 import streamlit as st
 
-from img2vid.settings import ABOUT, SampleSettings
+from img2vid.settings import SampleSettings
 from img2vid.ui.shared.fields import Field, on_change, problem_box, shown_value
 from img2vid.ui.state import PageState, set_widget
 
@@ -54,7 +54,7 @@ def draw_field(page: PageState, field: Field) -> None:
         default = set_widget(key, shown_value(page, field), "")
         st.text_input(label, default, key=key, help=help_text, on_change=changed)
     else:
-        _number(page, field, label, help_text, changed)
+        number_field(page, field, label, help_text)
 
 
 def mark(label: str, marked: bool) -> str:
@@ -62,13 +62,13 @@ def mark(label: str, marked: bool) -> str:
     return f"\u2260 {label}" if marked else label
 
 
-def _number(page: PageState, field: Field, label: str, help_text: str, changed: Callable[[], None]) -> None:
+def number_field(page: PageState, field: Field, label: str, help_text: str) -> None:
     """Draw a number input without limits: with them, the browser would keep the last valid value without a word."""
     page.fields[field.key] = field
     value = shown_value(page, field)
     shown: Any = None if value is None or isinstance(value, str) else field.number(value)
     whole = isinstance(field.number(0), int)
-    step: Any = 1 if whole else float(ABOUT[field.name].step)
+    step: Any = 1 if whole else float(field.about.step)
     st.number_input(
         label,
         value=set_widget(field.key, shown, None if shown is None else "min"),
@@ -76,7 +76,7 @@ def _number(page: PageState, field: Field, label: str, help_text: str, changed: 
         format="%d" if whole else "%g",
         key=field.key,
         help=help_text,
-        on_change=changed,
+        on_change=on_change(field),
     )
 
 

@@ -9,7 +9,6 @@ import streamlit as st
 
 from img2vid import remedies
 from img2vid.background import TaskResult
-from img2vid.control import about_of
 from img2vid.errors import BadInput
 from img2vid.jobs.job import Job, State
 from img2vid.text_to_image.settings import ImageSettings, image_settings_of, make_image_settings
@@ -17,7 +16,8 @@ from img2vid.text_to_image.versions import ImageVersion, load_image_versions
 from img2vid.ui import formatting, resources
 from img2vid.ui.shared import pictures
 from img2vid.ui.shared.checkpoint import progress_text
-from img2vid.ui.shared.controls import select
+from img2vid.ui.shared.controls import number_field, select
+from img2vid.ui.shared.fields import Field, problem_box
 from img2vid.ui.state import (
     Note,
     PageState,
@@ -70,15 +70,16 @@ def describe_box(page: PageState) -> None:
             )
             select("Image model", names, kept.model, f"{STATE}_model", f"{_about('model')} {note}", _keep, "model")
         with seed:
-            _number("seed", kept.seed)
+            drawn = [_number(page, "seed", kept.seed)]
         for place, name in zip(
             st.columns(3, vertical_alignment="bottom"), ("steps", "guidance", "candidates"), strict=True
         ):
             with place:
                 value = getattr(kept, name)
-                _number(
-                    name, getattr(version, name, ImageSettings.model_fields[name].default) if value is None else value
-                )
+                usual = getattr(version, name, ImageSettings.model_fields[name].default)
+                drawn.append(_number(page, name, usual if value is None else value))
+        for field in drawn:
+            problem_box(page, field)
         _buttons(page, kept, version)
         _candidates(page, kept)
 
@@ -88,6 +89,7 @@ def restore_prompt(page: PageState, metadata: Mapping[str, Any]) -> None:
     image = image_settings_of(metadata)
     if image is not None:
         names = ("prompt", "negative_prompt", "model", "seed", "steps", "guidance")
+        page.drop_rejected(STATE)
         page.keep(STATE, **{name: getattr(image, name) for name in names}, candidates=1)
 
 
@@ -110,21 +112,15 @@ def _text(name: str, value: str, draw: Callable[..., Any], **options: Any) -> No
     draw(_label(name), set_widget(key, value, ""), key=key, help=_about(name), on_change=_keep, args=(name,), **options)
 
 
-def _number(name: str, value: float) -> None:
-    about, key = about_of(ImageSettings.model_fields[name]), f"{STATE}_{name}"
-    kind: Callable[[float], Any] = float if ImageSettings.model_fields[name].annotation is float else int
-    st.number_input(
-        _label(name),
-        min_value=kind(about.lowest),
-        max_value=kind(about.highest),
-        value=set_widget(key, kind(min(max(value, about.lowest), about.highest)), "min"),
-        step=kind(about.step),
-        format="%g" if kind is float else "%d",
-        key=key,
-        help=_about(name),
-        on_change=_keep,
-        args=(name,),
-    )
+def _number(page: PageState, name: str, value: float) -> Field:
+    """Draw a number and return its field."""
+    field = Field(name, f"{STATE}_{name}", value, page.version, partial(_store, name), "input", model=ImageSettings)
+    number_field(page, field, field.label, _about(name))
+    return field
+
+
+def _store(name: str, page: PageState, value: Any) -> None:
+    page.keep(STATE, **{name: value})
 
 
 def _buttons(page: PageState, kept: Description, version: ImageVersion | None) -> None:
@@ -220,6 +216,7 @@ def _keep(page: PageState, name: str) -> None:
         return
     page.keep(STATE, **{name: value})
     if name == "model":
+        page.drop_rejected(STATE)
         page.keep(STATE, steps=None, guidance=None)
 
 
@@ -248,6 +245,7 @@ def _submit(page: PageState, *, animate: bool) -> None:
 
 def _image(page: PageState) -> ImageSettings:
     """Return the settings of the tab's pictures. Raise BadInput if one is invalid."""
+    page.require_accepted(f"{STATE}_{name}" for name in ImageSettings.model_fields)
     kept, controls = page.stored(STATE, Description), page.tab.controls
     version = load_image_versions().get(kept.model)
     if version is None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from img2vid.control import About, SettingsModel, about_of
 from img2vid.errors import BadInput, shown
-from img2vid.settings import ABOUT, SampleSettings, label_of, value_text
+from img2vid.settings import SampleSettings, value_text
 from img2vid.settings_validation import make_settings, requirement
 from img2vid.ui import formatting
 from img2vid.ui.state import MessageArea, PageState, Rejected, callback, widget_value
@@ -34,32 +35,38 @@ class Field:
     """True if the field may be empty."""
     marked: bool = False
     """True to mark the label as different."""
+    model: type[SettingsModel] = SampleSettings
+    """Class of the settings."""
 
     @property
     def label(self) -> str:
         """Label of the setting."""
-        return label_of(self.name)
+        return self.model.model_fields[self.name].title or self.name
+
+    @property
+    def about(self) -> About:
+        """Limits and other facts of the setting."""
+        return about_of(self.model.model_fields[self.name])
 
     @property
     def is_number(self) -> bool:
         """True if the setting is a number."""
-        return ABOUT[self.name].highest < math.inf
+        return self.about.highest < math.inf
 
     def number(self, value: float) -> float:
         """Return a number as the type of the setting."""
-        return int(value) if SampleSettings.model_fields[self.name].annotation is int else float(value)
+        return int(value) if self.model.model_fields[self.name].annotation is int else float(value)
 
     def problem(self, value: Any) -> str:
         """Return why a value is not valid, as the text of an error, or ""."""
         if not self.is_number:
             return self._problem_of_text(value)
-        limits, step = ABOUT[self.name], self.version.size_step
-        needed = f"{self.label} must be {requirement(self.name)}"
+        step, needed = self.version.size_step, f"{self.label} must be {requirement(self.name, self.model)}"
         if value is None:
             return "" if self.optional else f"{needed}; the field is empty"
         if isinstance(value, str):
             return f"{needed}, got {shown(value)}"
-        if not limits.lowest <= value <= limits.highest:
+        if not self.about.lowest <= value <= self.about.highest:
             return f"{needed}, got {value_text(value)}"
         if self.name in ("height", "width") and value % step:
             return f"{self.label} must be a multiple of {step} for {self.version.name}, got {value}"
@@ -77,6 +84,8 @@ class Field:
         if not self.is_number:
             return self.value
         number = self.value if value is None else float(value) if isinstance(value, str) else value
+        if self.model is not SampleSettings:
+            return self.number(min(max(number, self.about.lowest), self.about.highest))
         return self.number(self.version.nearest(self.name, number))
 
 

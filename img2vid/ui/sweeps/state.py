@@ -8,7 +8,7 @@ from img2vid.errors import BadInput
 from img2vid.gallery.studies import Study
 from img2vid.gallery.sweep_axes import AXIS_NAMES, MOST_AXES, Axis, axis_of, cells_from_controls
 from img2vid.media.composites import Align
-from img2vid.settings import SampleSettings, label_of, used_settings
+from img2vid.settings import SampleSettings, label_of
 from img2vid.ui.state import Note, PageState
 from img2vid.versions import ModelVersion
 
@@ -63,7 +63,7 @@ def axes(given: Sweep) -> list[Axis]:
 def cells(page: PageState, given: Sweep) -> list[SampleSettings]:
     """Return the settings of all cells, based on the tab's controls; raise BadInput if a combination is invalid."""
     controls = page.tab.controls
-    page.require_accepted([name for name in used_settings(controls) if name not in given.names], controls)
+    page.require_accepted(name for name in page.used(controls) if name not in given.names)
     return cells_from_controls(controls, page.versions, axes(given))
 
 

@@ -54,10 +54,13 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     removal.add_argument("version", metavar="VERSION", help="version name, see `img2vid models list`")
     removal.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     removal.add_argument("--shipped", action="store_true", help="also allow checkpoints that come with img2vid")
-    conversion = command("convert", "save a smaller copy of a checkpoint in half precision", convert_model)
+    conversion = command("convert", "save a smaller copy of a checkpoint, in half precision or float8", convert_model)
     conversion.add_argument("version", metavar="VERSION", help="version name, see `img2vid models list`")
     conversion.add_argument(
-        "--precision", choices=("fp16", "bf16"), default="fp16", help="number format (default: fp16)"
+        "--precision",
+        choices=("fp16", "bf16", "fp8_e4m3fn"),
+        default="fp16",
+        help="number format; fp8_e4m3fn is that of the network's matrices, fp16 of the rest (default: fp16)",
     )
     conversion.add_argument("--name", help="name of the new version (default: VERSION_PRECISION)")
 

@@ -15,12 +15,14 @@ import pytest
 import torch
 import yaml
 from diffusers_models import write_config, write_folder
+from golden_models import CPU
 from safetensors.torch import load_file, save_file
 
 from img2vid import paths
 from img2vid.checkpoints.rows import add_row
 from img2vid.checkpoints.sources import Source
 from img2vid.cli import main
+from img2vid.engine import load_engine
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.versions import ModelVersion, find_version, load_versions
 
@@ -274,6 +276,19 @@ def test_a_copy_in_fp16_is_half_as_large_and_a_version_of_its_own(models: Models
     assert models("verify", "wide_xt_fp16").code == 0
     assert "choose another name with --name" in models("convert", "wide_xt").err
     assert "it needs no conversion" in models("convert", "wide_xt_fp16").err
+
+
+def test_a_copy_in_float8_is_verified_added_and_loaded(models: Models, wide: Path, tmp_path: Path) -> None:
+    models("add", wide, "--yes")
+    models("convert", "wide_xt")
+    said = models("convert", "wide_xt", "--precision", "fp8_e4m3fn")
+    assert (said.code, said.out) == (0, "wide_xt_fp8_e4m3fn\n")
+    copy = load_versions()["wide_xt_fp8_e4m3fn"]
+    assert (copy.bytes or 0) < 0.9 * (load_versions()["wide_xt_fp16"].bytes or 0)
+    assert models("verify", copy.name).code == 0
+    other = Path(shutil.copy(copy.require_checkpoint(), tmp_path / "other.safetensors"))
+    assert models("add", other, "--yes", "--num-frames", 14).out == "other\n"
+    assert load_engine(copy.config_path, other, CPU).size_step == 16
 
 
 def test_remove_deletes_after_asking(

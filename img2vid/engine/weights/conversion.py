@@ -1,8 +1,8 @@
-"""Conversion of checkpoints to a 16-bit format, one tensor at a time to limit memory."""
+"""Conversion of checkpoints to 16 bits, or to float8 with scales, one tensor at a time to limit memory."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,12 +14,18 @@ from torch import Tensor
 from img2vid.checkpoints.header import NAMES, TensorEntry, read_header
 from img2vid.engine.config import load_config
 from img2vid.engine.model import build_meta
-from img2vid.engine.weights.packed import PACKED
+from img2vid.engine.weights.diffusers_names import UNET
+from img2vid.engine.weights.packed import MARKER, PACKED, SCALES
 from img2vid.engine.weights.stored import Entries, StoredTensor, entries_of, find_tensors, read_stored
 from img2vid.errors import BadInput, CheckpointError
 
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+FLOAT8 = "fp8_e4m3fn"
+"""Format of the network's matrices alone; the other tensors become fp16. ComfyUI reads scales of matrices only."""
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, FLOAT8: torch.float8_e4m3fn}
 """Formats that `convert` can write."""
+WEIGHTS_ONLY = 2
+"""Number of values by which ComfyUI's marker says that only weights are in float8, and not what they multiply."""
+WIDTHS = {"fp16": 2, "bf16": 2, FLOAT8: 1}
 MAPPED = 1 << 28
 """Maximum bytes of the source that are mapped at a time, plus one tensor."""
 
@@ -36,11 +42,16 @@ class Converted:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Tensors of the copy in the order they are written, and its header."""
+    """Tensors to read, and names in the header, both in the order in which they are written.
+
+    formats: those of the tensors that change. scaled: matrix of each scale.
+    """
 
     stored: Entries
+    rows: Sequence[str]
     header: bytes
-    changed: frozenset[str]
+    formats: Mapping[str, str]
+    scaled: Mapping[str, str]
     total: int
 
 
@@ -60,6 +71,8 @@ def convert(
 ) -> Converted:
     """Write a copy of a checkpoint with its tensors of 64, 32 and 8 bits as "fp16" or "bf16" to `file`.
 
+    "fp8_e4m3fn" stores the network's matrices in that format, each with a scale, and the other tensors as "fp16".
+
     Names, shapes and metadata of a `.safetensors` file are kept. A diffusers folder, or a file with another UNet, is
     written as a single file with the tensors that sampling with `config` needs. on_bytes: called with the bytes written
     so far and the total; an exception from it stops the conversion. Raise BadInput if there is nothing to convert,
@@ -69,13 +82,13 @@ def convert(
     size = len(plan.header) + plan.total
     digest = hashlib.sha256()
     done = 0
-    for data in _pieces(source, plan, precision):
+    for data in _pieces(source, plan):
         file.write(data)
         digest.update(data)
         done += len(data)
         if on_bytes is not None:
             on_bytes(done, size)
-    return Converted(size, digest.hexdigest(), len(plan.stored), len(plan.changed))
+    return Converted(size, digest.hexdigest(), len(plan.stored), len(plan.formats))
 
 
 def _plan(source: Path, precision: str, config: Path | None, unet: Path | None) -> _Plan:
@@ -88,30 +101,50 @@ def _plan(source: Path, precision: str, config: Path | None, unet: Path | None) 
         model = build_meta(load_config(config), config.parent)
         model.drop_unused()
         entries = find_tensors(source, model.weights(), unet)
-    changed = frozenset(name for name, entry in entries.items() if entry.format in ("F32", "F64", *PACKED))
-    if single and not changed:
+    formats = {name: new for name, entry in entries.items() if (new := _new_format(name, entry, precision))}
+    if single and not formats:
         raise BadInput(f"{source} has only values of 16 bits; it needs no conversion")
-    rows, total = _rows(entries, changed, precision)
+    rows, total = _rows(entries, formats)
+    scaled = {_scale_name(name): name for name in rows if formats.get(name) == FLOAT8}
     metadata = _metadata(source) if single else {}
     text = json.dumps({"__metadata__": metadata | {"format": "pt"}, **rows}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # safetensors aligns the data to 8 bytes
     header = len(text).to_bytes(8, "little") + text
-    return _Plan({name: entries[name] for name in rows}, header, changed, total)
+    return _Plan({name: entries[name] for name in rows if name in entries}, [*rows], header, formats, scaled, total)
 
 
-def _rows(
-    entries: Mapping[str, TensorEntry], changed: frozenset[str], precision: str
-) -> tuple[dict[str, dict[str, object]], int]:
+def _new_format(name: str, entry: TensorEntry, precision: str) -> str | None:
+    """Return the format of a tensor in the copy, None if it stays as it is."""
+    if precision == FLOAT8:
+        if name.startswith(UNET) and name.endswith(".weight") and len(entry.shape) == 2:
+            return FLOAT8
+        precision = "fp16"
+    return precision if entry.format in ("F32", "F64", *PACKED) else None
+
+
+def _scale_name(name: str) -> str:
+    return f"{name.removesuffix('weight')}{SCALES[0]}"
+
+
+def _rows(entries: Mapping[str, TensorEntry], formats: Mapping[str, str]) -> tuple[dict[str, dict[str, object]], int]:
     """Return the entries of the copy's header, and the total bytes of its data."""
-    short = next(name for name, plain in NAMES.items() if plain == precision)
+    kinds = {plain: kind for kind, plain in NAMES.items()}
+    found: list[tuple[int, str, str, tuple[int, ...]]] = []
+    for name, entry in entries.items():
+        new = formats.get(name)
+        width, kind = (_width(entry), entry.format) if new is None else (WIDTHS[new], kinds[new])
+        found.append((width, name, kind, entry.shape))
+    matrices = [name for name, new in formats.items() if new == FLOAT8]
+    found += [(4, _scale_name(name), "F32", ()) for name in matrices]
+    if matrices:
+        found.append((1, f"{UNET}{MARKER}", kinds[FLOAT8], (WEIGHTS_ONLY,)))
     rows: dict[str, dict[str, object]] = {}
     end = 0
     # Descending item size keeps every tensor aligned to its item size.
-    for name, entry in sorted(entries.items(), key=lambda item: (item[0] in changed, -_width(item[1]), item[0])):
+    for width, name, kind, shape in sorted(found, key=lambda one: (-one[0], one[1])):
         start = end
-        end += 2 * (entry.bytes // _width(entry)) if name in changed else entry.bytes
-        kind = short if name in changed else entry.format
-        rows[name] = {"dtype": kind, "shape": list(entry.shape), "data_offsets": [start, end]}
+        end += width * torch.Size(shape).numel()
+        rows[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
     return rows, end
 
 
@@ -131,36 +164,56 @@ def _metadata(source: Path) -> dict[str, str]:
         raise CheckpointError(f"{source} cannot be read: {error}; download it again") from error
 
 
-def _pieces(source: Path, plan: _Plan, precision: str) -> Iterator[bytes | memoryview]:
+def _pieces(source: Path, plan: _Plan) -> Iterator[bytes | memoryview]:
     """Yield the bytes of the copy, one tensor at a time."""
     yield plan.header
-    for batch in _batches(plan):
-        for name, tensor in read_stored(batch):
-            yield _data(source, name, tensor, precision if name in plan.changed else None)
+    matrices = {name: plan.stored[name] for name in plan.scaled.values()}
+    scales = {name: _scale(source, name, tensor) for name, tensor in _read(matrices)}
+    tensors = _read(plan.stored)
+    for row in plan.rows:
+        if row in plan.scaled:
+            yield _bytes(scales[plan.scaled[row]])
+        elif row in plan.stored:
+            name, tensor = next(tensors)
+            yield _bytes(_rounded(source, name, tensor, plan.formats.get(name), scales.get(name)))
+        else:
+            yield bytes(WEIGHTS_ONLY)
 
 
-def _batches(plan: _Plan) -> Iterator[Entries]:
-    """Yield groups of about `MAPPED` bytes; mapped data counts as memory until its file is closed."""
+def _read(stored: Entries) -> Iterator[tuple[str, Tensor]]:
+    """Yield tensors from groups of about `MAPPED` bytes; mapped data counts as memory until its file is closed."""
     batch: dict[str, StoredTensor] = {}
     taken = 0
-    for name, entry in plan.stored.items():
+    for name, entry in stored.items():
         batch[name] = entry
         taken += entry.bytes
         if taken > MAPPED:
-            yield batch
+            yield from read_stored(batch)
             batch, taken = {}, 0
-    yield batch
+    yield from read_stored(batch)
 
 
-def _data(source: Path, name: str, tensor: Tensor, precision: str | None) -> memoryview:
-    """Return the bytes of a tensor in the copy's format."""
-    if precision is not None:
-        short = tensor.to(DTYPES[precision])
-        if not torch.isfinite(short).all() and torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{source} cannot be converted to {precision}: {name} contains {tensor.abs().max().item():g}, above "
-                f"the {precision} limit of {torch.finfo(short.dtype).max:g}; choose bf16"
-            )
-        tensor = short
+def _scale(source: Path, name: str, matrix: Tensor) -> Tensor:
+    """Return the number by which a matrix is divided, so that its largest value becomes that of the format."""
+    largest = matrix.abs().max().float() if matrix.numel() else torch.zeros(())
+    if not torch.isfinite(largest):
+        raise CheckpointError(f"{source} cannot be converted: {name} contains NaN or infinity; download it again")
+    return largest / torch.finfo(DTYPES[FLOAT8]).max if largest > 0 else torch.ones(())
+
+
+def _rounded(source: Path, name: str, tensor: Tensor, precision: str | None, scale: Tensor | None) -> Tensor:
+    """Return a tensor in the copy's format; None keeps its own."""
+    if precision is None:
+        return tensor
+    short = (tensor if scale is None else tensor.float() / scale).to(DTYPES[precision])
+    if not torch.isfinite(short.float()).all() and torch.isfinite(tensor).all():
+        raise CheckpointError(
+            f"{source} cannot be converted to {precision}: {name} contains {tensor.abs().max().item():g}, above "
+            f"the {precision} limit of {torch.finfo(short.dtype).max:g}; choose bf16"
+        )
+    return short
+
+
+def _bytes(tensor: Tensor) -> memoryview:
     data: Any = tensor.contiguous().flatten().view(torch.uint8).numpy()
     return memoryview(data)

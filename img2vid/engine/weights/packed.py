@@ -12,7 +12,7 @@ PACKED = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I8": to
 SCALES = ("scale_weight", "weight_scale")
 """Names of a weight's scale in place of `weight`: ComfyUI's, and that of other tools."""
 MARKER = "scaled_fp8"
-"""Name of an empty tensor in ComfyUI's files with scales."""
+"""Name of a tensor without meaning in ComfyUI's files with scales."""
 
 
 def is_packed(tensor: Tensor) -> bool:

@@ -1,5 +1,6 @@
 """Weights of one byte per value: kept so in memory, and equal to the weights that they stand for."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,14 @@ from img2vid.checkpoints.header import precision_of, read_header
 from img2vid.engine import load_engine
 from img2vid.engine.backends import native
 from img2vid.engine.backends.native import NativeEngine
-from img2vid.engine.bench.backends import EngineBackend, Shape
+from img2vid.engine.bench.backends import EngineBackend, Shape, draw_inputs
 from img2vid.engine.config import load_config
 from img2vid.engine.interface import ModelSource
 from img2vid.engine.memory.accounting import weight_bytes
 from img2vid.engine.memory.plans import Plan
 from img2vid.engine.model import build_meta
 from img2vid.engine.weights import conversion
+from img2vid.engine.weights.conversion import FLOAT8
 from img2vid.engine.weights.diffusers_names import UNET
 from img2vid.engine.weights.packed import PACKED, scale_of, with_scale
 from img2vid.engine.weights.stored import find_tensors
@@ -115,6 +117,63 @@ def test_a_copy_in_16_bits_holds_what_packed_weights_stand_for(tmp_path: Path) -
     found = load_file(target)
     assert found.keys() == meant.keys()
     assert all(torch.equal(found[name], tensor.bfloat16()) for name, tensor in meant.items())
+
+
+def in_float8(folder: Path, source: Path) -> Path:
+    target = folder / "float8.safetensors"
+    written = write_copy(target, lambda file: conversion.convert(source, file, FLOAT8))
+    assert written.bytes == target.stat().st_size == conversion.size_of_copy(source, FLOAT8)
+    return target
+
+
+def test_a_copy_in_float8_has_scaled_matrices_and_the_rest_in_16_bits(tmp_path: Path) -> None:
+    source = tmp_path / "source.safetensors"
+    weights = {name: tensor.float() for name, tensor in load_file(GOLDEN.checkpoint).items()}
+    weights[f"{UNET}time_embed.0.weight"] = torch.zeros_like(weights[f"{UNET}time_embed.0.weight"])
+    save_file(weights, source)
+    found = load_file(in_float8(tmp_path, source))
+    matrices = [name for name, one in weights.items() if name.startswith(UNET) and one.ndim == 2]
+    scales = {f"{name.removesuffix('weight')}scale_weight": name for name in matrices}
+    assert found.keys() == {*weights, *scales, f"{UNET}scaled_fp8"}
+    assert len(found[f"{UNET}scaled_fp8"]) == 2  # else ComfyUI rounds the activations too
+    for name, tensor in weights.items():
+        if name not in matrices:
+            assert torch.equal(found[name], tensor.half())
+    for scale, name in scales.items():
+        assert (found[name].dtype, found[scale].dtype, found[scale].shape) == (FORMATS["e4m3fn"], torch.float32, ())
+        values, weight = found[name].float() * found[scale], weights[name]
+        assert values.abs().max() == pytest.approx(weight.abs().max())
+        # Half of the last bit, or of the smallest step.
+        assert ((values - weight).abs() <= weight.abs() / 16 + found[scale] / 1024).all()
+
+
+def test_a_copy_in_float8_is_aligned_and_smaller(tmp_path: Path) -> None:
+    target = in_float8(tmp_path, GOLDEN.checkpoint)
+    sizes = {"F32": 4, "F16": 2, "F8_E4M3": 1}
+    entries = read_header(target).values()
+    assert all(entry.start % sizes[entry.format] == 0 for entry in entries)
+    assert {entry.format for entry in entries} == {*sizes}
+    assert target.stat().st_size < GOLDEN.checkpoint.stat().st_size
+
+
+def test_the_denoiser_of_a_copy_in_float8_is_close(tmp_path: Path) -> None:
+    weights = load_file(GOLDEN.checkpoint)
+    copy, plain = load(tmp_path, load_file(in_float8(tmp_path, GOLDEN.checkpoint))), load(tmp_path, weights)
+    inputs = draw_inputs(load_config(GOLDEN.config), Shape(64, 64, 3, 3), 0)
+    with torch.inference_mode():
+        ours, theirs = (
+            one.denoiser(inputs.noise, torch.tensor([1.0]), [inputs.cond])[0].clone() for one in (copy, plain)
+        )
+    assert 1e-3 < relative_error(ours, theirs) < 5e-2
+    assert weight_bytes(copy.denoiser.network) < weight_bytes(plain.denoiser.network)
+
+
+def test_a_matrix_with_infinity_is_not_converted(tmp_path: Path) -> None:
+    name = f"{UNET}x.time_stack.weight"
+    save_file({name: torch.tensor([[1.0, math.inf]])}, tmp_path / "source.safetensors")
+    with pytest.raises(CheckpointError, match=r"time_stack\.weight contains NaN or infinity"):
+        in_float8(tmp_path, tmp_path / "source.safetensors")
+    assert not (tmp_path / "float8.safetensors").exists()
 
 
 @pytest.fixture(scope="module")

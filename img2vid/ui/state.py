@@ -6,6 +6,7 @@ depends on which widgets are drawn. Every change is written to disk at once.
 
 import logging
 import os
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -88,6 +89,8 @@ class PageState:
     """Widget key of the preset, which names the preset that was drawn."""
     version_key: str = "version"
     """Widget key of Model Version, which changes when the program chooses the version, as `load_model_key` does."""
+    crop_key: str = "crop_offset"
+    """Widget key of Crop offset, which changes when the program moves the crop, as `load_model_key` does."""
     deferred: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Actions that run after the callbacks of all widgets."""
 
@@ -160,8 +163,14 @@ class PageState:
 
     def begin_pictures(self, pictures: Sequence[Picture]) -> None:
         """Set the input to new pictures, whose crop begins at the default, and save the tab."""
-        self.tab.controls["crop_offset"] = tabs.defaults_of(self.version)["crop_offset"]
+        self.move_crop(tabs.defaults_of(self.version)["crop_offset"])
         self.set_pictures(pictures)
+
+    def move_crop(self, offset: float) -> None:
+        """Set the crop offset and save the tab."""
+        if offset != self.tab.controls["crop_offset"]:
+            self.crop_key = f"crop_offset_{time.monotonic_ns()}"
+        self.set(crop_offset=offset)
 
     def reuse_picture(self, path: Path, name: str) -> None:
         """Make a stored input the tab's input, unless the file no longer exists."""

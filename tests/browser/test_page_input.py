@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, expect
 from visitor import PHOTO, SMALL, Visit, Visitor
 
 from img2vid import paths
+from img2vid.jobs.job import Job
 
 COPY = """
 async ([data, text]) => {
@@ -60,11 +61,18 @@ def tab_file(visitor: Visitor) -> dict[str, Any]:
     return json.loads((visitor.home / "tabs" / f"{visitor.tab}.json").read_text(encoding="utf-8"))
 
 
+def jobs_of(dashboard: Dashboard, seed: int) -> list[Job]:
+    """Return the finished jobs with that seed."""
+    return [job for job in dashboard.store().jobs() if job.seed == seed and job.results]
+
+
 def wait_for_offset(visitor: Visitor, frame: Locator, offset: float) -> None:
     """Wait until frame, slider and tab have that offset."""
     until(lambda: visitor.kept()["crop_offset"] == offset, f"crop offset {offset}")
     expect(frame).to_have_attribute("aria-valuenow", f"{offset:g}")
-    expect(visitor.page.locator(".st-key-crop_offset").get_by_text(f"{offset:.2f}", exact=True).first).to_be_visible()
+    expect(
+        visitor.page.locator("[class*=st-key-crop_offset]").get_by_text(f"{offset:.2f}", exact=True).first
+    ).to_be_visible()
 
 
 def test_a_pasted_picture_gets_the_crop_that_its_frame_is_moved_to(visit: Visit, dashboard: Dashboard) -> None:
@@ -124,8 +132,8 @@ def test_dropped_pictures_become_a_video_each(visit: Visit, dashboard: Dashboard
     visitor.reload()
     visitor.wait_for("3 images: Sample makes a video of each.")
     visitor.press("Sample")
-    until(lambda: all(job.results for job in dashboard.store().jobs(limit=3)), "three videos")
-    jobs = [job for job in dashboard.store().jobs() if job.seed == 42]
+    until(lambda: len(jobs_of(dashboard, 42)) == 3, "three videos")
+    jobs = jobs_of(dashboard, 42)
     assert sorted(job.picture_name for job in jobs) == [*good]
     assert len({job.results[0].video.read_bytes() for job in jobs}) == 3
     assert tab_file(visitor)["picture"]["name"] == "brook"

@@ -5,9 +5,11 @@ from typing import Any, cast
 
 import streamlit as st
 
-HTML = """<div class="crop"><img draggable="false"><div class="frame" role="slider" tabindex="0"></div></div>"""
+HTML = """
+<div class="crop-box"><img draggable="false"><div class="crop-frame" role="slider" tabindex="0"></div></div>
+"""
 CSS = """
-.crop {
+.crop-box {
     position: relative;
     overflow: hidden;
     margin: 0 auto;
@@ -15,15 +17,15 @@ CSS = """
     aspect-ratio: var(--ratio);
     border-radius: var(--st-base-radius);
 }
-img { display: block; width: 100%; height: 100%; user-select: none }
-.frame {
+.crop-box img { display: block; width: 100%; height: 100%; user-select: none }
+.crop-frame {
     position: absolute;
     box-sizing: border-box;
     border: 2px solid #ffffff;
     box-shadow: 0 0 0 1px #000000, 0 0 0 100vmax rgb(0 0 0 / 62%);
     cursor: grab;
 }
-.frame::after {
+.crop-frame::after {
     content: "\\2195";
     position: absolute;
     left: 50%;
@@ -37,9 +39,9 @@ img { display: block; width: 100%; height: 100%; user-select: none }
     color: #000000;
     background: rgb(255 255 255 / 85%);
 }
-.frame[aria-orientation=horizontal]::after { content: "\\2194" }
-.frame:active { cursor: grabbing }
-.frame:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: -5px }
+.crop-frame[aria-orientation=horizontal]::after { content: "\\2194" }
+.crop-frame:active { cursor: grabbing }
+.crop-frame:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: -5px }
 """
 JS = """
 const KEYS = { ArrowLeft: -0.01, ArrowUp: -0.01, ArrowRight: 0.01, ArrowDown: 0.01, PageUp: -0.1, PageDown: 0.1 }
@@ -48,7 +50,7 @@ const TYPED = 400 // milliseconds after a key until the value is sent
 const SENT = 3000 // milliseconds in which values of earlier runs are ignored
 
 export default function ({ data, parentElement, setTriggerValue }) {
-    const box = parentElement.querySelector('.crop')
+    const box = parentElement.querySelector('.crop-box')
     box.crop ??= new Crop(box, data.offset)
     box.crop.take(data, setTriggerValue)
     return () => box.crop.leave()
@@ -58,7 +60,7 @@ class Crop {
     constructor(box, offset) {
         this.box = box
         this.sent = offset // value that the server knows
-        this.until = 0
+        this.waits = false
         const [, frame] = box.children
         this.frame = frame
         frame.onpointerdown = (event) => {
@@ -97,7 +99,7 @@ class Crop {
         for (const [name, value] of Object.entries(about)) frame.setAttribute(`aria-${name}`, value)
         this.offset ??= data.offset
         this.place(this.offset)
-        if (data.offset === this.sent || performance.now() >= this.until) this.settle()
+        this.settle()
     }
 
     leave() {
@@ -141,15 +143,18 @@ class Crop {
         clearTimeout(this.typed)
         if (this.offset === this.sent) return this.settle()
         this.sent = this.offset
-        this.until = performance.now() + SENT
+        this.waits = true
         clearTimeout(this.settles)
-        this.settles = setTimeout(() => this.settle(), SENT)
+        this.settles = setTimeout(() => {
+            this.waits = false
+            this.settle()
+        }, SENT)
         this.tell('offset', this.offset)
     }
 
     // Takes over the server's value, unless the user is changing it.
     settle() {
-        if (this.grabbed || this.offset !== this.sent) return
+        if (this.grabbed || this.offset !== this.sent || (this.waits && this.data.offset !== this.sent)) return
         this.sent = this.data.offset
         this.place(this.sent)
     }
@@ -163,5 +168,6 @@ def crop_frame(key: str, data: dict[str, Any], on_move: Callable[[], None]) -> N
     data: `image` (URL), `alt`, `ratio` (width / height), the `side` that the crop trims, "width" or "height", the
     `share` of it that is kept, and `offset` from 0 to 1. on_move: callback; the widget's value has the new `offset`.
     """
-    component = cast(Any, st).components.v2.component("img2vid_crop", html=HTML, css=CSS, js=JS)
+    # Not isolated: scripts and assistive programs find the focused frame in the document.
+    component = cast(Any, st).components.v2.component("img2vid_crop", html=HTML, css=CSS, js=JS, isolate_styles=False)
     component(key=key, data=data, on_offset_change=on_move)

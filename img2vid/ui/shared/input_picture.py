@@ -110,17 +110,18 @@ def _offset(page: PageState) -> None:
         "Crop offset",
         0.0,
         1.0,
-        set_widget("crop_offset", page.tab.controls["crop_offset"]),
+        set_widget(page.crop_key, page.tab.controls["crop_offset"]),
         0.01,
-        key="crop_offset",
+        key=page.crop_key,
         help=page.version.help_text("crop_offset"),
         on_change=_keep_offset,
+        args=(page.crop_key,),
     )
 
 
 @callback("sample")
-def _keep_offset(page: PageState) -> None:
-    page.set(crop_offset=widget_value("crop_offset"))
+def _keep_offset(page: PageState, key: str) -> None:
+    page.set(crop_offset=widget_value(key))
 
 
 def _preview(page: PageState, picture: Picture) -> None:
@@ -158,7 +159,7 @@ def _movable_crop(page: PageState, picture: Picture, side: str, share: float) ->
 def _move_crop(page: PageState, key: str) -> None:
     offset = cast("dict[str, Any]", widget_value(key) or {}).get("offset")
     if isinstance(offset, int | float) and 0 <= offset <= 1:
-        page.set(crop_offset=round(float(offset), 2))
+        page.move_crop(round(float(offset), 2))
 
 
 def _batch(page: PageState, *, uses_all: bool) -> None:

@@ -123,6 +123,15 @@ def test_a_setting_that_is_not_used_does_not_disable_sample(open_page: Open) -> 
     assert not page.button(key="sample").disabled
 
 
+def test_own_noise_levels_are_those_of_the_job(open_page: Open, service: FakeService) -> None:
+    page = drop(open_page(), PHOTO)
+    page.selectbox(key="discretization").set_value("ListDiscretization").run()
+    page.text_input(key="sigmas").set_value("700, 20 0.5").run()
+    page.button(key="sample").click().run()
+    (job,) = service.store.jobs()
+    assert job.settings.params_of("ListDiscretization") == {"sigmas": "700 20 0.5"}
+
+
 def test_a_text_that_is_not_valid_stays_until_it_is_undone(open_page: Open) -> None:
     page = drop(open_page(), PHOTO)
     page.selectbox(key="discretization").set_value("ListDiscretization").run()

@@ -98,6 +98,11 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "size": ({"width": 100}, 400, "width must be a multiple of 16 for svd_tiny, got 100; try 96"),
     "checkpoint": ({"version": "sv3d_p"}, 400, "the checkpoint of sv3d_p is missing"),
     "option": ({"threads": 9999}, 400, "threads must be a whole number from 0 to 1024"),
+    "levels": (
+        {"discretization": "ListDiscretization", "sigmas": "1,2"},
+        400,
+        "sigmas must be at least two falling numbers, got 1 2",
+    ),
     "choice": ({"memory": "much"}, 422, "memory: Input should be"),
 }
 

@@ -107,13 +107,17 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.takes_long("starts a cluster and makes a video")
 def test_a_picture_becomes_a_video(own: Server) -> None:
     assert re.fullmatch(r"the API of img2vid is at http://localhost:\d+ \(Ctrl-C stops it\)\n", own.line)
-    status, text = own.ask(f"/jobs?name=dandelion&{SMALL}", "POST", PHOTO)
+    levels = "discretization=ListDiscretization&sigmas=700,20,0.5"
+    status, text = own.ask(f"/jobs?name=dandelion&{levels}&{SMALL}", "POST", PHOTO)
     assert status == 201
     job_id = json.loads(text)["id"]
     ended, progress = own.follow(job_id)
     assert any('"stage":"sample"' in event for event in progress)
     assert len(ended["videos"]) == 1
-    assert own.file(f"/jobs/{job_id}/videos/1") == Path(ended["videos"][0]["path"]).read_bytes()
+    path = Path(ended["videos"][0]["path"])
+    assert own.file(f"/jobs/{job_id}/videos/1") == path.read_bytes()
+    settings = read_metadata(path)["settings"]
+    assert (settings["discretization"], settings["sigmas"]) == ("ListDiscretization", "700 20 0.5")
 
 
 @pytest.mark.takes_long("makes a picture with diffusers, and a video")

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial, wraps
 from pathlib import Path
+from threading import RLock
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 import streamlit as st
@@ -93,6 +94,10 @@ class PageState:
     """Widget key of Crop offset, which changes when the program moves the crop, as `load_model_key` does."""
     deferred: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Actions that run after the callbacks of all widgets."""
+    lock: Any = field(default_factory=RLock)
+    """Held by callbacks. On a new event, Streamlit draws the page beside a callback that is still running, and does not
+    draw it again when the callback ends.
+    """
 
     @property
     def version(self) -> ModelVersion:
@@ -224,8 +229,9 @@ def current() -> PageState:
         page.tab = tabs.fresh(versions)
     if st.query_params.get(ADDRESS) != page.name:
         st.query_params[ADDRESS] = page.name
-    while page.deferred:
-        page.deferred.pop(0)()
+    with page.lock:
+        while page.deferred:
+            page.deferred.pop(0)()
     return page
 
 
@@ -285,14 +291,15 @@ def callback(place: MessageArea) -> Callable[[Callable[Concatenate[PageState, _P
         @wraps(action)
         def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
             page = callback_state()
-            page.note = None
-            try:
-                action(page, *args, **kwargs)
-            except Img2VidError as error:
-                page.note = Note("error", formatting.sentence(error), place=place)
-            except Exception as error:  # unexpected exceptions must not stop the page
-                log.exception("A callback failed")
-                page.note = Note("error", _unexpected(error), traceback.format_exc(), place)
+            with page.lock:
+                page.note = None
+                try:
+                    action(page, *args, **kwargs)
+                except Img2VidError as error:
+                    page.note = Note("error", formatting.sentence(error), place=place)
+                except Exception as error:  # unexpected exceptions must not stop the page
+                    log.exception("A callback failed")
+                    page.note = Note("error", _unexpected(error), traceback.format_exc(), place)
 
         return run
 

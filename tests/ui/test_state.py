@@ -1,6 +1,7 @@
 """Callbacks, and unexpected errors and disk errors on the page."""
 
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from driving import PHOTO, Open, caption, drop, said, selectbox
@@ -12,7 +13,7 @@ from img2vid.ui import state, tabs
 from img2vid.ui.sample import page as sample_page
 from img2vid.ui.sample import start
 from img2vid.ui.state import Note, PageState, after_entry, callback
-from img2vid.versions import load_versions
+from img2vid.versions import ModelVersion, load_versions
 
 
 def broken(*_: object) -> None:
@@ -48,6 +49,32 @@ def test_a_callback_gets_the_tab_and_its_arguments_and_clears_the_note(tab: Page
     act(3, name="fps")
     assert given == [tab, None, 3, "fps"]
     assert tab.note is None
+
+
+def test_a_page_is_drawn_after_a_callback_that_still_runs(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page()
+    drawing, running, ended = Event(), Event(), Event()
+    tab = page.session_state["page"]
+
+    def versions() -> dict[str, ModelVersion]:
+        drawing.set()
+        return load_versions()
+
+    @callback("sample")
+    def act(tab: PageState) -> None:
+        running.set()
+        drawing.wait(60)
+        ended.wait(1)  # never set: the page has time to be drawn with the old value
+        tab.set(fps=9)
+
+    monkeypatch.setattr(state, "load_versions", versions)
+    monkeypatch.setattr(state, "callback_state", lambda: tab)
+    thread = Thread(target=act)
+    thread.start()
+    assert running.wait(60)
+    page.run()
+    thread.join()
+    assert page.number_input(key="fps").value == 9
 
 
 def test_a_note_of_a_callback_stays(tab: PageState) -> None:

@@ -31,7 +31,13 @@ CSS = """
 .st-key-input:has(.st-key-remove_input) [data-testid=stFileUploaderDropzoneInstructions]::after { content: none }
 .st-key-drop_zone { position: absolute }
 .st-key-batch { max-height: 22rem; overflow-y: auto }
-.st-key-batch button p { overflow-wrap: anywhere }
+.st-key-batch button p {
+    display: -webkit-box;
+    -webkit-box-orient: vertical;
+    -webkit-line-clamp: 2; /* the help has the whole name */
+    overflow: hidden;
+    overflow-wrap: anywhere;
+}
 """
 JS = """
 const TEXTS = 'textarea, [contenteditable=true], input:not([type=checkbox], [type=radio], [type=range], [type=file])'

@@ -43,11 +43,19 @@ def test_each_rejected_value_is_explained_at_its_field(visit: Visit, dashboard: 
     expect(visitor.number("T")).to_have_value("128")
     expect(sample).to_be_enabled()
 
+    box = field(visitor, "T", "6.7")
+    visitor.wait_for("T must be a whole number from 1 to 128 (frames), got 6.7.")
+    visitor.press("Use 7")
+    field(visitor, "T", "1e2")
+    until(lambda: visitor.kept()["num_frames"] == 100, "T 100")
+    expect(box).to_have_value("100")
+    expect(sample).to_be_enabled()
+
     # Typed and pressed at once, without leaving the field first.
     visitor.number("T").fill("")
     sample.click()
     visitor.wait_for("T must be a whole number from 1 to 128 (frames); the field is empty.")
-    visitor.press("Use 128")
+    visitor.press("Use 100")
     visitor.number("T").fill("129")
     sample.click()
     visitor.wait_for("T must be a whole number from 1 to 128 (frames), got 129.")

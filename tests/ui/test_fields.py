@@ -157,10 +157,10 @@ class Session:
 
 
 @pytest.mark.usefixtures("home")
-def test_an_empty_field_and_a_number_that_it_cannot_hold_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_that_streamlit_would_change_are_stored_or_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = load_versions()
     page = PageState("0123456789ab", tabs.fresh(versions), versions)
-    page.fields = {name: tab_field(page, name) for name in ("num_frames", "seed")}
+    page.fields = {name: tab_field(page, name) for name in ("num_frames", "seed", "s_tmax")}
 
     def report(key: str, text: str) -> None:
         monkeypatch.setattr(state.st, "session_state", Session(page, key=key, text=text))
@@ -174,6 +174,13 @@ def test_an_empty_field_and_a_number_that_it_cannot_hold_are_rejected(monkeypatc
     large = page.rejected["seed"]
     assert large.problem == "seed must be a whole number from 0 to 4294967295, got 99999999999999999999"
     assert page.fields["seed"].nearest(large.value) == 2**32 - 1
+    report("num_frames", "6.7")
+    assert page.rejected["num_frames"].problem.endswith(", got 6.7")
+    assert page.fields["num_frames"].nearest("6.7") == 7
+    report("s_tmax", "2.5")
+    report("seed", "1e3")
+    assert (page.tab.controls["s_tmax"], page.tab.controls["seed"]) == (2.5, 1000)
+    report("seed", "1e999")
     report("another_field", "")
     assert [*page.rejected] == ["num_frames", "seed"]
     page.note = None

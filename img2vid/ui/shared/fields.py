@@ -55,7 +55,7 @@ class Field:
 
     def number(self, value: float) -> float:
         """Return a number as the type of the setting."""
-        return int(value) if self.model.model_fields[self.name].annotation is int else float(value)
+        return round(value) if self.model.model_fields[self.name].annotation is int else float(value)
 
     def problem(self, value: Any) -> str:
         """Return why a value is not valid, as the text of an error, or ""."""
@@ -136,10 +136,17 @@ def _use(page: PageState, field: Field, value: Any) -> None:
 
 @callback("sample")
 def left_empty(page: PageState) -> None:
-    """Reject the emptied number field, or the number too large for a field, that the pages' script reports.
-
-    Streamlit would return to the last value without an event.
-    """
+    """Store or reject the text of a number field that the pages' script reports, because Streamlit would change it."""
     given: Any = widget_value(SCRIPT_KEY)
     if given and given.get("emptied") and (field := page.fields.get(str(given["emptied"].get("key")))):
-        enter(page, field, str(given["emptied"].get("text")) or None)
+        enter(page, field, _number_in(field, str(given["emptied"].get("text"))))
+
+
+def _number_in(field: Field, text: str) -> float | str | None:
+    """Return the text as a number, None if it is empty, or the text itself if it is not valid in the field."""
+    try:
+        number = float(text)
+        rounded = field.number(number)
+    except (ValueError, OverflowError):
+        return text or None
+    return rounded if rounded == number and not field.problem(rounded) else text

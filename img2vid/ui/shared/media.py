@@ -7,8 +7,8 @@ Cards (`card_NUMBER`) play their video while the pointer or the keyboard's focus
 
 Tab skips the help icons; F1 shows the help of the focused control, and Escape returns to it. Ctrl+Enter starts a run.
 
-A number field that is left empty, or with a number beyond JavaScript's integers, is reported: Streamlit would restore
-the last number without an event.
+A number field that is left empty, or with a number that Streamlit cannot hold or cuts (1.5 and 1e3 if whole numbers are
+expected), is reported: Streamlit would use another number without a word. Fields with limits have their own messages.
 """
 
 from pathlib import Path
@@ -97,13 +97,14 @@ const key = (event) => {
 
 const emptied = (event, send) => {
     const field = event.target
-    if (field.dataset?.testid !== 'stNumberInputField') return
+    if (field.dataset?.testid !== 'stNumberInputField' || Number(field.max) < Number.MAX_SAFE_INTEGER) return
     if (event.type === 'input') return void (field.edited = true)
     if (!field.edited || (event.type === 'keydown' && event.key !== 'Enter')) return
     field.edited = false
     const text = field.value
-    if (text !== '' && Math.abs(Number(text)) <= Number.MAX_SAFE_INTEGER) return
-    if (text !== '') { // Streamlit would keep this number in the field
+    const cut = Number.isInteger(Number(field.step)) && !/^-?\\d+$/.test(text)
+    if (text !== '' && !cut && Math.abs(Number(text)) <= Number.MAX_SAFE_INTEGER) return
+    if (text !== '') { // Streamlit would cut this number, or keep it in the field
         Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, '')
         field.dispatchEvent(new Event('input', { bubbles: true }))
         field.edited = false

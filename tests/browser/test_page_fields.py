@@ -46,6 +46,7 @@ def test_each_rejected_value_is_explained_at_its_field(visit: Visit, dashboard: 
     box = field(visitor, "T", "6.7")
     visitor.wait_for("T must be a whole number from 1 to 128 (frames), got 6.7.")
     visitor.press("Use 7")
+    expect(box).to_have_value("7")
     field(visitor, "T", "1e2")
     until(lambda: visitor.kept()["num_frames"] == 100, "T 100")
     expect(box).to_have_value("100")

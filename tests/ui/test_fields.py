@@ -218,6 +218,7 @@ def test_a_rejected_value_in_a_column_disables_run(service: FakeService) -> None
     typed(page, "column_1_num_frames", 500)
     assert page.button(key="compare_start").disabled
     assert "Column 2: T must be a whole number from 1 to 128 (frames), got 500." in caption(page)
+    assert caption(page).count("got 500.") == 2, "only at the field and beside Run"
     typed(page, "column_0_fps", 7)
     assert problems(page) == ["column_1_num_frames"]
     press(page, "use_column_1_num_frames")

@@ -58,7 +58,8 @@ def column_box(page: PageState, comparison: Comparison, index: int) -> None:
             st.markdown(text)
         else:
             st.caption("Same as column 1.")
-    if problem := column_problem(page, column, index):
+    explained = any(key.startswith(_key(index, "")) for key in page.rejected)
+    if not explained and (problem := column_problem(page, column, index)):
         st.caption(f":orange[:material/info:] {formatting.plain(problem)}")
 
 

@@ -54,7 +54,10 @@ def _change(page: PageState) -> None:
 def basic_controls(page: PageState) -> None:
     """Draw the controls of the Basic view, and name the other settings that are not the version's defaults."""
     size_box(page)
-    motion, seed = st.columns([len(_motion(page)) + 1, 3], gap="small")
+    if len(_motion(page)) == 1:
+        motion, seed = st.columns([2, 3], gap="small")
+    else:  # "same elevation" needs room
+        motion = seed = st.container()
     with motion:
         row(page, _motion(page))
     with seed:

@@ -92,6 +92,8 @@ class PageState:
     """Widget key of Model Version, which changes when the program chooses the version, as `load_model_key` does."""
     crop_key: str = "crop_offset"
     """Widget key of Crop offset, which changes when the program moves the crop, as `load_model_key` does."""
+    crop_moved: object = None
+    """Time of the last move, which the browser may send again."""
     deferred: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Actions that run after the callbacks of all widgets."""
     lock: Any = field(default_factory=RLock)

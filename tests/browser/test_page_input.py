@@ -54,6 +54,7 @@ def copy(visitor: Visitor, text: str = "") -> None:
 def drop(visitor: Visitor, files: Mapping[str, bytes | int]) -> None:
     """Drop files on Input; a number is the size of a file of zeros."""
     given = {name: str(data) if isinstance(data, int) else text_of(data) for name, data in files.items()}
+    expect(visitor.page.get_by_test_id("stFileUploaderDropzone")).to_be_visible()
     visitor.page.evaluate(DROP, given)
 
 

@@ -49,10 +49,10 @@ const ENDS = { Home: 0, End: 1 }
 const TYPED = 400 // milliseconds after a key until the value is sent
 const SENT = 3000 // milliseconds in which values of earlier runs are ignored
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setStateValue }) {
     const box = parentElement.querySelector('.crop-box')
     box.crop ??= new Crop(box, data.offset)
-    box.crop.take(data, setTriggerValue)
+    box.crop.take(data, setStateValue)
     return () => box.crop.leave()
 }
 
@@ -149,7 +149,8 @@ class Crop {
             this.waits = false
             this.settle()
         }, SENT)
-        this.tell('offset', this.offset)
+        // A state: a trigger is lost when a click follows at once. The time distinguishes equal moves.
+        this.tell('move', { offset: this.offset, time: Date.now() })
     }
 
     // Takes over the server's value, unless the user is changing it.
@@ -166,8 +167,9 @@ def crop_frame(key: str, data: dict[str, Any], on_move: Callable[[], None]) -> N
     """Draw the frame. Another picture needs another key, so that late events of its predecessor are ignored.
 
     data: `image` (URL), `alt`, `ratio` (width / height), the `side` that the crop trims, "width" or "height", the
-    `share` of it that is kept, and `offset` from 0 to 1. on_move: callback; the widget's value has the new `offset`.
+    `share` of it that is kept, and `offset` from 0 to 1. on_move: callback; the widget's `move` has the new `offset`
+    and the `time` of the move.
     """
     # Not isolated: scripts and assistive programs find the focused frame in the document.
     component = cast(Any, st).components.v2.component("img2vid_crop", html=HTML, css=CSS, js=JS, isolate_styles=False)
-    component(key=key, data=data, on_offset_change=on_move)
+    component(key=key, data=data, on_move_change=on_move)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import streamlit as st
 
@@ -17,7 +16,7 @@ from img2vid.ui.shared.crop_frame import crop_frame
 from img2vid.ui.shared.describe import restore_prompt
 from img2vid.ui.shared.drop_zone import drop_zone
 from img2vid.ui.state import Note, PageState, callback, report_drawing_errors, set_widget, show_note, widget_value
-from img2vid.ui.tabs import Picture, defaults_of
+from img2vid.ui.tabs import Picture, defaults_of, mapping
 from img2vid.ui.uploads import Dropped, keep_picture, take_uploads
 
 EXAMPLES = paths.PROJECT / "assets"
@@ -157,8 +156,10 @@ def _movable_crop(page: PageState, picture: Picture, side: str, share: float) ->
 
 @callback("sample")
 def _move_crop(page: PageState, key: str) -> None:
-    offset = cast("dict[str, Any]", widget_value(key) or {}).get("offset")
-    if isinstance(offset, int | float) and 0 <= offset <= 1:
+    move = mapping(mapping(widget_value(key)).get("move"))
+    offset, time = move.get("offset"), move.get("time")
+    if isinstance(offset, int | float) and 0 <= offset <= 1 and time != page.crop_moved:
+        page.crop_moved = time
         page.move_crop(round(float(offset), 2))
 
 

@@ -24,7 +24,12 @@ NAMES = {label_of(name): name for name in SampleSettings.model_fields}
 
 expect.set_options(timeout=PATIENCE)
 
-OVERHANG = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+OVERHANG = """
+() => {
+    const wider = (name) => { const one = document.querySelector(name); return one.scrollWidth - one.clientWidth }
+    return Math.max(wider('html'), wider('.stMain'))
+}
+"""
 """JavaScript: pixels by which the page is wider than its window."""
 PLAYED = """
 () => {

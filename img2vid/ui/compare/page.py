@@ -25,12 +25,12 @@ def compare() -> None:
 def _parts(page: PageState) -> None:
     comparison = state.comparison(page)
     sheet = sheet_of(page, comparison.study)
-    with st.container(key="input"), report_drawing_errors("Input"):
+    with st.container(key="panes"):
         left, right = st.columns([11, 10], gap="medium")
-        with left:
-            input_box(page)
-        with right, st.container(key="compare_run"), report_drawing_errors("Run"):
-            run_box(page, _plan(page, comparison), sheet, _run, state.opened)
+    with left, st.container(key="input"), report_drawing_errors("Input"):
+        input_box(page)
+    with right, st.container(key="compare_run"), report_drawing_errors("Run"):
+        run_box(page, _plan(page, comparison), sheet, _run, state.opened)
     with st.container(key="compare_columns"), report_drawing_errors("The columns"):
         _columns(page, comparison)
     with st.container(key="compare_clips_box"), report_drawing_errors("The clips"):

@@ -26,11 +26,8 @@ def filter_box(page: PageState, entries: Entries) -> None:
     set_widget(_key("versions", now), list(now.versions))
     versions = sorted({*entries.versions(), *now.versions})
     st.multiselect("Model Version", versions, key=_key("versions", now), placeholder="Any", on_change=_keep)
-    first, last = st.columns(2, gap="small")
-    with first:
-        _date("From", _key("since", now), now.since)
-    with last:
-        _date("To", _key("until", now), now.until)
+    _date("From", _key("since", now), now.since)
+    _date("To", _key("until", now), now.until)
     set_widget(_key("least_rating", now), now.least_rating)
     # Cast: Streamlit's option types are unknown if its optional dependencies are not installed.
     cast(Any, st).selectbox("Rating", list(STARS), key=_key("least_rating", now), format_func=_stars, on_change=_keep)

@@ -29,7 +29,8 @@ def sweeps() -> None:
 def _parts(page: PageState) -> None:
     sweep = state.sweep(page)
     sheet = sheet_of(page, sweep.study)
-    left, right = st.columns([10, 11], gap="medium")
+    with st.container(key="panes"):
+        left, right = st.columns([10, 11], gap="medium")
     with left, st.container(key="input"), report_drawing_errors("Input"):
         input_box(page)
     with right:

@@ -116,11 +116,29 @@ class FastUNet(nn.Module):
         constants: Sequence[ClipConstants],
         inner: Sequence[InnerBlocks] | None = None,
     ) -> list[Tensor]:
-        """Run several clips stage by stage. Each is (t, in_channels, h, w) and returns (t, out_channels, h, w).
+        """Run several clips. Each is (t, in_channels, h, w) and returns (t, out_channels, h, w).
 
         c_noise: (1,), the noise level from the preconditioning. inner: for each clip, the cache of its inner blocks
         (all but the outermost input and output block) between steps; None disables caching.
         """
+        # Weights that are moved or unpacked serve all clips of a stage before the next stage.
+        if not self.budget.splits_clips or self._is_packed or self.before_stage is not _no_op:
+            return self._run(clips, c_noise, constants, inner)
+
+        def one(index: int) -> Tensor:
+            cache = None if inner is None else inner[index : index + 1]
+            return self._run(clips[index : index + 1], c_noise, constants[index : index + 1], cache)[0]
+
+        return self.budget.apart(one, len(clips))
+
+    def _run(
+        self,
+        clips: Sequence[Tensor],
+        c_noise: Tensor,
+        constants: Sequence[ClipConstants],
+        inner: Sequence[InnerBlocks] | None,
+    ) -> list[Tensor]:
+        """Run clips stage by stage."""
         runs = [
             _Run(clip, self._shifts(c_noise, fixed), fixed, self.budget)
             for clip, fixed in zip(clips, constants, strict=True)

@@ -1,6 +1,7 @@
 """The fast network matches the plain network for every tile size."""
 
 import copy
+import threading
 from typing import Any
 
 import pytest
@@ -104,6 +105,44 @@ def one_net() -> tuple[FastUNet, Tensor]:
     net = plain()
     with torch.inference_mode():
         return FastUNet(copy.deepcopy(net), TilePlan(1)), run_plain(net, *inputs())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("budget", BUDGETS[1:])
+@torch.inference_mode()
+def test_clips_that_advance_independently_give_the_same_bits(budget: int, threads: int) -> None:
+    net, given = FastUNet(plain(), TilePlan(budget, threaded=True)), inputs()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with net.budget.at_work():
+            found = run_fast(net, *given)
+            net.before_stage = lambda stage: None  # weights that move serve both clips stage by stage
+            assert torch.equal(found, run_fast(net, *given))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert relative_error(found, run_plain(plain(), *given)) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("threads", "at_once"), [(1, 1), (2, 2), (3, 1), (4, 2)])
+def test_two_clips_run_at_once_if_the_threads_divide(threads: int, at_once: int) -> None:
+    plan, meeting = TilePlan(1, threaded=True), threading.Barrier(at_once)
+
+    def work(clip: int) -> list[int]:
+        meeting.wait(60)
+        return plan.each(lambda span: threading.get_ident(), [slice(i, i + 1) for i in range(40)])
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with plan.at_work():
+            first, second = plan.apart(work, 2)
+            assert plan.splits_clips == (at_once == 2)
+    finally:
+        torch.set_num_threads(before)
+    assert at_once == 1 or set(first).isdisjoint(second)
+    assert len({*first, *second}) <= threads
 
 
 @torch.inference_mode()

@@ -125,6 +125,8 @@ class ModelVersion(CheckpointRow):
     orbit: Literal["level", "posed"] | None = None
     """Kind of camera path around an object: at the input's height, or at given angles; None for videos of a scene."""
     defaults: dict[str, Any] = {}
+    tuned: tuple[str, ...] = ()
+    """Settings that the model was trained at with their default only."""
 
     @field_validator("defaults")
     @classmethod
@@ -136,12 +138,14 @@ class ModelVersion(CheckpointRow):
         return value
 
     @model_validator(mode="after")
-    def _sizes(self) -> "ModelVersion":
+    def _consistent(self) -> "ModelVersion":
         for side in (self.height, self.width):
             if side % self.size_step:
                 raise ValueError(
                     f"the size {self.width} x {self.height} is not a multiple of size_step {self.size_step}"
                 )
+        if unknown := [name for name in self.tuned if name not in self.defaults]:
+            raise ValueError(f"{shown(repr(unknown[0]))} of `tuned` has no value in `defaults`")
         return self
 
     @property
@@ -203,7 +207,7 @@ class ModelVersion(CheckpointRow):
         text = SampleSettings.model_fields[name].description or ""
         if name in OWN_FIELDS:
             return f"{text} {self.name} was trained at {value} {ABOUT[name].unit}."
-        if self._tuned(name):
+        if name in self.tuned:
             return f"{text} {self.name} was tuned at {value_text(value)}."
         return text if value is None or name == "version" else f"{text} Default: {value_text(value)}."
 
@@ -243,7 +247,7 @@ class ModelVersion(CheckpointRow):
                 continue
             value: float = getattr(settings, name)
             low, high = ABOUT[name].trained or (-math.inf, math.inf)
-            if self._tuned(name) and value != self.defaults[name]:
+            if name in self.tuned and value != self.defaults[name]:
                 found.append(
                     f"{self.name} was tuned at {label_of(name)} {self.defaults[name]} only; {value:g} {outcome}."
                 )
@@ -252,10 +256,6 @@ class ModelVersion(CheckpointRow):
                 subject = f"Trained {trained} fps" if name == "fps" else f"{label_of(name)} was trained {trained}"
                 found.append(f"{subject}; {value:g} {outcome}.")
         return found
-
-    def _tuned(self, name: str) -> bool:
-        """Return True if the row has its own default for a setting with a trained range."""
-        return name in self.defaults and ABOUT[name].trained is not None
 
 
 def _find(name: str) -> Path | None:

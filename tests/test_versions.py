@@ -252,6 +252,7 @@ def test_an_empty_local_file_adds_nothing(configs: Callable[..., Path], local: s
 
 MALFORMED = {
     "no checkpoint": (without("checkpoint"), r"mine\.checkpoint: Field required"),
+    "tuned without a default": (row(tuned=["fps"]), r"'fps' of `tuned` has no value in `defaults`"),
     "no licence": (without("licence"), r"mine\.licence: Field required"),
     "unknown field": (row(steps=3), r"mine\.steps: Extra inputs are not permitted"),
     "name inside": (row(name="other"), "mine: a version is named by the line above"),

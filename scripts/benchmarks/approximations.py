@@ -29,6 +29,8 @@ from img2vid.progress import StageClock, ignore
 from img2vid.versions import ModelVersion, find_version
 
 PICTURES = [paths.PROJECT / "assets" / name for name in ("brook.jpg", "dandelion.jpg")]
+STRONG = {"motion_bucket_id": 127, "max_scale": 2.5}
+"""Motion and guidance of the full-size svd; the small models start at less."""
 EXACT_AFTER = 4
 """Variants between two exact videos, so that each variant is timed next to an exact one."""
 METRICS = {
@@ -181,7 +183,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(given: argparse.Namespace) -> Iterator[Row]:
-    base = {} if given.num_steps is None else {"num_steps": given.num_steps}
+    base = STRONG if given.num_steps is None else {**STRONG, "num_steps": given.num_steps}
     maker = Maker(find_version(given.version), LoadOptions(device=given.device, precision=given.precision), base)
     known = samplers if given.samplers else variants
     against = converged(maker.num_steps) if given.samplers else ()

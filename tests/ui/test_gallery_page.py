@@ -22,6 +22,7 @@ from img2vid.settings_validation import make_settings
 from img2vid.ui import resources
 from img2vid.ui.gallery import page as gallery_page
 from img2vid.ui.shared import measuring
+from img2vid.versions import find_version
 
 PHOTO = b"a picture"
 Open = Callable[..., AppTest]
@@ -65,7 +66,7 @@ def sound(page: AppTest) -> AppTest:
 
 def make(service: FakeService, name: str = "dogs", seed: int = 23, **values: Any) -> Entry:
     """Return a new video with its files, one second newer than the last."""
-    settings = make_settings({"seed": seed, **values})
+    settings = find_version(values.pop("version", "svd_tiny")).settings({"seed": seed, **values})
     job = service.finishes(service.submit([(settings, LoadOptions())], PHOTO, name, ".png")[0])
     return Entries(service.store).find_by_job(job.id)[0]
 
@@ -333,7 +334,7 @@ def test_an_open_video_shows_its_details_and_stays_open(
     page = press(open_gallery(), f"open_{entry.number}")
     for one in (page, open_gallery(tab_of(page))):
         text = markdown(sound(one))
-        assert "| motion bucket id | **61** | 127 |" in text and "| steps | **7** | 25 |" in text
+        assert "| motion bucket id | **61** | 30 |" in text and "| steps | **7** | 25 |" in text
         assert text.index("motion bucket id") < text.index("| fps | 6 |")
         assert one.code[0].value == str(entry.result.video)
         assert "Decode_t was halved." in one.code[1].value and entry.job.id in one.code[1].value

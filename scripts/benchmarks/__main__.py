@@ -16,6 +16,7 @@ NAMES = (
     "gallery",
     "memory",
     "operations",
+    "page",
     "precision",
     "presets",
     "savings",

@@ -6,7 +6,10 @@ from typing import Any, cast
 import streamlit as st
 
 HTML = """
-<div class="crop-box"><img draggable="false"><div class="crop-frame" role="slider" tabindex="0"></div></div>
+<div class="crop-box">
+    <img alt="" draggable="false">
+    <div class="crop-frame" role="slider" tabindex="0" aria-label="Crop" aria-valuenow="0.5"></div>
+</div>
 """
 CSS = """
 .crop-box {

@@ -40,6 +40,8 @@ const look = () => {
         video.play().catch(() => {})
     }
     for (const icon of document.querySelectorAll('[data-testid=stTooltipIcon] button')) icon.tabIndex = -1
+    // Long code scrolls, which must work with keys too.
+    for (const code of document.querySelectorAll('[data-testid=stCode] pre')) code.tabIndex = 0
     for (const image of document.querySelectorAll('img')) {
         if (image.src && image.complete && !image.naturalWidth) retry(image, () => { image.src = image.src })
     }

@@ -27,7 +27,7 @@ from benchmarks.results import Row
 COLUMNS = {"measurement": "", "target": "", "median": ".0f", "fastest": ".0f", "slowest": ".0f", "load": ".1f"}
 PROGRAMS = ("chromium", "google-chrome", "chromium-browser")
 PAGES = {
-    "Compare": ("compare_clips_box", 700),
+    "Compare": ("compare_columns", 700),
     "Sweeps": ("sweep_run", 700),
     "Gallery": ("shelf", 700),
     "Models": ("model_svd", 700),

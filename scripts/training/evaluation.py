@@ -49,11 +49,17 @@ def verdict(numbers: dict[str, float]) -> Iterator[str]:
 
 
 class Evaluation:
-    """A loaded model and its clips of the images, with the version's settings except `changed`."""
+    """A loaded model and its clips of the images, with the version's settings except `changed`.
+
+    Motion and guidance are by default those of the full-size model with as many frames.
+    """
 
     def __init__(self, version: str, **changed: Any) -> None:
-        self.version, self.changed = find_version(version), changed
-        self.settings = self.version.settings(changed)
+        self.version = find_version(version)
+        full = find_version("svd_xt" if self.version.num_frames == 25 else "svd").settings({})
+        strong = {name: getattr(full, name) for name in ("motion_bucket_id", "max_scale", "min_scale")}
+        self.changed = strong | changed
+        self.settings = self.version.settings(self.changed)
         self.engine = inference.load(self.version, LoadOptions(device="cpu")).engine
         self.pictures = kept_apart_pictures()
         self.videos: dict[str, Frames] = {}

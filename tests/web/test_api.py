@@ -18,10 +18,16 @@ from img2vid.progress import Event
 from img2vid.settings import SampleSettings
 from img2vid.text_to_image.settings import PARAMETERS, ImageSettings
 from img2vid.text_to_image.versions import find_image_version
+from img2vid.versions import find_version
 from img2vid.web import api, events
 from img2vid.web.events import progress_events
 
 PHOTO = paths.PROJECT / "assets" / "dandelion.jpg"
+
+
+def tiny(**values: Any) -> SampleSettings:
+    """Return svd_tiny's settings with some values replaced."""
+    return find_version("svd_tiny").settings(values)
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def test_a_picture_becomes_a_job_with_the_given_settings(client: TestClient, sto
     response = client.post("/jobs", params=query, content=PHOTO.read_bytes())
     assert response.status_code == 201
     (made,) = store.queue()
-    assert made.settings == SampleSettings(seed=7, sampler="DPMPP2MSampler", watermark=False)
+    assert made.settings == tiny(seed=7, sampler="DPMPP2MSampler", watermark=False)
     assert (made.choice, made.picture_name) == (LoadOptions(threads=2), "Dandelion")
     assert made.picture.read_bytes() == PHOTO.read_bytes()
     view = response.json()
@@ -58,7 +64,7 @@ def test_a_prompt_becomes_pictures_and_a_video(
     size = {"width": width, "height": height, "guidance": 1.5, "candidates": 2, "watermark": False}
     assert (first.image, first.choice) == (ImageSettings(**expected, **size), LoadOptions(threads=2))
     assert [(job.continues, job.image) for job in others] == [(first.id, None)] * animate
-    assert all(job.settings == SampleSettings(seed=7, height=64, width=128, watermark=False) for job in others)
+    assert all(job.settings == tiny(seed=7, height=64, width=128, watermark=False) for job in others)
     assert [row["id"] for row in response.json()] == [job.id for job in (first, *others)]
     assert [row["kind"] for row in response.json()] == ["image", "video"][: 1 + animate]
 

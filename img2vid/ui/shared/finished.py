@@ -75,7 +75,7 @@ BUTTON_JS = """
 export default function ({ parentElement }) {
     const button = parentElement.querySelector('button')
     button.hidden = window.Notification?.permission !== 'default'
-    button.title = 'The browser tells you when the video is ready.'
+    button.title = 'Shows a notification when a video is ready.'
     button.onclick = async () => { button.hidden = await Notification.requestPermission() !== 'default' }
 }
 """

@@ -5,6 +5,17 @@ from dashboard import Dashboard
 from playwright.sync_api import expect
 from visitor import OVERHANG, PHOTO, SMALL, Visit
 
+TO_BOTTOM = """
+(field) => {
+    const main = document.querySelector('.stMain')
+    main.scrollTop += field.getBoundingClientRect().bottom - main.getBoundingClientRect().bottom
+}
+"""
+"""JavaScript: scrolls until the field is at the bottom of the window, behind the bar with Sample."""
+COVERED = """
+(field) => field.getBoundingClientRect().bottom - document.querySelector('.st-key-start').getBoundingClientRect().top
+"""
+"""JavaScript: pixels of the field that the bar covers."""
 SHIFT_MAX = 60
 """Number of Tab presses after which a control counts as unreachable."""
 
@@ -77,6 +88,10 @@ def test_a_narrow_window_needs_no_sideways_scrolling(visit: Visit, colors: str) 
     visitor.drop(path=PHOTO)
     expect(visitor.input).to_be_visible()
     visitor.picture(f"window_narrow_{colors}")
+    field = visitor.number("motion bucket id")
+    field.evaluate(TO_BOTTOM)
+    field.focus()
+    assert field.evaluate(COVERED) <= 0
     assert visitor.page.evaluate(OVERHANG) == 0
 
 

@@ -40,11 +40,10 @@ PATIENCE = 180_000
 PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 SETTLED = """
 ([click, part]) => new Promise((resolve) => {
-    const app = document.querySelector('.stApp')
-    const runs = () => app.dataset.testScriptState !== 'notRunning'
-    let began = false
-    const observer = new MutationObserver(() => { began ||= runs() })
-    observer.observe(app, { attributes: true })
+    const runs = () => document.querySelector('.stApp')?.dataset.testScriptState !== 'notRunning'
+    let began = !document.querySelector(part) // another page, which appears only once its script runs
+    const observer = new MutationObserver(() => { began = true })
+    observer.observe(document, { attributes: true, subtree: true, attributeFilter: ['data-test-script-state'] })
     const look = () => {
         if (!began || runs() || document.querySelector('[data-stale=true]') || !document.querySelector(part)) {
             return requestAnimationFrame(look)

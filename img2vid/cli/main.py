@@ -20,7 +20,7 @@ from img2vid.cli.dashboard import add_dashboard
 from img2vid.cli.extend import add_extend
 from img2vid.cli.gallery import add_gallery
 from img2vid.cli.imagine import add_imagine
-from img2vid.cli.output import flush_output, say, sentence
+from img2vid.cli.output import flush_output, reader_has_left, say, sentence
 from img2vid.cli.recover import add_recover
 from img2vid.cli.sample import add_sample
 from img2vid.cli.serve import add_serve
@@ -93,9 +93,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("stopped; finished videos are kept")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader closed the pipe
-        return 0
     except Exception as error:  # the outermost handler: unexpected exceptions become failures
+        if reader_has_left(error):
+            return 0
         if os.environ.get("IMG2VID_TRACEBACK"):
             raise
         say(sentence(error))

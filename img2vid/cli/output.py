@@ -15,6 +15,8 @@ from img2vid.files import reason
 
 NAMED = 20
 """Maximum number of failed items in the last line of a batch."""
+_CLOSED_PIPE = (errno.EPIPE, errno.EINVAL)
+"""Errors of a write to a pipe without a reader; Windows reports EINVAL."""
 
 
 def print_line(text: str) -> None:
@@ -38,6 +40,19 @@ def flush_output() -> None:
     _write(sys.stdout, "")
 
 
+def reader_has_left(error: Exception) -> bool:
+    """Return True for the error of a write to stdout after its reader has closed the pipe."""
+    if not isinstance(error, OSError) or error.errno not in _CLOSED_PIPE or error.filename is not None:
+        return False
+    if error.errno == errno.EPIPE:
+        return True
+    try:
+        sys.stdout.flush()  # EINVAL has other causes too, but this fails again only if stdout is closed
+    except (OSError, ValueError):
+        return True
+    return False
+
+
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
@@ -45,8 +60,7 @@ def _write(stream: TextIO, text: str) -> None:
     except OSError as error:
         with suppress(OSError, ValueError):  # a stream without a file
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        # Windows reports a closed pipe as EINVAL.
-        if error.errno not in (errno.EPIPE, errno.EINVAL):
+        if error.errno not in _CLOSED_PIPE:
             raise Img2VidError(f"the output cannot be written ({error.strerror})") from error
 
 

@@ -1,6 +1,7 @@
 """Output of the commands: a bar on a terminal and lines elsewhere, closed pipes, and failures of a batch."""
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -58,6 +59,27 @@ def test_a_command_that_writes_by_itself_may_lose_its_reader_too(monkeypatch: py
         flush_output()
 
 
+class WithoutReader(io.StringIO):
+    """A pipe of Windows whose reader has closed it."""
+
+    def flush(self) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.mark.parametrize(("stream", "code"), [(WithoutReader, 0), (io.StringIO, 1)], ids=["closed", "open"])
+def test_windows_error_for_a_closed_pipe_counts_only_if_stdout_is_closed(
+    stream: type[io.StringIO], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(findings: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("img2vid.doctor.command.run_checks", list)
+    monkeypatch.setattr("img2vid.doctor.command.print_page", write)
+    monkeypatch.setattr(sys, "stdout", stream())
+    assert main.run(["doctor"]) == code
+    assert capsys.readouterr().err == ("img2vid: Invalid argument\n" if code else "")
+
+
 def test_output_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def write(self, text: str) -> None:
@@ -85,25 +107,28 @@ def test_a_batch_names_what_failed_at_once_and_at_the_end(capsys: pytest.Capture
     assert last.endswith("19\\x1b.jpg (it is empty); and 5 more")
 
 
+PICTURE = Path("x", "b.jpg")
+
+
 @pytest.mark.parametrize(
     ("error", "why"),
     [
         (BadInput("'b.jpg' is empty; choose an image"), "it is empty; choose an image"),
-        (BadInput("the folder 'x/b.jpg' has no images"), "it has no images"),
-        (BadInput("no such file or folder: 'x/b.jpg'; check the name"), "no such file or folder; check the name"),
-        (BadInput("cannot read the folder 'x/b.jpg' (Permission denied)"), "cannot read it (Permission denied)"),
-        (BadInput("no picture matches 'x/b.jpg'; check the pattern"), "no picture matches it; check the pattern"),
-        (PermissionError(errno.EACCES, "Permission denied", "x/b.jpg"), "Permission denied"),
+        (BadInput(f"the folder '{PICTURE}' has no images"), "it has no images"),
+        (BadInput(f"no such file or folder: '{PICTURE}'; check the name"), "no such file or folder; check the name"),
+        (BadInput(f"cannot read the folder '{PICTURE}' (Permission denied)"), "cannot read it (Permission denied)"),
+        (BadInput(f"no picture matches '{PICTURE}'; check the pattern"), "no picture matches it; check the pattern"),
+        (PermissionError(errno.EACCES, "Permission denied", str(PICTURE)), "Permission denied"),
         (MediaError("cannot write to x (the disk is full)"), "cannot write to x (the disk is full)"),
     ],
 )
 def test_a_failed_item_is_named_once(error: Exception, why: str, capsys: pytest.CaptureFixture[str]) -> None:
     batch = Batch("pictures", 2)
-    batch.fail(Path("x/b.jpg"), error)
+    batch.fail(PICTURE, error)
     batch.finish()
     assert capsys.readouterr().err.splitlines() == [
-        f"img2vid: x/b.jpg: {why}",
-        f"img2vid: 1 of 2 pictures failed: x/b.jpg ({why})",
+        f"img2vid: {PICTURE}: {why}",
+        f"img2vid: 1 of 2 pictures failed: {PICTURE} ({why})",
     ]
 
 

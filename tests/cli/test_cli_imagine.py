@@ -72,7 +72,8 @@ def test_pictures_and_a_video_of_the_first_one_are_made(run: Run, tmp_path: Path
     assert (image_job.attempts, image_job.pictures) == (1, (entry.job.picture,))
 
 
-def test_a_missing_model_is_one_sentence_with_size_and_source(run: Run) -> None:
+def test_a_missing_model_is_one_sentence_with_size_and_source(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("img2vid.remedies.find_spec", lambda name: object())
     code, said, problems = run("imagine", "a lighthouse")
     assert (code, said) == (2, "")
     assert "img2vid models download sd_xl_base_1.0" in problems and "(6.94 GB)" in problems

@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Model in memory. `choice` contains no `auto`, except for `memory` on a GPU, which is chosen for each clip.
+    """Model in memory. `options` contains no `auto`, except for `memory` on a GPU, which is chosen for each clip.
 
     advice: sentence for the user about an option that slows this model down, or empty.
     """
 
     engine: "Engine"
     version: ModelVersion
-    choice: LoadOptions
+    options: LoadOptions
     checkpoint: Path
     advice: str = ""
 
@@ -45,7 +45,7 @@ class LoadedModel:
 
 
 def load(
-    version: ModelVersion, choice: LoadOptions, on_event: OnEvent = ignore, spare: "Parts | None" = None
+    version: ModelVersion, options: LoadOptions, on_event: OnEvent = ignore, spare: "Parts | None" = None
 ) -> LoadedModel:
     """Load the model of a version, reusing the modules in `spare` that it shares. Events count bytes.
 
@@ -56,11 +56,11 @@ def load(
     clock.report("load", 0, 1)
     from img2vid.engine import load_engine
 
-    choice = resolve(choice)
+    options = resolve(options)
     engine = load_engine(
         version.config_path,
         checkpoint,
-        choice,
+        options,
         unet=version.unet_path,
         spare=spare,
         on_bytes=lambda done, total: clock.report("load", done, total),
@@ -68,16 +68,16 @@ def load(
     _require_agreement(version, engine)
     with suppress(OutOfMemory):  # a smaller clip may still fit; memory is planned again for each clip
         plan_memory(engine, version.settings({}))
-    return LoadedModel(engine, version, choice, checkpoint, _speed_advice(choice))
+    return LoadedModel(engine, version, options, checkpoint, _speed_advice(options))
 
 
-def _speed_advice(choice: LoadOptions) -> str:
-    """Return advice about number formats that are slow on this CPU; `choice` contains no `auto`."""
-    if not choice.device.startswith("cpu"):
+def _speed_advice(options: LoadOptions) -> str:
+    """Return advice about number formats that are slow on this CPU; `options` contains no `auto`."""
+    if not options.device.startswith("cpu"):
         return ""
     from img2vid.engine.format_speed import speed_advice
 
-    return speed_advice(choice.precision, choice.decoder_precision)
+    return speed_advice(options.precision, options.decoder_precision)
 
 
 def plan_memory(engine: "Engine", settings: SampleSettings) -> str:
@@ -159,8 +159,8 @@ def made_by(model: LoadedModel) -> str:
     except OSError:
         files = []
     file = files or (name, secrets.token_hex(16))
-    choice = model.choice
-    engine = (choice.provider, choice.device, choice.precision, *(["compiled"] if choice.compile else []))
+    options = model.options
+    engine = (options.provider, options.device, options.precision, *(["compiled"] if options.compile else []))
     return " ".join(map(str, (model.version.name, *engine, *file)))
 
 

@@ -218,7 +218,7 @@ def sampler_settings(settings: SampleSettings) -> "SamplerSettings":
 
 def describe(model: LoadedModel, settings: SampleSettings, picture: str, marked: bool) -> dict[str, Any]:
     """Return the metadata for the video file, sufficient to reproduce it."""
-    choice = model.choice
+    options = model.options
     return {
         "program": f"img2vid {img2vid.__version__}",
         "picture": picture,
@@ -226,11 +226,11 @@ def describe(model: LoadedModel, settings: SampleSettings, picture: str, marked:
         "watermarked": marked,
         "checkpoint": model.checkpoint.name,
         **({} if model.version.unet is None else {"unet": Path(model.version.unet).name}),
-        "provider": choice.provider,
-        "device": choice.device,
-        "precision": choice.precision,
-        "decoder_precision": choice.decoder_precision,
-        "memory": choice.memory,
-        "compile": choice.compile,
-        "threads": choice.threads,
+        "provider": options.provider,
+        "device": options.device,
+        "precision": options.precision,
+        "decoder_precision": options.decoder_precision,
+        "memory": options.memory,
+        "compile": options.compile,
+        "threads": options.threads,
     }

@@ -26,13 +26,13 @@ ALL = st.builds(
 
 
 @given(ALL)
-def test_a_choice_that_is_resolved_holds_no_auto_and_stays_as_it_is(choice: LoadOptions) -> None:
+def test_a_choice_that_is_resolved_holds_no_auto_and_stays_as_it_is(options: LoadOptions) -> None:
     """Memory on a GPU is the exception, because it is chosen for each clip."""
-    resolved = inference.resolve(choice)
+    resolved = inference.resolve(options)
     left = {name for name, value in vars(resolved).items() if value == "auto"}
     assert left <= ({"memory"} if resolved.device.startswith("cuda") and resolved.provider == "native" else set())
     assert inference.resolve(resolved) == resolved
-    made = {name: value for name, value in vars(choice).items() if value != "auto"}
+    made = {name: value for name, value in vars(options).items() if value != "auto"}
     assert made.items() <= vars(resolved).items()
 
 

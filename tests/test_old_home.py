@@ -49,10 +49,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def test_jobs_and_their_results_are_read(store: Store) -> None:
     done = store.jobs(states=[State.DONE])
     assert sorted(job.settings.seed for job in done) == [1, 2, 3, 3]
-    assert all(job.choice.precision == "fp32" and job.picture.is_file() for job in done)
+    assert all(job.options.precision == "fp32" and job.picture.is_file() for job in done)
     (waiting,) = store.queue()
     assert (waiting.settings.seed, waiting.settings.motion_bucket_id) == (9, 120)
-    assert store.expected_seconds(waiting.settings, waiting.choice) is not None
+    assert store.expected_seconds(waiting.settings, waiting.options) is not None
 
 
 def test_the_gallery_shows_ratings_notes_tags_and_measurements(store: Store) -> None:

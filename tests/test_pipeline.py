@@ -221,7 +221,7 @@ def test_loading_reports_progress(tiny: ModelVersion) -> None:
     assert steps == sorted(steps)
     assert steps[0] == 0
     assert events[-1].step == events[-1].total > 1_000_000
-    assert loaded.choice == inference.resolve(CPU)
+    assert loaded.options == inference.resolve(CPU)
 
 
 def test_memory_in_use_grows_with_what_is_held() -> None:

@@ -42,7 +42,7 @@ def imagine(arguments: argparse.Namespace) -> int:
     bar = SampleBar()
     with bar:
         run_prompt(
-            *(image, plan.settings, plan.choice, plan.folder, plan.animation),
+            *(image, plan.settings, plan.options, plan.folder, plan.animation),
             animate=arguments.animate,
             on_event=bar,
             on_picture=keep,

@@ -70,7 +70,7 @@ def _contents(name: str, value: Any) -> Any:
         raise BadInput(f"{name} must be {requirement(name)}, or a text file of them; {problem}") from error
 
 
-def choice_given(arguments: argparse.Namespace) -> LoadOptions:
+def options_given(arguments: argparse.Namespace) -> LoadOptions:
     """Return the engine options. Raise BadInput if one is invalid."""
     given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
     given.setdefault("provider", os.environ.get("IMG2VID_ENGINE") or "auto")

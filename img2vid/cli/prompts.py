@@ -42,7 +42,7 @@ def image_given(
 def run_prompt(
     image: ImageSettings,
     settings: SampleSettings,
-    choice: LoadOptions,
+    options: LoadOptions,
     folder: Path,
     animation: str | None,
     *,
@@ -59,7 +59,7 @@ def run_prompt(
     from img2vid.jobs import wait
 
     with wait.reserve_service() as service:
-        jobs = service.submit_image(image, settings, choice, folder, animation, animate=animate)
+        jobs = service.submit_image(image, settings, options, folder, animation, animate=animate)
         with wait.cancelling(service, jobs):
             done = wait.wait_for_job(service, jobs[0], on_event, on_result)
             say_notice(done.picture_name, done.notice)

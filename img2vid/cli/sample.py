@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from img2vid import inference, paths, pipeline
-from img2vid.cli.options import add_engine, add_settings, choice_given, path_given, preset_given, settings_given
+from img2vid.cli.options import add_engine, add_settings, options_given, path_given, preset_given, settings_given
 from img2vid.cli.output import Bar, Batch, print_line, say, say_notice, sentence
 from img2vid.cli.prompts import add_prompt_options, image_given, run_prompt
 from img2vid.cli.workflow import workflow_given
@@ -119,7 +119,7 @@ class Plan:
 
     version: ModelVersion
     settings: SampleSettings
-    choice: LoadOptions
+    options: LoadOptions
     pictures: Sequence[Path]
     folder: Path
     animation: str | None
@@ -140,14 +140,14 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     overrides = workflow | preset_given(arguments) | settings_given(arguments)
     version = find_version(str(overrides.get("version", SampleSettings.model_fields["version"].default)))
     settings = version.settings(overrides)
-    choice = choice_given(arguments)
-    check_provider(settings, choice.provider)
+    options = options_given(arguments)
+    check_provider(settings, options.provider)
     folder = arguments.out if arguments.out is not None else paths.home()
     paths.require_writable(folder)
     if arguments.playback and not arguments.animation:
         raise BadInput("--playback is for animations; add --animation gif or --animation webp")
     given = (arguments.animation, arguments.frames, arguments.json, arguments.playback)
-    return Plan(version, settings, choice, (), folder, *given, image)
+    return Plan(version, settings, options, (), folder, *given, image)
 
 
 def sample(arguments: argparse.Namespace) -> int:
@@ -193,7 +193,7 @@ def _sample_prompt(arguments: argparse.Namespace) -> int:
     bar = SampleBar()
     with bar:
         run_prompt(
-            *(image, plan.settings, plan.choice, plan.folder, plan.animation),
+            *(image, plan.settings, plan.options, plan.folder, plan.animation),
             animate=True,
             on_event=bar,
             on_picture=lambda path, seed: None,
@@ -206,18 +206,18 @@ def _sample_here(plan: Plan, bar: SampleBar, batch: Batch) -> None:
     """Make the videos in this process."""
     from img2vid.jobs.latent_cache import CachedLatents, LatentCache
 
-    model = inference.load(plan.version, plan.choice, bar)
+    model = inference.load(plan.version, plan.options, bar)
     if model.advice:
         say(model.advice)
-    _say_expected(plan, model.choice)
-    bar.device = model.choice.device
+    _say_expected(plan, model.options)
+    bar.device = model.options.device
     for index, path in enumerate(plan.pictures, start=1):
         bar.title = _title(index, len(plan.pictures), path.name)
         with batch.item(path):
             picture = load_picture(path)
             data = path.read_bytes()
             checksum = hashlib.sha256(data).hexdigest()
-            keeping = CachedLatents(LatentCache(paths.home()), model, plan.choice, checksum)
+            keeping = CachedLatents(LatentCache(paths.home()), model, plan.options, checksum)
             for result in pipeline.run(
                 model,
                 picture,
@@ -236,15 +236,15 @@ def _sample_here(plan: Plan, bar: SampleBar, batch: Batch) -> None:
                 print_result(plan, result)
 
 
-def _say_expected(plan: Plan, choice: LoadOptions) -> None:
+def _say_expected(plan: Plan, options: LoadOptions) -> None:
     """Print the expected time of all videos, from earlier ones or the speed of this machine."""
     from img2vid.jobs.store import Store
 
     with suppress(StoreError):  # only the estimate and the gallery need the database
         store = Store()
-        if store.expected(plan.settings, choice) is None:
-            store.record_speeds(inference.measure_speed(choice.device))
-        seconds = store.expected_seconds(plan.settings, choice)
+        if store.expected(plan.settings, options) is None:
+            store.record_speeds(inference.measure_speed(options.device))
+        seconds = store.expected_seconds(plan.settings, options)
         _say_seconds(None if seconds is None else seconds * len(plan.pictures))
 
 
@@ -267,7 +267,7 @@ def _add_to_gallery(plan: Plan, path: Path, result: Result) -> None:
     settings = one_video(plan.settings, result.seed)
     try:
         Entries(Store()).add_imported(
-            result, settings, plan.choice, path.read_bytes(), path.stem, path.suffix, animation=plan.animation
+            result, settings, plan.options, path.read_bytes(), path.stem, path.suffix, animation=plan.animation
         )
     except (Img2VidError, OSError) as error:
         say_notice(path.stem, f"the video could not be added to the gallery: {sentence(error)}")
@@ -303,7 +303,7 @@ def _sample_on_service(plan: Plan, bar: SampleBar, batch: Batch) -> None:
 def _add(plan: Plan, service: "JobService", path: Path) -> "Job":
     picture = path.read_bytes()
     folder, animation = plan.folder, plan.animation
-    return service.store.add(plan.settings, plan.choice, picture, path.stem, path.suffix, folder, animation)
+    return service.store.add(plan.settings, plan.options, picture, path.stem, path.suffix, folder, animation)
 
 
 def print_result(plan: Plan, result: Result) -> None:

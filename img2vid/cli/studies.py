@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import TextColumn, TimeElapsedColumn
 
 from img2vid import paths
-from img2vid.cli.options import add_engine, add_settings, choice_given, path_given, preset_given, settings_given
+from img2vid.cli.options import add_engine, add_settings, options_given, path_given, preset_given, settings_given
 from img2vid.cli.output import Bar, print_line, say
 from img2vid.errors import BadInput, Img2VidError
 from img2vid.gallery.sweep_axes import (
@@ -173,14 +173,14 @@ def _make(
 
     picture: Path = arguments.picture
     load_picture(picture)  # fail before anything is queued
-    choice = choice_given(arguments)
+    options = options_given(arguments)
     for cell in cells:
-        check_provider(cell, choice.provider)
+        check_provider(cell, options.provider)
     folder: Path = arguments.out if arguments.out is not None else paths.home()
     paths.require_writable(folder)
     bar = StudyBar()
     with bar, wait.reserve_service() as service:
-        studies, wanted = Studies(service.store), [(cell, choice) for cell in cells]
+        studies, wanted = Studies(service.store), [(cell, options) for cell in cells]
         study = studies.begin(service, kind, wanted, picture.read_bytes(), picture.stem, picture.suffix, axes=axes)
         _wait(service, study, bar)
         found = [studies.measured(cell) for cell in bar.each("measuring", study.cells)]

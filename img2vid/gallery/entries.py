@@ -189,7 +189,7 @@ class Entries:
             found = db.execute("SELECT DISTINCT tags FROM results WHERE tags != '' AND deleted IS NULL").fetchall()
         return sorted({tag for row in found for tag in tags_of(row[0])}, key=str.casefold)
 
-    def same(self, settings: SampleSettings, choice: LoadOptions, picture: str) -> Entry | None:
+    def same(self, settings: SampleSettings, options: LoadOptions, picture: str) -> Entry | None:
         """Return an existing video with the same inputs, or None. `picture` is the input's file name.
 
         Videos older than the checkpoint file are ignored, because the checkpoint may have been replaced.
@@ -201,7 +201,7 @@ class Entries:
             f"SELECT {ROW} {FROM} WHERE results.likeness = ? AND results.deleted IS NULL AND results.created >= ? "
             "ORDER BY results.number DESC"
         )
-        found = self._entries(query, [fingerprint.of_video(settings, choice, picture), since])
+        found = self._entries(query, [fingerprint.of_video(settings, options, picture), since])
         return next((entry for entry in found if entry.result.video.is_file()), None)
 
     # Annotations
@@ -243,7 +243,7 @@ class Entries:
         self,
         result: Result,
         settings: SampleSettings,
-        choice: LoadOptions,
+        options: LoadOptions,
         picture: bytes,
         picture_name: str,
         suffix: str,
@@ -259,7 +259,7 @@ class Entries:
         kept = self._store.keep_picture(picture, suffix)
         moment = time.time() if created is None else created
         job_id = rows.new_id()
-        texts = (rows.settings_to_text(settings), rows.choice_to_text(choice), kept.name, safe_name(picture_name))
+        texts = (rows.settings_to_text(settings), rows.options_to_text(options), kept.name, safe_name(picture_name))
         with self._store.writing(durable=True) as db:
             db.execute(
                 "INSERT INTO jobs (id, state, place, settings, choice, picture, picture_name, folder, animation, "

@@ -47,7 +47,7 @@ class Cell:
     """Cell of a study: the requested settings and the job that makes or made the video."""
 
     settings: SampleSettings
-    choice: LoadOptions
+    options: LoadOptions
     job: str
     reused: bool
     """True if the job is older than the study."""
@@ -158,7 +158,7 @@ class Studies:
     def rerun(self, service: "JobService", study: Study) -> Study:
         """Return the study with new jobs for the cells that failed and those whose video is gone."""
         open_cells = [one.cell for one in self.cells(study) if one.entry is None and not one.is_active]
-        wanted = [(cell.settings, cell.choice) for cell in open_cells]
+        wanted = [(cell.settings, cell.options) for cell in open_cells]
         fresh = iter(self._cells(service, wanted, study.picture, study.picture_name, None))
         cells = tuple(next(fresh) if cell in open_cells else cell for cell in study.cells)
         changed = replace(study, cells=cells)
@@ -218,7 +218,7 @@ class Studies:
         """Return the ids of the jobs that made such videos or will make them, by the videos' fingerprints."""
         jobs = self._store.jobs(limit=-1, states=(State.RUNNING, State.WAITING))
         alone = [job for job in jobs if job.settings.num_samples == 1]
-        found = {fingerprint.of_video(job.settings, job.choice, job.picture.name): job.id for job in alone}
+        found = {fingerprint.of_video(job.settings, job.options, job.picture.name): job.id for job in alone}
         found = {key: job_id for key, job_id in found.items() if key in different}
         for key, one in different.items():
             if (entry := self._entries.same(*one, picture)) is not None:
@@ -239,7 +239,10 @@ class Studies:
 
     def _keep(self, study: Study) -> None:
         kept = {"picture": study.picture.name, "picture_name": study.picture_name}
-        text = json.dumps({**kept, "axes": to_jsonable_python(study.axes), "cells": to_jsonable_python(study.cells)})
+        cells = to_jsonable_python(study.cells)
+        for cell in cells:
+            cell["choice"] = cell.pop("options")  # its name in the stores of all versions
+        text = json.dumps({**kept, "axes": to_jsonable_python(study.axes), "cells": cells})
         with self._store.writing(durable=True) as db:
             db.execute(
                 "INSERT INTO studies (id, kind, created, study) VALUES (?, ?, ?, ?) "
@@ -257,7 +260,7 @@ class Studies:
         cells = (
             Cell(
                 rows.settings_from_text(json.dumps(cell["settings"])),
-                rows.choice_from_text(json.dumps(cell["choice"])),
+                rows.options_from_text(json.dumps(cell["choice"])),
                 cell["job"],
                 cell["reused"],
             )

@@ -98,11 +98,11 @@ def _fill_results(db: Connection) -> None:
         "SELECT results.number, result, settings, choice, picture, picture_name, COALESCE(finished, jobs.created) "
         "FROM results JOIN jobs ON jobs.id = results.job"
     )
-    for number, result, settings, choice, picture, picture_name, created in found.fetchall():
+    for number, result, settings, options, picture, picture_name, created in found.fetchall():
         try:
             requested = rows.settings_from_text(settings)
             one = rows.one_video(requested, rows.result_from_text(result).seed)
-            likeness = fingerprint.of_video(one, rows.choice_from_text(choice), picture)
+            likeness = fingerprint.of_video(one, rows.options_from_text(options), picture)
             words = rows.searched(picture_name, requested.version, "", ())
         except _UNREADABLE:  # readers of the row report it
             continue

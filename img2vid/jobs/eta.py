@@ -36,4 +36,4 @@ def _running(store: Store, job: Job, moment: float) -> float | None:
 
 def _whole(store: Store, job: Job) -> float | None:
     """Return the expected seconds of a job. Those of pictures are unknown."""
-    return store.expected_seconds(job.settings, job.choice) if job.kind == "video" else None
+    return store.expected_seconds(job.settings, job.options) if job.kind == "video" else None

@@ -23,7 +23,7 @@ OF_MEMORY = ("provider", "device", "precision", "decoder_precision", "memory")
 """Fields of LoadOptions that affect memory, besides `compile`."""
 
 
-def of_video(settings: SampleSettings, choice: LoadOptions, picture: str) -> str:
+def of_video(settings: SampleSettings, options: LoadOptions, picture: str) -> str:
     """Return the fingerprint of one video. Videos with the same fingerprint are identical.
 
     picture: file name among the store's inputs, which starts with the checksum of its contents. Unused settings, the
@@ -31,26 +31,26 @@ def of_video(settings: SampleSettings, choice: LoadOptions, picture: str) -> str
     """
     used = {*used_settings(settings.model_dump())} - {"num_samples", "saving_fps"}
     counted = {name: value for name, value in _settings(settings).items() if name in used}
-    engine = tuple(_values(choice, OF_VIDEO))
+    engine = tuple(_values(options, OF_VIDEO))
     return _sha256([counted, settings.file_fps, engine, picture.partition(".")[0]])
 
 
-def of_picture(image: ImageSettings, choice: LoadOptions) -> str:
+def of_picture(image: ImageSettings, options: LoadOptions) -> str:
     """Return the fingerprint of one picture from a prompt. Pictures with the same fingerprint are identical."""
-    return _sha256([image.model_dump(exclude={"candidates"}), _values(choice, ("device", "precision"))])
+    return _sha256([image.model_dump(exclude={"candidates"}), _values(options, ("device", "precision"))])
 
 
-def of_latents(settings: SampleSettings, choice: LoadOptions, picture_sha256: str) -> str:
+def of_latents(settings: SampleSettings, options: LoadOptions, picture_sha256: str) -> str:
     """Return the fingerprint of one video's latents: 32 hexadecimal digits."""
-    engine = {name: value for name, value in asdict(choice).items() if name not in OF_DECODING}
+    engine = {name: value for name, value in asdict(options).items() if name not in OF_DECODING}
     return _sha256([_settings(settings, AFTER_SAMPLING), engine, picture_sha256])[:32]
 
 
-def of_memory(settings: SampleSettings, choice: LoadOptions) -> str:
+def of_memory(settings: SampleSettings, options: LoadOptions) -> str:
     """Return the name of a kind of run whose peak memory is the same."""
     frames = (settings.width, settings.height, settings.num_frames, settings.decode_t)
-    compiled = ("compiled",) if choice.compile else ()
-    return " ".join(map(str, ("memory", settings.version, *_values(choice, OF_MEMORY), *compiled, *frames)))
+    compiled = ("compiled",) if options.compile else ()
+    return " ".join(map(str, ("memory", settings.version, *_values(options, OF_MEMORY), *compiled, *frames)))
 
 
 def _settings(settings: SampleSettings, without: Iterable[str] = ()) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def _settings(settings: SampleSettings, without: Iterable[str] = ()) -> dict[str
     }
 
 
-def _values(choice: LoadOptions, names: Iterable[str]) -> list[Any]:
-    return [getattr(choice, name) for name in names]
+def _values(options: LoadOptions, names: Iterable[str]) -> list[Any]:
+    return [getattr(options, name) for name in names]
 
 
 def _sha256(facts: list[Any]) -> str:

@@ -53,7 +53,7 @@ class Job:
     state: State
     settings: SampleSettings
     """Settings of the videos; for pictures, those of the videos that they are meant for."""
-    choice: LoadOptions
+    options: LoadOptions
     picture: Path
     """The stored input picture; for pictures, the folder of the inputs."""
     picture_name: str
@@ -154,7 +154,7 @@ class ModelRequest:
 
     number: int
     version: str
-    choice: LoadOptions
+    options: LoadOptions
 
 
 def seed_before(seed: int) -> int:
@@ -219,19 +219,19 @@ def image_from_text(text: str) -> ImageSettings | None:
 _LIMITS = ("greater_than_equal", "less_than_equal")
 
 
-def choice_to_text(choice: LoadOptions) -> str:
+def options_to_text(options: LoadOptions) -> str:
     """Encode engine options as JSON."""
-    return json.dumps(asdict(choice))
+    return json.dumps(asdict(options))
 
 
-def choice_from_text(text: str) -> LoadOptions:
+def options_from_text(text: str) -> LoadOptions:
     """Decode engine options from JSON, also if another version of the program wrote it."""
     values = from_json(text)
     known = {field.name: values[field.name] for field in fields(LoadOptions) if field.name in values}
-    choice = LoadOptions(**known)
+    options = LoadOptions(**known)
     if wrong := [name for name in known if type(known[name]) is not type(getattr(LoadOptions, name))]:
         raise TypeError(f"{wrong[0]} is {str(known[wrong[0]])[:40]!r}")
-    return choice
+    return options
 
 
 def result_to_text(result: Result) -> str:
@@ -257,9 +257,9 @@ def model_from_text(text: str) -> ModelStatus:
     return ModelStatus(**from_json(text))
 
 
-def request_from_row(number: int, version: str, choice: str) -> ModelRequest:
+def request_from_row(number: int, version: str, options: str) -> ModelRequest:
     """Return a model request."""
-    return ModelRequest(number, version, choice_from_text(choice))
+    return ModelRequest(number, version, options_from_text(options))
 
 
 def _path(text: object) -> Path:

@@ -28,7 +28,7 @@ KEPT = 12
 
 def latents_key(job: Job, index: int) -> str:
     """Return the cache key of a job's `index`-th video."""
-    return of_latents(job.settings_of(index), job.choice, job.picture.stem)
+    return of_latents(job.settings_of(index), job.options, job.picture.stem)
 
 
 def pack(latents: NDArray[np.float32], made_by: str) -> bytes:
@@ -86,8 +86,8 @@ class LatentCache:
 class CachedLatents:
     """`pipeline.LatentStore` backed by a LatentCache, for runs in this process."""
 
-    def __init__(self, cache: LatentCache, model: LoadedModel, choice: LoadOptions, picture_sha256: str) -> None:
-        self._cache, self._model, self._choice, self._picture = cache, model, choice, picture_sha256
+    def __init__(self, cache: LatentCache, model: LoadedModel, options: LoadOptions, picture_sha256: str) -> None:
+        self._cache, self._model, self._options, self._picture = cache, model, options, picture_sha256
 
     def recall(self, settings: SampleSettings) -> NDArray[np.float32] | None:
         """Return the cached latents of these settings, or None."""
@@ -102,4 +102,4 @@ class CachedLatents:
         self._cache.drop(self._key(settings))
 
     def _key(self, settings: SampleSettings) -> str:
-        return of_latents(settings, self._choice, self._picture)
+        return of_latents(settings, self._options, self._picture)

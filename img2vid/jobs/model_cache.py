@@ -54,27 +54,27 @@ class ModelCache:
         inference.release_memory()
 
     def get(
-        self, version: V, choice: LoadOptions, load: Load[V, M], on_event: OnEvent, report: Callable[..., None]
+        self, version: V, options: LoadOptions, load: Load[V, M], on_event: OnEvent, report: Callable[..., None]
     ) -> CachedModel[M]:
         """Return the model of a version, loading it on a cache miss. Old models are dropped before a new one is loaded.
 
-        `choice` contains no `auto`. A different number of threads reuses the same model. `report` is called with
+        `options` contains no `auto`. A different number of threads reuses the same model. `report` is called with
         fields of ModelStatus whenever another model becomes current.
         """
         checkpoint = version.require_checkpoint()
         facts = [file.stat() for file in version.files]
         size = sum(one.st_size for one in facts)
         # The number of threads belongs to the process, not to the model.
-        same = replace(choice, threads=0)
+        same = replace(options, threads=0)
         wanted = (version.kind, version.model_dump_json(), same, checkpoint, size, *(one.st_mtime_ns for one in facts))
-        engine = {"provider": choice.provider, "device": choice.device, "precision": choice.precision}
+        engine = {"provider": options.provider, "device": options.device, "precision": options.precision}
         status: dict[str, Any] = {"version": version.name, **engine}
         held = self._models.pop(wanted, None)
         if held is None:
             self._reported = None
             report(state="loading", **status)
             try:
-                held = self._load_model(version, choice, load, on_event)
+                held = self._load_model(version, options, load, on_event)
             except Cancelled:
                 report(state="none")
                 raise
@@ -82,14 +82,14 @@ class ModelCache:
                 report(state="failed", error=one_sentence(error), **status)
                 raise
         self._models[wanted] = held
-        inference.use_threads(choice.threads)
+        inference.use_threads(options.threads)
         if self._reported != wanted:
             self._reported = wanted
             advice = held.model.advice
             report(state="ready", done=size, total=size, memory=held.memory, advice=advice, **status)
         return held
 
-    def _load_model(self, version: V, choice: LoadOptions, load: Load[V, M], on_event: OnEvent) -> CachedModel[M]:
+    def _load_model(self, version: V, options: LoadOptions, load: Load[V, M], on_event: OnEvent) -> CachedModel[M]:
         # Modules shared with the most recent model are reused; its network is dropped before the new one is loaded.
         shares = self._models and version.kind == "video"
         spare: Parts = self._models[next(reversed(self._models))].model.parts if shares else {}
@@ -98,15 +98,15 @@ class ModelCache:
         inference.release_memory()
         model = None
         try:
-            model = load(version, choice, on_event, spare)
+            model = load(version, options, on_event, spare)
         except OutOfMemory:
             if not self._models and not spare:
                 raise
         if model is None:  # outside of the except block, because the error refers to what was loaded so far
             spare = {}
             self.release()
-            model = load(version, choice, on_event, spare)
-        return CachedModel(model, inference.memory_in_use(choice.device))
+            model = load(version, options, on_event, spare)
+        return CachedModel(model, inference.memory_in_use(options.device))
 
 
 def one_sentence(error: Exception) -> str:

@@ -6,13 +6,13 @@ from img2vid.options import LoadOptions
 from img2vid.settings import SampleSettings
 
 
-def record_peak(store: Store, settings: SampleSettings, choice: LoadOptions, memory: int) -> None:
+def record_peak(store: Store, settings: SampleSettings, options: LoadOptions, memory: int) -> None:
     """Record the most bytes that a run used; a lower value than before is ignored."""
-    if memory > (expected_peak(store, settings, choice) or 0):
-        store.write_note(of_memory(settings, choice), memory)
+    if memory > (expected_peak(store, settings, options) or 0):
+        store.write_note(of_memory(settings, options), memory)
 
 
-def expected_peak(store: Store, settings: SampleSettings, choice: LoadOptions) -> int | None:
+def expected_peak(store: Store, settings: SampleSettings, options: LoadOptions) -> int | None:
     """Return the most bytes that runs of this kind used on this machine, or None before the first one."""
-    peak = store.note(of_memory(settings, choice))
+    peak = store.note(of_memory(settings, options))
     return peak if isinstance(peak, int) else None

@@ -47,7 +47,7 @@ def save_picture(store: Store, job: Job, index: int, data: bytes) -> None:
         kept = keep_input(store.home / "inputs", data, ".png")
     except OSError as error:
         raise MediaError(f"the picture cannot be saved in {store.home} ({reason(error)})") from error
-    store.record_picture(job.id, kept.name, of_picture(job.image.one(index), job.choice))
+    store.record_picture(job.id, kept.name, of_picture(job.image.one(index), job.options))
 
 
 def save_result(store: Store, job: Job, made: Result, contents: Files, stages: Mapping[str, float]) -> None:
@@ -67,7 +67,7 @@ def save_result(store: Store, job: Job, made: Result, contents: Files, stages: M
     animation = files.get(f".{job.animation}")
     saved = replace(made, video=files[".mp4"], still=files[".png"], sidecar=files[".json"], animation=animation)
     store.record_result(job.id, saved)
-    record_peak(store, job.settings, job.choice, made.memory)
+    record_peak(store, job.settings, job.options, made.memory)
     if "sample" not in stages:
         return  # decoded only, so its timing does not predict others
     timing = Timing.of(job.settings, stages["sample"], stages.get("decode", 0.0), made.seconds)

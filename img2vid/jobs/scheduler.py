@@ -25,7 +25,7 @@ from img2vid.jobs.latent_cache import LatentCache, latents_key
 from img2vid.jobs.save_results import save_picture, save_result
 from img2vid.jobs.store import Store
 from img2vid.jobs.worker import RenderRequest, RenderResult, WorkerInfo
-from img2vid.jobs.workers import ActiveJob, NotMade, WorkerState, best_worker, choice_for, request_for, with_input
+from img2vid.jobs.workers import ActiveJob, NotMade, WorkerState, best_worker, options_for, request_for, with_input
 from img2vid.progress import Event
 from img2vid.text_to_image.versions import modified_at
 
@@ -192,7 +192,7 @@ class Scheduler:
 
     def _expected(self, job: Job) -> Expected | None:
         """Return the expected cost of one of the job's videos; unknown for pictures."""
-        return None if job.kind == "image" else self._store.expected(job.settings, job.choice)
+        return None if job.kind == "image" else self._store.expected(job.settings, job.options)
 
     def _submit(self, worker: WorkerState, work: ActiveJob) -> bool:
         """Submit the next video of a job to a worker; return False if the job must not run anymore."""
@@ -205,7 +205,7 @@ class Scheduler:
             self._resumed.remove(work)
         if request is None:
             return False
-        worker.work, worker.choice = work, choice_for(worker, work.job)
+        worker.work, worker.options = work, options_for(worker, work.job)
         self._submit_task(worker, self._collect, self._render, request)
         return True
 
@@ -236,7 +236,7 @@ class Scheduler:
         """Record pictures that earlier jobs made with the same settings and model, instead of making them again."""
         image = work.job.image
         while image is not None and work.index < work.videos:
-            likeness = of_picture(image.one(work.index), work.job.choice)
+            likeness = of_picture(image.one(work.index), work.job.options)
             file = self._store.picture_like(likeness, since=modified_at(image.model))
             if file is None:
                 return
@@ -248,7 +248,7 @@ class Scheduler:
         request = self._store.model_request()
         if request is None or request.number <= worker.last_request:
             return
-        worker.last_request, worker.choice = request.number, request.choice
+        worker.last_request, worker.options = request.number, request.options
         if self._lost_on_request.get(request.number, 0) >= MAX_LOSSES:
             error = (
                 f"the worker was lost {MAX_LOSSES} times while it loaded the model; "
@@ -258,7 +258,7 @@ class Scheduler:
             return
         arguments = (worker.address, self._require_cluster.topic)
         if request.version:
-            arguments = (*arguments, request.version, request.choice)
+            arguments = (*arguments, request.version, request.options)
             self._submit_task(worker, self._on_idle, worker_tasks.load_model, *arguments)
         elif worker.status.state != "none":
             self._submit_task(worker, self._on_idle, worker_tasks.release_model, *arguments)

@@ -109,8 +109,8 @@ class JobService:
         checkpoint is missing, unless the workers are remote.
         """
         load_picture(picture, name=picture_name)
-        for settings, choice in wanted:
-            self._check(settings, choice, folder)
+        for settings, options in wanted:
+            self._check(settings, options, folder)
         jobs = [self.store.add(*one, picture, picture_name, suffix, folder, animation) for one in wanted]
         self._wake.set()
         return jobs
@@ -122,7 +122,7 @@ class JobService:
         """
         jobs: list[Job] = []
         for settings in wanted:
-            self._check(settings, before.choice, folder)
+            self._check(settings, before.options, folder)
         for settings in wanted:
             target = self.store.output_folder(settings, folder)
             jobs.append(self.store.add_link(jobs[-1] if jobs else before, settings, target))
@@ -133,7 +133,7 @@ class JobService:
         self,
         image: ImageSettings,
         settings: SampleSettings,
-        choice: LoadOptions,
+        options: LoadOptions,
         folder: Path | None = None,
         animation: str | None = None,
         *,
@@ -144,24 +144,24 @@ class JobService:
         Raise the errors of `submit`, for the pictures and, if `animate`, for the videos, and EngineUnavailable if
         optional packages are missing.
         """
-        choice.check()
+        options.check()
         model = find_image_version(image.model)
         if animate:
-            self._check(settings, choice, folder)
+            self._check(settings, options, folder)
         if not self.is_remote():
             require_text()
             model.require_checkpoint()
-        jobs = [self.store.add_image(image, settings, choice, folder, animation)]
+        jobs = [self.store.add_image(image, settings, options, folder, animation)]
         if animate:
             jobs.append(self.store.add_link(jobs[0], settings, jobs[0].folder))
         self._wake.set()
         return jobs
 
-    def _check(self, settings: SampleSettings, choice: LoadOptions, folder: Path | None) -> None:
+    def _check(self, settings: SampleSettings, options: LoadOptions, folder: Path | None) -> None:
         version = find_version(settings.version)
         version.check_size(settings)
-        choice.check()
-        check_provider(settings, choice.provider)
+        options.check()
+        check_provider(settings, options.provider)
         paths.require_writable(self.store.output_folder(settings, folder))
         if not self.is_remote():
             version.require_checkpoint()
@@ -185,7 +185,7 @@ class JobService:
         """Cancel all waiting jobs and return their number."""
         return self.store.clear_queue()
 
-    def load(self, version: str, choice: LoadOptions) -> None:
+    def load(self, version: str, options: LoadOptions) -> None:
         """Request a model, loaded as soon as the workers are idle. `Store.model` returns its progress.
 
         Raise BadInput for an unknown version and CheckpointError if its checkpoint is missing.
@@ -193,7 +193,7 @@ class JobService:
         found = find_version(version)
         if not self.is_remote():
             found.require_checkpoint()
-        self.store.request_model(version, choice)
+        self.store.request_model(version, options)
         self._wake.set()
 
     def unload(self) -> None:

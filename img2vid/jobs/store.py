@@ -25,7 +25,11 @@ from img2vid.settings import SampleSettings
 from img2vid.settings_validation import make_settings
 from img2vid.text_to_image.settings import ImageSettings
 
-COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job) if field.name not in ("made", "results", "pictures"))
+ELSEWHERE = ("made", "results", "pictures")
+"""Fields of a job that are not in its row."""
+NAMES = {"options": "choice"}
+"""Names of columns that differ from the field's."""
+COLUMNS = ", ".join(f"jobs.{NAMES.get(one.name, one.name)}" for one in fields(Job) if one.name not in ELSEWHERE)
 """Columns that `job_of` reads."""
 
 
@@ -37,7 +41,7 @@ class Store(Timings):
     def add(
         self,
         settings: SampleSettings,
-        choice: LoadOptions,
+        options: LoadOptions,
         picture: bytes,
         picture_name: str,
         suffix: str,
@@ -47,20 +51,26 @@ class Store(Timings):
         """Add a job to the end of the queue and return it. `folder` defaults to one in the home named by version."""
         kept = self.keep_picture(picture, suffix)
         target = self.output_folder(settings, folder).absolute()
-        values = (rows.settings_to_text(settings), rows.choice_to_text(choice), kept.name)
+        values = (rows.settings_to_text(settings), rows.options_to_text(options), kept.name)
         return self._insert((*values, safe_name(picture_name), str(target), animation, "video", "", ""))
 
     def add_image(
         self,
         image: ImageSettings,
         settings: SampleSettings,
-        choice: LoadOptions,
+        options: LoadOptions,
         folder: Path | None = None,
         animation: str | None = None,
     ) -> Job:
         """Add a job for pictures to the end of the queue and return it. `add_link` adds one for videos of the first."""
         target = self.output_folder(settings, folder).absolute()
-        values = (rows.settings_to_text(settings), rows.choice_to_text(choice), "", safe_name(image.name), str(target))
+        values = (
+            rows.settings_to_text(settings),
+            rows.options_to_text(options),
+            "",
+            safe_name(image.name),
+            str(target),
+        )
         return self._insert((*values, animation, "image", rows.image_to_text(image), ""))
 
     def add_link(self, before: Job, settings: SampleSettings, folder: Path) -> Job:
@@ -68,7 +78,7 @@ class Store(Timings):
 
         After a video, `settings` have the seed after that video's.
         """
-        values = (rows.settings_to_text(settings), rows.choice_to_text(before.choice), f"{before.id}.png")
+        values = (rows.settings_to_text(settings), rows.options_to_text(before.options), f"{before.id}.png")
         more = (before.picture_name, str(folder.absolute()), before.animation, "video", "", before.id)
         return self._insert((*values, *more))
 
@@ -101,8 +111,8 @@ class Store(Timings):
             unfinished = (State.FAILED, State.INTERRUPTED, State.WAITING)
             query = f"SELECT id, {columns} FROM jobs WHERE continues = ? AND state IN (?, ?, ?) ORDER BY number LIMIT 1"
             while row := db.execute(query, (job_id, *unfinished)).fetchone():
-                job_id, settings, choice, _, *others = row
-                added = self._insert((settings, choice, f"{added.id}.png", *others, added.id))
+                job_id, settings, options, _, *others = row
+                added = self._insert((settings, options, f"{added.id}.png", *others, added.id))
         return first
 
     def _insert(self, values: Sequence[Any]) -> Job:
@@ -253,9 +263,9 @@ class Store(Timings):
     def insert_result(self, db: Connection, job_id: str, result: Result, created: float) -> int:
         """Insert a row for a video of a job in an open transaction; return its number."""
         query = "SELECT settings, choice, picture, picture_name FROM jobs WHERE id = ?"
-        settings, choice, picture, picture_name = self._one(db, query, job_id)
+        settings, options, picture, picture_name = self._one(db, query, job_id)
         one = rows.one_video(rows.settings_from_text(settings), result.seed)
-        likeness = fingerprint.of_video(one, rows.choice_from_text(choice), picture)
+        likeness = fingerprint.of_video(one, rows.options_from_text(options), picture)
         words = rows.searched(picture_name, one.version, "", ())
         added = db.execute(
             "INSERT INTO results (job, result, created, version, likeness, words) VALUES (?, ?, ?, ?, ?, ?)",
@@ -316,10 +326,10 @@ class Store(Timings):
             ).fetchall()
         return next(iter(self.read_all("model request", found, rows.request_from_row)), None)
 
-    def request_model(self, version: str, choice: LoadOptions) -> None:
+    def request_model(self, version: str, options: LoadOptions) -> None:
         """Request that workers load this version, or unload their models if it is ""."""
         with self.writing(durable=True) as db:
-            db.execute("INSERT INTO wishes (version, choice) VALUES (?, ?)", (version, rows.choice_to_text(choice)))
+            db.execute("INSERT INTO wishes (version, choice) VALUES (?, ?)", (version, rows.options_to_text(options)))
             db.execute("DELETE FROM wishes WHERE number < (SELECT MAX(number) FROM wishes)")
 
     # Rows
@@ -339,7 +349,7 @@ class Store(Timings):
 
     def job_of(self, db: Connection, *row: Any) -> Job:
         """Return the job of a row with COLUMNS; for `read_row`."""
-        job_id, state, settings, choice, picture, picture_name, folder, *more, imported, kind, image = row
+        job_id, state, settings, options, picture, picture_name, folder, *more, imported, kind, image = row
         query = "SELECT number, result FROM results WHERE job = ? AND deleted IS NULL ORDER BY number"
         found = db.execute(query, (job_id,)).fetchall()
         results = self.read_all("result", found, rows.result_from_text)
@@ -350,7 +360,7 @@ class Store(Timings):
             job_id,
             State(state),
             rows.settings_from_text(settings),
-            rows.choice_from_text(choice),
+            rows.options_from_text(options),
             inputs / picture,
             picture_name,
             Path(folder),

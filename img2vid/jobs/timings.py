@@ -15,22 +15,22 @@ from img2vid.settings import SampleSettings
 class Timings(Database):
     """Part of the store that estimates times."""
 
-    def expected_seconds(self, settings: SampleSettings, choice: LoadOptions) -> float | None:
+    def expected_seconds(self, settings: SampleSettings, options: LoadOptions) -> float | None:
         """Return the expected seconds of a job with a loaded model, or None if unknown; see `expected`."""
-        one = self.expected(settings, choice)
+        one = self.expected(settings, options)
         return None if one is None else one.whole * settings.num_samples
 
-    def expected(self, settings: SampleSettings, choice: LoadOptions) -> Expected | None:
+    def expected(self, settings: SampleSettings, options: LoadOptions) -> Expected | None:
         """Return the expected cost of one video from earlier ones, else from the speed of the workers' devices."""
-        timing = self.timing(settings, choice)
+        timing = self.timing(settings, options)
         if timing is not None:
             return expected(timing, settings)
-        return expected_from(settings, choice, speeds_from(self.note(SPEEDS)))
+        return expected_from(settings, options, speeds_from(self.note(SPEEDS)))
 
-    def timing(self, settings: SampleSettings, choice: LoadOptions) -> Timing | None:
+    def timing(self, settings: SampleSettings, options: LoadOptions) -> Timing | None:
         """Return the usual timing of this version from the newest videos. `auto` matches any value."""
-        options = {"provider": choice.provider, "device": choice.device, "precision": choice.precision}
-        given = {name: value for name, value in options.items() if value != "auto"}
+        engine = {"provider": options.provider, "device": options.device, "precision": options.precision}
+        given = {name: value for name, value in engine.items() if value != "auto"}
         which = " ".join(["WHERE version = ?", *(f"AND {name} = ?" for name in given)])
         query = f"SELECT number, timing FROM timings {which} ORDER BY number DESC LIMIT 5"
         with self.reading() as db:

@@ -57,7 +57,7 @@ class RenderRequest:
     task: str
     topic: str
     settings: SampleSettings
-    choice: LoadOptions
+    options: LoadOptions
     picture: bytes
     name: str
     animation: str | None
@@ -177,10 +177,10 @@ class WorkerRuntime:
         with self._lock:
             return self._run_safely(lambda: self._make(request, report, scratch))
 
-    def load(self, version: str, choice: LoadOptions, report: Reporter) -> RenderResult:
+    def load(self, version: str, options: LoadOptions, report: Reporter) -> RenderResult:
         """Load a model, replacing the current one by default."""
         with self._lock:
-            return self._run_safely(lambda: self._prepare(version, choice, report) and RenderResult())
+            return self._run_safely(lambda: self._prepare(version, options, report) and RenderResult())
 
     def release(self) -> None:
         """Drop all models and free their memory."""
@@ -188,8 +188,8 @@ class WorkerRuntime:
 
     def _make(self, request: RenderRequest, report: Reporter, scratch: str | None) -> RenderResult:
         if request.image is not None:
-            return self._make_picture(request.image, request.choice, report)
-        held = self._prepare(request.settings.version, request.choice, report)
+            return self._make_picture(request.image, request.options, report)
+        held = self._prepare(request.settings.version, request.options, report)
         picture = load_picture(request.picture, name=request.name)
         with tempfile.TemporaryDirectory(prefix="img2vid-", dir=scratch, ignore_cleanup_errors=True) as folder:
             (result,) = self._run(
@@ -208,14 +208,14 @@ class WorkerRuntime:
             files = {path.suffix: path.read_bytes() for path in written}
         return RenderResult(files, replace(result, memory=report.memory), dict(report.stages))
 
-    def _make_picture(self, image: ImageSettings, choice: LoadOptions, report: Reporter) -> RenderResult:
-        version, resolved = find_image_version(image.model), inference.resolve(choice)
+    def _make_picture(self, image: ImageSettings, options: LoadOptions, report: Reporter) -> RenderResult:
+        version, resolved = find_image_version(image.model), inference.resolve(options)
         report.device = resolved.device
         held = self._models.get(version, resolved, self._load_image, report, report.report_model)
         return RenderResult(picture=make_picture(held.model, image, report))
 
-    def _prepare(self, version: str, choice: LoadOptions, report: Reporter) -> CachedModel[LoadedModel]:
-        resolved = inference.resolve(choice)
+    def _prepare(self, version: str, options: LoadOptions, report: Reporter) -> CachedModel[LoadedModel]:
+        resolved = inference.resolve(options)
         report.device = resolved.device
         return self._models.get(find_version(version), resolved, self._load, report, report.report_model)
 
@@ -259,10 +259,10 @@ def make_video(request: RenderRequest) -> RenderResult:
     return _exit_if_broken(RUNTIME.make(request, report, _dask_worker().local_directory), report)
 
 
-def load_model(task: str, topic: str, version: str, choice: LoadOptions) -> RenderResult:
+def load_model(task: str, topic: str, version: str, options: LoadOptions) -> RenderResult:
     """Load a model on this worker."""
     report = reporter(task, topic)
-    return _exit_if_broken(RUNTIME.load(version, choice, report), report)
+    return _exit_if_broken(RUNTIME.load(version, options, report), report)
 
 
 def release_model(task: str, topic: str) -> RenderResult:

@@ -57,7 +57,7 @@ class WorkerState:
     """The job that it runs."""
     info: WorkerInfo | None = None
     status: ModelStatus = field(default_factory=ModelStatus)
-    choice: LoadOptions | None = None
+    options: LoadOptions | None = None
     """Engine options of the model requested last. When `status` is ready, those of the loaded model."""
     last_request: int = 0
     """Number of the last model request that it handled."""
@@ -80,22 +80,22 @@ def best_worker(free: list[WorkerState], job: Job) -> WorkerState | None:
 
     None if the job must wait for the worker of a certain GPU.
     """
-    device = job.choice.device
+    device = job.options.device
     if device.startswith("cuda:") and all(worker.name.startswith("cuda:") for worker in free):
         free = [worker for worker in free if worker.name == device]
 
     def distance(worker: WorkerState) -> int:
         if worker.status.state != "ready":
             return 1
-        same = worker.status.version == job.model and worker.choice == choice_for(worker, job)
+        same = worker.status.version == job.model and worker.options == options_for(worker, job)
         return 0 if same else 2
 
     return min(free, key=distance, default=None)
 
 
-def choice_for(worker: WorkerState, job: Job) -> LoadOptions:
+def options_for(worker: WorkerState, job: Job) -> LoadOptions:
     """Return the engine options for a job on this worker. A worker named after its GPU sees only that one."""
-    return replace(job.choice, device="cuda") if worker.name == job.choice.device else job.choice
+    return replace(job.options, device="cuda") if worker.name == job.options.device else job.options
 
 
 class NotMade(BadInput):
@@ -140,7 +140,9 @@ def request_for(worker: WorkerState, work: ActiveJob, topic: str, cache: LatentC
     job = work.job
     if job.image is not None:
         image, settings = job.image.one(work.index), job.settings
-        return RenderRequest(job.id, topic, settings, choice_for(worker, job), b"", job.picture_name, None, image=image)
+        return RenderRequest(
+            job.id, topic, settings, options_for(worker, job), b"", job.picture_name, None, image=image
+        )
     try:
         picture = job.picture.read_bytes()
     except OSError as error:
@@ -148,4 +150,4 @@ def request_for(worker: WorkerState, work: ActiveJob, topic: str, cache: LatentC
     settings = job.settings_of(work.index)
     blob = cache.get(latents_key(job, work.index))
     name, animation = job.picture_name, job.animation
-    return RenderRequest(job.id, topic, settings, choice_for(worker, job), picture, name, animation, blob)
+    return RenderRequest(job.id, topic, settings, options_for(worker, job), picture, name, animation, blob)

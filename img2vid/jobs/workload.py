@@ -64,19 +64,19 @@ def work_of(settings: SampleSettings) -> Work | None:
     return Work(found["condition"], found["network"], found["network"] * network_runs(settings), found["decode"])
 
 
-def expected_from(settings: SampleSettings, choice: LoadOptions, speeds: Mapping[str, Speed]) -> Expected | None:
+def expected_from(settings: SampleSettings, options: LoadOptions, speeds: Mapping[str, Speed]) -> Expected | None:
     """Return the expected seconds of one video, or None if the work or the speed is unknown.
 
     speeds: those measured, by device type. Device auto is a card if one was measured.
     """
-    device = choice.device.split(":")[0]
+    device = options.device.split(":")[0]
     if device == "auto":
         device = next((kind for kind in ("cuda", "cpu") if kind in speeds), "")
     work, speed = work_of(settings), speeds.get(device)
     if work is None or speed is None or device not in EFFICIENCY:
         return None
     usual = {"precision": "fp32" if device == "cpu" else "fp16", "decoder_precision": "fp32"}
-    formats = {name: usual[name] if (given := getattr(choice, name)) == "auto" else given for name in usual}
+    formats = {name: usual[name] if (given := getattr(options, name)) == "auto" else given for name in usual}
     if not all(speed.get(one, 0) > 0 for one in formats.values()):
         return None
     network, decoder = (speed[one] * EFFICIENCY[device] for one in formats.values())

@@ -34,16 +34,16 @@ class LoadedImageModel:
 
     engine: "TextToImage"
     version: ImageVersion
-    choice: LoadOptions
+    options: LoadOptions
     checkpoint: Path
     advice: str = ""
     parts: "Parts" = field(default_factory=dict[str, Any])
 
 
 def load_image_model(
-    version: ImageVersion, choice: LoadOptions, on_event: OnEvent = ignore, spare: "Parts | None" = None
+    version: ImageVersion, options: LoadOptions, on_event: OnEvent = ignore, spare: "Parts | None" = None
 ) -> LoadedImageModel:
-    """Load a model; `choice` contains no `auto` except for `memory`. Nothing in `spare` is reused.
+    """Load a model; `options` contains no `auto` except for `memory`. Nothing in `spare` is reused.
 
     Raise EngineUnavailable if optional packages are missing, and CheckpointError, ConfigError, BadInput or OutOfMemory.
     """
@@ -51,8 +51,8 @@ def load_image_model(
     from img2vid.engine.text_to_image import Recipe, load_text_to_image
 
     recipe = Recipe(version.config_path, version.sampler, version.spacing)
-    engine = load_text_to_image(checkpoint, recipe, choice, StageClock(on_event))
-    return LoadedImageModel(engine, version, choice, checkpoint)
+    engine = load_text_to_image(checkpoint, recipe, options, StageClock(on_event))
+    return LoadedImageModel(engine, version, options, checkpoint)
 
 
 def make_picture(model: LoadedImageModel, image: ImageSettings, on_event: OnEvent = ignore) -> bytes:

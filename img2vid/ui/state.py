@@ -198,9 +198,9 @@ class PageState:
         self.tab.pages[name] = {**tabs.mapping(self.tab.pages.get(name)), **to_jsonable_python(values)}
         self.save()
 
-    def set_choice(self, **values: Any) -> None:
+    def set_options(self, **values: Any) -> None:
         """Set engine options and save the tab."""
-        self.tab.choice = replace(self.tab.choice, **values)
+        self.tab.options = replace(self.tab.options, **values)
         self.save()
 
     def show(self, job_id: str) -> None:

@@ -44,7 +44,7 @@ class Tab:
     """All user settings of a tab. `controls` has a value for every field of SampleSettings."""
 
     controls: dict[str, Any]
-    choice: LoadOptions = field(default_factory=LoadOptions)
+    options: LoadOptions = field(default_factory=LoadOptions)
     save_locally: bool = True
     save_path: str = ""
     """Empty means the version's folder in the home."""
@@ -98,7 +98,9 @@ def write(name: str, tab: Tab) -> None:
     """Write a tab atomically and delete old tab files. Raise OSError if the disk write fails."""
     folder = paths.home() / "tabs"
     with whole_file(folder / f"{name}.json") as part:
-        part.write_text(json.dumps(asdict(tab), indent=1), encoding="utf-8")
+        values = asdict(tab)
+        values["choice"] = values.pop("options")  # its name in the files of all versions
+        part.write_text(json.dumps(values, indent=1), encoding="utf-8")
     for old in _newest_first(folder)[KEPT:]:
         with suppress(OSError):
             remove(old)
@@ -140,7 +142,7 @@ def _read(path: Path, versions: Mapping[str, ModelVersion]) -> Tab | None:
     pictures = _pictures([values.get("picture"), *_list(values.get("more_pictures"))])
     return Tab(
         controls=usable(controls, version),
-        choice=LoadOptions.of_stored(mapping(values.get("choice"))),
+        options=LoadOptions.of_stored(mapping(values.get("choice"))),
         save_locally=values.get("save_locally") is not False,
         save_path=_text(values.get("save_path")),
         picture=next(iter(pictures), None),

@@ -89,9 +89,9 @@ async def submit(request: Request, service: Service, wanted: Annotated[NewJob, Q
 
 def _submit(service: JobService, picture: bytes, values: dict[str, Any]) -> Job:
     name = values.pop("name")
-    settings, choice = _settings(values)
+    settings, options = _settings(values)
     suffix = f".{picture_kind(picture).lower()}" if picture else ""
-    (job,) = service.submit([(settings, choice)], picture, PurePath(name).stem or "picture", suffix)
+    (job,) = service.submit([(settings, options)], picture, PurePath(name).stem or "picture", suffix)
     return job
 
 
@@ -111,15 +111,15 @@ def submit_prompt(service: Service, wanted: Annotated[NewPrompt, Query()]) -> Re
     animate = values.pop("animate")
     names = {"prompt": "prompt", **PARAMETERS}
     image = {name: values.pop(parameter) for name, parameter in names.items() if parameter in values}
-    settings, choice = _settings(values)
-    return _json(service.submit_image(image_settings_for(settings, image), settings, choice, animate=animate), 201)
+    settings, options = _settings(values)
+    return _json(service.submit_image(image_settings_for(settings, image), settings, options, animate=animate), 201)
 
 
 def _settings(values: dict[str, Any]) -> tuple[SampleSettings, LoadOptions]:
     """Return the settings of a video and the options, given by name."""
-    choice = LoadOptions(**{key: values.pop(key) for key in OPTIONS if key in values})
+    options = LoadOptions(**{key: values.pop(key) for key in OPTIONS if key in values})
     version = find_version(values.get("version", SampleSettings.model_fields["version"].default))
-    return version.settings(values), choice
+    return version.settings(values), options
 
 
 @router.get("/jobs", summary="List jobs", response_model=list[JobView])

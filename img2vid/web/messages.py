@@ -70,7 +70,7 @@ class JobView(BaseModel):
             picture=job.picture_name,
             settings=job.settings.model_dump(),
             image=None if job.image is None else job.image.model_dump(),
-            options=asdict(job.choice),
+            options=asdict(job.options),
             continues=job.continues,
             created=job.created,
             started=job.started,

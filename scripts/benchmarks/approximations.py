@@ -128,9 +128,9 @@ def _part(value: float, exact: float) -> float:
 class Maker:
     """A loaded model that makes videos; `base` are settings common to all of them."""
 
-    def __init__(self, version: ModelVersion, choice: LoadOptions, base: Mapping[str, Any]) -> None:
+    def __init__(self, version: ModelVersion, options: LoadOptions, base: Mapping[str, Any]) -> None:
         self._version, self._base = version, base
-        self._model = load(version, choice)
+        self._model = load(version, options)
         self.num_steps = version.settings(base).num_steps
 
     def make(self, picture: Image, changed: Mapping[str, Any]) -> Made:
@@ -139,7 +139,7 @@ class Maker:
         frame = prepare_picture(picture, settings.width, settings.height)
         engine = self._model.engine
         clip = pipeline.clip_of(settings, engine)
-        clock = time.process_time if self._model.choice.device == "cpu" else time.perf_counter
+        clock = time.process_time if self._model.options.device == "cpu" else time.perf_counter
         latents, seconds = timed(partial(sample_latents, engine, frame, clip, StageClock(ignore)), clock)
         return Made(decode_latents(engine, latents, settings.decode_t, StageClock(ignore)), seconds)
 

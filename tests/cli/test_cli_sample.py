@@ -297,9 +297,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Record what would be loaded and run, without doing it."""
     plan: list[Any] = []
 
-    def load(version: Any, choice: Any, on_event: Any) -> Any:
-        plan.append(choice)
-        return SimpleNamespace(version=version, choice=LoadOptions(device="cpu"), advice="")
+    def load(version: Any, options: Any, on_event: Any) -> Any:
+        plan.append(options)
+        return SimpleNamespace(version=version, options=LoadOptions(device="cpu"), advice="")
 
     def run(model: object, picture: object, settings: SampleSettings, folder: Path, **more: object) -> list[Any]:
         plan.append(settings)

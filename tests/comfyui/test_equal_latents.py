@@ -22,7 +22,7 @@ MOST = 1e-4
 
 def sampler_settings(settings: SampleSettings) -> SamplerSettings:
     choices: dict[str, Any] = {name: getattr(settings, name) for name in ("sampler", "guider", "discretization")}
-    params: dict[str, Any] = {f"{name}_params": settings.params_of(choice) for name, choice in choices.items()}
+    params: dict[str, Any] = {f"{name}_params": settings.params_of(options) for name, options in choices.items()}
     return SamplerSettings(num_steps=settings.num_steps, **choices, **params)
 
 

@@ -109,7 +109,7 @@ def read_everything(store: Store) -> tuple[list[int], list[str]]:
     for job in [*jobs, *store.queue()]:
         assert store.job(job.id) == job
         store.progress(job.id)
-        store.expected_seconds(job.settings, job.choice)
+        store.expected_seconds(job.settings, job.options)
         time.localtime(job.created)
     for study in studies.studies("compare"):
         studies.cells(study)

@@ -55,7 +55,7 @@ def test_a_video_becomes_an_entry_with_its_own_settings_and_files(store: Store, 
     (entry,) = Entries(store).find()
     assert (entry.imported, entry.settings.seed, entry.settings.motion_bucket_id) == (True, 7, 61)
     assert (entry.result.video, entry.result.still, entry.result.sidecar) == (made.video, made.still, made.sidecar)
-    assert (entry.job.picture_name, entry.job.choice.device) == ("dogs", "cpu")
+    assert (entry.job.picture_name, entry.job.options.device) == ("dogs", "cpu")
     assert entry.job.picture.read_bytes() == made.still.read_bytes()
     assert entry.created == pytest.approx(made.video.stat().st_mtime)
     assert tree(theirs) == before

@@ -70,7 +70,7 @@ def test_a_name_that_was_taken_since_is_left_to_who_took_it(store: Store, tmp_pa
 
 def test_files_that_another_entry_names_stay(store: Store, tmp_path: Path) -> None:
     entry = add_entry(store, tmp_path)
-    again = Entries(store).add_imported(entry.result, entry.settings, entry.job.choice, b"x", "dogs", ".png")
+    again = Entries(store).add_imported(entry.result, entry.settings, entry.job.options, b"x", "dogs", ".png")
     Trash(store).put([entry.number])
     assert contents(again) and trashed(store) == []
     Trash(store).purge([entry.number])

@@ -42,15 +42,15 @@ class Client:
         self.store, self.folder = store, folder
         self.runs_file = folder / "runs"
 
-    def photo(self, name: str = "photo", choice: LoadOptions = CPU, **changes: Any) -> Job:
+    def photo(self, name: str = "photo", options: LoadOptions = CPU, **changes: Any) -> Job:
         """Add a job for the real pipeline."""
-        return self.store.add(small(**changes), choice, PHOTO.read_bytes(), name, ".jpg", self.folder / "videos")
+        return self.store.add(small(**changes), options, PHOTO.read_bytes(), name, ".jpg", self.folder / "videos")
 
-    def stand_in(self, name: str, choice: LoadOptions = CPU, animation: str | None = None, **settings: Any) -> Job:
+    def stand_in(self, name: str, options: LoadOptions = CPU, animation: str | None = None, **settings: Any) -> Job:
         """Add a job for the stand-in with this name."""
         picture = str(self.runs_file).encode()
         return self.store.add(
-            SampleSettings(**settings), choice, picture, name, "", self.folder / "videos", animation=animation
+            SampleSettings(**settings), options, picture, name, "", self.folder / "videos", animation=animation
         )
 
     def open_gate(self) -> None:

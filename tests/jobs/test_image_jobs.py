@@ -247,7 +247,7 @@ def test_models_of_pictures_and_videos_take_each_others_place(
     monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(sdxl))
     loaded: list[tuple[str, Any]] = []
 
-    def load(version: Any, choice: Any, on_event: Any, spare: Any) -> Any:
+    def load(version: Any, options: Any, on_event: Any, spare: Any) -> Any:
         loaded.append((version.name, spare))
         return Model()
 

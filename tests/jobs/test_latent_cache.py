@@ -144,9 +144,9 @@ def test_which_model_it_is_depends_on_its_file(tmp_path: Path) -> None:
     os.utime(checkpoint, (1, 1))
 
     def told(**changes: Any) -> str:
-        choice = LoadOptions(**{"provider": "native", "device": "cpu", "precision": "fp32", **changes})
+        options = LoadOptions(**{"provider": "native", "device": "cpu", "precision": "fp32", **changes})
         model: Any = None
-        return inference.made_by(LoadedModel(model, find_version("svd_tiny"), choice, checkpoint))
+        return inference.made_by(LoadedModel(model, find_version("svd_tiny"), options, checkpoint))
 
     before = told()
     assert told() == before

@@ -106,8 +106,8 @@ class Harness:
         for _ in range(2):  # a worker is added in the first tick and gets its job in the next
             self.scheduler.tick()
 
-    def add(self, name: str, choice: LoadOptions = AUTO, **settings: Any) -> Job:
-        return self.store.add(SampleSettings(**settings), choice, b"picture", name, ".jpg", self.store.home / "out")
+    def add(self, name: str, options: LoadOptions = AUTO, **settings: Any) -> Job:
+        return self.store.add(SampleSettings(**settings), options, b"picture", name, ".jpg", self.store.home / "out")
 
     def finish(self, value: Any, index: int = -1) -> None:
         self.workers.tasks[index].value = value
@@ -322,7 +322,7 @@ def test_a_named_card_is_waited_for_and_others_do_not_wait_with_it(tmp_path: Pat
         harness.add(name, LoadOptions(device=device))
     harness.tick()
     assert harness.workers.requests() == [("cuda:1", "1"), ("cuda:0", "3")]
-    assert [task.request.choice.device for task in harness.workers.tasks[-2:]] == ["cuda", "auto"]
+    assert [task.request.options.device for task in harness.workers.tasks[-2:]] == ["cuda", "auto"]
     harness.finish(DONE, -2)
     assert harness.workers.requests()[-1] == ("cuda:1", "2")
 

@@ -42,7 +42,7 @@ def test_a_photo_becomes_the_video_that_the_pipeline_makes(client: Client, tmp_p
     assert result.seconds > 0
     assert json.loads(result.sidecar.read_text(encoding="utf-8")) == result.metadata == read_metadata(result.video)
     assert result.metadata["picture_sha256"] == job.picture.stem
-    assert (expected_peak(client.store, job.settings, job.choice) or 0) > 50_000_000
+    assert (expected_peak(client.store, job.settings, job.options) or 0) > 50_000_000
     model = inference.load(find_version("svd_tiny"), CPU)
     (here,) = pipeline.run(model, load_picture(PHOTO), job.settings, tmp_path / "here", name="photo")
     assert (read_frames(here.video) == read_frames(result.video)).all()
@@ -185,7 +185,7 @@ def test_an_unexpected_exception_is_reported_with_details(client: Client) -> Non
 
 
 def test_bad_input_that_only_the_worker_sees_is_one_sentence(client: Client) -> None:
-    job = client.end(client.photo(choice=LoadOptions(device="cuda:7")))
+    job = client.end(client.photo(options=LoadOptions(device="cuda:7")))
     assert (job.state, job.error_type, job.details) == (State.FAILED, "BadInput", "")
     assert "cuda" in job.error
 

@@ -47,12 +47,12 @@ def names(jobs: list[Job]) -> list[str]:
 
 
 def test_a_job_is_what_was_added(store: Store, tmp_path: Path) -> None:
-    settings, choice = SampleSettings(**OTHER_VALUES), OTHER_CHOICE
-    added = store.add(settings, choice, b"the picture", "holiday", ".JPG", tmp_path / "videos", "gif")
+    settings, options = SampleSettings(**OTHER_VALUES), OTHER_CHOICE
+    added = store.add(settings, options, b"the picture", "holiday", ".JPG", tmp_path / "videos", "gif")
     job = Store(store.path).job(added.id)
     assert job == added
     assert (job.state, job.attempts, job.results) == (State.WAITING, 0, ())
-    assert (job.settings, job.choice, job.picture_name, job.animation) == (settings, choice, "holiday", "gif")
+    assert (job.settings, job.options, job.picture_name, job.animation) == (settings, options, "holiday", "gif")
     assert job.folder == tmp_path / "videos"
     assert (job.error, job.error_type, job.details, job.notice, job.worker) == ("", "", "", "", "")
     assert (job.started, job.finished) == (None, None)
@@ -106,7 +106,7 @@ def test_again_is_a_new_job_with_the_same_picture_and_settings(store: Store) -> 
     new = store.resubmit(old.id)
     assert new.id != old.id
     assert (new.state, new.error, new.attempts) == (State.WAITING, "", 0)
-    for name in ("settings", "choice", "picture", "picture_name", "folder", "animation"):
+    for name in ("settings", "options", "picture", "picture_name", "folder", "animation"):
         assert getattr(new, name) == getattr(old, name)
 
 
@@ -124,7 +124,7 @@ def test_the_engines_choice_of_another_version_of_the_program_can_still_be_liste
     with sqlite3.connect(store.path) as db:
         db.execute("""UPDATE jobs SET choice = '{"provider": "sgm", "precision": "fp16", "color": "blue"}'""")
     (job,) = store.jobs()
-    assert job.choice == LoadOptions(provider="sgm", precision="fp16")
+    assert job.options == LoadOptions(provider="sgm", precision="fp16")
 
 
 # The queue
@@ -291,7 +291,7 @@ def test_a_model_request_is_kept_until_the_next(store: Store) -> None:
     store.request_model("svd", LoadOptions(device="cuda"))
     first = store.model_request()
     assert first is not None
-    assert (first.version, first.choice) == ("svd", LoadOptions(device="cuda"))
+    assert (first.version, first.options) == ("svd", LoadOptions(device="cuda"))
     assert store.model() == ModelStatus(wanted=True, wanted_version="svd")
     store.request_model("", CHOICE)
     second = store.model_request()

@@ -110,14 +110,14 @@ def test_a_model_is_kept_as_long_as_it_is_the_one_that_is_needed(
     configs(json.dumps({"own": row}))
     loads: list[LoadOptions] = []
 
-    def load(version: Any, choice: LoadOptions, *more: Any) -> Any:
-        loads.append(choice)
+    def load(version: Any, options: LoadOptions, *more: Any) -> Any:
+        loads.append(options)
         return Model()
 
     runtime = WorkerRuntime(load)
     resolved = inference.resolve(CPU)
-    for choice in (CPU, CPU, resolved):
-        runtime.load("own", choice, reporter)
+    for options in (CPU, CPU, resolved):
+        runtime.load("own", options, reporter)
     assert loads == [resolved]
     runtime.load("own", LoadOptions(device="cpu", precision="bf16"), reporter)
     assert len(loads) == 2
@@ -137,8 +137,8 @@ def test_another_number_of_threads_acts_at_once_and_loads_nothing(
 ) -> None:
     loads: list[LoadOptions] = []
 
-    def load(version: Any, choice: LoadOptions, *more: Any) -> Any:
-        loads.append(choice)
+    def load(version: Any, options: LoadOptions, *more: Any) -> Any:
+        loads.append(options)
         return Model()
 
     runtime = WorkerRuntime(load)
@@ -162,13 +162,13 @@ def test_with_room_for_two_models_the_one_that_was_used_longest_ago_goes(
     monkeypatch.setenv("IMG2VID_MODELS_IN_MEMORY", "2")
     loads: list[str] = []
 
-    def load(version: Any, choice: LoadOptions, *more: Any) -> Any:
-        loads.append(f"{version.name} {choice.precision}")
+    def load(version: Any, options: LoadOptions, *more: Any) -> Any:
+        loads.append(f"{version.name} {options.precision}")
         return Model()
 
     runtime = WorkerRuntime(load)
     bf16 = LoadOptions(device="cpu", precision="bf16")
-    for version, choice in (
+    for version, options in (
         ("svd_tiny", CPU),
         ("svd_tiny_xt", CPU),
         ("svd_tiny", CPU),
@@ -176,7 +176,7 @@ def test_with_room_for_two_models_the_one_that_was_used_longest_ago_goes(
         ("svd_tiny", CPU),
         ("svd_tiny_xt", CPU),
     ):
-        runtime.load(version, choice, reporter)
+        runtime.load(version, options, reporter)
     assert loads == ["svd_tiny fp32", "svd_tiny_xt fp32", "svd_tiny_xt bf16", "svd_tiny_xt fp32"]
     ready = [version for state, version in states(sent) if state == "ready"]
     assert ready == ["svd_tiny", "svd_tiny_xt", "svd_tiny", "svd_tiny_xt", "svd_tiny", "svd_tiny_xt"]
@@ -206,7 +206,7 @@ def test_on_a_switch_the_old_model_hands_over_its_parts_and_goes(reporter: Repor
     spares: list[Any] = []
     loaded: list[weakref.ref[Model]] = []
 
-    def load(version: Any, choice: LoadOptions, report: Any, spare: Any) -> Any:
+    def load(version: Any, options: LoadOptions, report: Any, spare: Any) -> Any:
         gc.collect()
         assert [model() for model in loaded] == [None] * len(loaded)
         spares.append(spare)
@@ -225,7 +225,7 @@ def test_on_a_switch_the_old_model_hands_over_its_parts_and_goes(reporter: Repor
 def test_where_the_new_model_does_not_fit_beside_the_parts_they_go_too(reporter: Reporter) -> None:
     spares: list[Any] = []
 
-    def load(version: Any, choice: LoadOptions, report: Any, spare: Any) -> Any:
+    def load(version: Any, options: LoadOptions, report: Any, spare: Any) -> Any:
         spares.append(spare)
         if spare:
             raise OutOfMemory("memory ran out")
@@ -263,7 +263,7 @@ def test_a_model_that_does_not_load_is_reported_and_the_next_one_loads(reporter:
 def test_loading_can_be_cancelled_and_leaves_no_model(sent: Sent) -> None:
     wanted = [True]
 
-    def load(version: Any, choice: Any, report: Reporter, spare: Any) -> Any:
+    def load(version: Any, options: Any, report: Reporter, spare: Any) -> Any:
         report(Event("load", 1, 2, 0.1))
         wanted[0] = False
         report(Event("load", 2, 2, 0.2))

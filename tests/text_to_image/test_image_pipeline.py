@@ -27,9 +27,9 @@ IMAGE = ImageSettings(
 def made(sdxl: Path) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMG2VID_CHECKPOINTS", str(sdxl))
-        choice = inference.resolve(LoadOptions(device="cpu"))
+        options = inference.resolve(LoadOptions(device="cpu"))
         events: list[Event] = []
-        model = load_image_model(find_image_version("tiny_sdxl"), choice, events.append)
+        model = load_image_model(find_image_version("tiny_sdxl"), options, events.append)
         data = make_picture(model, IMAGE, events.append)
     assert list(dict.fromkeys(event.stage for event in events)) == ["load", "prompt", "sample", "decode", "write"]
     return data

@@ -62,14 +62,14 @@ class FakeService:
         self,
         image: ImageSettings,
         settings: SampleSettings,
-        choice: LoadOptions,
+        options: LoadOptions,
         folder: Path | None = None,
         animation: str | None = None,
         *,
         animate: bool = False,
     ) -> list[Job]:
         find_image_version(image.model).require_checkpoint()
-        jobs = [self.store.add_image(image, settings, choice, folder, animation)]
+        jobs = [self.store.add_image(image, settings, options, folder, animation)]
         if animate:
             jobs.append(self.store.add_link(jobs[0], settings, jobs[0].folder))
         return jobs
@@ -86,9 +86,9 @@ class FakeService:
     def clear_queue(self) -> int:
         return self.store.clear_queue()
 
-    def load(self, version: str, choice: LoadOptions) -> None:
-        self.calls.append(("load", version, choice))
-        self.store.request_model(version, choice)
+    def load(self, version: str, options: LoadOptions) -> None:
+        self.calls.append(("load", version, options))
+        self.store.request_model(version, options)
 
     def unload(self) -> None:
         self.calls.append(("unload",))

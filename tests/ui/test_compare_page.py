@@ -134,7 +134,7 @@ def test_one_press_on_run_queues_all_columns(page: AppTest, service: FakeService
     assert "2 videos to make, estimate available after the first run" in caption(page)
     jobs = ran(page, service)
     assert [job.settings.version for job in jobs] == ["svd_tiny", "svd_tiny_xt"]
-    assert [job.choice.precision for job in jobs] == ["auto", "fp32"]
+    assert [job.options.precision for job in jobs] == ["auto", "fp32"]
     assert [job.picture.read_bytes() == PHOTO.read_bytes() for job in jobs] == [True, True]
     assert [job.folder for job in jobs] == [service.store.home / "svd_tiny", service.store.home / "svd_tiny_xt"]
     assert [text for _, text in bars(page)] == ["Queued, next to run", "Queued, 1 ahead"]

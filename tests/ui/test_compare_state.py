@@ -130,8 +130,8 @@ def test_a_difference_is_named_in_words(name: str, value: object, text: str) -> 
     assert differences.fact_text(name, value) == text
 
 
-def facts(version: str, choice: LoadOptions | None = None, **values: Any) -> dict[str, Any]:
-    return differences.facts(make_settings(controls(version, **values)), choice or LoadOptions())
+def facts(version: str, options: LoadOptions | None = None, **values: Any) -> dict[str, Any]:
+    return differences.facts(make_settings(controls(version, **values)), options or LoadOptions())
 
 
 def test_labels_have_the_version_and_settings_that_are_not_its_defaults() -> None:

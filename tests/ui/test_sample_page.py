@@ -132,7 +132,7 @@ def test_sample_submits_the_controls_and_the_image(open_page: Open, service: Fak
     (job,) = service.store.jobs()
     assert job.state is State.WAITING
     assert job.settings == find_version("svd_tiny").settings({"motion_bucket_id": 80, "num_steps": 4})
-    assert (job.choice.precision, job.picture_name) == ("fp32", "dogs")
+    assert (job.options.precision, job.picture_name) == ("fp32", "dogs")
     assert job.picture.read_bytes() == PHOTO.read_bytes()
     assert job.folder == service.store.home / "svd_tiny"
 
@@ -158,7 +158,7 @@ def test_engine_options_are_submitted_and_survive_a_reload(open_page: Open, serv
     again = open_page(tab_of(page))
     again.button(key="sample").click().run()
     (job,) = service.store.jobs()
-    assert job.choice == LoadOptions(memory="stages", decoder_precision="bf16", threads=3, compile=True)
+    assert job.options == LoadOptions(memory="stages", decoder_precision="bf16", threads=3, compile=True)
     assert again.selectbox(key="memory").value == "stages"
 
 
@@ -291,7 +291,7 @@ def test_the_memory_of_an_earlier_run_is_shown_before_the_next(open_page: Open, 
     page.button(key="sample").click().run()
     (job,) = service.store.jobs()
     service.begins(job)
-    record_peak(service.store, job.settings, job.choice, 900_000_000)
+    record_peak(service.store, job.settings, job.options, 900_000_000)
     service.finishes(service.store.job(job.id))
     page.run()
     assert "2.3 s clip, estimate available after the first run, about 0.9 GB of memory" in caption(page)

@@ -29,8 +29,8 @@ def _home(home: Path) -> None:
 
 def full() -> Tab:
     """Return a tab in which every value differs from its default."""
-    choice = LoadOptions("sgm", "cuda:1", "bf16", "fp16", "stages", True, 3, True)
-    return Tab(dict(OTHER_VALUES), choice, False, "/videos", PICTURE, MORE, "job", ("one", "two"))
+    options = LoadOptions("sgm", "cuda:1", "bf16", "fp16", "stages", True, 3, True)
+    return Tab(dict(OTHER_VALUES), options, False, "/videos", PICTURE, MORE, "job", ("one", "two"))
 
 
 def test_all_values_are_read_back() -> None:
@@ -44,7 +44,7 @@ def test_an_unknown_tab_is_not_found_and_a_new_one_has_the_defaults() -> None:
     assert tabs.newest(VERSIONS) is None
     tab = tabs.fresh(VERSIONS, "sgm")
     assert tab.controls == find_version("svd_tiny").settings({}).model_dump()
-    assert tab.choice == LoadOptions(provider="sgm")
+    assert tab.options == LoadOptions(provider="sgm")
 
 
 def test_a_new_tab_copies_the_last_one_but_shows_the_newest_result(home: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_invalid_control_value_gets_its_default(home: Path, name: str, value:
 )
 def test_an_invalid_engine_option_gets_its_default(home: Path, name: str, value: Any) -> None:
     tab = read_with(home, "choice", name, value)
-    assert tab.choice == replace(full().choice, **{name: getattr(LoadOptions(), name)})
+    assert tab.options == replace(full().options, **{name: getattr(LoadOptions(), name)})
 
 
 @pytest.mark.parametrize(

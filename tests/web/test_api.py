@@ -41,7 +41,7 @@ def test_a_picture_becomes_a_job_with_the_given_settings(client: TestClient, sto
     assert response.status_code == 201
     (made,) = store.queue()
     assert made.settings == tiny(seed=7, sampler="DPMPP2MSampler", watermark=False)
-    assert (made.choice, made.picture_name) == (LoadOptions(threads=2), "Dandelion")
+    assert (made.options, made.picture_name) == (LoadOptions(threads=2), "Dandelion")
     assert made.picture.read_bytes() == PHOTO.read_bytes()
     view = response.json()
     assert (view["id"], view["state"], view["videos"]) == (made.id, "waiting", [])
@@ -62,7 +62,7 @@ def test_a_prompt_becomes_pictures_and_a_video(
     width, height = find_image_version("tiny_sdxl").size_for(128, 64)
     expected = {"prompt": "a lighthouse", "negative_prompt": "text", "model": "tiny_sdxl", "seed": 9, "steps": 2}
     size = {"width": width, "height": height, "guidance": 1.5, "candidates": 2, "watermark": False}
-    assert (first.image, first.choice) == (ImageSettings(**expected, **size), LoadOptions(threads=2))
+    assert (first.image, first.options) == (ImageSettings(**expected, **size), LoadOptions(threads=2))
     assert [(job.continues, job.image) for job in others] == [(first.id, None)] * animate
     assert all(job.settings == tiny(seed=7, height=64, width=128, watermark=False) for job in others)
     assert [row["id"] for row in response.json()] == [job.id for job in (first, *others)]

@@ -51,7 +51,7 @@ def _clip(sheet: ContactSheet, index: int) -> None:
             _ended(study, index, one)
     with st.container(key=f"clip_about_{index}", gap="xsmall"):
         first = study.cells[0]
-        if text := badges(facts(first.settings, first.choice), facts(one.cell.settings, one.cell.choice)):
+        if text := badges(facts(first.settings, first.options), facts(one.cell.settings, one.cell.options)):
             st.markdown(text)
         if one.entry is not None:
             prefix = "Reused: " if one.cell.reused else ""

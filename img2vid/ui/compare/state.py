@@ -88,13 +88,13 @@ def first_columns(page: PageState) -> tuple[Column, ...]:
         return sum(remote or versions[name].checkpoint_path is not None for name in pair)
 
     pair = max(known, key=installed)
-    engine = {name: getattr(page.tab.choice, name) for name in ENGINE}
+    engine = {name: getattr(page.tab.options, name) for name in ENGINE}
     return tuple({**switched(base, old, versions[name]), **engine, "num_samples": 1} for name in pair)
 
 
 def preset_columns(page: PageState) -> tuple[Column, ...]:
     """Return the Sample page's settings with the presets Reference and Fast; raise BadInput if one is unsuitable."""
-    engine = {name: getattr(page.tab.choice, name) for name in ENGINE}
+    engine = {name: getattr(page.tab.options, name) for name in ENGINE}
     return tuple(
         {**find_preset(name).applied(page.tab.controls, page.version), **engine, "num_samples": 1}
         for name in ("Reference", "Fast")
@@ -145,7 +145,7 @@ def wanted(page: PageState, columns: Sequence[Column]) -> list[Wanted]:
     for index, column in enumerate(columns):
         require_accepted(page, column, index)
     return [
-        (settings_of(page, column), replace(page.tab.choice, **{name: column[name] for name in ENGINE}))
+        (settings_of(page, column), replace(page.tab.options, **{name: column[name] for name in ENGINE}))
         for column in columns
     ]
 
@@ -156,7 +156,7 @@ def send(page: PageState, entry: Entry) -> None:
     Columns that are unchanged since they ran are replaced: they can be opened again from the history.
     """
     stored = comparison(page)
-    sent = facts(entry.settings, entry.job.choice)
+    sent = facts(entry.settings, entry.job.options)
     if not stored.touched or stored.ran:
         columns, count = (sent, sent), 1
     elif stored.sent == 1:
@@ -172,7 +172,7 @@ def send(page: PageState, entry: Entry) -> None:
 
 def opened(page: PageState, study: Study) -> None:
     """Open an earlier comparison: its columns, its input and its clips."""
-    columns = [facts(cell.settings, cell.choice) for cell in study.cells]
+    columns = [facts(cell.settings, cell.options) for cell in study.cells]
     page.keep(PAGE, study=study.id, folded=True)
     if all(column["version"] in page.versions for column in columns):
         _replace(page, columns, ran=True, sent=0)
@@ -213,5 +213,5 @@ def _usable(stored: Column, versions: Mapping[str, ModelVersion]) -> Column | No
     version = versions.get(str(known.get("version")))
     if version is None:
         return None
-    choice = LoadOptions.of_stored(known)
-    return {**tabs.usable(known, version), **{name: getattr(choice, name) for name in ENGINE}, "num_samples": 1}
+    options = LoadOptions.of_stored(known)
+    return {**tabs.usable(known, version), **{name: getattr(options, name) for name in ENGINE}, "num_samples": 1}

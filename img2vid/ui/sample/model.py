@@ -146,7 +146,7 @@ def _switch(page: PageState, key: str) -> None:
     service = resources.open_service()
     status = service.store.model()
     if is_requested(status, old) and not missing_checkpoint(new):
-        service.load(new.name, page.tab.choice)
+        service.load(new.name, page.tab.options)
 
 
 @callback("sample")
@@ -157,6 +157,6 @@ def _load_or_unload(page: PageState, key: str) -> None:
     page.ticked, page.unloading = ticked, not ticked
     service = resources.open_service()
     if ticked:
-        service.load(page.version.name, page.tab.choice)
+        service.load(page.version.name, page.tab.options)
     else:
         service.unload()

@@ -270,7 +270,7 @@ def _dismiss(page: PageState, job_id: str) -> None:
 def _new_seed(page: PageState, job_id: str) -> None:
     job = resources.open_service().store.job(job_id)
     settings = job.settings.model_copy(update={"seed": random_seed()})
-    submit(page, settings, job.choice, job.picture, job.picture_name)
+    submit(page, settings, job.options, job.picture, job.picture_name)
 
 
 @callback("sample")

@@ -97,7 +97,7 @@ def _approximations(page: PageState) -> None:
 
 def _engine(page: PageState) -> None:
     with st.expander("Engine, precision, memory", key="engine_group"):
-        for name, value in sorted(vars(page.tab.choice).items(), key=lambda item: isinstance(item[1], bool)):
+        for name, value in sorted(vars(page.tab.options).items(), key=lambda item: isinstance(item[1], bool)):
             _engine_option(name, value)
         control(page, "watermark")
         for name, host, device in resources.open_service().workers():
@@ -109,10 +109,10 @@ def _engine_option(name: str, value: Any) -> None:
     if isinstance(value, str):
         options = DEVICES if name == "device" else CHOICES[name]
         known = options if value in options else (*options, value)
-        select(label, known, value, name, help_text, _keep_choice, name)
+        select(label, known, value, name, help_text, _keep_option, name)
     elif isinstance(value, bool):
         default = set_widget(name, value, False)
-        st.checkbox(label, default, key=name, help=help_text, on_change=_keep_choice, args=(name,))
+        st.checkbox(label, default, key=name, help=help_text, on_change=_keep_option, args=(name,))
     else:
         st.number_input(
             label,
@@ -121,17 +121,17 @@ def _engine_option(name: str, value: Any) -> None:
             value=set_widget(name, value, "min"),
             key=name,
             help=help_text,
-            on_change=_keep_choice,
+            on_change=_keep_option,
             args=(name,),
         )
 
 
 @callback("sample")
-def _keep_choice(page: PageState, name: str) -> None:
+def _keep_option(page: PageState, name: str) -> None:
     service = resources.open_service()
-    page.set_choice(**{name: widget_value(name)})
+    page.set_options(**{name: widget_value(name)})
     if is_requested(service.store.model(), page.version):
-        service.load(page.version.name, page.tab.choice)
+        service.load(page.version.name, page.tab.options)
 
 
 @callback("sample")

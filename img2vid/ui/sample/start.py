@@ -67,9 +67,9 @@ def _about(page: PageState, settings: SampleSettings | None, problem: str) -> st
     return f"{problem} {made}." if problem else f"{made}, {estimate(resources.open_service().store, page, settings)}"
 
 
-def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice: LoadOptions) -> str:
+def memory(store: Store, version: ModelVersion, settings: SampleSettings, options: LoadOptions) -> str:
     """Return the peak memory of similar runs; before the first one, the loaded model's memory or its file size."""
-    peak = expected_peak(store, settings, choice)
+    peak = expected_peak(store, settings, options)
     if peak is not None:
         return f"about {formatting.size(peak)} of memory"
     status = store.model()
@@ -81,12 +81,12 @@ def memory(store: Store, version: ModelVersion, settings: SampleSettings, choice
 
 def estimate(store: Store, page: PageState, settings: SampleSettings) -> str:
     """Return the clip's length, and time and memory estimated from past runs on this machine."""
-    choice, count = page.tab.choice, max(len(page.tab.pictures), 1)
-    seconds, length = store.expected_seconds(settings, choice), formatting.length(settings)
+    options, count = page.tab.options, max(len(page.tab.pictures), 1)
+    seconds, length = store.expected_seconds(settings, options), formatting.length(settings)
     parts = (
         length if count == 1 else f"{count} images, {length} each",
         formatting.estimate(None if seconds is None else count * seconds, "to make"),
-        memory(store, page.version, settings, choice),
+        memory(store, page.version, settings, options),
     )
     return ", ".join(filter(None, parts))
 
@@ -95,7 +95,7 @@ def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
     """Return the settings, or None if incompatible, and the reason why Sample is disabled, or ""."""
     try:
         settings = page.settings()
-        check_provider(settings, page.tab.choice.provider)
+        check_provider(settings, page.tab.options.provider)
     except BadInput as error:
         return None, formatting.plain(formatting.sentence(error))
     if missing_checkpoint(page.version):
@@ -105,15 +105,17 @@ def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
     return settings, ""
 
 
-def submit(page: PageState, settings: SampleSettings, choice: LoadOptions, picture: Path, name: str) -> bool:
+def submit(page: PageState, settings: SampleSettings, options: LoadOptions, picture: Path, name: str) -> bool:
     """Queue a job, and show the newest result from now on. Return False, with a note, if an identical one is active."""
     service = resources.open_service()
     folder = (page.tab.folder or paths.home() / settings.version).absolute()
-    request = (settings, choice, picture, folder)
-    if any((job.settings, job.choice, job.picture, job.folder) == request for job in service.store.jobs(states=ACTIVE)):
+    request = (settings, options, picture, folder)
+    if any(
+        (job.settings, job.options, job.picture, job.folder) == request for job in service.store.jobs(states=ACTIVE)
+    ):
         page.note = Note("info", "Already in the queue. Change the seed for a new video.")
         return False
-    service.submit([(settings, choice)], picture.read_bytes(), name, picture.suffix, folder=folder)
+    service.submit([(settings, options)], picture.read_bytes(), name, picture.suffix, folder=folder)
     page.show("")
     return True
 
@@ -128,7 +130,7 @@ def _sample(page: PageState) -> None:
     settings, queued, problems = page.settings(), 0, list[str]()
     for picture in pictures:
         try:
-            queued += submit(page, settings, page.tab.choice, picture.path, picture.name)
+            queued += submit(page, settings, page.tab.options, picture.path, picture.name)
         except (Img2VidError, OSError) as error:  # the others of a batch are queued
             if len(pictures) == 1:
                 raise

@@ -77,7 +77,7 @@ def also_set(page: PageState) -> list[str]:
     controls, usual = page.tab.controls, page.version.settings({}).model_dump()
     hidden = [name for name in used_settings(controls) if name not in (*ALSO_IN_BASIC, *_motion(page))]
     changed = [name for name in hidden if page.version.uses(name) and _value(page, name) != usual[name]]
-    options = {name: value for name, value in vars(page.tab.choice).items() if value != getattr(LoadOptions(), name)}
+    options = {name: value for name, value in vars(page.tab.options).items() if value != getattr(LoadOptions(), name)}
     return [
         *(f"{label_of(name)} {_text(_value(page, name))}" for name in changed),
         *(f"{OPTIONS[name]['label']} {value_text(value)}" for name, value in options.items()),

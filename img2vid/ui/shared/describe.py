@@ -233,12 +233,12 @@ def _create_and_animate(page: PageState) -> None:
 def _submit(page: PageState, *, animate: bool) -> None:
     """Queue the pictures, unless the same ones are queued or running, or the pictures and their video if `animate`."""
     service = resources.open_service()
-    image, settings, choice = _image(page), page.settings(), page.tab.choice
+    image, settings, options = _image(page), page.settings(), page.tab.options
     jobs = service.store.jobs(states=(State.RUNNING, State.WAITING))
-    if any((job.image, job.choice) == (image, choice) for job in jobs) and not animate:
+    if any((job.image, job.options) == (image, options) for job in jobs) and not animate:
         page.note = Note("info", "Already in the queue. Change the image seed for another picture.", place="input")
         return
-    first, *_ = service.submit_image(image, settings, choice, page.tab.folder, animate=animate)
+    first, *_ = service.submit_image(image, settings, options, page.tab.folder, animate=animate)
     page.keep(STATE, job=first.id)
     page.show("")
 

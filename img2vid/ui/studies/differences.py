@@ -14,9 +14,9 @@ ENGINE = tuple(ENGINE_LABELS)
 _ORDER = (*SampleSettings.model_fields, *ENGINE)
 
 
-def facts(settings: SampleSettings, choice: LoadOptions) -> dict[str, Any]:
+def facts(settings: SampleSettings, options: LoadOptions) -> dict[str, Any]:
     """Return all settings and engine options by name, for finding differences."""
-    return {**settings.model_dump(), **{name: getattr(choice, name) for name in ENGINE}}
+    return {**settings.model_dump(), **{name: getattr(options, name) for name in ENGINE}}
 
 
 def differing(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -84,7 +84,7 @@ def begin(page: PageState, kind: Kind, wanted: Sequence[Wanted], axes: Sequence[
 def _differs(plan: Plan, picture: str, shown: Study) -> bool:
     """Return whether Run would make other videos than those of the shown study."""
     now = [of_video(*one, picture) for one in plan.wanted]
-    return now != [of_video(cell.settings, cell.choice, shown.picture.name) for cell in shown.cells]
+    return now != [of_video(cell.settings, cell.options, shown.picture.name) for cell in shown.cells]
 
 
 def _earlier(kind: Kind, shown: str, opened: Opened) -> None:

@@ -43,6 +43,6 @@ def sheet_of(page: PageState, study_id: str) -> ContactSheet | None:
 def current_sheet(page: PageState, study_id: str) -> ContactSheet:
     """Return a study's current state, with a name for each cell. Raise BadInput if it is not in the store."""
     study = studies().study(study_id)
-    runs = [facts(cell.settings, cell.choice) for cell in study.cells]
+    runs = [facts(cell.settings, cell.options) for cell in study.cells]
     names = cell_names(study.axes) if study.axes else labels(runs, page.versions)
     return ContactSheet(study, studies().cells(study), names)

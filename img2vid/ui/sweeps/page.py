@@ -48,7 +48,7 @@ def _plan(page: PageState, sweep: Sweep) -> Plan:
     label = f"Run {len(cells)} videos" if len(cells) != 1 else "Run 1 video"
     unused = unused_settings(state.axes(sweep), cells) if cells else []
     about = [f":orange[:material/info:] {formatting.plain(formatting.sentence(text))}" for text in unused]
-    wanted = [(cell, page.tab.choice) for cell in cells]
+    wanted = [(cell, page.tab.options) for cell in cells]
     return Plan("sweep", label, wanted, problem, partial(outlook_text, cells), [_common_settings(page, sweep), *about])
 
 
@@ -57,7 +57,7 @@ def _checked(page: PageState, sweep: Sweep) -> tuple[list[SampleSettings], str]:
     try:
         cells = state.cells(page, sweep)
         for cell in cells:
-            check_provider(cell, page.tab.choice.provider)
+            check_provider(cell, page.tab.options.provider)
     except BadInput as error:
         return [], formatting.sentence(error)
     for name in dict.fromkeys(cell.version for cell in cells):
@@ -96,6 +96,6 @@ def _common_settings(page: PageState, sweep: Sweep) -> str:
 @callback("sweeps")
 def _run(page: PageState) -> None:
     sweep = state.sweep(page)
-    wanted = [(cell, page.tab.choice) for cell in state.cells(page, sweep)]
+    wanted = [(cell, page.tab.options) for cell in state.cells(page, sweep)]
     study = begin(page, "sweep", wanted, state.axes(sweep))
     page.keep(PAGE, study=study.id, open=-1)

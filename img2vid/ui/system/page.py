@@ -145,8 +145,8 @@ def _redaction(jobs: Sequence[Job]) -> Redaction:
 def _about(job: Job) -> str:
     settings = job.settings
     size = f"{settings.num_frames} frames of {settings.width} x {settings.height}, decode_t {settings.decode_t}"
-    choice = job.choice
-    how = f"{choice.provider}, {choice.device}, {choice.precision}, memory {choice.memory}"
+    options = job.options
+    how = f"{options.provider}, {options.device}, {options.precision}, memory {options.memory}"
     return f"{settings.version}, {size}, {settings.num_steps} steps ({how})"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from img2vid.errors import BadInput
+from img2vid.windows import FORBIDDEN, can_create, folder_fault
 
 _PACKAGE = Path(__file__).resolve().parent
 IS_INSTALLED = (_PACKAGE / "project").is_dir()
@@ -69,7 +70,7 @@ def safe_name(name: str) -> str:
     # Browsers on Windows may send whole paths with backslashes.
     last = re.split(r"[/\\]", name)[-1]
     # Characters that Windows forbids, and control characters, invisible ones and lone surrogates.
-    unsafe = {one for one in last if one in '<>:"|?*' or unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    unsafe = {one for one in last if one in FORBIDDEN or unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
     short = _shortened("".join("_" if one in unsafe else one for one in last))
     return _shortened(f"_{short}") if _DEVICE.match(short) else short or "picture"
 
@@ -123,18 +124,20 @@ def chosen_folder(text: str) -> Path:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise BadInput if `folder` cannot be written to or created, or its name is not Unicode. Creates nothing."""
+    """Raise BadInput if `folder` cannot be written to or created, or its name is not Unicode. Leaves nothing behind."""
     if not is_unicode(folder):
         raise BadInput(f"the name of the folder {str(folder)!r} is not valid Unicode; choose another one")
-    nearest = folder.absolute()
+    whole = nearest = folder.absolute()
+    on_windows = sys.platform == "win32"
     try:
         while not nearest.exists() and nearest != nearest.parent:
             nearest = nearest.parent
+        fault = folder_fault(whole, nearest) if on_windows else ""
     except OSError as error:  # path too long
-        raise BadInput(
-            f"'{str(folder)[:200]}' is not a usable folder ({error.strerror}); choose another one"
-        ) from error
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        fault = str(error.strerror)
+    if fault:
+        raise BadInput(f"'{str(folder)[:200]}' is not a usable folder ({fault}); choose another one")
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK) or (on_windows and not can_create(whole, nearest)):
         raise BadInput(f"nothing can be written to the folder '{folder}'; choose another one")
 
 

@@ -3,13 +3,20 @@
 Standard library only: the setup scripts import this module before anything is installed.
 """
 
+import secrets
 import sys
+from pathlib import Path, PurePath
 
 RUNTIME_URL = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 RUNTIME_PACKAGE = "Microsoft.VCRedist.2015+.x64"
 """winget's name of the Visual C++ runtime."""
 MEMORY_STATUS_BYTES, COMMIT_LIMIT_AT = 64, 24
 """Size of MEMORYSTATUSEX, and the place of ullTotalPageFile in it."""
+FORBIDDEN = '<>:"|?*'
+"""Characters that no file name may contain."""
+LONGEST_PART, LONGEST_FOLDER, LONGEST_LONG = 255, 247, 1000
+"""Characters of a name, and of a folder's whole path without and with long paths. Windows allows 32,767 with them, but
+`Path.mkdir` recurses once per parent."""
 
 
 def escape_output() -> None:
@@ -81,3 +88,44 @@ def paging_file_grows() -> bool:
 def is_automatic(files: list[str]) -> bool:
     """Return True for paging files whose size Windows manages: "?:\\pagefile.sys", or one with the sizes 0 and 0."""
     return any(file.startswith("?") or file.endswith(" 0 0") for file in files)
+
+
+def folder_fault(folder: PurePath, existing: PurePath) -> str:
+    """Return why Windows cannot create `folder`, whose parent `existing` is there, else ""."""
+    parts = folder.relative_to(existing).parts
+    for part in parts:
+        if any(one in FORBIDDEN or one < " " for one in part):
+            return f"a name cannot contain {FORBIDDEN}"
+    longest = LONGEST_LONG if allows_long_paths() else LONGEST_FOLDER
+    too_long = any(len(part) > LONGEST_PART for part in parts) or (parts and len(str(folder)) > longest)
+    return "the path is too long" if too_long else ""
+
+
+def allows_long_paths() -> bool:
+    """Return True if paths of this process may have more than 260 characters, as on other systems."""
+    if sys.platform != "win32":
+        return True
+    import ctypes
+
+    try:
+        return bool(ctypes.WinDLL("ntdll").RtlAreLongPathsEnabled() & 0xFF)
+    except AttributeError:  # before Windows 10 1607
+        return False
+
+
+def can_create(folder: Path, existing: Path) -> bool:
+    """Return whether permissions let this user create `folder`, or a file in it if it exists.
+
+    `os.access` ignores permissions on Windows, so that only an attempt shows it; it leaves nothing behind.
+    """
+    attempt = existing / f".{secrets.token_hex(8)}.part"
+    try:
+        if folder == existing:
+            attempt.touch(exist_ok=False)
+            attempt.unlink()
+        else:
+            attempt.mkdir()
+            attempt.rmdir()
+    except OSError:
+        return False
+    return True

@@ -1,6 +1,8 @@
 """Home, checkpoint folders, writable folders and safe file names."""
 
+import errno
 import os
+import sys
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2vid import paths
+from img2vid import paths, windows
 from img2vid.errors import BadInput
 
 
@@ -85,6 +87,52 @@ def test_a_locked_folder_is_no_folder_to_write_to(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(BadInput, match="nothing can be written"):
         paths.require_writable(tmp_path / "videos")
+
+
+@pytest.mark.parametrize(
+    ("name", "long_paths", "fault"),
+    [
+        ("x" * 256, True, "the path is too long"),
+        ("x/" * 130, False, "the path is too long"),
+        ("x/" * 130, True, ""),
+        ("x/" * 3000, True, "the path is too long"),
+        ("a?b/below", True, 'a name cannot contain <>:"|?*'),
+        ("a\tb", True, 'a name cannot contain <>:"|?*'),
+        (".", False, ""),
+    ],
+    ids=["long name", "long path", "allowed long path", "longer path", "question mark", "tab", "existing"],
+)
+def test_names_that_windows_cannot_create(
+    name: str, long_paths: bool, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "allows_long_paths", lambda: long_paths)
+    existing = PureWindowsPath("C:/videos")
+    assert windows.folder_fault(existing / name, existing) == fault
+
+
+def test_a_folder_that_windows_cannot_create_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: the run failed only when it wrote its video."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(BadInput, match=r"a\?b' is not a usable folder \(a name cannot contain"):
+        paths.require_writable(tmp_path / "a?b")
+
+
+@pytest.mark.parametrize("name", [".", "new/newer"])
+def test_a_folder_whose_permissions_forbid_writing_is_refused_on_windows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, os.access looks at the read-only attribute alone."""
+
+    def forbid(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(windows, "allows_long_paths", lambda: True)
+    paths.require_writable(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(Path, "touch" if name == "." else "mkdir", forbid)
+    with pytest.raises(BadInput, match="nothing can be written to the folder"):
+        paths.require_writable(tmp_path / name)
 
 
 DEVICES = {

@@ -90,7 +90,7 @@ def test_a_failed_installation_is_an_error_with_the_button(open_page: Open, monk
         assert time.monotonic() < deadline
         time.sleep(0.02)
         page.run()
-    assert "The packages could not be installed (no disk); run `python3 scripts/run.py" in said(page.error)
+    assert f"The packages could not be installed (no disk); run `{remedies.extra_command('text')}`" in said(page.error)
     assert page.button(key="install_text")
 
 

@@ -2,13 +2,14 @@
 
 import os
 import re
+import secrets
 import sys
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from img2vid.errors import BadInput
-from img2vid.windows import FORBIDDEN, can_create, folder_fault
+from img2vid.windows import FORBIDDEN, folder_fault
 
 _PACKAGE = Path(__file__).resolve().parent
 IS_INSTALLED = (_PACKAGE / "project").is_dir()
@@ -137,8 +138,29 @@ def require_writable(folder: Path) -> None:
         fault = str(error.strerror)
     if fault:
         raise BadInput(f"'{str(folder)[:200]}' is not a usable folder ({fault}); choose another one")
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK) or (on_windows and not can_create(whole, nearest)):
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK)
+    if writable and on_windows:  # where os.access ignores permissions
+        try:
+            try_writing(whole, nearest)
+        except OSError:
+            writable = False
+    if not writable:
         raise BadInput(f"nothing can be written to the folder '{folder}'; choose another one")
+
+
+def try_writing(folder: Path, existing: Path) -> None:
+    """Write a file to `folder` and remove it. Raise OSError if that fails.
+
+    If the folder is missing, create and remove a folder in `existing`, its nearest parent: in C:\\, Windows lets users
+    create folders but no files. `tempfile` retries 10,000 times in a folder without permission there.
+    """
+    attempt = existing / f".{secrets.token_hex(8)}.part"
+    if folder == existing:
+        attempt.write_bytes(b"img2vid")
+        attempt.unlink()
+    else:
+        attempt.mkdir()
+        attempt.rmdir()
 
 
 def is_unicode(path: Path) -> bool:

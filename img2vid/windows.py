@@ -3,9 +3,8 @@
 Standard library only: the setup scripts import this module before anything is installed.
 """
 
-import secrets
 import sys
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 RUNTIME_URL = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 RUNTIME_PACKAGE = "Microsoft.VCRedist.2015+.x64"
@@ -111,21 +110,3 @@ def allows_long_paths() -> bool:
         return bool(ctypes.WinDLL("ntdll").RtlAreLongPathsEnabled() & 0xFF)
     except AttributeError:  # before Windows 10 1607
         return False
-
-
-def can_create(folder: Path, existing: Path) -> bool:
-    """Return whether permissions let this user create `folder`, or a file in it if it exists.
-
-    `os.access` ignores permissions on Windows, so that only an attempt shows it; it leaves nothing behind.
-    """
-    attempt = existing / f".{secrets.token_hex(8)}.part"
-    try:
-        if folder == existing:
-            attempt.touch(exist_ok=False)
-            attempt.unlink()
-        else:
-            attempt.mkdir()
-            attempt.rmdir()
-    except OSError:
-        return False
-    return True

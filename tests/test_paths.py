@@ -130,7 +130,7 @@ def test_a_folder_whose_permissions_forbid_writing_is_refused_on_windows(
     monkeypatch.setattr(windows, "allows_long_paths", lambda: True)
     paths.require_writable(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(Path, "touch" if name == "." else "mkdir", forbid)
+    monkeypatch.setattr(Path, "write_bytes" if name == "." else "mkdir", forbid)
     with pytest.raises(BadInput, match="nothing can be written to the folder"):
         paths.require_writable(tmp_path / name)
 

@@ -150,8 +150,7 @@ def check_home(home: Path) -> Finding:
     """Check that the home is writable by writing a temporary file; permission bits mean little on Windows."""
     place = nearest(home)
     try:
-        with tempfile.TemporaryFile(dir=place) as file:
-            file.write(b"img2vid")
+        paths.try_writing(home, place)
     except OSError as error:
         found = f"Cannot write to {place} ({error.strerror or error})."
         return problem("home", found, "Set IMG2VID_HOME to a writable folder.")

@@ -181,15 +181,27 @@ def test_a_home_that_is_a_file_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_home_that_refuses_is_a_problem_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**options: Any) -> None:
+    def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     finding = machine.check_home(tmp_path)
     assert (finding.state, finding.found) == (
         State.PROBLEM,
         f"Cannot write to {tmp_path} (Permission denied).",
     )
+
+
+def test_a_missing_home_may_be_in_a_folder_that_takes_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: as in C:\\, where users may create folders alone."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("open", "write_bytes"):
+        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert machine.check_home(tmp_path / "new").state is State.OK
 
 
 # The encoder

@@ -1,5 +1,7 @@
 """User-facing text for sizes, times, stages and errors."""
 
+import re
+
 from img2vid.errors import BadInput
 from img2vid.jobs.job import Job, Kind, seed_before
 from img2vid.progress import Event
@@ -24,10 +26,20 @@ COUNTED = {"sample": "step", "decode": "frame"}
 
 def sentence(text: object) -> str:
     """Return an error or notice as a sentence, with a capital letter and a full stop."""
-    words = str(text).strip()
+    words = with_times(str(text).strip())
     if not words:
         return ""
     return words[0].upper() + words[1:] + ("" if words[-1] in ".!?" else ".")
+
+
+def with_times(text: str) -> str:
+    """Return a text of the command line with times signs in its sizes, such as 160 x 96, except in quoted names."""
+    return re.sub(r"('[^']*')|(?<=\d) x (?=\d)", lambda found: found[1] or " \u00d7 ", text)
+
+
+def pixels(width: int, height: int) -> str:
+    """Return a size in pixels as text, with a times sign."""
+    return f"{width} \u00d7 {height}"
 
 
 def size(count: int) -> str:
@@ -107,7 +119,12 @@ def stars(rating: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Escape external text, such as a file name, for Markdown."""
+    """Escape external text, such as a file name, for Markdown. Commands in backticks become code."""
+    parts = re.split(r"(`[^`\n]+`)", text)
+    return "".join(part if index % 2 else _escaped(part) for index, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in text)
 
 
@@ -126,7 +143,7 @@ def progress(event: Event, kind: Kind = "video") -> str:
 
 def dimensions(settings: SampleSettings) -> str:
     """Return the number of frames, the size and the file's frame rate of a clip."""
-    size = f"{settings.width} x {settings.height}"
+    size = pixels(settings.width, settings.height)
     return f"{settings.num_frames} frames of {size} at {settings.file_fps:g} fps"
 
 

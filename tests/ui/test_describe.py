@@ -52,7 +52,7 @@ def test_it_is_closed_and_says_what_to_download(open_page: Open) -> None:
     assert not box(page)
     assert SENTENCE in caption(page)
     assert page.button(key="create").disabled and page.button(key="create_and_animate").disabled
-    assert "960 x 576 picture" in caption(page)
+    assert "960 \u00d7 576 picture" in caption(page)
 
 
 @pytest.mark.usefixtures("sdxl")

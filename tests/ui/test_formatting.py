@@ -38,10 +38,20 @@ def test_sentences(error: object, text: str) -> None:
     assert formatting.sentence(error) == text
 
 
+def test_pages_write_sizes_with_a_times_sign() -> None:
+    assert formatting.sentence("'2 x 3.png' has 160 x 96 pixels") == "'2 x 3.png' has 160 \u00d7 96 pixels."
+    assert formatting.pixels(160, 96) == "160 \u00d7 96"
+
+
 def test_file_names_are_escaped_for_markdown() -> None:
     assert formatting.plain("a_b*c [x](y) :red[z] <b> $1$") == (
         "a\\_b\\*c \\[x\\]\\(y\\) \\:red\\[z\\] \\<b\\> \\$1\\$"
     )
+
+
+def test_commands_are_code_and_other_backticks_are_escaped() -> None:
+    assert formatting.plain("run `img2vid models download svd_xt`.") == "run `img2vid models download svd_xt`\\."
+    assert formatting.plain("a`b_c") == "a\\`b\\_c"
 
 
 @pytest.mark.parametrize(

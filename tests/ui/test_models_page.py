@@ -73,8 +73,8 @@ def test_every_version_is_shown_with_its_state_licence_and_source(open_models: O
     for part in ("svd_tiny", "Installed, 1 MB", "svd_xt_1_1", "Not installed, 4.8 GB"):
         assert part in text
     for part in (
-        "14 frames of 160 x 96 · MIT · comes with img2vid",
-        "25 frames of 1024 x 576 · Stable Video Diffusion Community License",
+        "14 frames of 160 \u00d7 96 · MIT · comes with img2vid",
+        "25 frames of 1024 \u00d7 576 · Stable Video Diffusion Community License",
         "(https://huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt)",
         "tuned at 6 frames per second",
     ):

@@ -46,7 +46,7 @@ def test_the_video_loops_muted_and_its_seed_and_path_are_shown(page: AppTest, se
     (video,) = page.get("video")
     assert (video.proto.loop, video.proto.autoplay, video.proto.muted) == (True, True, True)
     text = caption(page)
-    assert "seed 41 · dogs · svd_tiny · 14 frames of 160 x 96 at 6 fps · made in 12 s" in text
+    assert "seed 41 · dogs · svd_tiny · 14 frames of 160 \u00d7 96 at 6 fps · made in 12 s" in text
     assert str(job.results[0].video) in text
     assert "The video appears here" not in text
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import streamlit as st
 
 from img2vid.errors import BadInput
+from img2vid.ui import formatting
 from img2vid.ui.shared import pictures
 from img2vid.ui.state import PageState, callback, set_widget, widget_value
 from img2vid.versions import ModelVersion
@@ -33,7 +34,7 @@ def size_box(page: PageState) -> None:
             list(offered),
             index=None if shown is None else list(offered).index(shown),
             key=key,
-            placeholder=size_text(now),
+            placeholder=formatting.pixels(*now),
             help="Sets W and H. Match picture has the picture's proportions and about as many pixels as the model was "
             "trained on.",
             on_change=_choose,
@@ -49,22 +50,17 @@ def size_box(page: PageState) -> None:
         )
 
 
-def size_text(size: Size) -> str:
-    """Return a size as text."""
-    return f"{size[0]} \u00d7 {size[1]}"
-
-
 def offers(page: PageState) -> dict[str, Size]:
     """Return the sizes to choose from by label: the version's own, upright, square, and as the picture."""
     version = page.version
     area = version.width * version.height
     sizes = [(version.width, version.height), (version.height, version.width), fitted(version, 1, area)]
-    found = {size_text(size): size for size in sizes}
+    found = {formatting.pixels(*size): size for size in sizes}
     if page.tab.picture is not None and version.orbit is None:  # objects are centered on white
         with suppress(BadInput):  # the input's preview says what is wrong with it
             width, height = pictures.loaded(page.tab.picture.path).size
             size = fitted(version, width / height, area)
-            found[f"Match picture, {size_text(size)}"] = size
+            found[f"Match picture, {formatting.pixels(*size)}"] = size
     return found
 
 

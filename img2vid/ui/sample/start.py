@@ -16,7 +16,6 @@ from img2vid.settings_validation import check_provider
 from img2vid.ui import formatting, resources
 from img2vid.ui.sample.activity import cancellable_job
 from img2vid.ui.sample.model import missing_checkpoint
-from img2vid.ui.sample.size import size_text
 from img2vid.ui.shared.seed import random_seed, randomizes
 from img2vid.ui.state import Note, PageState, after_entry, callback, show_note
 from img2vid.versions import ModelVersion
@@ -47,7 +46,7 @@ def start_box(page: PageState) -> None:
         with st.container(gap="xxsmall"):
             _notes(page, _about(page, settings, problem))
             for warning in page.version.warnings(settings) if settings else []:
-                st.caption(f":orange[:material/info:] {formatting.plain(warning)}")
+                st.caption(f":orange[:material/info:] {formatting.plain(formatting.with_times(warning))}")
 
 
 def _notes(page: PageState, text: str) -> None:
@@ -63,7 +62,7 @@ def _about(page: PageState, settings: SampleSettings | None, problem: str) -> st
     if settings is None:
         return problem
     seed = "random seed" if randomizes(page) else formatting.seed_range(settings.seed, settings.num_samples)
-    made = f"{size_text((settings.width, settings.height))}, {settings.num_frames} frames, {seed}"
+    made = f"{formatting.pixels(settings.width, settings.height)}, {settings.num_frames} frames, {seed}"
     return f"{problem} {made}." if problem else f"{made}, {estimate(resources.open_service().store, page, settings)}"
 
 

@@ -65,7 +65,7 @@ def _figures(version: CheckpointRow) -> str:
         source = f"[huggingface.co/{repo}](https://huggingface.co/{repo}){formatting.plain(rest)}"
     size = "pictures from prompts"
     if isinstance(version, ModelVersion):
-        size = f"{version.num_frames} frames of {version.width} x {version.height}"
+        size = f"{version.num_frames} frames of {formatting.pixels(version.width, version.height)}"
     return " · ".join((size, formatting.plain(version.licence), source))
 
 

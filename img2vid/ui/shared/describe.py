@@ -70,18 +70,26 @@ def describe_box(page: PageState) -> None:
             )
             select("Image model", names, kept.model, f"{STATE}_model", f"{_about('model')} {note}", _keep, "model")
         with seed:
-            drawn = [_number(page, "seed", kept.seed)]
-        for place, name in zip(
-            st.columns(3, vertical_alignment="bottom"), ("steps", "guidance", "candidates"), strict=True
-        ):
-            with place:
-                value = getattr(kept, name)
-                usual = getattr(version, name, ImageSettings.model_fields[name].default)
-                drawn.append(_number(page, name, usual if value is None else value))
-        for field in drawn:
-            problem_box(page, field)
+            drawn = _number(page, "seed", kept.seed)
+        problem_box(page, drawn)
+        with st.container(key=f"row_{STATE}"):
+            _numbers(page, kept, version)
         _buttons(page, kept, version)
         _candidates(page, kept)
+
+
+def _numbers(page: PageState, kept: Description, version: ImageVersion | None) -> None:
+    """Draw steps, guidance and candidates side by side, and below them what is wrong with their values."""
+    drawn: list[Field] = []
+    for place, name in zip(
+        st.columns(3, vertical_alignment="bottom"), ("steps", "guidance", "candidates"), strict=True
+    ):
+        with place:
+            value = getattr(kept, name)
+            usual = getattr(version, name, ImageSettings.model_fields[name].default)
+            drawn.append(_number(page, name, usual if value is None else value))
+    for place, field in enumerate(drawn, 1):
+        problem_box(page, field, place)
 
 
 def restore_prompt(page: PageState, metadata: Mapping[str, Any]) -> None:
@@ -125,7 +133,7 @@ def _store(name: str, page: PageState, value: Any) -> None:
 
 def _buttons(page: PageState, kept: Description, version: ImageVersion | None) -> None:
     missing = _missing(version)
-    size = "" if version is None else "{} x {} picture".format(*_size(page, version))
+    size = "" if version is None else f"{formatting.pixels(*_size(page, version))} picture"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for label, key, animate in (("Create", "create", False), ("Create and animate", "create_and_animate", True)):
             st.button(

@@ -83,7 +83,7 @@ def _common_settings(page: PageState, sweep: Sweep) -> str:
     controls = page.tab.controls
     facts = {
         "version": formatting.plain(controls["version"]),
-        "width": f"{controls['width']} x {controls['height']}",
+        "width": formatting.pixels(controls["width"], controls["height"]),
         "num_steps": f"{controls['num_steps']} steps",
         "fps": f"{controls['fps']} fps",
         "motion_bucket_id": f"motion bucket id {controls['motion_bucket_id']}",

@@ -70,6 +70,15 @@ def test_each_picture_of_a_batch_becomes_a_job_with_the_same_settings(open_page:
     assert len(service.store.queue()) == 3
 
 
+def test_a_new_picture_says_that_it_replaces_the_batch(open_page: Open) -> None:
+    page = drop_all(open_page(), THREE)
+    assert "Replaced" not in caption(page)
+    drop(page, PHOTO)
+    assert "Replaced the batch of 3 images." in caption(page)
+    drop(page, PHOTO)
+    assert "Replaced" not in caption(page)
+
+
 def test_a_batch_survives_a_reload_and_shrinks_to_one_picture(open_page: Open) -> None:
     page = drop_all(open_page(), THREE)
     page = open_page(tab_of(page))
@@ -161,5 +170,5 @@ def test_an_image_with_too_many_pixels_is_named(open_page: Open) -> None:
         open_page(), small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:], "poster.png"
     )
     assert said(page.error) == (
-        "'poster.png' has 20000 x 10000 pixels, more than the limit of 100,000,000 for PNG; scale it down first."
+        "'poster.png' has 20000 \u00d7 10000 pixels, more than the limit of 100,000,000 for PNG; scale it down first."
     )

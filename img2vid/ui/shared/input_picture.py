@@ -20,8 +20,8 @@ from img2vid.ui.tabs import Picture, defaults_of, mapping
 from img2vid.ui.uploads import Dropped, keep_picture, take_uploads
 
 EXAMPLES = paths.PROJECT / "assets"
-OFFERED, EXAMPLE_WIDTH = 4, 100
-"""Number of examples, and their width in pixels."""
+OFFERED, EXAMPLE_WIDTH, BATCH_WIDTH = 4, 100, 92
+"""Number of examples, and widths in pixels of an example and of a picture of a batch, beside which is a scrollbar."""
 NAMED = 3
 """Number of further files that a note names."""
 OUTLINES = {
@@ -67,6 +67,7 @@ def _dropped(page: PageState, key: str, limit: int) -> None:
 
 
 def _use(page: PageState, found: Dropped) -> None:
+    replaced = len(page.tab.pictures) if found.picture is not None and page.tab.more_pictures else 0
     if found.controls is not None:
         page.restore(found.controls)
     if found.picture is not None:
@@ -78,6 +79,9 @@ def _use(page: PageState, found: Dropped) -> None:
         page.note = _left_out(found.problems, found.text)
     elif found.text:
         page.note = Note("done" if found.picture is not None else "info", found.text, place="input")
+    elif replaced:
+        text = f"Replaced the batch of {replaced} images. To make a larger batch, drop all of its images at once."
+        page.note = Note("info", text, place="input")
 
 
 def _left_out(problems: Sequence[tuple[str, str]], restored: str) -> Note:
@@ -136,7 +140,7 @@ def _preview(page: PageState, picture: Picture) -> None:
             st.image(frame, width="stretch", alt=f"The input, {picture.name}, as the model sees it")
         if fitting == "object":
             st.caption(OUTLINES[outline_source(pictures.loaded(picture.path))])
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="about_input"):
         st.caption(f"{formatting.plain(picture.name)}, as the model sees it")
         st.button("Remove", key="remove_input", type="tertiary", on_click=_remove)
 
@@ -172,7 +176,7 @@ def _batch(page: PageState, *, uses_all: bool) -> None:
     with st.container(horizontal=True, gap="small", key="batch"):
         for picture in inputs:
             name = formatting.plain(picture.name)
-            with st.container(width=EXAMPLE_WIDTH, gap="xsmall"):
+            with st.container(width=BATCH_WIDTH, gap="xsmall"):
                 with report_drawing_errors(name):
                     st.image(pictures.small(picture.path, *frame), width="stretch", alt=picture.name)
                 st.button(

@@ -1,6 +1,7 @@
 """The Sweeps page: axes become a grid of jobs without duplicates, and each cell shows its state."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from img2vid.gallery.studies import Studies, Study
 from img2vid.jobs.job import Job, State
 from img2vid.ui.state import PageState
-from img2vid.ui.studies import clips
+from img2vid.ui.studies import clips, run_box
 from img2vid.ui.studies.study import current_sheet
 from img2vid.ui.sweeps import state as sweeps_state
 from img2vid.ui.sweeps.state import NOTHING, Sweep
@@ -54,6 +55,26 @@ def jobs(service: FakeService) -> list[Job]:
     return [service.store.job(cell.job) for cell in study(service).cells]
 
 
+def test_the_estimate_is_polled_until_the_speed_is_known(
+    page: AppTest, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polled: list[tuple[object, Callable[[], object], float | None]] = []
+    poll = run_box.poll
+
+    def recorded(name: str, draw: Any, seen: object, snapshot: Any, every: float | None) -> None:
+        polled.append((seen, snapshot, every))
+        poll(name, draw, seen, snapshot, every)
+
+    monkeypatch.setattr(run_box, "poll", recorded)
+    run(page)
+    seen, snapshot, every = polled[-1]
+    assert seen == snapshot() and every is not None
+    service.store.record_speeds({"cpu": {"fp32": 1e10}})
+    assert seen != snapshot(), "the page is not drawn again"
+    run(page)
+    assert polled[-1][2] is None and "to make" in caption(page)
+
+
 @pytest.mark.usefixtures("service")
 def test_nothing_can_be_run_without_a_picture() -> None:
     page = open_at(page_of_sweeps)
@@ -64,7 +85,7 @@ def test_nothing_can_be_run_without_a_picture() -> None:
 def test_the_estimate_describes_the_run(page: AppTest, service: FakeService) -> None:
     assert page.button(key="sweep_start").label == "Run 9 videos"
     assert "9 videos of 14 frames, estimate available after the first run." in caption(page)
-    assert "All other settings come from the Sample page: svd_tiny, 160 x 96, 25 steps, 6 fps" in caption(page)
+    assert "All other settings come from the Sample page: svd_tiny, 160 \u00d7 96, 25 steps, 6 fps" in caption(page)
     press(page, "sweep_start")
     assert [(job.settings.seed, job.settings.motion_bucket_id) for job in jobs(service)] == [
         (seed, motion) for seed in (1, 2, 3) for motion in (20, 127, 255)

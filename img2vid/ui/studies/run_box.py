@@ -13,9 +13,10 @@ from img2vid.gallery.sweep_axes import Axis
 from img2vid.jobs.fingerprint import of_video
 from img2vid.ui import formatting, resources
 from img2vid.ui.shared import pictures
-from img2vid.ui.state import PageState, after_entry, callback, report_drawing_errors, show_note
+from img2vid.ui.state import PageState, after_entry, callback, poll, report_drawing_errors, show_note
 from img2vid.ui.studies.study import PAGES, studies
 
+POLL_INTERVAL = 2.0
 LISTED = 8
 """Number of entries in the menu, newest first."""
 Opened = Callable[[PageState, Study], None]
@@ -62,7 +63,7 @@ def run_box(
     if plan.problem or picture is None:
         st.caption(formatting.plain(plan.problem))
     else:
-        st.caption(plan.outlook(studies().outlook(plan.wanted, picture.file)))
+        _estimate(plan, picture.file)
     for text in plan.about:
         st.caption(text)
     show_note(page, own.area)
@@ -70,6 +71,21 @@ def run_box(
         st.caption(":orange[:material/info:] These clips use older settings. Run to update.")
     with report_drawing_errors(own.earlier):
         _earlier(kind, "" if shown is None else shown.study.id, opened)
+
+
+def _estimate(plan: Plan, picture: str) -> None:
+    """Draw the estimate. Until it is known, poll it: a worker measures its device's speed after it has started."""
+
+    def outlook() -> Outlook:
+        return studies().outlook(plan.wanted, picture)
+
+    def is_unknown(found: Outlook) -> bool:
+        return bool(found.to_make) and found.seconds is None
+
+    now = outlook()
+    unknown = is_unknown(now)
+    every = POLL_INTERVAL if unknown else None
+    poll("The estimate", lambda: st.caption(plan.outlook(now)) and None, unknown, lambda: is_unknown(outlook()), every)
 
 
 def begin(page: PageState, kind: Kind, wanted: Sequence[Wanted], axes: Sequence[Axis] = ()) -> Study:

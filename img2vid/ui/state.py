@@ -74,6 +74,8 @@ class PageState:
     """Page to switch to in the next script run, or empty."""
     uploads: int = 0
     """Number of uploaded files; each upload gets a new widget key, which clears the uploader."""
+    extended: int = 0
+    """Number of extensions; each gives Several links a new widget key, which closes it."""
     ticked: bool = False
     """Value of the Load Model checkbox."""
     widget_generation: int = 0

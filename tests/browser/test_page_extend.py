@@ -26,6 +26,7 @@ def extend_by_three(visitor: Visitor) -> None:
     visitor.number("Motion of link 2").fill("60")
     visitor.number("Motion of link 2").press("Enter")
     visitor.press("Extend by 3")
+    expect(visitor.button("Extend by 3")).to_have_count(0)  # it closes
 
 
 def joined(visitor: Visitor, home: Path) -> Path:

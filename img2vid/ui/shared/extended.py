@@ -16,7 +16,7 @@ from img2vid.settings import ABOUT
 from img2vid.ui import formatting, resources
 from img2vid.ui.shared import pictures
 from img2vid.ui.shared.downloads import Offer, download_buttons
-from img2vid.ui.state import MessageArea, Note, PageState, callback, poll, widget_value
+from img2vid.ui.state import MessageArea, Note, PageState, callback, current, poll, widget_value
 from img2vid.versions import load_versions
 
 POLL_INTERVAL = 1.0
@@ -45,7 +45,8 @@ def extend_buttons(entry: Entry, area: MessageArea) -> None:
     )
     if left < 1:
         return
-    with st.popover("Several links", key=f"{area}_links_{entry.number}"):  # a new key closes it
+    with st.popover("Several links", key=f"{area}_links_{entry.number}_{current().extended}"):
+        st.caption("Each link is a clip that begins with the last frame of the one before.")
         count = st.number_input("Links", 1, left, min(3, left), key=_key(entry, "count"))
         moving = version.uses("motion_bucket_id")
         about, usual = ABOUT["motion_bucket_id"], entry.settings.motion_bucket_id
@@ -69,6 +70,7 @@ def _extend(page: PageState, number: int, area: MessageArea, count: int = 1, mov
     entry = Entries(service.store).entry(number)
     motion = [int(widget_value(_key(entry, index))) for index in range(count)] if moving else []
     chain.extend(service, _parts(entry), count, motion)
+    page.extended += 1
     page.show("")
     if area != "sample":
         text = f"{count} link{'' if count == 1 else 's'} queued. The Sample page shows the progress."

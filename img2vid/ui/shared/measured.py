@@ -94,15 +94,15 @@ QUANTITIES = (
     ),
     Quantity(
         "Sharpness drift (%)",
-        "Change of sharpness from the first frame to the last. Near 0 is better: negative means blur, positive means "
-        "added noise.",
+        "Trend of sharpness from the first frame to the last, relative to its mean. Near 0 is better: negative means "
+        "blur, positive means added noise.",
         _of(lambda found: found.sharpness_drift, 100),
         "%+.0f",
     ),
     Quantity(
         "Contrast drift (%)",
-        "Change of contrast from the first frame to the last. Near 0 is better: negative means fading, positive means "
-        "harsher contrast.",
+        "Trend of contrast from the first frame to the last, relative to its mean. Near 0 is better: negative means "
+        "fading, positive means harsher contrast.",
         _of(lambda found: found.contrast_drift, 100),
         "%+.0f",
     ),

@@ -2,7 +2,7 @@
 
 import pytest
 from dashboard import Dashboard
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 from visitor import OVERHANG, PHOTO, SMALL, Visit
 
 TO_BOTTOM = """
@@ -77,6 +77,57 @@ def test_sample_and_cancel_are_in_every_window(visit: Visit) -> None:
         assert bar and above and above["y"] + above["height"] <= bar["y"]
         visitor.picture(f"window_{width}x{height}")
     visitor.set({"motion bucket id": 127})
+
+
+def test_a_phone_shows_a_problem_below_its_field_and_the_run_after_sample(visit: Visit, dashboard: Dashboard) -> None:
+    visitor = visit().ready_with({**SMALL, "seed": 811, "steps": 4})
+    visitor.page.set_viewport_size({"width": 390, "height": 844})
+    visitor.number("motion bucket id").fill("999")
+    visitor.number("motion bucket id").press("Enter")
+    problem = visitor.page.locator(".st-key-problem_motion_bucket_id")
+    expect(problem).to_be_visible()
+    visitor.picture("phone_problem")
+    labels = ("fps", "motion bucket id", "Conditioning augmentation")
+    before, field, after = (top(visitor.number(label)) for label in labels)
+    assert before < field < top(problem) < after
+    visitor.press("Use 511")
+    expect(problem).to_have_count(0)
+
+    stage = visitor.page.locator(".st-key-stage")
+    visitor.page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
+    expect(stage).not_to_be_in_viewport()
+    dashboard.hold("sample", 2)
+    visitor.press("Sample")
+    expect(stage).to_be_in_viewport(ratio=0.99)
+    visitor.wait_for_step(2, 4)
+    visitor.picture("phone_running")
+    dashboard.release()
+    visitor.wait_for_result(811)
+    expect(stage.locator("video")).to_be_in_viewport(ratio=0.9)
+
+
+def top(element: Locator) -> float:
+    """Return an element's distance from the top of the window."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+def test_narrow_fields_have_their_steppers(visit: Visit) -> None:
+    visitor = visit()
+    for width in (1920, 1280, 820):
+        visitor.page.set_viewport_size({"width": width, "height": 900})
+        for label in ("H", "W", "T", "seed", "fps", "motion bucket id", "Conditioning augmentation"):
+            field = visitor.page.get_by_test_id("stNumberInput").filter(has=visitor.number(label))
+            expect(field.get_by_test_id("stNumberInputStepUp")).to_be_visible()
+
+
+def test_the_bar_with_sample_shows_all_its_text(visit: Visit) -> None:
+    visitor = visit().ready_with({})
+    bar = visitor.page.locator(".st-key-start")
+    for width in (1920, 1280, 820, 390):
+        visitor.page.set_viewport_size({"width": width, "height": 844})
+        assert bar.evaluate("bar => bar.scrollHeight - bar.clientHeight") <= 0
 
 
 @pytest.mark.parametrize("colors", ["light", "dark"])

@@ -27,7 +27,7 @@ MOST_LOADED = 0.97
 
 def model_row(page: PageState, *, every: float) -> None:
     """Draw the row; a fragment polls the model status every `every` seconds."""
-    choose, load = st.columns([2, 5], vertical_alignment="bottom")
+    choose, load = st.columns([3, 5], vertical_alignment="bottom")
     with choose:
         about = formatting.sentence(f"{page.version.name}: {page.version.note}") if page.version.note else ""
         help_text = f"{page.version.help_text('version')} {about}"

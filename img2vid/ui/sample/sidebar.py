@@ -11,7 +11,7 @@ from img2vid.settings import APPROXIMATIONS, PARAMS, approximated, label_of
 from img2vid.ui import resources
 from img2vid.ui.sample.model import is_requested
 from img2vid.ui.sample.size import size_box
-from img2vid.ui.shared.controls import control, row, select
+from img2vid.ui.shared.controls import control, select
 from img2vid.ui.shared.presets import preset_box
 from img2vid.ui.shared.seed import seed_box
 from img2vid.ui.state import PageState, after_entry, callback, set_widget, widget_value
@@ -24,7 +24,9 @@ ON_THE_PAGE = ("max_scale", "scale")
 def sidebar(page: PageState, *, basic: bool) -> None:
     """Draw the sidebar. basic: only what the Basic view leaves out and is no setting."""
     if not basic:
-        row(page, ("height", "width", "num_frames"))
+        with st.container(key="dimensions", gap="xsmall"):
+            for name in ("height", "width", "num_frames"):
+                control(page, name)
         size_box(page)
         seed_box(page)
     _saving(page)

@@ -31,14 +31,15 @@ def _store(name: str, page: PageState, value: Any) -> None:
 
 
 def fields(page: PageState, drawn: Sequence[Field], widths: Sequence[float] | None = None) -> None:
-    """Draw fields side by side, and below them what is wrong with their values."""
+    """Draw fields side by side, and below them what is wrong with their values; stacked: below each field."""
     spec = widths or len(drawn)
-    places = [st.container()] if spec == 1 else st.columns(spec, gap="small", vertical_alignment="bottom")
-    for place, field in zip(places, drawn, strict=False):
-        with place:
-            draw_field(page, field)
-    for field in drawn:
-        problem_box(page, field)
+    with st.container(key=f"row_{drawn[0].key}"):
+        places = [st.container()] if spec == 1 else st.columns(spec, gap="small", vertical_alignment="bottom")
+        for place, field in zip(places, drawn, strict=False):
+            with place:
+                draw_field(page, field)
+        for place, field in enumerate(drawn, 1):
+            problem_box(page, field, place)
 
 
 def draw_field(page: PageState, field: Field) -> None:

@@ -17,8 +17,11 @@ from img2vid.versions import ModelVersion
 
 SCRIPT_KEY = "media"
 """Widget key of the pages' script, which reports number fields that were left empty."""
-RED_BORDER = """<style>.st-key-{key} [data-testid=stNumberInputContainer], .st-key-{key} [data-baseweb=input] {{
-border-color: #d9534f }}</style>"""
+STYLE = """<style>
+.st-key-{key} :is([data-testid=stNumberInputContainer], [data-baseweb=input]) {{ border-color: #d9534f }}
+[data-testid=stLayoutWrapper]:has(> .st-key-problem_{key}) {{ --place: {place} }}
+</style>"""
+"""Style of a field with a problem: a red border, and its place in `page.css`."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,16 @@ def on_change(field: Field) -> Callable[[], None]:
     return changed
 
 
-def problem_box(page: PageState, field: Field) -> None:
-    """Draw what is wrong with the value in the field, and a button for a valid one, or nothing."""
+def problem_box(page: PageState, field: Field, place: int = 1) -> None:
+    """Draw what is wrong with the value in the field, and a button for a valid one, or nothing.
+
+    place: number of the field in its row, below which a narrow window shows the problem.
+    """
     value = shown_value(page, field)
     problem = field.problem(value)
     if not problem:
         return
-    st.html(RED_BORDER.format(key=field.key))
+    st.html(STYLE.format(key=field.key, place=place))
     with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall", key=f"problem_{field.key}"):
         st.caption(f":red[:material/error: {formatting.plain(problem)}.]")
         nearest = field.nearest(value)

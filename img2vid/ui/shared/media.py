@@ -3,7 +3,8 @@
 Streamlit autoplays a video only when it is first added to the page. If the page is drawn twice in quick succession, as
 after a reload on a busy computer, the video is added again and would never start; a script starts it. A video or image
 that is requested while Streamlit has dropped it, in the middle of a script run, would stay empty; it is reloaded.
-Cards (`card_NUMBER`) play their video while the pointer or the keyboard's focus is on them.
+Cards (`card_NUMBER`) play their video while the pointer or the keyboard's focus is on them. A button that starts a run
+scrolls to the result area if that is out of sight.
 
 Tab skips the help icons; F1 shows the help of the focused control, and Escape returns to it. Ctrl+Enter starts a run.
 
@@ -21,6 +22,8 @@ from img2vid.ui.shared.fields import SCRIPT_KEY, left_empty
 JS = """
 const FIRST = 500 // milliseconds until a failed file is requested again; doubles with each attempt
 const LONGEST = 30000
+const STARTS = ['sample', 'new_seed', 'sample_extend', 'sample_extend_several', 'create', 'create_and_animate']
+    .map((key) => `.st-key-${key} button`).join()
 const COMMITS = ['input', 'focusout', 'keydown'] // capturing, because Streamlit restores the old number
 
 const retry = (element, request) => {
@@ -65,6 +68,18 @@ const play = (event) => {
     video.style.cssText = 'position:absolute;inset:0;width:100%;height:100%;object-fit:cover;pointer-events:none'
     image.parentElement.style.position = 'relative'
     image.parentElement.append(video)
+}
+
+// In a narrow window, or far down the page, a started run would be out of sight.
+const reveal = (event) => {
+    const stage = document.querySelector('.st-key-stage')
+    if (!stage || !event.target.closest?.(STARTS)) return
+    const { top, bottom, height } = stage.getBoundingClientRect()
+    const bar = document.querySelector('.st-key-start').getBoundingClientRect()
+    const end = bar.left < stage.getBoundingClientRect().right ? bar.top : innerHeight
+    if (Math.min(bottom, end) - Math.max(top, 0) > height / 2) return
+    const still = matchMedia('(prefers-reduced-motion: reduce)').matches
+    stage.scrollIntoView({ block: 'start', behavior: still ? 'instant' : 'smooth' })
 }
 
 const controlWithHelp = (element) => {
@@ -122,11 +137,13 @@ export default function ({ setTriggerValue }) {
     const timer = setInterval(look, 500)
     document.addEventListener('mouseover', play)
     document.addEventListener('focusin', play)
+    document.addEventListener('click', reveal)
     document.addEventListener('keydown', key)
     return () => {
         clearInterval(timer)
         document.removeEventListener('mouseover', play)
         document.removeEventListener('focusin', play)
+        document.removeEventListener('click', reveal)
         document.removeEventListener('keydown', key)
         for (const type of COMMITS) document.removeEventListener(type, left, true)
     }

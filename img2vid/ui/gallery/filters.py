@@ -15,6 +15,7 @@ from img2vid.ui.state import PageState, callback, set_widget, widget_value
 STARS = {0: "Any", **{rating: f"{formatting.stars(rating)} or more" for rating in range(1, 5)}, 5: formatting.stars(5)}
 UNSET: dict[str, Any] = {name: value for name, value in vars(Filter()).items() if name != "deleted"}
 """Filters with a widget that `Clear filters` resets, by name."""
+_TEXT = "Image, version, note or tag"
 _TEXT_HELP = "Searches image name, version, note and tags for videos that contain every word."
 
 
@@ -22,7 +23,9 @@ def filter_box(page: PageState, entries: Entries) -> None:
     """Draw the filters; changes are saved at once."""
     now = state.read(page)
     set_widget(_key("text", now), now.text)
-    st.text_input("Search", key=_key("text", now), help=_TEXT_HELP, icon=":material/search:", on_change=_keep)
+    st.text_input(
+        "Search", key=_key("text", now), help=_TEXT_HELP, placeholder=_TEXT, icon=":material/search:", on_change=_keep
+    )
     set_widget(_key("versions", now), list(now.versions))
     versions = sorted({*entries.versions(), *now.versions})
     st.multiselect("Model Version", versions, key=_key("versions", now), placeholder="Any", on_change=_keep)

@@ -64,8 +64,7 @@ def _job(job_id: str) -> None:
         job = store.job(job_id)
         if job.state is State.RUNNING:
             event = store.progress(job.id)
-            with st.container(border=True, key=f"running_{job.id}"):
-                st.markdown(formatting.about(job, bold=True))
+            with st.container(key=f"running_{job.id}"):  # labels around it say which job it is
                 activity.bar(job, event)
                 activity.preview(job, event)
         elif job.state is State.WAITING:

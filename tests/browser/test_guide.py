@@ -88,10 +88,10 @@ def test_the_guide_word_for_word(visit: Visit, dashboard: Dashboard) -> None:
     visitor.wait_for_step(steps // 2, steps)
     expect(visitor.preview).to_be_visible()
     expect(visitor.button("Cancel")).to_be_enabled()
-    illustrate(visitor, "5_sampling", part(visitor, "activity"))
+    illustrate(visitor, "5_sampling", part(visitor, "stage"))
     dashboard.hold("decode", 1)
     visitor.wait_for(re.compile(r"Decoding, frame \d+ of 14"))
-    illustrate(visitor, "6_decoding", part(visitor, "activity"))
+    illustrate(visitor, "6_decoding", part(visitor, "stage"))
     dashboard.release()
 
     visitor.wait_for_result(23)

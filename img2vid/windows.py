@@ -101,12 +101,13 @@ def folder_fault(folder: PurePath, existing: PurePath) -> str:
 
 
 def allows_long_paths() -> bool:
-    """Return True if paths of this process may have more than 260 characters, as on other systems."""
+    """Return True if paths of more than 260 characters are allowed."""
     if sys.platform != "win32":
         return True
-    import ctypes
+    import winreg
 
     try:
-        return bool(ctypes.WinDLL("ntdll").RtlAreLongPathsEnabled() & 0xFF)
-    except AttributeError:  # before Windows 10 1607
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1
+    except OSError:
         return False

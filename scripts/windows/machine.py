@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 import environment
 
 from img2vid.hardware import Build, Found, find_cards
-from img2vid.windows import RUNTIME_URL, runtime_version
+from img2vid.windows import RUNTIME_URL, allows_long_paths, runtime_version
 
 RUNNING = "the dashboard is running, and Windows cannot replace files that are in use"
 OLDEST_BUILD = 10240
@@ -76,7 +76,7 @@ def read_machine(root: Path) -> Machine:
         build=windows_build(),
         architecture=platform.machine(),
         found=find_cards(),
-        long_paths=long_paths(),
+        long_paths=allows_long_paths(),
         temp=temp,
         free={drive_of(place): shutil.disk_usage(existing(place)).free / 1e9 for place in (root, temp)},
         venv=venv_state(root / ".venv"),
@@ -98,19 +98,6 @@ def from_store(prefix: str) -> bool:
 
 def windows_build() -> int:
     return sys.getwindowsversion().build if sys.platform == "win32" else 0
-
-
-def long_paths() -> bool:
-    """Return True if Windows allows paths of more than 260 characters."""
-    if sys.platform != "win32":
-        return True
-    import winreg
-
-    try:
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
-            return winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1
-    except OSError:
-        return False
 
 
 def drive_of(place: PurePath) -> str:

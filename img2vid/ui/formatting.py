@@ -120,7 +120,7 @@ def stars(rating: int) -> str:
 
 def plain(text: str) -> str:
     """Escape external text, such as a file name, for Markdown. Commands in backticks become code."""
-    parts = re.split(r"(`[^`\n]+`)", text)
+    parts = re.split(r"(`(?:hf|img2vid|pip|pipx|python|uv) [^`\n]+`)", text)
     return "".join(part if index % 2 else _escaped(part) for index, part in enumerate(parts))
 
 

@@ -57,6 +57,7 @@ def test_each_rejected_value_is_explained_at_its_field(visit: Visit, dashboard: 
     sample.click()
     visitor.wait_for("T must be a whole number from 1 to 128 (frames); the field is empty.")
     visitor.press("Use 100")
+    expect(box).to_have_value("100")
     visitor.number("T").fill("129")
     sample.click()
     visitor.wait_for("T must be a whole number from 1 to 128 (frames), got 129.")

@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from dashboard import Dashboard, until
-from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, TimeoutError, expect
 
 from img2vid import paths
 from img2vid.settings import SampleSettings, label_of
 
 PHOTO = paths.PROJECT / "assets" / "dogs.jpg"
-PATIENCE = 180_000
-"""Timeout of waits in milliseconds; no test measures time."""
+PATIENCE, LIST_TIMEOUT = 180_000, 10_000
+"""Timeouts of waits, and of an option in an open list, in milliseconds; no test measures time."""
 HERE = ("localhost", "127.0.0.1")
 SMALL = {"H": 64, "W": 64, "T": 3, "steps": 2}
 """Settings of a video that takes about a second."""
@@ -143,10 +143,19 @@ class Visitor:
         self.page.locator("label").filter(has_text=re.compile(f"^{re.escape(label)}$")).click()
 
     def choose(self, label: str, option: str | re.Pattern[str]) -> None:
+        """Choose an option of a list. A page that is being drawn may close the list."""
+        until(lambda: self._pick(label, option), f"{label} {option}")
+
+    def _pick(self, label: str, option: str | re.Pattern[str]) -> bool:
         self.choice(label).hover()  # scrolls; the scroll event would close an open list
         self.page.evaluate("() => new Promise(requestAnimationFrame)")
         self.choice(label).click()
-        self.page.get_by_role("option", name=option, exact=True).click()
+        try:
+            self.page.get_by_role("option", name=option, exact=True).click(timeout=LIST_TIMEOUT)
+        except TimeoutError:
+            self.page.keyboard.press("Escape")
+            return False
+        return True
 
     def set(self, numbers: dict[str, int]) -> None:
         """Type numbers and wait until each is stored."""

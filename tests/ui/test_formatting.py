@@ -51,7 +51,7 @@ def test_file_names_are_escaped_for_markdown() -> None:
 
 def test_commands_are_code_and_other_backticks_are_escaped() -> None:
     assert formatting.plain("run `img2vid models download svd_xt`.") == "run `img2vid models download svd_xt`\\."
-    assert formatting.plain("a`b_c") == "a\\`b\\_c"
+    assert formatting.plain("a`b_c`.png") == "a\\`b\\_c\\`\\.png"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from img2vid.errors import BadInput
+from img2vid.files import remove, remove_folder
 from img2vid.windows import FORBIDDEN, folder_fault
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -157,10 +158,10 @@ def try_writing(folder: Path, existing: Path) -> None:
     attempt = existing / f".{secrets.token_hex(8)}.part"
     if folder == existing:
         attempt.write_bytes(b"img2vid")
-        attempt.unlink()
+        remove(attempt)
     else:
         attempt.mkdir()
-        attempt.rmdir()
+        remove_folder(attempt)
 
 
 def is_unicode(path: Path) -> bool:

@@ -25,11 +25,13 @@ from img2vid.settings import SampleSettings
 from img2vid.settings_validation import make_settings
 from img2vid.text_to_image.settings import ImageSettings
 
-ELSEWHERE = ("made", "results", "pictures")
+WITHOUT_COLUMN = ("made", "results", "pictures")
 """Fields of a job that are not in its row."""
-NAMES = {"options": "choice"}
+COLUMN_NAMES = {"options": "choice"}
 """Names of columns that differ from the field's."""
-COLUMNS = ", ".join(f"jobs.{NAMES.get(one.name, one.name)}" for one in fields(Job) if one.name not in ELSEWHERE)
+COLUMNS = ", ".join(
+    f"jobs.{COLUMN_NAMES.get(one.name, one.name)}" for one in fields(Job) if one.name not in WITHOUT_COLUMN
+)
 """Columns that `job_of` reads."""
 
 

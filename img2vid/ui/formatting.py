@@ -119,13 +119,19 @@ def stars(rating: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Escape external text, such as a file name, for Markdown. Commands in backticks become code."""
-    parts = re.split(r"(`(?:hf|img2vid|pip|pipx|python|uv) [^`\n]+`)", text)
-    return "".join(part if index % 2 else _escaped(part) for index, part in enumerate(parts))
-
-
-def _escaped(text: str) -> str:
+    """Escape external text, such as a file name, for Markdown."""
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&" else letter for letter in text)
+
+
+def with_code(text: str) -> str:
+    """Escape a text for Markdown, except that commands in backticks become code."""
+    parts = re.split(r"(`[^`\n]+`)", text)
+    return "".join(part if index % 2 else plain(part) for index, part in enumerate(parts))
+
+
+def message(text: object) -> str:
+    """Return an error or notice as a sentence in Markdown."""
+    return with_code(sentence(text))
 
 
 def progress(event: Event, kind: Kind = "video") -> str:

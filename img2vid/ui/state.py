@@ -318,7 +318,7 @@ def report_drawing_errors(part: str) -> Generator[None, None, None]:
     except DamagedStore:  # the frame of the page says what is wrong
         st.caption("Not available until the job database is rebuilt.")
     except Img2VidError as error:
-        st.error(formatting.plain(formatting.sentence(error)))
+        st.error(formatting.message(error))
     except Exception as error:  # unexpected exceptions must not stop the page
         log.exception("%s could not be drawn", part)
         _draw_note(Note("error", f"{part} could not be shown. {_unexpected(error)}", traceback.format_exc()))
@@ -355,10 +355,10 @@ def show_note(page: PageState, place: MessageArea) -> None:
 
 def _draw_note(note: Note) -> None:
     if note.kind == "error":
-        st.error(formatting.plain(note.text))
+        st.error(formatting.with_code(note.text))
     else:
         mark = ":green[:material/check_circle:]" if note.kind == "done" else ":blue[:material/info:]"
-        st.caption(f"{mark} {formatting.plain(note.text)}")
+        st.caption(f"{mark} {formatting.with_code(note.text)}")
     details_box(note.details)
 
 

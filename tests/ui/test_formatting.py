@@ -50,7 +50,9 @@ def test_file_names_are_escaped_for_markdown() -> None:
 
 
 def test_commands_are_code_and_other_backticks_are_escaped() -> None:
-    assert formatting.plain("run `img2vid models download svd_xt`.") == "run `img2vid models download svd_xt`\\."
+    assert (
+        formatting.message("run `img2vid models add a_b.safetensors`") == "Run `img2vid models add a_b.safetensors`\\."
+    )
     assert formatting.plain("a`b_c`.png") == "a\\`b\\_c\\`\\.png"
 
 

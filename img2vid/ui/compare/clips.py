@@ -44,7 +44,7 @@ def _clip(sheet: ContactSheet, index: int) -> None:
             # No autoplay: the player starts the clips, and Streamlit autoplays only one of two identical videos.
             st.video(one.entry.result.video, muted=True, alt=label)
             if one.job is not None and one.job.notice:
-                st.info(formatting.plain(formatting.sentence(one.job.notice)))
+                st.info(formatting.message(one.job.notice))
         elif one.job is not None and one.is_active:
             clips.job_box(one.job)
         else:

@@ -53,11 +53,11 @@ def _problem() -> str:
     try:
         service.store.jobs(limit=1)
     except DamagedStore as error:
-        return formatting.plain(formatting.sentence(error))
+        return formatting.message(error)
     except StoreError:
         return ""  # no damage; the parts of the page report it
     named = sorted(service.store.unreadable.values())
-    lines = [formatting.plain(formatting.sentence(line)) for line in named[:LISTED]]
+    lines = [formatting.message(line) for line in named[:LISTED]]
     return "  \n".join([*lines, *([f"And {len(named) - LISTED} more."] if len(named) > LISTED else [])])
 
 

@@ -53,7 +53,7 @@ def task_box(name: str, doing: str, task: BackgroundTask[Count]) -> None:
             st.progress(share, text=f"{doing}{count}")
             st.button("Cancel", key=f"cancel_{name}", disabled=task.state == "stopping", on_click=_cancel, args=(name,))
         return
-    text = formatting.plain(formatting.sentence(outcome.text))
+    text = formatting.message(outcome.text)
     if task.state == "failed":
         st.error(text)
     else:

@@ -82,7 +82,7 @@ def _progress(job_id: str) -> None:
 
 
 def _reason_to_wait() -> str:
-    return formatting.plain(formatting.sentence(resources.open_service().status() or ""))
+    return formatting.message(resources.open_service().status() or "")
 
 
 def preview(job: Job, event: Event | None) -> None:

@@ -58,7 +58,7 @@ def missing_box(version: ModelVersion) -> None:
             free = f" {formatting.size(shutil.disk_usage(folder).free)} are free there." if folder.is_dir() else ""
             st.caption(f"Or place {formatting.plain(file)} in {formatting.plain(str(folder))}.{free}")
     elif missing:
-        st.info(formatting.plain(missing), icon=":material/download:")
+        st.info(formatting.with_code(missing), icon=":material/download:")
 
 
 def _is_downloading(version: ModelVersion) -> bool:
@@ -114,9 +114,9 @@ def _state(status: ModelStatus, version: ModelVersion) -> None:
         where = f"{formatting.device(status.device)}, {formatting.size(status.memory)}"
         st.caption(f":green[:material/check_circle:] {formatting.plain(status.version)} on {where}, ready")
         if status.advice:
-            st.caption(f":material/speed: {formatting.plain(formatting.sentence(status.advice))}")
+            st.caption(f":material/speed: {formatting.message(status.advice)}")
     elif status.state == "failed" and here:
-        st.caption(f":red[:material/error: {formatting.plain(formatting.sentence(status.error))}]")
+        st.caption(f":red[:material/error: {formatting.message(status.error)}]")
     else:
         st.caption("No model loaded. It loads when you press Sample.")
 

@@ -85,7 +85,7 @@ def unfinished(jobs: Sequence[Job], dismissed: Collection[str]) -> list[Job]:
 
 
 def _unfinished(job: Job) -> None:
-    text = f"{formatting.title(job)}: {formatting.plain(formatting.sentence(job.error))}"
+    text = f"{formatting.title(job)}: {formatting.message(job.error)}"
     with st.container(key=f"unfinished_{job.id}"):
         (st.warning if job.state is State.INTERRUPTED else st.error)(text)
         with st.container(horizontal=True, gap="small"):
@@ -107,7 +107,7 @@ def _result(job: Job, stage: DeltaGenerator | None) -> None:
             st.video(result.video, loop=True, autoplay=True, muted=True, alt=f"Video made from {job.picture_name}")
     st.caption(("" if stage is not None else "Last result: ") + _about(job, result))
     if job.notice:
-        st.info(formatting.plain(formatting.sentence(job.notice)))
+        st.info(formatting.message(job.notice))
     downloads(job, result, "downloads")
     entry = _entry_of(job, result)
     _next_steps(job, result, entry)

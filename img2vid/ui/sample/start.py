@@ -46,7 +46,7 @@ def start_box(page: PageState) -> None:
         with st.container(gap="xxsmall"):
             _notes(page, _about(page, settings, problem))
             for warning in page.version.warnings(settings) if settings else []:
-                st.caption(f":orange[:material/info:] {formatting.plain(formatting.with_times(warning))}")
+                st.caption(f":orange[:material/info:] {formatting.with_code(formatting.with_times(warning))}")
 
 
 def _notes(page: PageState, text: str) -> None:
@@ -96,7 +96,7 @@ def _checked(page: PageState) -> tuple[SampleSettings | None, str]:
         settings = page.settings()
         check_provider(settings, page.tab.options.provider)
     except BadInput as error:
-        return None, formatting.plain(formatting.sentence(error))
+        return None, formatting.message(error)
     if missing_checkpoint(page.version):
         return settings, "Install the model first."
     if page.tab.picture is None:

@@ -27,7 +27,7 @@ def checkpoint_box(version: CheckpointRow) -> None:
         st.markdown(f"**{formatting.plain(version.name)}** &nbsp; {_state(version)}")
         st.caption(_figures(version))
         if version.note:
-            st.caption(formatting.plain(formatting.sentence(version.note)))
+            st.caption(formatting.message(version.note))
     with buttons, st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         _buttons(version, task)
     with st.container(gap=None, key=f"task_{version.name}"):
@@ -92,7 +92,7 @@ def _removal(version: CheckpointRow, name: str) -> None:
     except BadInput:  # nothing to remove
         return
     with st.popover("Remove", icon=":material/delete:", key=f"removal_{name}"):
-        st.markdown(formatting.plain(formatting.sentence(removal.sentence())))
+        st.markdown(formatting.message(removal.sentence()))
         _button("Delete", "remove", version, _remove)
 
 
@@ -102,9 +102,9 @@ def _task(version: CheckpointRow, task: BackgroundTask[Progress]) -> None:
         share = min(progress.done / progress.total, 1.0) if progress is not None and progress.total else 0.0
         st.progress(share, text=progress_text(task))
     elif task.state == "failed":
-        st.error(_linked(formatting.plain(formatting.sentence(task.outcome.text))))
+        st.error(_linked(formatting.message(task.outcome.text)))
     elif task.state == "done":
-        st.caption(f":green[:material/check_circle:] {formatting.plain(formatting.sentence(task.outcome.text))}")
+        st.caption(f":green[:material/check_circle:] {formatting.message(task.outcome.text)}")
     elif version.own_path is None and arrived_bytes(version):
         st.caption("Paused.")
     else:
@@ -119,7 +119,7 @@ def progress_text(task: BackgroundTask[Progress]) -> str:
     if progress is None:
         return "Starting"
     if progress.note:
-        return formatting.plain(formatting.sentence(progress.note))
+        return formatting.message(progress.note)
     parts = [f"{STAGES[progress.stage]}, {formatting.size(progress.done)}"]
     if progress.total:
         parts[0] += f" of {formatting.size(progress.total)}"

@@ -176,9 +176,9 @@ def _missing_box(name: str) -> None:
         st.progress(share, text="Installing..." if packages else progress_text(task))
         return
     if task is not None and task.state == "failed":
-        st.error(formatting.plain(formatting.sentence(task.outcome.text)))
+        st.error(formatting.message(task.outcome.text))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(formatting.plain(_missing(version)))
+        st.caption(formatting.with_code(_missing(version)))
         if packages:
             st.button("Install", key="install_text", icon=":material/download:", on_click=_install)
         elif version.is_on_hub:

@@ -152,7 +152,7 @@ def _write(path: Path, parts: Sequence[Entry], match: bool) -> None:
     """Start joining, or show why it failed, with a button that starts it again."""
     task = _tasks().get(path.name)
     if task is not None and task.state == "failed":
-        st.error(formatting.plain(formatting.sentence(task.outcome.text)))
+        st.error(formatting.message(task.outcome.text))
         st.button("Join again", key="join_again", on_click=_tasks().dismiss, args=(path.name,))
         return
 

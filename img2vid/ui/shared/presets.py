@@ -43,7 +43,7 @@ def preset_box(page: PageState) -> None:
             if active is not None and presets[active].own:
                 st.button(f"Delete {formatting.plain(active)}", key="preset_delete", on_click=_delete, args=(active,))
     for problem in problems:
-        st.caption(formatting.plain(formatting.sentence(BadInput(problem))))
+        st.caption(formatting.message(BadInput(problem)))
 
 
 def _save_box() -> None:

@@ -50,7 +50,7 @@ def _progress(study_id: str) -> None:
         seconds = seconds_left(service.store, active_jobs(sheet.cells), len(service.workers()))
         st.progress(done / count, text=f"{done} of {count} videos made · {formatting.estimate(seconds, 'left')}")
     if status := service.status():
-        st.caption(f":material/info: {formatting.plain(formatting.sentence(status))}")
+        st.caption(f":material/info: {formatting.message(status)}")
 
 
 def job_box(job: Job) -> None:
@@ -80,7 +80,7 @@ def ended_text(job: Job | None) -> str:
         return "The video no longer exists."
     if job.state is State.CANCELLED:
         return "Cancelled."
-    return formatting.plain(formatting.sentence(job.error or "it did not finish"))
+    return formatting.message(job.error or "it did not finish")
 
 
 def again_button(study: Study, label: str, key: str) -> None:

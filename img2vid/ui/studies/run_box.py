@@ -61,7 +61,7 @@ def run_box(
         )
     picture = page.tab.picture
     if plan.problem or picture is None:
-        st.caption(formatting.plain(plan.problem))
+        st.caption(formatting.with_code(plan.problem))
     else:
         _estimate(plan, picture.file)
     for text in plan.about:

@@ -68,7 +68,7 @@ def _values(page: PageState, sweep: Sweep, index: int) -> None:
     try:
         axis_of(name, sweep.texts[index])
     except BadInput as error:
-        st.caption(f":red[:material/error: {formatting.plain(formatting.sentence(error))}]")
+        st.caption(f":red[:material/error: {formatting.message(error)}]")
 
 
 @callback("sweeps")

@@ -47,7 +47,7 @@ def _plan(page: PageState, sweep: Sweep) -> Plan:
     cells, problem = _checked(page, sweep)
     label = f"Run {len(cells)} videos" if len(cells) != 1 else "Run 1 video"
     unused = unused_settings(state.axes(sweep), cells) if cells else []
-    about = [f":orange[:material/info:] {formatting.plain(formatting.sentence(text))}" for text in unused]
+    about = [f":orange[:material/info:] {formatting.message(text)}" for text in unused]
     wanted = [(cell, page.tab.options) for cell in cells]
     return Plan("sweep", label, wanted, problem, partial(outlook_text, cells), [_common_settings(page, sweep), *about])
 

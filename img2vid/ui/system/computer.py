@@ -51,7 +51,7 @@ def workers_box() -> None:
     service = resources.open_service()
     status = service.status()
     if status:
-        st.caption(f":material/info: {formatting.plain(formatting.sentence(status))}")
+        st.caption(f":material/info: {formatting.message(status)}")
     for line in workers():
         st.markdown(formatting.plain(line))
     st.caption(formatting.plain(_model(service.store.model())))

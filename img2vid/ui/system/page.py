@@ -167,8 +167,8 @@ def _findings(findings: Sequence[Finding] | None) -> None:
 
 def _finding(finding: Finding) -> None:
     mark = MARKS.get(finding.state, PROBLEM)
-    remedy = f"  \n:material/arrow_forward: {formatting.plain(finding.remedy)}" if finding.remedy else ""
-    st.markdown(f"{mark} **{formatting.plain(finding.check)}**: {formatting.plain(finding.found)}{remedy}")
+    remedy = f"  \n:material/arrow_forward: {formatting.with_code(finding.remedy)}" if finding.remedy else ""
+    st.markdown(f"{mark} **{formatting.plain(finding.check)}**: {formatting.with_code(finding.found)}{remedy}")
 
 
 @callback("system")

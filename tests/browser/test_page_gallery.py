@@ -5,9 +5,20 @@ import zipfile
 
 from dashboard import Dashboard, until
 from playwright.sync_api import Route, expect
-from visitor import OVERHANG, SMALL, Visit, Visitor
+from visitor import OVERHANG, PLAYED, SMALL, Visit, Visitor
 
 from img2vid.gallery.entries import Entries
+
+ADDED_AGAIN = """
+() => {
+    const video = document.querySelector('video')
+    const again = video.cloneNode()
+    again.removeAttribute('autoplay')
+    again.muted = true
+    video.replaceWith(again)
+}
+"""
+"""JavaScript: what Streamlit does with a video if the page is drawn twice in quick succession."""
 
 
 def card(seed: int) -> str:
@@ -67,6 +78,9 @@ def rated(visitor: Visitor, entries: Entries) -> None:
     until(lambda: [entry.rating for entry in entries.find()] == [0, 4], "the rating")
     reloaded_with_failing_media(visitor)
     visitor.wait_for("Your rating")
+    visitor.page.wait_for_load_state("networkidle")
+    visitor.page.evaluate(ADDED_AGAIN)
+    visitor.page.wait_for_function(PLAYED)
     visitor.press("All videos")
     visitor.choose("Rating", "★★★ 3 or more")
     expect(visitor.button(card(302))).to_have_count(0)

@@ -16,6 +16,7 @@ from img2vid.ui.compare import state as compare_state
 from img2vid.ui.gallery import grid, state
 from img2vid.ui.sample.result import downloads
 from img2vid.ui.shared import extended, measuring
+from img2vid.ui.shared.media import autoplaying_video
 from img2vid.ui.shared.open_folder import file_buttons
 from img2vid.ui.state import Note, PageState, callback, poll, report_drawing_errors, set_widget, widget_value
 from img2vid.ui.tabs import Picture
@@ -74,7 +75,7 @@ def _turn(page: PageState, entries: Entries, entry: Entry) -> None:
 def _video(entry: Entry) -> None:
     settings, video = entry.settings, entry.result.video
     if video.is_file():
-        st.video(video, loop=True, autoplay=True, muted=True, alt=f"Video made from {entry.job.picture_name}")
+        autoplaying_video(video, f"Video made from {entry.job.picture_name}")
     else:
         st.warning(f"{formatting.plain(str(video))} no longer exists. **Delete** removes it from the gallery.")
     facts = [

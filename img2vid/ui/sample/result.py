@@ -24,6 +24,7 @@ from img2vid.ui.sample.start import submit
 from img2vid.ui.shared import extended, pictures
 from img2vid.ui.shared.describe import follow_job, restore_prompt
 from img2vid.ui.shared.downloads import Offer, download_buttons
+from img2vid.ui.shared.media import autoplaying_video
 from img2vid.ui.shared.open_folder import file_buttons
 from img2vid.ui.shared.seed import random_seed
 from img2vid.ui.state import Note, PageState, callback, details_box, report_drawing_errors
@@ -104,7 +105,7 @@ def _result(job: Job, stage: DeltaGenerator | None) -> None:
         return
     if stage is not None:
         with stage, st.container():  # like the fragment that draws progress, so that one replaces the other
-            st.video(result.video, loop=True, autoplay=True, muted=True, alt=f"Video made from {job.picture_name}")
+            autoplaying_video(result.video, f"Video made from {job.picture_name}")
     st.caption(("" if stage is not None else "Last result: ") + _about(job, result))
     if job.notice:
         st.info(formatting.message(job.notice))

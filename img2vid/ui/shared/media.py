@@ -1,10 +1,10 @@
 """Script of all pages: starts videos, requests failed videos and images again, plays cards, and handles keys.
 
 Streamlit autoplays a video only when it is first added to the page. If the page is drawn twice in quick succession, as
-after a reload on a busy computer, the video is added again and would never start; a script starts it. A video or image
-that is requested while Streamlit has dropped it, in the middle of a script run, would stay empty; it is reloaded.
-Cards (`card_NUMBER`) play their video while the pointer or the keyboard's focus is on them. A button that starts a run
-scrolls to the result area if that is out of sight.
+after a reload on a busy computer, the video is added again, without the attribute autoplay, and would never start; a
+script starts the video of `autoplaying_video`. A video or image that is requested while Streamlit has dropped it, in
+the middle of a script run, would stay empty; it is reloaded. Cards (`card_NUMBER`) play their video while the pointer
+or the keyboard's focus is on them. A button that starts a run scrolls to the result area if that is out of sight.
 
 Tab skips the help icons; F1 shows the help of the focused control, and Escape returns to it. Ctrl+Enter starts a run.
 
@@ -38,9 +38,8 @@ const retry = (element, request) => {
 const look = () => {
     for (const video of document.querySelectorAll('video')) {
         if (video.error) retry(video, () => video.load())
-        if (!video.autoplay || video.begun || video.played.length || !video.paused || video.readyState < 2) continue
-        video.begun = true
-        video.play().catch(() => {})
+        if (video.played.length || !video.paused || video.readyState < 2 || !video.closest('.st-key-autoplay')) continue
+        video.play().catch(() => {}) // fails if the video is replaced; the next one is started then
     }
     for (const icon of document.querySelectorAll('[data-testid=stTooltipIcon] button')) icon.tabIndex = -1
     // Long code scrolls, which must work with keys too.
@@ -149,6 +148,12 @@ export default function ({ setTriggerValue }) {
     }
 }
 """
+
+
+def autoplaying_video(path: Path, alt: str) -> None:
+    """Draw the page's only video that starts by itself, muted and in a loop."""
+    with st.container(key="autoplay"):
+        st.video(path, loop=True, autoplay=True, muted=True, alt=alt)
 
 
 def watch_media() -> None:

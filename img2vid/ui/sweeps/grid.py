@@ -11,6 +11,7 @@ from img2vid.gallery.sweep_axes import cell_names
 from img2vid.jobs.job import State
 from img2vid.ui import formatting
 from img2vid.ui.shared import measured
+from img2vid.ui.shared.media import autoplaying_video
 from img2vid.ui.state import PageState, callback, report_drawing_errors
 from img2vid.ui.studies import clips
 from img2vid.ui.studies.study import studies
@@ -143,7 +144,7 @@ def _cell_box(sheet: ContactSheet, index: int) -> None:
     with st.container(border=True):
         left, right = st.columns([1, 1], gap="medium")
         with left:
-            st.video(result.video, loop=True, autoplay=True, muted=True, alt=f"{name}, larger")
+            autoplaying_video(result.video, f"{name}, larger")
         with right:
             st.markdown(f"**{formatting.plain(name)}**")
             facts = [formatting.plain(settings.version), formatting.dimensions(settings), f"seed {settings.seed}"]

@@ -1,5 +1,6 @@
 """Callbacks, and unexpected errors and disk errors on the page."""
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
@@ -10,8 +11,8 @@ from fake_service import FakeService
 from img2vid.errors import BadInput
 from img2vid.jobs.store import Store
 from img2vid.ui import state, tabs
+from img2vid.ui.sample import activity, start
 from img2vid.ui.sample import page as sample_page
-from img2vid.ui.sample import start
 from img2vid.ui.state import Note, PageState, after_entry, callback
 from img2vid.versions import ModelVersion, load_versions
 
@@ -165,8 +166,6 @@ def test_a_full_disk_is_reported_and_the_page_stays_usable(open_page: Open, monk
 
 
 def test_a_new_checkpoint_is_detected(open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from img2vid.ui.sample import activity
-
     monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(tmp_path))
     page = drop(open_page(), PHOTO)
     selectbox(page, "Model Version").set_value("svd").run()
@@ -178,3 +177,25 @@ def test_a_new_checkpoint_is_detected(open_page: Open, tmp_path: Path, monkeypat
     page.run()
     assert not page.button(key="sample").disabled
     assert "not installed" not in caption(page).lower()
+
+
+def test_a_checkpoint_added_while_the_page_is_drawn_is_detected(
+    open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def report_missing_then_add(version: ModelVersion) -> None:
+        missing_box(version)
+        (tmp_path / "svd.safetensors").write_bytes(b"weights")
+
+    def record(_name: str, _draw: object, seen: object, snapshot: Callable[[], object], _every: float) -> None:
+        polled.append((seen, snapshot()))
+
+    monkeypatch.setenv("IMG2VID_CHECKPOINTS", str(tmp_path))
+    page = open_page()
+    selectbox(page, "Model Version").set_value("svd").run()
+    missing_box, polled = sample_page.missing_box, list[tuple[object, object]]()
+    monkeypatch.setattr(sample_page, "missing_box", report_missing_then_add)
+    monkeypatch.setattr(activity, "poll", record)
+    page.run()
+    ((seen, now),) = polled
+    assert seen != now

@@ -44,9 +44,9 @@ def snapshot(page: PageState) -> object:
     return jobs, page.version.checkpoint_path, store.model().state, service.is_remote()
 
 
-def activity_box(page: PageState) -> None:
-    """Draw the fragment."""
-    poll("Activity", _activity, snapshot(page), lambda: snapshot(current()), pace(page))
+def activity_box(page: PageState, seen: object) -> None:
+    """Draw the fragment; `seen` is the snapshot from before the page was drawn."""
+    poll("Activity", _activity, seen, lambda: snapshot(current()), pace(page))
 
 
 def cancellable_job(store: Store) -> Job | None:

@@ -1,10 +1,13 @@
 """The Sample page: input, controls and result, in the reference demo's order and with its labels."""
 
+from contextlib import suppress
+
 import streamlit as st
 
+from img2vid.errors import Img2VidError
 from img2vid.settings import CONDITIONING, GROUPS, PARAMS
 from img2vid.ui.frame import draw_page
-from img2vid.ui.sample.activity import activity_box, pace
+from img2vid.ui.sample.activity import activity_box, pace, snapshot
 from img2vid.ui.sample.camera_path import camera_path
 from img2vid.ui.sample.model import missing_box, model_row
 from img2vid.ui.sample.result import result_box
@@ -31,6 +34,9 @@ def _parts(page: PageState) -> None:
     Optional elements have their own containers: if a video's position among its siblings changed, the browser would
     reload it and stop playback.
     """
+    seen: object = None
+    with suppress(Img2VidError):  # the parts show it
+        seen = snapshot(page)  # before drawing, so that changes during it are noticed
     basic = is_basic(page)
     with st.sidebar, report_drawing_errors("The sidebar"):
         sidebar(page, basic=basic)
@@ -53,7 +59,7 @@ def _parts(page: PageState) -> None:
     with right, st.container(gap=None, key="outcome"):
         stage = st.container(key="stage")
         with st.container(key="activity"), report_drawing_errors("Activity"):
-            activity_box(page)
+            activity_box(page, seen)
         with report_drawing_errors("The result"):
             result_box(page, stage)
 

@@ -74,11 +74,9 @@ def _in_memory() -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="in_memory"):
             page.unloading = page.unloading and status.state == "ready"
             ticked = is_requested(status, version) and not page.unloading
-            place = st
             if ticked != page.ticked:
                 page.ticked, page.widget_generation = ticked, page.widget_generation + 1
-                place = st.empty()  # clears the old checkbox, which would stay beside the new one for a moment
-            place.checkbox(
+            st.checkbox(
                 "Load Model",
                 ticked,
                 key=page.load_model_key,

@@ -67,6 +67,11 @@ def jobs_of(dashboard: Dashboard, seed: int) -> list[Job]:
     return [job for job in dashboard.store().jobs() if job.seed == seed and job.results]
 
 
+def is_square(frame: Locator) -> bool:
+    at = frame.bounding_box()
+    return at is not None and abs(at["width"] - at["height"]) < 1
+
+
 def wait_for_offset(visitor: Visitor, frame: Locator, offset: float) -> None:
     """Wait until frame, slider and tab have that offset."""
     until(lambda: visitor.kept()["crop_offset"] == offset, f"crop offset {offset}")
@@ -85,6 +90,7 @@ def test_a_pasted_picture_gets_the_crop_that_its_frame_is_moved_to(visit: Visit,
     visitor.set({**SMALL, "seed": 41})
 
     frame = visitor.page.get_by_role("slider", name="Crop", exact=True)
+    until(lambda: is_square(frame), "the crop of a square video")
     whole = visitor.page.get_by_role("img", name="The whole input, pasted").bounding_box()
     at = frame.bounding_box()
     assert whole is not None and at is not None

@@ -1,5 +1,6 @@
 """Removal of checkpoints and of the user's own version rows."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +39,13 @@ class Removal:
         return f"deletes {' and '.join(parts)}{shared}"
 
 
-def plan_removal(version: CheckpointRow, *, shipped: bool = False) -> Removal:
+def plan_removal(
+    version: CheckpointRow, known: Iterable[CheckpointRow] | None = None, *, shipped: bool = False
+) -> Removal:
     """Return what would be deleted: only files in the checkpoint folders, never files elsewhere.
 
-    shipped: also allow a file that comes with img2vid. Raise BadInput if there is nothing to delete or it is not
-    allowed.
+    known: versions that may use the same files; None: those of videos. shipped: also allow a file that comes with
+    img2vid. Raise BadInput if there is nothing to delete or it is not allowed.
     """
     if version.source == SHIPPED and not shipped:
         raise BadInput(f"{version.name} comes with img2vid; pass --shipped to remove it anyway")
@@ -59,7 +62,7 @@ def plan_removal(version: CheckpointRow, *, shipped: bool = False) -> Removal:
         raise BadInput(f"{version.name} is not installed, so there is nothing to remove")
     others = [
         other.name
-        for other in load_versions().values()
+        for other in (load_versions().values() if known is None else known)
         if other.name != version.name and not {*files}.isdisjoint(other.files)
     ]
     return Removal(version, files, row, tuple(others))

@@ -23,8 +23,8 @@ from img2vid.checkpoints.verify import verify
 from img2vid.cli.options import path_given
 from img2vid.cli.output import Bar, Batch, print_line, say
 from img2vid.errors import BadInput
-from img2vid.text_to_image.versions import find_any, load_image_versions
-from img2vid.versions import CheckpointRow, ModelVersion, find_version, load_versions
+from img2vid.text_to_image.versions import find_any, load_all_versions
+from img2vid.versions import CheckpointRow, ModelVersion, find_version
 
 STAGES = {
     "check": "reading {}",
@@ -114,14 +114,9 @@ def _add_add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
-def _all_versions() -> list[CheckpointRow]:
-    """Return the models of videos, then those of pictures."""
-    return [*load_versions().values(), *load_image_versions().values()]
-
-
 def list_models(arguments: argparse.Namespace) -> int:
     """Print every model version and the state of its checkpoint."""
-    versions = _all_versions()
+    versions = load_all_versions()
     if arguments.json:
         for version in versions:
             path = version.checkpoint_path
@@ -201,7 +196,7 @@ def verify_models(arguments: argparse.Namespace) -> int:
     """Verify checkpoints. Report every invalid one and continue with the rest."""
     versions = [find_any(name) for name in arguments.versions]
     if not versions:
-        versions = [version for version in _all_versions() if version.checkpoint_path is not None]
+        versions = [version for version in load_all_versions() if version.checkpoint_path is not None]
     batch = Batch("versions", len(versions))
     for version in versions:
         with batch.item(version.name):
@@ -238,7 +233,7 @@ def add_model(arguments: argparse.Namespace) -> int:
 
 def remove_model(arguments: argparse.Namespace) -> int:
     """Delete a checkpoint after confirmation."""
-    removal = removing.plan_removal(find_any(arguments.version), shipped=arguments.shipped)
+    removal = removing.plan_removal(find_any(arguments.version), load_all_versions(), shipped=arguments.shipped)
     say(f"{arguments.version}: {removal.sentence()}")
     if not _confirmed(arguments.yes, "Continue?"):
         return 1

@@ -98,6 +98,11 @@ def modified_at(name: str) -> float:
     return max((file.stat().st_mtime for file in version.files), default=0.0) if version else 0.0
 
 
+def load_all_versions() -> list[CheckpointRow]:
+    """Return the models of videos, then those of pictures."""
+    return [*load_versions().values(), *load_image_versions().values()]
+
+
 def find_any(name: str) -> ModelVersion | ImageVersion:
     """Return the video or image model with this name. Raise BadInput if it is unknown."""
     images = load_image_versions()

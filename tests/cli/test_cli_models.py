@@ -311,6 +311,11 @@ def test_removing_a_file_names_both_versions_that_use_it(models: Models, folder:
     row = {**yaml.safe_load((paths.CONFIGS / "versions.yaml").read_text(encoding="utf-8"))["svd"], "num_frames": 20}
     (paths.CONFIGS / "versions.local.yaml").write_text(yaml.safe_dump({"twin": row}), encoding="utf-8")
     assert "also used by twin" in models("remove", "svd", "--yes").err
+    (folder / "sd_xl_base_1.0.safetensors").write_bytes(b"weights")
+    images = yaml.safe_load((paths.CONFIGS / "image_versions.yaml").read_text(encoding="utf-8"))
+    row = {"fewer_steps": {**images["sd_xl_base_1.0"], "steps": 20}}
+    (paths.CONFIGS / "image_versions.local.yaml").write_text(yaml.safe_dump(row), encoding="utf-8")
+    assert "also used by fewer_steps" in models("remove", "sd_xl_base_1.0", "--yes").err
 
 
 def test_ctrl_c_says_what_is_left(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import shutil
 import streamlit as st
 
 from img2vid import paths
-from img2vid.text_to_image.versions import load_image_versions
+from img2vid.text_to_image.versions import load_all_versions
 from img2vid.ui import formatting, resources
 from img2vid.ui.frame import draw_page
 from img2vid.ui.shared.checkpoint import FOLDER, SINGLE, checkpoint_box
@@ -49,9 +49,8 @@ def _sidebar() -> None:
 
 
 def _versions() -> None:
-    page = current()
     with st.container(key="models_note"):
-        show_note(page, "models")
-    for version in (*page.versions.values(), *load_image_versions().values()):
+        show_note(current(), "models")
+    for version in load_all_versions():
         with st.container(border=True, key=f"model_{version.name}"), report_drawing_errors(version.name):
             checkpoint_box(version)

@@ -10,6 +10,7 @@ from img2vid.checkpoints.progress import Progress
 from img2vid.checkpoints.removing import SHIPPED, plan_removal, remove
 from img2vid.checkpoints.sources import can_be_downloaded, repository
 from img2vid.errors import BadInput
+from img2vid.text_to_image.versions import load_all_versions
 from img2vid.ui import formatting, resources
 from img2vid.ui.state import Note, PageState, callback, widget_value
 from img2vid.versions import CheckpointRow, ModelVersion
@@ -88,7 +89,7 @@ def _removal(version: CheckpointRow, name: str) -> None:
     if version.source == SHIPPED:
         return
     try:
-        removal = plan_removal(version)
+        removal = plan_removal(version, load_all_versions())
     except BadInput:  # nothing to remove
         return
     with st.popover("Remove", icon=":material/delete:", key=f"removal_{name}"):
@@ -173,6 +174,6 @@ def _cancel(_: PageState, version: CheckpointRow) -> None:
 
 @callback("models")
 def _remove(page: PageState, version: CheckpointRow) -> None:
-    remove(plan_removal(version))
+    remove(plan_removal(version, load_all_versions()))
     resources.open_checkpoint_tasks().dismiss(version.name)
     page.note = Note("done", f"Deleted the checkpoint of {version.name}.", place="models")

@@ -203,18 +203,15 @@ def _measured(visitor: Visitor, dashboard: Dashboard) -> None:
         assert row[0].startswith(entry.settings.version)
         assert "" not in row and float(row[4]) == pytest.approx(entry.measurement.psnr)
         assert float(row[3]) == pytest.approx(entry.measurement.mean_motion)
-    with visitor.page.expect_download() as download:
-        visitor.press("CSV")
-    rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()))
+    rows = list(csv.DictReader(visitor.download("CSV").path().read_text(encoding="utf-8-sig").splitlines()))
     assert [row["version"] for row in rows] == ["svd_tiny", "svd_tiny_xt"]
 
 
 def _composite(visitor: Visitor, folder: Path) -> None:
     for name, length in (("Side by side", 25), ("Wipe", 100)):
-        with visitor.page.expect_download() as download:
-            visitor.press(name)
-        path = folder / download.value.suggested_filename
-        download.value.save_as(path)
+        download = visitor.download(name)
+        path = folder / download.suggested_filename
+        download.save_as(path)
         frames = read_frames(path)
         assert len(frames) >= length if name == "Wipe" else len(frames) == length
         assert frames.std() > 10

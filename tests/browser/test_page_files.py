@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from dashboard import Dashboard
 from PIL import Image
-from playwright.sync_api import Download, expect
+from playwright.sync_api import expect
 from visitor import SMALL, Visit, Visitor
 
 from img2vid import paths
@@ -89,21 +89,11 @@ def made(visitor: Visitor, seed: int) -> Visitor:
     return visitor
 
 
-def downloaded(visitor: Visitor, label: str) -> Download:
-    """Download as a user does, who presses again: Streamlit drops the file if the page reruns before it is fetched."""
-    for _ in range(3):
-        with visitor.page.expect_download() as waiting:
-            visitor.press(label)
-        if waiting.value.failure() is None:
-            return waiting.value
-    raise AssertionError(waiting.value.failure())
-
-
 def test_a_result_is_downloaded_in_every_format_and_restores_its_settings(visit: Visit, dashboard: Dashboard) -> None:
     visitor = made(visit(), 71)
     got: dict[str, bytes] = {}
     for label, suffix in KINDS.items():
-        download = downloaded(visitor, label)
+        download = visitor.download(label)
         assert download.suggested_filename == f"dogs_svd_tiny_seed71{suffix}"
         got[label] = download.path().read_bytes()
     job = dashboard.store().jobs()[0]

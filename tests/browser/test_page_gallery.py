@@ -126,9 +126,7 @@ def exported(visitor: Visitor, entries: Entries) -> None:
     visitor.wait_for("2 selected")
     visitor.page.wait_for_load_state("networkidle")  # a click during a rerun may miss the button
     visitor.press("Export as zip")
-    with visitor.page.expect_download() as download:
-        visitor.press("Download")
-    with zipfile.ZipFile(download.value.path()) as archive:
+    with zipfile.ZipFile(visitor.download("Download").path()) as archive:
         assert archive.testzip() is None and "measurements.csv" in archive.namelist()
         for entry in entries.find():
             for path in (entry.result.video, entry.result.still, entry.result.sidecar):

@@ -67,10 +67,8 @@ def test_views_along_a_chosen_path_are_made_and_downloaded(dashboard: Dashboard,
     (job,) = dashboard.store().jobs()
     assert (job.settings.trajectory, job.settings.elevation) == ("dynamic", 30)
 
-    with visitor.page.expect_download() as waiting:
-        visitor.press("PNG")
     path = dynamic(6, 30, 23)
-    with zipfile.ZipFile(waiting.value.path()) as archive:
+    with zipfile.ZipFile(visitor.download("PNG").path()) as archive:
         poses = json.loads(archive.read("transforms.json"))
         frames = [np.asarray(Image.open(archive.open(row["file_path"]))) for row in poses["frames"]]
     assert np.array_equal(frames, read_frames(job.results[0].video))

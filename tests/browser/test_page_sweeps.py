@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from dashboard import Dashboard, until
-from playwright.sync_api import Download, expect
+from playwright.sync_api import expect
 from visitor import OVERHANG, PHOTO, SMALL, Visit, Visitor
 
 from img2vid import paths
@@ -44,15 +44,6 @@ def on_sweeps(visitor: Visitor) -> Visitor:
     visitor.page.get_by_role("link", name="Sweeps").click()
     expect(visitor.button("Run 9 videos")).to_be_enabled()
     return visitor
-
-
-def downloaded(visitor: Visitor, label: str, folder: Path) -> Path:
-    with visitor.page.expect_download() as waiting:
-        visitor.page.locator(".st-key-sweep_downloads").get_by_role("button", name=label).click()
-    download: Download = waiting.value
-    path = folder / download.suggested_filename
-    download.save_as(path)
-    return path
 
 
 def jobs(dashboard: Dashboard) -> int:
@@ -99,12 +90,14 @@ def test_nine_videos_play_in_step_and_are_made_once(visit: Visit, dashboard: Das
 
 def _files(visitor: Visitor, folder: Path) -> None:
     """Check the contents of the downloads."""
-    video = downloaded(visitor, "Contact sheet", folder)
+    sheet = visitor.download("Contact sheet")
+    video = folder / sheet.suggested_filename
+    sheet.save_as(video)
     assert video.name == "dogs_sweep_motion_bucket_id_seed.mp4"
     assert len(read_frames(video)) == 3
     assert [axis["values"] for axis in read_metadata(video)["axes"]] == [[20, 127, 255], [1, 2, 3]]
-    assert downloaded(visitor, "PNG", folder).read_bytes().startswith(b"\x89PNG")
-    rows = list(csv.DictReader(io.StringIO(downloaded(visitor, "CSV", folder).read_text(encoding="utf-8-sig"))))
+    assert visitor.download("PNG").path().read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader(io.StringIO(visitor.download("CSV").path().read_text(encoding="utf-8-sig"))))
     assert len(rows) == 9 and all(float(row["motion (pixels per frame)"]) >= 0 for row in rows)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from dashboard import Dashboard, until
-from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, TimeoutError, expect
+from playwright.sync_api import Browser, ConsoleMessage, Download, FilePayload, Locator, Page, TimeoutError, expect
 
 from img2vid import paths
 from img2vid.settings import SampleSettings, label_of
 
 PHOTO = paths.PROJECT / "assets" / "dogs.jpg"
-PATIENCE, LIST_TIMEOUT = 180_000, 10_000
-"""Timeouts of waits, and of an option in an open list, in milliseconds; no test measures time."""
+PATIENCE, DOWNLOAD_TIMEOUT, LIST_TIMEOUT = 180_000, 60_000, 10_000
+"""Timeouts of waits, downloads and options in open lists, in milliseconds; no test measures time."""
 HERE = ("localhost", "127.0.0.1")
 SMALL = {"H": 64, "W": 64, "T": 3, "steps": 2}
 """Settings of a video that takes about a second."""
@@ -137,6 +137,19 @@ class Visitor:
 
     def press(self, name: str) -> None:
         self.button(name).click()
+
+    def download(self, name: str) -> Download:
+        """Press a download button, up to three times: Streamlit drops files if the page reruns before it sends them."""
+        reason = "no download"
+        for _ in range(3):
+            try:
+                with self.page.expect_download(timeout=DOWNLOAD_TIMEOUT) as waiting:
+                    self.press(name)
+            except TimeoutError:
+                continue
+            if (reason := waiting.value.failure()) is None:
+                return waiting.value
+        raise AssertionError(f"{name}: {reason}")
 
     def tick(self, label: str) -> None:
         """Click the label of a checkbox."""

@@ -14,6 +14,8 @@ from typing import Any, cast
 import click
 import streamlit as st
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from streamlit import config
 from streamlit.web import bootstrap
 from streamlit.web.cli import configurator_options
@@ -29,6 +31,9 @@ from img2vid.web.listening import EVERYWHERE, HERE, listen, network_address, own
 LONGEST_MESSAGE = 200 * 1024 * 1024
 """Largest websocket message in bytes."""
 
+IMPOSSIBLE_NAMES = (123, 206)
+"""Windows' ERROR_INVALID_NAME and ERROR_FILENAME_EXCED_RANGE."""
+
 
 def serve(announce: Callable[[str], None], share: str | None = None, port: int | None = None) -> None:
     """Run the dashboard until Ctrl-C or SIGTERM. Streamlit's options come from `.streamlit` and `STREAMLIT_*`.
@@ -37,7 +42,7 @@ def serve(announce: Callable[[str], None], share: str | None = None, port: int |
     its network, or None to serve this computer only. port: default: `STREAMLIT_SERVER_PORT`, or the first free one from
     8501 on. Raise BadInput if the address or port cannot be used.
     """
-    app = st.App(paths.PROJECT / "streamlit_app.py")
+    app = st.App(paths.PROJECT / "streamlit_app.py", exception_handlers={OSError: answer_impossible_name})
     bootstrap.load_config_options(_options_of_environment())
     if port is not None:
         config.set_option("server.port", port)
@@ -58,6 +63,13 @@ def serve(announce: Callable[[str], None], share: str | None = None, port: int |
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(_server_options(AccessControl(ClipRoute(app), rules))).run(sockets=[listener])
+
+
+def answer_impossible_name(_request: Request, error: Exception) -> PlainTextResponse:
+    """Answer 404 if Windows allows no file of the requested name; Starlette only expects files that are missing."""
+    if getattr(error, "winerror", None) in IMPOSSIBLE_NAMES:
+        return PlainTextResponse("not found", 404)
+    raise error
 
 
 def _resume_jobs() -> None:

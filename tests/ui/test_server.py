@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 
 from img2vid import paths
 from img2vid.errors import BadInput
+from img2vid.ui.server import answer_impossible_name
 from img2vid.web import connection
 from img2vid.web.access import Rules
 from img2vid.web.listening import network_address
@@ -212,6 +213,22 @@ def test_paths_do_not_lead_out_of_the_served_folders(shared: Server) -> None:
             status, _, text = shared.ask(f"{root}/{way}etc/passwd", Cookie=shared.cookie)
             assert "root:" not in text
             assert "<script" in text or status in (400, 403, 404)
+
+
+@pytest.mark.parametrize("name", ["a%3Fb", "a%2Ab", "%3C", "a%7Cb", "x" * 300])
+def test_files_with_names_that_windows_forbids_are_not_found(shared: Server, name: str) -> None:
+    for target in (f"/{name}", f"/static/{name}", f"/media/{name}", f"/component/x/{name}", f"/app/static/{name}"):
+        status, _, text = shared.ask(target, Cookie=shared.cookie)
+        assert "<script" in text or status == 404, target
+
+
+def test_only_errors_about_names_become_answers() -> None:
+    error = OSError("Invalid name")
+    request: Any = None
+    with pytest.raises(OSError, match="Invalid name"):
+        answer_impossible_name(request, error)
+    error.winerror = 123  # type: ignore[attr-defined]
+    assert answer_impossible_name(request, error).status_code == 404
 
 
 def test_other_websites_and_names_are_refused_even_with_the_token(shared: Server) -> None:

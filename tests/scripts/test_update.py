@@ -1,6 +1,7 @@
 """`img2vid update`: a checkout follows its upstream, and everything is undone if that does not do it good."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ def git(folder: Path, *arguments: str) -> str:
 @pytest.fixture
 def upstream(project: Project, tmp_path: Path) -> Project:
     """Make the project a clone, and return a second clone whose commits are its newer version."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
     (project.folder / ".gitignore").write_text(".venv\n__pycache__\noutputs\n", encoding="utf-8")
     (project.folder / "img2vid" / "__main__.py").write_text(DOCTOR, encoding="utf-8")
     note_problems(project, '[["port", "problem"], ["memory", "note"]]')

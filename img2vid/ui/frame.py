@@ -15,6 +15,7 @@ def draw_page(parts: Callable[[PageState], None]) -> None:
     """Draw the parts of a page, then start the job service. Errors of the workers appear above the parts."""
     with report_drawing_errors("The page"):
         page = current()
+        page.drawn = page.handled
         with st.container(key="scripts"):
             watch_media()
             announce_finished()

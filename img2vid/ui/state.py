@@ -102,6 +102,12 @@ class PageState:
     """Held by callbacks. On a new event, Streamlit draws the page beside a callback that is still running, and does not
     draw it again when the callback ends.
     """
+    handled: int = 0
+    """Number of callbacks that have ended."""
+    drawn: int = 0
+    """That number when the page was last drawn. It is smaller after a callback that followed another one of the same
+    event while the page was already being drawn.
+    """
 
     @property
     def version(self) -> ModelVersion:
@@ -304,6 +310,7 @@ def callback(place: MessageArea) -> Callable[[Callable[Concatenate[PageState, _P
                 except Exception as error:  # unexpected exceptions must not stop the page
                     log.exception("A callback failed")
                     page.note = Note("error", _unexpected(error), traceback.format_exc(), place)
+                page.handled += 1
 
         return run
 
@@ -327,7 +334,8 @@ def report_drawing_errors(part: str) -> Generator[None, None, None]:
 def poll(
     name: str, draw: Callable[[], None], seen: object, snapshot: Callable[[], object], every: float | None
 ) -> None:
-    """Draw a part of the page, and again every `every` seconds; rerun the page when `snapshot` differs from `seen`.
+    """Draw a part of the page, and again every `every` seconds; rerun the page when `snapshot` differs from `seen`, or
+    when a callback has ended since the page was drawn.
 
     name: the part, for messages about errors.
 
@@ -339,12 +347,17 @@ def poll(
     def part() -> None:
         nonlocal drawn
         with report_drawing_errors(name):
-            if drawn and snapshot() != seen:
+            if drawn and (snapshot() != seen or _is_outdated()):
                 st.rerun()
             drawn = True
             draw()
 
     st.fragment(part, run_every=every)()
+
+
+def _is_outdated() -> bool:
+    page = cast("PageState | None", st.session_state.get(_KEY))
+    return page is not None and page.drawn != page.handled
 
 
 def show_note(page: PageState, place: MessageArea) -> None:

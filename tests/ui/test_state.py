@@ -78,6 +78,29 @@ def test_a_page_is_drawn_after_a_callback_that_still_runs(open_page: Open, monke
     assert page.number_input(key="fps").value == 9
 
 
+def test_what_a_callback_changes_after_the_page_was_drawn_is_drawn(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two callbacks of one event, the second may run while the page is drawn for the next event."""
+    tab = open_page().session_state["page"]
+    parts, reruns = list[Callable[[], None]](), list[None]()
+
+    def fragment(part: Callable[[], None], run_every: float) -> Callable[[], None]:
+        parts.append(part)
+        return part
+
+    monkeypatch.setattr(state, "callback_state", lambda: tab)
+    monkeypatch.setattr(state.st, "session_state", {"page": tab})
+    monkeypatch.setattr(state.st, "fragment", fragment)
+    monkeypatch.setattr(state.st, "rerun", lambda: reruns.append(None))
+    state.poll("The part", lambda: None, 0, lambda: 0, 1.0)
+    parts[0]()
+    assert reruns == []
+    callback("sample")(lambda page: page.set(fps=9))()
+    parts[0]()
+    assert len(reruns) == 1
+
+
 def test_a_note_of_a_callback_stays(tab: PageState) -> None:
     note = Note("info", "Cancelled.", place="models")
 

@@ -109,7 +109,7 @@ def test_a_pasted_picture_gets_the_crop_that_its_frame_is_moved_to(visit: Visit,
     visitor.press("Sample")  # at once: the last key is not lost
     visitor.wait_for_result(41)
     wait_for_offset(visitor, frame, 0.31)
-    (job,) = dashboard.store().jobs()
+    (job,) = jobs_of(dashboard, 41)
     assert (job.settings.crop_offset, job.picture_name) == (0.31, "pasted")
     visitor.reload()
     wait_for_offset(visitor, frame, 0.31)

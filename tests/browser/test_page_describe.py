@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dashboard import Dashboard, until
 from playwright.sync_api import Locator, expect
-from visitor import SMALL, Visit, Visitor
+from visitor import LIST_TIMEOUT, SMALL, Visit, Visitor
 
 from img2vid.jobs.job import Job, State
 from img2vid.text_to_image.settings import image_settings_of
@@ -24,10 +24,21 @@ def textbox(visitor: Visitor, label: str) -> Locator:
     return visitor.page.get_by_role("textbox", name=label, exact=True)
 
 
+def opened(visitor: Visitor) -> bool:
+    """Open the box unless it is open, and return whether it is; a click closes a box that is just opening."""
+    prompt = textbox(visitor, "Prompt")
+    if not prompt.is_visible():
+        visitor.page.get_by_text("Describe it", exact=True).click()
+    try:
+        expect(prompt).to_be_visible(timeout=LIST_TIMEOUT)
+    except AssertionError:
+        return False
+    return True
+
+
 def describe(visitor: Visitor, prompt: str, seed: int) -> None:
     """Fill in the box and set small sizes; the video gets the seed of the picture."""
-    if not textbox(visitor, "Prompt").is_visible():
-        visitor.page.get_by_text("Describe it", exact=True).click()
+    until(lambda: opened(visitor), "the field of the prompt")
     textbox(visitor, "Prompt").fill(prompt)
     textbox(visitor, "Negative prompt").fill("text")
     textbox(visitor, "Negative prompt").press("Enter")

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from img2vid.ui import state, tabs
 from img2vid.ui.compare.state import comparison
 from img2vid.ui.shared.controls import tab_field
-from img2vid.ui.shared.fields import enter, left_empty
+from img2vid.ui.shared.fields import enter, left_empty, on_change
 from img2vid.ui.state import PageState, Rejected
 from img2vid.versions import load_versions
 
@@ -149,8 +149,8 @@ def test_a_text_that_is_not_valid_stays_until_it_is_undone(open_page: Open) -> N
 class Session:
     """Session of a callback; the script's trigger is under its key."""
 
-    def __init__(self, page: PageState, **emptied: str) -> None:
-        self._values = {"page": page, "media": {"emptied": emptied}}
+    def __init__(self, page: PageState, *, numbers: dict[str, float] | None = None, **emptied: str) -> None:
+        self._values = {"page": page, "media": {"emptied": emptied}, **(numbers or {})}
 
     def to_dict(self) -> dict[str, object]:
         return self._values
@@ -187,6 +187,20 @@ def test_texts_that_streamlit_would_change_are_stored_or_rejected(monkeypatch: p
     monkeypatch.setattr(state.st, "session_state", Session(page))
     left_empty()
     assert page.note is None
+
+
+@pytest.mark.usefixtures("home")
+def test_the_number_that_streamlit_sends_for_an_empty_field_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = load_versions()
+    page = PageState("0123456789ab", tabs.fresh(versions), versions)
+    page.fields = {name: tab_field(page, name) for name in ("num_frames", "seed")}
+    session = Session(page, numbers={"num_frames": 0, "seed": 7}, key="num_frames", text="6.7")
+    monkeypatch.setattr(state.st, "session_state", session)
+    left_empty()
+    for field in page.fields.values():
+        on_change(field)()
+    assert page.rejected["num_frames"].value == "6.7"
+    assert page.tab.controls["seed"] == 7
 
 
 def test_an_empty_field_is_drawn_empty(open_page: Open) -> None:

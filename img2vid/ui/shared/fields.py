@@ -113,7 +113,7 @@ def on_change(field: Field) -> Callable[[], None]:
     @callback(field.area)
     def changed(page: PageState) -> None:
         value = widget_value(field.key)
-        if value is not None or field.optional:
+        if (value is not None or field.optional) and _reported().get("key") != field.key:
             enter(page, field, value)
 
     return changed
@@ -143,9 +143,18 @@ def _use(page: PageState, field: Field, value: Any) -> None:
 @callback("sample")
 def left_empty(page: PageState) -> None:
     """Store or reject the text of a number field that the pages' script reports, because Streamlit would change it."""
+    reported = _reported()
+    if field := page.fields.get(str(reported.get("key"))):
+        enter(page, field, _number_in(field, str(reported.get("text"))))
+
+
+def _reported() -> dict[str, Any]:
+    """Return the key and the text of the field that the current event reports as left empty, or an empty dict.
+
+    The number that Streamlit sends for the field in the same event is not the user's.
+    """
     given: Any = widget_value(SCRIPT_KEY)
-    if given and given.get("emptied") and (field := page.fields.get(str(given["emptied"].get("key")))):
-        enter(page, field, _number_in(field, str(given["emptied"].get("text"))))
+    return (given and given.get("emptied")) or {}
 
 
 def _number_in(field: Field, text: str) -> float | str | None:

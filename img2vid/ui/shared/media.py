@@ -126,7 +126,7 @@ const emptied = (event, send) => {
         field.edited = false
     }
     const key = field.closest('[class*="st-key-"]')?.className.match(/st-key-(\\S+)/)?.[1]
-    if (key) setTimeout(() => send('emptied', { key, text }), 50) // after the number that Streamlit sends instead
+    if (key) setTimeout(() => send('emptied', { key, text })) // after the number that Streamlit sends instead
 }
 
 export default function ({ setTriggerValue }) {

@@ -105,9 +105,7 @@ class PageState:
     handled: int = 0
     """Number of callbacks that have ended."""
     drawn: int = 0
-    """That number when the page was last drawn. It is smaller after a callback that followed another one of the same
-    event while the page was already being drawn.
-    """
+    """The value of `handled` when the page was last drawn; smaller if a callback has ended since."""
 
     @property
     def version(self) -> ModelVersion:
